@@ -1,0 +1,12 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    globalSetup: './test/support/global-setup.ts',
+    include: ['test/**/*.test.ts'],
+    // Real processes on two cores: a slow machine is not a failure.
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    maxWorkers: 2,
+  },
+})
