@@ -1,0 +1,178 @@
+import { sql } from 'drizzle-orm'
+import {
+  check,
+  customType,
+  index,
+  inet,
+  integer,
+  jsonb,
+  pgSchema,
+  primaryKey,
+  smallint,
+  text,
+  timestamp,
+  uuid,
+} from 'drizzle-orm/pg-core'
+
+/** Everything of ours. People and tools query the views of schema `token_audit` instead. */
+export const tokenLedger = pgSchema('token_ledger')
+
+const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' })
+const xid8 = customType<{ data: string }>({ dataType: () => 'xid8' })
+const instant = (name: string) => timestamp(name, { withTimezone: true })
+
+/**
+ * One row a token family (a session), written once. It is the row that is locked.
+ *
+ * Partitioned by month of `family_id` (a UUIDv7), so that closed months can be taken out whole.
+ * Nothing here says whether the session is valid: that is folded from its events.
+ */
+export const tokenFamily = tokenLedger.table(
+  'token_family',
+  {
+    familyId: uuid('family_id').primaryKey(),
+    userId: uuid('user_id').notNull(),
+    transport: text('transport', { enum: ['cookie', 'body'] }).notNull(),
+    /** Chosen by the user; erasable. */
+    deviceName: text('device_name'),
+    createdAt: instant('created_at').notNull(),
+    absoluteExpiresAt: instant('absolute_expires_at').notNull(),
+    /** `for update` asks for the right to update something: this, and it never changes. */
+    lockMark: smallint('lock_mark').notNull().default(0),
+  },
+  (t) => [
+    index('token_family_by_user').on(t.userId, t.familyId),
+    check('token_family_transport_known', sql`${t.transport} in ('cookie', 'body')`),
+    check('token_family_device_name_short', sql`length(${t.deviceName}) <= 100`),
+    check('token_family_expires_later', sql`${t.absoluteExpiresAt} > ${t.createdAt}`),
+  ],
+)
+
+/**
+ * The ledger: one row an event, one stream a family, append-only, chained by hash.
+ *
+ * Written by `db/ledger.ts` alone. Triggers compute `hash` and `prev_hash` and refuse an illegal
+ * history, an update, a delete and a truncate. Instants are whole milliseconds.
+ */
+export const tokenEvent = tokenLedger.table(
+  'token_event',
+  {
+    familyId: uuid('family_id').notNull(),
+    /** From 1, without gaps, in each family. */
+    seq: integer('seq').notNull(),
+    kind: text('kind', {
+      enum: ['issued', 'rotated', 'replayed', 'reuse_detected', 'revoked'],
+    }).notNull(),
+    /** The family's current generation once this event has happened. */
+    generation: integer('generation').notNull(),
+    occurredAt: instant('occurred_at').notNull(),
+    /** `issued`, `rotated`: when the token made by this event expires if it is not used. */
+    expiresAt: instant('expires_at'),
+    /** `issued`: who signed in, for how long at most, and how the token travels. */
+    userId: uuid('user_id'),
+    absoluteExpiresAt: instant('absolute_expires_at'),
+    transport: text('transport', { enum: ['cookie', 'body'] }),
+    /** `issued`, `rotated`: SHA-256 of the secret of the token made by this event. */
+    tokenHash: bytea('token_hash'),
+    /** `rotated`: what the successor was derived with; useless without its predecessor. */
+    salt: bytea('salt'),
+    /** `rotated`, `replayed`: SHA-256 of the caller's `attemptId`, when it sent one. */
+    attemptHash: bytea('attempt_hash'),
+    /** `replayed`, `reuse_detected`: the generation of the spent token that was presented. */
+    presentedGeneration: integer('presented_generation'),
+    /** `replayed`, `revoked`: why. */
+    reason: text('reason'),
+    /** `revoked`: whose act it was; null when it was the service's own. */
+    actorUserId: uuid('actor_user_id'),
+    /** Personal data, erasable with its salt; the chain covers `origin_hash` alone. */
+    ip: inet('ip'),
+    userAgent: text('user_agent'),
+    originSalt: bytea('origin_salt'),
+    /** SHA-256(origin_salt ‖ ip ‖ user_agent), length-prefixed; computed by the insert trigger. */
+    originHash: bytea('origin_hash').notNull(),
+    prevHash: bytea('prev_hash'),
+    hash: bytea('hash').notNull(),
+    /** The transaction that wrote it: readers that follow the ledger order by it. */
+    txid: xid8('txid')
+      .notNull()
+      .default(sql`pg_current_xact_id()`),
+  },
+  (t) => [
+    primaryKey({ columns: [t.familyId, t.seq] }),
+    index('token_event_by_txid').on(t.txid, t.familyId, t.seq),
+    check('token_event_seq_positive', sql`${t.seq} >= 1`),
+    check(
+      'token_event_whole_milliseconds',
+      sql`${t.occurredAt} = date_trunc('milliseconds', ${t.occurredAt})
+        and ${t.expiresAt} = date_trunc('milliseconds', ${t.expiresAt})
+        and ${t.absoluteExpiresAt} = date_trunc('milliseconds', ${t.absoluteExpiresAt})`,
+    ),
+    check(
+      'token_event_shape',
+      sql`case ${t.kind}
+        when 'issued' then ${t.generation} = 0
+          and num_nonnulls(${t.expiresAt}, ${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.tokenHash}) = 5
+          and num_nonnulls(${t.salt}, ${t.attemptHash}, ${t.presentedGeneration}, ${t.reason}, ${t.actorUserId}) = 0
+        when 'rotated' then ${t.generation} >= 1
+          and num_nonnulls(${t.expiresAt}, ${t.tokenHash}, ${t.salt}) = 3
+          and num_nonnulls(${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.presentedGeneration}, ${t.reason}, ${t.actorUserId}) = 0
+        when 'replayed' then ${t.presentedGeneration} = ${t.generation} - 1
+          and ${t.reason} in ('same_attempt', 'grace_window')
+          and num_nonnulls(${t.expiresAt}, ${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.tokenHash}, ${t.salt}, ${t.actorUserId}) = 0
+        when 'reuse_detected' then ${t.presentedGeneration} between 0 and ${t.generation} - 1
+          and num_nonnulls(${t.expiresAt}, ${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.tokenHash}, ${t.salt}, ${t.attemptHash}, ${t.reason}, ${t.actorUserId}) = 0
+        when 'revoked' then ${t.reason} in ('logout', 'logout_everywhere', 'user_revoked', 'admin_revoked', 'password_changed', 'user_disabled', 'reuse_elsewhere', 'session_limit')
+          and num_nonnulls(${t.expiresAt}, ${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.tokenHash}, ${t.salt}, ${t.attemptHash}, ${t.presentedGeneration}) = 0
+        else false
+      end`,
+    ),
+    check(
+      'token_event_sizes',
+      sql`length(${t.tokenHash}) = 32 and length(${t.salt}) = 16 and length(${t.attemptHash}) = 32
+        and length(${t.originHash}) = 32 and length(${t.originSalt}) = 16 and length(${t.hash}) = 32
+        and length(${t.prevHash}) = 32 and length(${t.userAgent}) <= 512`,
+    ),
+  ],
+)
+
+/**
+ * One row a user who ever signed in: the row that a sign-in and "end everything" take turns on.
+ *
+ * A sign-in reads `epoch` before it checks the password and again when it writes: in between,
+ * nobody ended everything.
+ */
+export const userEpoch = tokenLedger.table('user_epoch', {
+  userId: uuid('user_id').primaryKey(),
+  epoch: integer('epoch').notNull().default(0),
+})
+
+/** Our own user directory. A team may bring its own instead: nothing of the ledger refers to it. */
+export const userAccount = tokenLedger.table(
+  'user_account',
+  {
+    userId: uuid('user_id').primaryKey(),
+    /** Canonical: see `server/email.ts`. Null once the person was erased. */
+    email: text('email').unique('user_account_email_taken'),
+    /** A PHC string, argon2id. */
+    passwordHash: text('password_hash').notNull(),
+    role: text('role', { enum: ['user', 'admin'] }).notNull(),
+    disabledAt: instant('disabled_at'),
+    createdAt: instant('created_at')
+      .notNull()
+      .default(sql`token_ledger.clock()`),
+  },
+  (t) => [
+    check('user_account_role_known', sql`${t.role} in ('user', 'admin')`),
+    check('user_account_email_length', sql`length(${t.email}) between 3 and 254`),
+  ],
+)
+
+/** Keys that sign access tokens. The private half is sealed with a key derived from `AUTH_SECRET`. */
+export const signingKey = tokenLedger.table('signing_key', {
+  kid: text('kid').primaryKey(),
+  publicJwk: jsonb('public_jwk').$type<Record<string, string>>().notNull(),
+  sealedPrivateKey: bytea('sealed_private_key').notNull(),
+  createdAt: instant('created_at').notNull(),
+  /** Published from the start, used from here on, until the next key's turn. */
+  signsFrom: instant('signs_from').notNull(),
+})
