@@ -68,9 +68,10 @@ export const tokenEvent = tokenLedger.table(
     occurredAt: instant('occurred_at').notNull(),
     /** `issued`, `rotated`: when the token made by this event expires if it is not used. */
     expiresAt: instant('expires_at'),
-    /** `issued`: who signed in, for how long at most, and how the token travels. */
-    userId: uuid('user_id'),
+    /** `issued`, `rotated`: when the family ends however active it is; one value in a family. */
     absoluteExpiresAt: instant('absolute_expires_at'),
+    /** `issued`: who signed in, and how the token travels. */
+    userId: uuid('user_id'),
     transport: text('transport', { enum: ['cookie', 'body'] }),
     /** `issued`, `rotated`: SHA-256 of the secret of the token made by this event. */
     tokenHash: bytea('token_hash'),
@@ -101,6 +102,7 @@ export const tokenEvent = tokenLedger.table(
     primaryKey({ columns: [t.familyId, t.seq] }),
     index('token_event_by_txid').on(t.txid, t.familyId, t.seq),
     check('token_event_seq_positive', sql`${t.seq} >= 1`),
+    check('token_event_expires_in_time', sql`${t.expiresAt} <= ${t.absoluteExpiresAt}`),
     check(
       'token_event_whole_milliseconds',
       sql`${t.occurredAt} = date_trunc('milliseconds', ${t.occurredAt})
@@ -114,8 +116,8 @@ export const tokenEvent = tokenLedger.table(
           and num_nonnulls(${t.expiresAt}, ${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.tokenHash}) = 5
           and num_nonnulls(${t.salt}, ${t.attemptHash}, ${t.presentedGeneration}, ${t.reason}, ${t.actorUserId}) = 0
         when 'rotated' then ${t.generation} >= 1
-          and num_nonnulls(${t.expiresAt}, ${t.tokenHash}, ${t.salt}) = 3
-          and num_nonnulls(${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.presentedGeneration}, ${t.reason}, ${t.actorUserId}) = 0
+          and num_nonnulls(${t.expiresAt}, ${t.absoluteExpiresAt}, ${t.tokenHash}, ${t.salt}) = 4
+          and num_nonnulls(${t.userId}, ${t.transport}, ${t.presentedGeneration}, ${t.reason}, ${t.actorUserId}) = 0
         when 'replayed' then ${t.presentedGeneration} = ${t.generation} - 1
           and ${t.reason} in ('same_attempt', 'grace_window')
           and num_nonnulls(${t.expiresAt}, ${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.tokenHash}, ${t.salt}, ${t.actorUserId}) = 0

@@ -21,8 +21,8 @@ CREATE TABLE "token_ledger"."token_event" (
 	"generation" integer NOT NULL,
 	"occurred_at" timestamp with time zone NOT NULL,
 	"expires_at" timestamp with time zone,
-	"user_id" uuid,
 	"absolute_expires_at" timestamp with time zone,
+	"user_id" uuid,
 	"transport" text,
 	"token_hash" "bytea",
 	"salt" "bytea",
@@ -39,6 +39,7 @@ CREATE TABLE "token_ledger"."token_event" (
 	"txid" "xid8" DEFAULT pg_current_xact_id() NOT NULL,
 	CONSTRAINT "token_event_family_id_seq_pk" PRIMARY KEY("family_id","seq"),
 	CONSTRAINT "token_event_seq_positive" CHECK ("token_ledger"."token_event"."seq" >= 1),
+	CONSTRAINT "token_event_expires_in_time" CHECK ("token_ledger"."token_event"."expires_at" <= "token_ledger"."token_event"."absolute_expires_at"),
 	CONSTRAINT "token_event_whole_milliseconds" CHECK ("token_ledger"."token_event"."occurred_at" = date_trunc('milliseconds', "token_ledger"."token_event"."occurred_at")
         and "token_ledger"."token_event"."expires_at" = date_trunc('milliseconds', "token_ledger"."token_event"."expires_at")
         and "token_ledger"."token_event"."absolute_expires_at" = date_trunc('milliseconds', "token_ledger"."token_event"."absolute_expires_at")),
@@ -47,8 +48,8 @@ CREATE TABLE "token_ledger"."token_event" (
           and num_nonnulls("token_ledger"."token_event"."expires_at", "token_ledger"."token_event"."user_id", "token_ledger"."token_event"."absolute_expires_at", "token_ledger"."token_event"."transport", "token_ledger"."token_event"."token_hash") = 5
           and num_nonnulls("token_ledger"."token_event"."salt", "token_ledger"."token_event"."attempt_hash", "token_ledger"."token_event"."presented_generation", "token_ledger"."token_event"."reason", "token_ledger"."token_event"."actor_user_id") = 0
         when 'rotated' then "token_ledger"."token_event"."generation" >= 1
-          and num_nonnulls("token_ledger"."token_event"."expires_at", "token_ledger"."token_event"."token_hash", "token_ledger"."token_event"."salt") = 3
-          and num_nonnulls("token_ledger"."token_event"."user_id", "token_ledger"."token_event"."absolute_expires_at", "token_ledger"."token_event"."transport", "token_ledger"."token_event"."presented_generation", "token_ledger"."token_event"."reason", "token_ledger"."token_event"."actor_user_id") = 0
+          and num_nonnulls("token_ledger"."token_event"."expires_at", "token_ledger"."token_event"."absolute_expires_at", "token_ledger"."token_event"."token_hash", "token_ledger"."token_event"."salt") = 4
+          and num_nonnulls("token_ledger"."token_event"."user_id", "token_ledger"."token_event"."transport", "token_ledger"."token_event"."presented_generation", "token_ledger"."token_event"."reason", "token_ledger"."token_event"."actor_user_id") = 0
         when 'replayed' then "token_ledger"."token_event"."presented_generation" = "token_ledger"."token_event"."generation" - 1
           and "token_ledger"."token_event"."reason" in ('same_attempt', 'grace_window')
           and num_nonnulls("token_ledger"."token_event"."expires_at", "token_ledger"."token_event"."user_id", "token_ledger"."token_event"."absolute_expires_at", "token_ledger"."token_event"."transport", "token_ledger"."token_event"."token_hash", "token_ledger"."token_event"."salt", "token_ledger"."token_event"."actor_user_id") = 0
