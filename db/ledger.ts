@@ -1,0 +1,346 @@
+import type postgres from 'postgres'
+import type { LedgerEvent, Transport } from '../server/ledger/events.ts'
+import type { Transaction } from './transaction.ts'
+
+/**
+ * All SQL of the ledger's write path. It speaks in the events of `server/ledger`; every write is
+ * fenced by the id of the transaction that took the lock, and its count is checked.
+ */
+
+export type LockedFamily = {
+  readonly familyId: string
+  readonly userId: string
+  readonly transport: Transport
+  readonly createdAt: number
+}
+
+/** Locks held in one transaction; `txid` is what every write of it must name. */
+export type LockedFamilies = {
+  readonly txid: string
+  readonly families: ReadonlyMap<string, LockedFamily>
+}
+
+/** Where a request came from: personal data, kept erasable. */
+export type Origin = { readonly ip: string | null; readonly userAgent: string | null }
+
+export type NewFamily = {
+  readonly familyId: string
+  readonly userId: string
+  readonly transport: Transport
+  readonly deviceName: string | null
+  readonly createdAt: number
+  readonly absoluteExpiresAt: number
+}
+
+export type Append = {
+  readonly familyId: string
+  readonly event: LedgerEvent
+  readonly origin: Origin
+  /** 16 random bytes; they make the hash of the origin unguessable. */
+  readonly originSalt: Buffer
+}
+
+export type Tail = {
+  /** From the event that made the current token on, oldest first. */
+  readonly events: readonly LedgerEvent[]
+  /** The hash of the secret of the generation asked for; null when there is no such generation. */
+  readonly tokenHash: Buffer | null
+}
+
+/**
+ * Locks the rows of these families, in the order of their ids.
+ *
+ * @param whenLocked `'wait'` for whoever holds one, or `'skip'` it: then it is missing in the answer,
+ * as an unknown one is.
+ */
+export async function lockFamilies(
+  tx: Transaction,
+  familyIds: readonly string[],
+  whenLocked: 'wait' | 'skip',
+): Promise<LockedFamilies> {
+  const rows = await tx<LockedRow[]>`
+    select
+      pg_current_xact_id()::text as txid, family_id, user_id, transport,
+      (extract(epoch from created_at) * 1000)::float8 as created_at
+    from token_ledger.token_family
+    where family_id = any(${familyIds as string[]}::uuid[])
+    order by family_id
+    for update ${whenLocked === 'skip' ? tx`skip locked` : tx``}`
+  const families = rows.map((row) => ({
+    familyId: row.family_id,
+    userId: row.user_id,
+    transport: row.transport,
+    createdAt: row.created_at,
+  }))
+  return {
+    txid: rows[0]?.txid ?? '',
+    families: new Map(families.map((family) => [family.familyId, family])),
+  }
+}
+
+/**
+ * The newest part of each family, and the time. Call it after the lock, in a statement of its own:
+ * the locking one still sees what was there before it had waited.
+ */
+export async function readTails(
+  tx: Transaction,
+  asked: readonly { readonly familyId: string; readonly generation: number }[],
+): Promise<{ now: number; tails: ReadonlyMap<string, Tail> }> {
+  const rows = await tx<(EventRow & { now: number; asked_hash: Buffer | null })[]>`
+    select
+      (extract(epoch from token_ledger.clock()) * 1000)::float8 as now,
+      asked_token.token_hash as asked_hash,
+      e.family_id, e.seq, e.kind, e.generation,
+      (extract(epoch from e.occurred_at) * 1000)::float8 as occurred_at,
+      (extract(epoch from e.expires_at) * 1000)::float8 as expires_at,
+      (extract(epoch from e.absolute_expires_at) * 1000)::float8 as absolute_expires_at,
+      e.user_id, e.transport, e.token_hash, e.salt, e.attempt_hash, e.presented_generation, e.reason,
+      e.actor_user_id
+    from unnest(${asked.map((a) => a.familyId)}::uuid[], ${asked.map((a) => a.generation)}::integer[])
+      as asked(family_id, generation)
+    cross join lateral (
+      select seq
+      from token_ledger.token_event
+      where family_id = asked.family_id and kind in ('issued', 'rotated')
+      order by seq desc
+      limit 1
+    ) made
+    cross join lateral (
+      select *
+      from token_ledger.token_event
+      where family_id = asked.family_id and seq >= made.seq
+    ) e
+    left join lateral (
+      select token_hash
+      from token_ledger.token_event
+      where family_id = asked.family_id and generation = asked.generation and kind in ('issued', 'rotated')
+      order by seq desc
+      limit 1
+    ) asked_token on true
+    order by e.family_id, e.seq`
+  const tails = new Map<string, { events: LedgerEvent[]; tokenHash: Buffer | null }>()
+  for (const row of rows) {
+    const tail = tails.get(row.family_id) ?? { events: [], tokenHash: row.asked_hash }
+    tail.events.push(toEvent(row))
+    tails.set(row.family_id, tail)
+  }
+  return { now: rows[0]?.now ?? 0, tails }
+}
+
+/**
+ * Appends one event each to families that `txid` has locked.
+ *
+ * @throws {Error} when not every row was written: the transaction is not the one that locked
+ */
+export async function appendEvents(
+  tx: Transaction,
+  txid: string,
+  appends: readonly Append[],
+): Promise<void> {
+  if (appends.length === 0) return
+  const written = await tx`
+    insert into token_ledger.token_event (
+      family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id, transport,
+      token_hash, salt, attempt_hash, presented_generation, reason, actor_user_id, ip, user_agent, origin_salt)
+    select
+      family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id, transport,
+      token_hash, salt, attempt_hash, presented_generation, reason, actor_user_id, ip, user_agent, origin_salt
+    from jsonb_to_recordset(${JSON.stringify(appends.map(toRow))}::jsonb) as e(
+      family_id uuid, seq integer, kind text, generation integer, occurred_at timestamptz,
+      expires_at timestamptz, absolute_expires_at timestamptz, user_id uuid, transport text,
+      token_hash bytea, salt bytea, attempt_hash bytea, presented_generation integer, reason text,
+      actor_user_id uuid, ip inet, user_agent text, origin_salt bytea)
+    where pg_current_xact_id()::text = ${txid}`
+  fence(written.count, appends.length)
+}
+
+/** Which of these families there are, locked or not. */
+export async function findFamilies(
+  tx: Transaction,
+  familyIds: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const rows = await tx<{ family_id: string }[]>`
+    select family_id
+    from token_ledger.token_family
+    where family_id = any(${familyIds as string[]}::uuid[])`
+  return new Set(rows.map((row) => row.family_id))
+}
+
+/** Writes the row of a new family; its `issued` event is appended in the same transaction. */
+export async function insertFamily(
+  tx: Transaction,
+  txid: string,
+  family: NewFamily,
+): Promise<void> {
+  const written = await tx`
+    insert into token_ledger.token_family
+      (family_id, user_id, transport, device_name, created_at, absolute_expires_at)
+    select
+      ${family.familyId}::uuid, ${family.userId}::uuid, ${family.transport}, ${family.deviceName},
+      ${instant(family.createdAt)}::timestamptz, ${instant(family.absoluteExpiresAt)}::timestamptz
+    where pg_current_xact_id()::text = ${txid}`
+  fence(written.count, 1)
+}
+
+/**
+ * Takes the user's turn: sign-ins and "end everything" of one user follow one another. Always before
+ * any family.
+ */
+export async function lockUser(
+  tx: Transaction,
+  userId: string,
+): Promise<{ txid: string; epoch: number; now: number }> {
+  await tx`
+    insert into token_ledger.user_epoch (user_id) values (${userId}::uuid)
+    on conflict (user_id) do nothing`
+  await tx`select from token_ledger.user_epoch where user_id = ${userId}::uuid for update`
+  // A statement of its own again: the one that waited for the lock has an old snapshot.
+  const [row] = await tx<{ txid: string; epoch: number; now: number }[]>`
+    select
+      pg_current_xact_id()::text as txid,
+      epoch,
+      (extract(epoch from token_ledger.clock()) * 1000)::float8 as now
+    from token_ledger.user_epoch
+    where user_id = ${userId}::uuid`
+  if (row === undefined) throw new Error('the user row that was locked is gone')
+  return row
+}
+
+/** The user's count of "end everything", which a sign-in reads first; 0 for who never signed in. */
+export async function readEpoch(sql: postgres.Sql, userId: string): Promise<number> {
+  const [row] = await sql<{ epoch: number }[]>`
+    select epoch
+    from token_ledger.user_epoch
+    where user_id = ${userId}::uuid`
+  return row?.epoch ?? 0
+}
+
+/** Makes every sign-in of the user that has begun, and not been written yet, void. */
+export async function bumpEpoch(tx: Transaction, txid: string, userId: string): Promise<void> {
+  const written = await tx`
+    update token_ledger.user_epoch
+    set epoch = epoch + 1
+    where user_id = ${userId}::uuid and pg_current_xact_id()::text = ${txid}`
+  fence(written.count, 1)
+}
+
+/** Families of the user that no time has ended yet; some of them may be over. Oldest first. */
+export async function listOpenFamilies(tx: Transaction, userId: string): Promise<string[]> {
+  const rows = await tx<{ family_id: string }[]>`
+    select f.family_id
+    from token_ledger.token_family f
+    where f.user_id = ${userId}::uuid
+      and f.absolute_expires_at > token_ledger.clock()
+      and not exists (
+        select
+        from token_ledger.token_event e
+        where e.family_id = f.family_id and e.kind in ('revoked', 'reuse_detected')
+      )
+    order by f.family_id`
+  return rows.map((row) => row.family_id)
+}
+
+type LockedRow = {
+  txid: string
+  family_id: string
+  user_id: string
+  transport: Transport
+  created_at: number
+}
+
+type EventRow = {
+  family_id: string
+  seq: number
+  kind: LedgerEvent['kind']
+  generation: number
+  occurred_at: number
+  expires_at: number | null
+  absolute_expires_at: number | null
+  user_id: string | null
+  transport: string | null
+  token_hash: Buffer | null
+  salt: Buffer | null
+  attempt_hash: Buffer | null
+  presented_generation: number | null
+  reason: string | null
+  actor_user_id: string | null
+}
+
+/** The CHECKs of the table say which columns each kind has: this is where they become a type. */
+function toEvent(row: EventRow): LedgerEvent {
+  return {
+    kind: row.kind,
+    seq: row.seq,
+    generation: row.generation,
+    at: row.occurred_at,
+    userId: row.user_id,
+    transport: row.transport,
+    tokenHash: row.token_hash,
+    salt: row.salt,
+    attemptHash: row.attempt_hash,
+    expiresAt: row.expires_at,
+    absoluteExpiresAt: row.absolute_expires_at,
+    presentedGeneration: row.presented_generation,
+    reason: row.reason,
+    actorUserId: row.actor_user_id,
+  } as LedgerEvent
+}
+
+function toRow({ familyId, event, origin, originSalt }: Append) {
+  return {
+    family_id: familyId,
+    seq: event.seq,
+    kind: event.kind,
+    generation: event.generation,
+    occurred_at: instant(event.at),
+    ip: origin.ip,
+    user_agent: origin.userAgent,
+    origin_salt: bytes(originSalt),
+    ...columnsOf(event),
+  }
+}
+
+function columnsOf(event: LedgerEvent) {
+  switch (event.kind) {
+    case 'issued':
+      return {
+        expires_at: instant(event.expiresAt),
+        absolute_expires_at: instant(event.absoluteExpiresAt),
+        user_id: event.userId,
+        transport: event.transport,
+        token_hash: bytes(event.tokenHash),
+      }
+    case 'rotated':
+      return {
+        expires_at: instant(event.expiresAt),
+        absolute_expires_at: instant(event.absoluteExpiresAt),
+        token_hash: bytes(event.tokenHash),
+        salt: bytes(event.salt),
+        attempt_hash: event.attemptHash && bytes(event.attemptHash),
+      }
+    case 'replayed':
+      return {
+        presented_generation: event.presentedGeneration,
+        attempt_hash: event.attemptHash && bytes(event.attemptHash),
+        reason: event.reason,
+      }
+    case 'reuse_detected':
+      return { presented_generation: event.presentedGeneration }
+    case 'revoked':
+      return { reason: event.reason, actor_user_id: event.actorUserId }
+  }
+}
+
+function instant(epochMs: number): string {
+  return new Date(epochMs).toISOString()
+}
+
+/** As Postgres reads a bytea. */
+function bytes(value: Uint8Array): string {
+  return `\\x${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}`
+}
+
+function fence(written: number, expected: number): void {
+  if (written !== expected)
+    throw new Error(`${written} of ${expected} rows written: not in the transaction that locked`)
+}

@@ -1,0 +1,61 @@
+import postgres from 'postgres'
+
+export type Transaction = postgres.TransactionSql
+
+/** Serialization failure, deadlock, and a key that another writer took first: decide again. */
+const retryable = new Set(['40001', '40P01', '23505'])
+const maxTries = 3
+
+/**
+ * Runs `work` in one transaction and commits it; when it throws, nothing has happened.
+ *
+ * Two things postgres.js 3.4 does when the backend dies in the middle are kept out here. It would
+ * roll back on a socket that is gone, which ends the process: so a work that failed with the
+ * connection never settles. And it may run the next statement on a new connection, outside of any
+ * transaction: so every write of ours is fenced by the transaction's id (see `db/ledger.ts`).
+ */
+export async function inTransaction<T>(
+  sql: postgres.Sql,
+  work: (tx: Transaction) => Promise<T>,
+): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return (await sql.begin((tx) => heldWhenDisconnected(work(tx)))) as T
+    } catch (error) {
+      if (attempt === maxTries || !isRetryable(error)) throw error
+    }
+  }
+}
+
+/** Whether `error` says that the database could not be asked, rather than that it said no. */
+export function isUnavailable(error: unknown): boolean {
+  const code = errorCode(error)
+  return (
+    isDisconnect(error) ||
+    // connection exception, insufficient resources, operator intervention, lock not available
+    /^(08|53|57)/.test(code) ||
+    code === '55P03' ||
+    code === '25P03' ||
+    /^E[A-Z]+$/.test(code) // the socket's own: ECONNREFUSED, ENOENT, EPIPE …
+  )
+}
+
+function heldWhenDisconnected<T>(work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    work.then(resolve, (error: unknown) => {
+      if (!isDisconnect(error)) reject(error instanceof Error ? error : new Error(String(error)))
+    })
+  })
+}
+
+function isDisconnect(error: unknown): boolean {
+  return /^CONNECT(ION)?_/.test(errorCode(error))
+}
+
+function isRetryable(error: unknown): boolean {
+  return error instanceof postgres.PostgresError && retryable.has(error.code)
+}
+
+function errorCode(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
+}

@@ -1,0 +1,122 @@
+import { createHash, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+
+/**
+ * A refresh token: `tlr1.` and the base64url of family (16 bytes) ‖ generation (4) ‖ secret (32) ‖
+ * MAC (16). The MAC is checked before anything else, so a forged token reaches no database.
+ */
+export type RefreshToken = {
+  readonly familyId: string
+  readonly generation: number
+  readonly secret: Buffer
+  /** The token as it is sent. */
+  readonly value: string
+}
+
+/** Keys derived from `AUTH_SECRET`, and from its predecessor while it is being changed; newest first. */
+export type RefreshTokenKeys = readonly [RefreshTokenKey, ...RefreshTokenKey[]]
+type RefreshTokenKey = { readonly mac: Buffer; readonly ratchet: Buffer }
+
+const prefix = 'tlr1.'
+const secretAt = 20
+const macAt = 52
+const size = 68
+/** 68 bytes in base64url, without padding. */
+const tokenPattern = /^tlr1\.[A-Za-z0-9_-]{91}$/
+
+export function deriveRefreshTokenKeys(secrets: readonly [string, ...string[]]): RefreshTokenKeys {
+  const [newest, ...older] = secrets
+  return [keyOf(newest), ...older.map(keyOf)]
+}
+
+function keyOf(secret: string): RefreshTokenKey {
+  const derive = (use: string) => Buffer.from(hkdfSync('sha256', secret, '', use, 32))
+  return {
+    mac: derive('token-ledger refresh mac'),
+    ratchet: derive('token-ledger refresh ratchet'),
+  }
+}
+
+/** The first token of a family: 256 random bits. */
+export function createRefreshToken(keys: RefreshTokenKeys, familyId: string): RefreshToken {
+  return seal(keys[0], { familyId, generation: 0, secret: randomBytes(32) })
+}
+
+/** @returns null when it is not one of ours: another shape, another spelling, another MAC. */
+export function parseRefreshToken(keys: RefreshTokenKeys, value: string): RefreshToken | null {
+  if (!tokenPattern.test(value)) return null
+  const bytes = Buffer.from(value.slice(prefix.length), 'base64url')
+  // The last character has two spare bits: one token has one spelling.
+  if (prefix + bytes.toString('base64url') !== value) return null
+  const body = bytes.subarray(0, macAt)
+  const isOurs = keys.some((key) => timingSafeEqual(macOf(key, body), bytes.subarray(macAt)))
+  if (!isOurs) return null
+  return {
+    familyId: formatUuid(bytes.subarray(0, 16)),
+    generation: bytes.readUInt32BE(16),
+    secret: bytes.subarray(secretAt, macAt),
+    value,
+  }
+}
+
+/**
+ * The one successor of a token under a salt. To make it one needs the token in hand, the server's
+ * secret and the salt in the ledger: each alone is useless, and a retry gets the very same bytes.
+ */
+export function deriveSuccessor(
+  key: RefreshTokenKey,
+  token: RefreshToken,
+  salt: Uint8Array,
+): RefreshToken {
+  const generation = token.generation + 1
+  const numbered = Buffer.alloc(4)
+  numbered.writeUInt32BE(generation)
+  const secret = createHmac('sha256', key.ratchet)
+    .update(token.secret)
+    .update(salt)
+    .update(parseUuid(token.familyId))
+    .update(numbered)
+    .digest()
+  return seal(key, { familyId: token.familyId, generation, secret })
+}
+
+/** The successor whose hash the ledger holds, whichever key it was made with; null when none fits. */
+export function findSuccessor(
+  keys: RefreshTokenKeys,
+  token: RefreshToken,
+  made: { readonly salt: Uint8Array; readonly tokenHash: Uint8Array },
+): RefreshToken | null {
+  const successors = keys.map((key) => deriveSuccessor(key, token, made.salt))
+  return successors.find((successor) => hashSecret(successor).equals(made.tokenHash)) ?? null
+}
+
+/** What the ledger keeps of a token: SHA-256 is enough for 256 random bits (ASVS 5.0, 6.5.2). */
+export function hashSecret({ secret }: RefreshToken): Buffer {
+  return createHash('sha256').update(secret).digest()
+}
+
+function seal(
+  key: RefreshTokenKey,
+  parts: { familyId: string; generation: number; secret: Buffer },
+): RefreshToken {
+  const bytes = Buffer.alloc(size)
+  parseUuid(parts.familyId).copy(bytes, 0)
+  bytes.writeUInt32BE(parts.generation, 16)
+  parts.secret.copy(bytes, secretAt)
+  macOf(key, bytes.subarray(0, macAt)).copy(bytes, macAt)
+  return { ...parts, value: prefix + bytes.toString('base64url') }
+}
+
+function macOf(key: RefreshTokenKey, body: Buffer): Buffer {
+  return createHmac('sha256', key.mac)
+    .update(body)
+    .digest()
+    .subarray(0, size - macAt)
+}
+
+function parseUuid(uuid: string): Buffer {
+  return Buffer.from(uuid.replaceAll('-', ''), 'hex')
+}
+
+function formatUuid(bytes: Buffer): string {
+  return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+}

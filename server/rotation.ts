@@ -1,0 +1,294 @@
+import { createHash, randomBytes } from 'node:crypto'
+import {
+  appendEvents,
+  findFamilies,
+  listOpenFamilies,
+  lockFamilies,
+  lockUser,
+  readTails,
+  type Append,
+  type LockedFamily,
+  type Origin,
+  type Tail,
+} from '../db/ledger.ts'
+import { inTransaction, isUnavailable, type Transaction } from '../db/transaction.ts'
+import { AuthError } from './errors.ts'
+import { decideRotation, type Refusal } from './ledger/decide.ts'
+import type { LedgerEvent, Transport } from './ledger/events.ts'
+import { foldFamily, type Family } from './ledger/family.ts'
+import { deriveSuccessor, findSuccessor, hashSecret, type RefreshToken } from './refresh-token.ts'
+import { createRotationQueue, type RotationQueue } from './rotation-queue.ts'
+import { newAppend, revokeLocked, type LiveSession, type SessionDeps } from './sessions.ts'
+import type { User } from './user-directory.ts'
+
+export type RefreshRequest = {
+  readonly token: RefreshToken
+  readonly transport: Transport
+  readonly attemptId: string | null
+  readonly origin: Origin
+}
+
+/** A refresh that was turned away. */
+export class RefreshRefused extends AuthError {
+  /** The family is known to be over: nothing the caller holds of it will ever work again. */
+  readonly isFinal: boolean
+
+  constructor(reason: Refusal, isFinal: boolean, details: { detail: string; incidentId?: string }) {
+    const { detail, incidentId } = details
+    super(reason, detail, {
+      incidentId,
+      retryAfterSeconds: reason === 'too_many_attempts' ? 60 : undefined,
+    })
+    this.isFinal = isFinal
+  }
+}
+
+export type Rotate = (request: RefreshRequest) => Promise<LiveSession>
+
+/**
+ * @returns `rotate`, which resolves with the session and its newest token.
+ * @throws {RefreshRefused} by `rotate`, with the contract's reason
+ * @throws {AuthError} by `rotate`: `service_unavailable` when the queue is full
+ */
+export function createRotation(deps: SessionDeps): {
+  rotate: Rotate
+  queue: RotationQueue<Pending, Answer>
+} {
+  const queue = createRotationQueue<Pending, Answer>({
+    settle: (batch) => settle(deps, batch),
+    // After a lost connection nobody knows whether it committed: the caller asks again, with its attempt.
+    mayRetry: (error) => !isUnavailable(error),
+    ...(deps.policy.rotationBatchSize && { maxBatch: deps.policy.rotationBatchSize }),
+  })
+
+  async function rotate(request: RefreshRequest): Promise<LiveSession> {
+    const pending = prepare(deps, request)
+    const first = await queue.submit(pending)
+    const answer = 'endUser' in first ? await endUserForReuse(deps, pending, first.endUser) : first
+    report(deps, answer)
+    if (answer.refusal !== null) throw answer.refusal
+    return answer.session
+  }
+
+  return { rotate, queue }
+}
+
+/** A request with the successor it would get; made before the lock, so that the lock is short. */
+type Pending = RefreshRequest & {
+  readonly familyId: string
+  readonly attemptHash: Buffer | null
+  readonly successor: RefreshToken
+  readonly salt: Buffer
+}
+
+type Answer = Granted | Refused | { readonly endUser: string }
+type Granted = {
+  readonly refusal: null
+  readonly session: LiveSession
+  readonly event: LedgerEvent
+}
+type Refused = {
+  readonly refusal: RefreshRefused
+  readonly family: LockedFamily | null
+  readonly event: LedgerEvent | null
+}
+
+function prepare({ refreshKeys }: SessionDeps, request: RefreshRequest): Pending {
+  const { token, attemptId } = request
+  const salt = randomBytes(16)
+  return {
+    ...request,
+    familyId: token.familyId,
+    attemptHash: attemptId === null ? null : createHash('sha256').update(attemptId).digest(),
+    successor: deriveSuccessor(refreshKeys[0], token, salt),
+    salt,
+  }
+}
+
+/** One transaction: lock, read, decide, append. */
+async function settle(
+  deps: SessionDeps,
+  batch: readonly Pending[],
+): Promise<ReadonlyMap<Pending, Answer>> {
+  return inTransaction(deps.sql, async (tx) => {
+    const answers = new Map<Pending, Answer>()
+    const locked = await lockFamilies(
+      tx,
+      batch.map(({ familyId }) => familyId),
+      'skip',
+    )
+    const held = batch.filter(({ familyId }) => locked.families.has(familyId))
+    if (held.length > 0) {
+      const decided = await decideAll(deps, tx, { held, families: locked.families })
+      const endsUser = (one: Decided) => deps.policy.reuseScope === 'user' && isReuse(one.answer)
+      for (const one of decided)
+        answers.set(one.pending, endsUser(one) ? { endUser: one.userId } : one.answer)
+      const appends = decided.filter((one) => !endsUser(one)).flatMap(appendOf)
+      await appendEvents(tx, locked.txid, appends)
+    }
+    if (held.length < batch.length) {
+      const missed = batch.filter(({ familyId }) => !locked.families.has(familyId))
+      for (const pending of await findUnknown(tx, missed)) answers.set(pending, unknownFamily())
+    }
+    return answers
+  })
+}
+
+type Decided = {
+  readonly pending: Pending
+  readonly userId: string
+  readonly answer: Granted | Refused
+}
+
+async function decideAll(
+  deps: SessionDeps,
+  tx: Transaction,
+  batch: { held: readonly Pending[]; families: ReadonlyMap<string, LockedFamily> },
+): Promise<Decided[]> {
+  const asked = batch.held.map(({ token }) => token)
+  const userIds = [...new Set([...batch.families.values()].map(({ userId }) => userId))]
+  const [{ now, tails }, users] = await Promise.all([
+    readTails(tx, asked),
+    deps.users.findMany(userIds),
+  ])
+  return batch.held.map((pending) => {
+    const row = batch.families.get(pending.familyId)
+    const tail = tails.get(pending.familyId)
+    if (row === undefined || tail === undefined)
+      throw new Error(`ledger corrupt: family ${pending.familyId} has no events`)
+    const answer = decide(deps, pending, { row, tail, now, user: users.get(row.userId) })
+    return { pending, userId: row.userId, answer }
+  })
+}
+
+type Known = {
+  readonly row: LockedFamily
+  readonly tail: Tail
+  readonly now: number
+  readonly user: User | undefined
+}
+
+function decide(deps: SessionDeps, pending: Pending, known: Known): Granted | Refused {
+  const { row, tail, user } = known
+  const family = foldFamily(tail.events)
+  const now = Math.max(known.now, family.lastAt)
+  const { event, refusal } = decideRotation(family, {
+    presented: {
+      generation: pending.token.generation,
+      isIssued: tail.tokenHash !== null && hashSecret(pending.token).equals(tail.tokenHash),
+      transport: pending.transport,
+      attemptHash: pending.attemptHash,
+    },
+    transport: row.transport,
+    userMayRefresh: user !== undefined && !user.disabled,
+    next: { tokenHash: hashSecret(pending.successor), salt: pending.salt },
+    now,
+    policy: deps.policy,
+  })
+  if (refusal !== null)
+    return { refusal: explain(refusal, { row, family, event }), family: row, event }
+  if (event === null || user === undefined) throw new Error('a grant without an event or a user')
+  return { refusal: null, session: grant(deps, pending, { row, family, event, now, user }), event }
+}
+
+function grant(
+  { refreshKeys }: SessionDeps,
+  pending: Pending,
+  granted: { row: LockedFamily; family: Family; event: LedgerEvent; now: number; user: User },
+): LiveSession {
+  const { row, family, event, now, user } = granted
+  const made = event.kind === 'rotated' ? event : family.current
+  if (made.kind !== 'rotated') throw new Error('a grant without a successor')
+  const token =
+    event.kind === 'rotated'
+      ? pending.successor
+      : findSuccessor(refreshKeys, pending.token, { salt: made.salt, tokenHash: made.tokenHash })
+  if (token === null) throw new Error('no key of ours makes the successor the ledger holds')
+  return {
+    familyId: row.familyId,
+    user,
+    transport: row.transport,
+    token,
+    signedInAt: row.createdAt,
+    refreshExpiresAt: made.expiresAt,
+    refreshRemainingMs: made.expiresAt - now,
+  }
+}
+
+function explain(
+  refusal: Refusal,
+  { row, family, event }: { row: LockedFamily; family: Family; event: LedgerEvent | null },
+): RefreshRefused {
+  const end = family.end ?? (event?.kind === 'reuse_detected' ? event : null)
+  const isFinal =
+    end !== null || refusal === 'session_expired' || refusal === 'refresh_token_malformed'
+  return new RefreshRefused(refusal, isFinal, {
+    detail: `family ${row.familyId} at generation ${family.current.generation}: ${refusal}`,
+    ...(end !== null && { incidentId: `${row.familyId}:${end.seq}` }),
+  })
+}
+
+/** Authentic, but of a family that a restored backup does not know, or that was archived. */
+function unknownFamily(): Refused {
+  const refusal = new RefreshRefused('session_revoked', false, { detail: 'no such family' })
+  return { refusal, family: null, event: null }
+}
+
+async function findUnknown(tx: Transaction, missed: readonly Pending[]): Promise<Pending[]> {
+  const known = await findFamilies(
+    tx,
+    missed.map(({ familyId }) => familyId),
+  )
+  return missed.filter(({ familyId }) => !known.has(familyId))
+}
+
+/**
+ * `REUSE_SCOPE=user`: the reuse and the end of the user's every other family, in one transaction. It
+ * takes the user's turn first, as everything that locks more than one family does.
+ */
+async function endUserForReuse(
+  deps: SessionDeps,
+  pending: Pending,
+  userId: string,
+): Promise<Granted | Refused> {
+  return inTransaction(deps.sql, async (tx) => {
+    await lockUser(tx, userId)
+    const open = await listOpenFamilies(tx, userId)
+    const { txid, families } = await lockFamilies(tx, [...open, pending.familyId], 'wait')
+    const row = families.get(pending.familyId)
+    if (row === undefined) return unknownFamily()
+    const own = new Map([[pending.familyId, row]])
+    const [decided] = await decideAll(deps, tx, { held: [pending], families: own })
+    if (decided === undefined) throw new Error('a decision is missing')
+    await appendEvents(tx, txid, appendOf(decided))
+    if (isReuse(decided.answer)) {
+      const others = [...families.values()].filter(({ familyId }) => familyId !== pending.familyId)
+      await revokeLocked(tx, {
+        txid,
+        families: others,
+        by: { reason: 'reuse_elsewhere', actorUserId: null, origin: pending.origin },
+      })
+    }
+    return decided.answer
+  })
+}
+
+function appendOf({ pending, answer }: Decided): Append[] {
+  if (answer.event === null) return []
+  return [newAppend(pending.familyId, answer.event, pending.origin)]
+}
+
+function isReuse(answer: Granted | Refused): boolean {
+  return answer.event?.kind === 'reuse_detected'
+}
+
+function report({ record }: SessionDeps, answer: Granted | Refused): void {
+  const { event } = answer
+  if (answer.refusal === null) {
+    const { familyId, user } = answer.session
+    if (event?.kind === 'replayed') record({ fact: 'session_replayed', familyId, userId: user.id })
+  } else if (event?.kind === 'reuse_detected' && answer.family !== null) {
+    const { familyId, userId } = answer.family
+    record({ fact: 'reuse_detected', familyId, userId })
+  }
+}

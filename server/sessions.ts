@@ -1,0 +1,239 @@
+import { randomBytes } from 'node:crypto'
+import type postgres from 'postgres'
+import {
+  appendEvents,
+  bumpEpoch,
+  insertFamily,
+  listOpenFamilies,
+  lockFamilies,
+  lockUser,
+  readTails,
+  type Append,
+  type LockedFamily,
+  type Origin,
+} from '../db/ledger.ts'
+import { inTransaction, type Transaction } from '../db/transaction.ts'
+import { AuthError } from './errors.ts'
+import { createFamilyId } from './family-id.ts'
+import { decideRevocation, type RotationPolicy } from './ledger/decide.ts'
+import type { LedgerEvent, RevocationReason, Transport } from './ledger/events.ts'
+import { foldFamily, isActive } from './ledger/family.ts'
+import {
+  createRefreshToken,
+  hashSecret,
+  type RefreshToken,
+  type RefreshTokenKeys,
+} from './refresh-token.ts'
+import type { RecordFact } from './security-log.ts'
+import type { User, UserDirectory } from './user-directory.ts'
+
+export type SessionPolicy = RotationPolicy & {
+  readonly absoluteMs: number
+  readonly reuseScope: 'family' | 'user'
+  readonly maxSessionsPerUser: number
+  /** How many rotations share a transaction at most. 1 suits a sharded database. */
+  readonly rotationBatchSize?: number
+}
+
+export type SessionDeps = {
+  readonly sql: postgres.Sql
+  readonly users: UserDirectory
+  readonly refreshKeys: RefreshTokenKeys
+  readonly policy: SessionPolicy
+  readonly record: RecordFact
+}
+
+/** A session with the token its client is given next. */
+export type LiveSession = {
+  readonly familyId: string
+  readonly user: User
+  readonly transport: Transport
+  readonly token: RefreshToken
+  readonly signedInAt: number
+  readonly refreshExpiresAt: number
+  /** By the database's clock, so that nobody's wrong clock shortens a cookie. */
+  readonly refreshRemainingMs: number
+}
+
+/** Who ended a session, why and from where. */
+export type EndedBy = {
+  readonly reason: RevocationReason
+  readonly actorUserId: string | null
+  readonly origin: Origin
+}
+
+export type SignIn = {
+  readonly user: User
+  /** As `readEpoch` gave it before the password was checked. */
+  readonly epoch: number
+  readonly transport: Transport
+  readonly deviceName: string | null
+  readonly origin: Origin
+}
+
+/**
+ * Begins a session: a new family and its first token.
+ *
+ * @throws {AuthError} `session_revoked` when everything of this user was ended since the sign-in
+ * began: it must not outlive that
+ */
+export async function startSession(deps: SessionDeps, signIn: SignIn): Promise<LiveSession> {
+  const { user, transport, origin } = signIn
+  const { idleMs, absoluteMs } = deps.policy
+  const session = await inTransaction(deps.sql, async (tx) => {
+    const { txid, epoch, now } = await lockUser(tx, user.id)
+    if (epoch !== signIn.epoch)
+      throw new AuthError('session_revoked', 'everything was ended during the sign-in')
+    await makeRoom(deps, tx, { userId: user.id, txid, origin })
+
+    const familyId = createFamilyId(now)
+    const token = createRefreshToken(deps.refreshKeys, familyId)
+    const absoluteExpiresAt = now + absoluteMs
+    const expiresAt = Math.min(now + idleMs, absoluteExpiresAt)
+    await insertFamily(tx, txid, {
+      familyId,
+      userId: user.id,
+      transport,
+      deviceName: signIn.deviceName,
+      createdAt: now,
+      absoluteExpiresAt,
+    })
+    const issued: LedgerEvent = {
+      kind: 'issued',
+      seq: 1,
+      generation: 0,
+      at: now,
+      userId: user.id,
+      transport,
+      tokenHash: hashSecret(token),
+      expiresAt,
+      absoluteExpiresAt,
+    }
+    await appendEvents(tx, txid, [newAppend(familyId, issued, origin)])
+    return {
+      familyId,
+      user,
+      transport,
+      token,
+      signedInAt: now,
+      refreshExpiresAt: expiresAt,
+      refreshRemainingMs: expiresAt - now,
+    }
+  })
+  deps.record({ fact: 'session_started', familyId: session.familyId, userId: user.id })
+  return session
+}
+
+/**
+ * Ends one session.
+ *
+ * @param ownerId whose it must be, where that is the caller's right to end it
+ * @returns whether it was active until now; null when there is none, or none of this owner
+ */
+export async function endSession(
+  deps: SessionDeps,
+  target: { familyId: string; ownerId?: string },
+  by: EndedBy,
+): Promise<boolean | null> {
+  const ended = await inTransaction(deps.sql, async (tx) => {
+    const { txid, families } = await lockFamilies(tx, [target.familyId], 'wait')
+    const family = families.get(target.familyId)
+    if (family === undefined) return null
+    if (target.ownerId !== undefined && family.userId !== target.ownerId) return null
+    return revokeLocked(tx, { txid, families: [family], by })
+  })
+  recordEnds(deps, ended ?? [], by)
+  return ended && ended.length > 0
+}
+
+/**
+ * Ends everything of a user, and every sign-in that has begun: once this returned, nothing older
+ * works.
+ *
+ * @param options.exceptFamilyId the session that may go on
+ * @param options.alongside other changes that happen with it or not at all
+ * @returns how many sessions were ended
+ */
+export async function endAllSessions(
+  deps: SessionDeps,
+  userId: string,
+  options: {
+    by: EndedBy
+    exceptFamilyId?: string | undefined
+    alongside?: (tx: Transaction) => Promise<void>
+  },
+): Promise<number> {
+  const ended = await inTransaction(deps.sql, async (tx) => {
+    const { txid } = await lockUser(tx, userId)
+    await bumpEpoch(tx, txid, userId)
+    const open = await listOpenFamilies(tx, userId)
+    const doomed = open.filter((familyId) => familyId !== options.exceptFamilyId)
+    const { families } = await lockFamilies(tx, doomed, 'wait')
+    const ends = await revokeLocked(tx, {
+      txid,
+      families: [...families.values()],
+      by: options.by,
+    })
+    await options.alongside?.(tx)
+    return ends
+  })
+  recordEnds(deps, ended, options.by)
+  return ended.length
+}
+
+/** Revokes those of the locked families that are active. */
+export async function revokeLocked(
+  tx: Transaction,
+  locked: { txid: string; families: readonly LockedFamily[]; by: EndedBy },
+): Promise<LockedFamily[]> {
+  if (locked.families.length === 0) return []
+  const { now, tails } = await readTails(
+    tx,
+    locked.families.map(({ familyId }) => ({ familyId, generation: 0 })),
+  )
+  const ended = locked.families.flatMap((row) => {
+    const family = foldFamily(tails.get(row.familyId)?.events ?? [])
+    const { reason, actorUserId, origin } = locked.by
+    const at = Math.max(now, family.lastAt)
+    const event = decideRevocation(family, { reason, actorUserId, now: at })
+    return event === null ? [] : [{ row, append: newAppend(row.familyId, event, origin) }]
+  })
+  await appendEvents(
+    tx,
+    locked.txid,
+    ended.map(({ append }) => append),
+  )
+  return ended.map(({ row }) => row)
+}
+
+export function newAppend(familyId: string, event: LedgerEvent, origin: Origin): Append {
+  return { familyId, event, origin, originSalt: randomBytes(16) }
+}
+
+/** Ends the user's oldest sessions where the new one would be one too many (ASVS 5.0, 7.1.2). */
+async function makeRoom(
+  deps: SessionDeps,
+  tx: Transaction,
+  { userId, txid, origin }: { userId: string; txid: string; origin: Origin },
+): Promise<void> {
+  const { maxSessionsPerUser } = deps.policy
+  const open = await listOpenFamilies(tx, userId)
+  if (open.length < maxSessionsPerUser) return
+  const { families } = await lockFamilies(tx, open, 'wait')
+  const { now, tails } = await readTails(
+    tx,
+    open.map((familyId) => ({ familyId, generation: 0 })),
+  )
+  const active = [...families.values()].filter(({ familyId }) =>
+    isActive(foldFamily(tails.get(familyId)?.events ?? []), now),
+  )
+  const tooMany = active.slice(0, Math.max(0, active.length - maxSessionsPerUser + 1))
+  const by: EndedBy = { reason: 'session_limit', actorUserId: null, origin }
+  recordEnds(deps, await revokeLocked(tx, { txid, families: tooMany, by }), by)
+}
+
+function recordEnds({ record }: SessionDeps, ended: readonly LockedFamily[], by: EndedBy): void {
+  const { reason, actorUserId } = by
+  for (const { familyId, userId } of ended)
+    record({ fact: 'session_revoked', familyId, userId, reason, actorUserId })
+}
