@@ -1,0 +1,175 @@
+import { z } from 'zod'
+
+/** Everything an operator can set. Read once, in main.ts; everyone else is handed a Config. */
+export type Config = Readonly<z.output<typeof Environment>>
+
+const day = 24 * 3600
+
+const flag = <const T extends string>(...values: [T, ...T[]]) => z.enum(values)
+
+/** Whole seconds in the environment, milliseconds inside. */
+const seconds = (min: number, max: number, otherwise: number) =>
+  wholeNumber(min, max, otherwise).transform((value) => value * 1000)
+
+function wholeNumber(min: number, max: number, otherwise: number) {
+  return z
+    .string()
+    .regex(/^\d{1,9}$/, `must be a whole number, such as ${otherwise}`)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, `must be ${min} to ${max}, such as ${otherwise}`)
+    .prefault(String(otherwise))
+}
+
+/** An exact origin: scheme, host and port, nothing behind them. */
+const origin = z
+  .string()
+  .refine(isOrigin, 'must be an origin without a path, such as https://app.example.com')
+
+const originList = z
+  .string()
+  .transform((list) => list.split(',').map((item) => item.trim()))
+  .pipe(z.array(origin))
+
+const cidrList = z
+  .string()
+  .transform((list) => list.split(',').map((item) => item.trim()))
+  .pipe(
+    z.array(
+      z.union(
+        [z.cidrv4(), z.cidrv6()],
+        'must be a comma list of networks, such as 10.0.0.0/8,fd00::/8',
+      ),
+    ),
+  )
+
+const secret = z
+  .string()
+  .refine((value) => Buffer.byteLength(value) >= 32, secretAdvice('must have at least 32 bytes'))
+  .refine((value) => new Set(value).size >= 10, secretAdvice('repeats too few characters'))
+  .refine(
+    (value) => !/change[-_ ]?me|example|sample|placeholder|your[-_ ]?secret|0123456789|abcdefgh/i.test(value),
+    secretAdvice('looks like a sample'),
+  )
+
+function secretAdvice(problem: string): string {
+  return `${problem}; make one with: openssl rand -base64 48`
+}
+
+const Environment = z
+  .object({
+    NODE_ENV: z.string().prefault('development'),
+    DATABASE_URL: z
+      .url({
+        protocol: /^postgres(ql)?$/,
+        error: 'must be a Postgres URL, such as postgres://user:password@host:5432/database',
+      })
+      .optional(),
+    EMBEDDED_POSTGRES: flag('allow').optional(),
+    DATA_DIR: z.string().prefault('.data'),
+    HOST: z.string().prefault('127.0.0.1'),
+    PORT: wholeNumber(1, 65_535, 3000),
+    PUBLIC_URL: origin.optional(),
+    AUTH_SECRET: secret.optional(),
+    AUTH_SECRET_PREVIOUS: secret.optional(),
+    ALLOWED_ORIGINS: originList.optional(),
+    ACCESS_TOKEN_AUDIENCE: z.string().max(255).optional(),
+    ACCESS_TOKEN_SECONDS: seconds(1, 900, 900),
+    REFRESH_IDLE_SECONDS: seconds(1, 365 * day, 7 * day),
+    REFRESH_ABSOLUTE_SECONDS: seconds(1, 365 * day, 30 * day),
+    ROTATION_GRACE_SECONDS: seconds(0, 60, 10),
+    REUSE_SCOPE: flag('family', 'user').prefault('family'),
+    REGISTRATION: flag('open', 'closed').optional(),
+    PASSWORD_MIN_LENGTH: wholeNumber(8, 128, 15),
+    TRUSTED_PROXIES: cidrList.default([]),
+    RATE_LIMITS: flag('on', 'off').prefault('on'),
+    MAX_SESSIONS_PER_USER: wholeNumber(1, 10_000, 100),
+    METRICS_TOKEN: z
+      .string()
+      .min(16, 'must have at least 16 characters; make one with: openssl rand -hex 24')
+      .optional(),
+    LOG_LEVEL: flag('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent').prefault('info'),
+  })
+  .transform((env, ctx) => {
+    const refuse = (variable: string, message: string) => {
+      ctx.addIssue({ code: 'custom', path: [variable], message })
+    }
+    const isProduction = env.NODE_ENV === 'production'
+    const publicUrl = env.PUBLIC_URL ?? `http://${bracketed(env.HOST)}:${env.PORT}`
+    const { protocol, hostname } = new URL(publicUrl)
+    if (isProduction) {
+      if (env.DATABASE_URL === undefined && env.EMBEDDED_POSTGRES !== 'allow')
+        refuse(
+          'DATABASE_URL',
+          'is required in production, such as postgres://user:password@host:5432/database',
+        )
+      if (env.AUTH_SECRET === undefined)
+        refuse('AUTH_SECRET', secretAdvice('is required in production'))
+      if (protocol === 'http:' && !isLoopback(hostname))
+        refuse(
+          'PUBLIC_URL',
+          'must be https in production except on a loopback host, such as https://auth.example.com',
+        )
+      if (env.RATE_LIMITS === 'off')
+        refuse('RATE_LIMITS', 'may not be off in production; leave it unset, or set it to: on')
+    }
+    if (env.REFRESH_IDLE_SECONDS > env.REFRESH_ABSOLUTE_SECONDS)
+      refuse(
+        'REFRESH_IDLE_SECONDS',
+        `may not exceed REFRESH_ABSOLUTE_SECONDS, such as ${env.REFRESH_ABSOLUTE_SECONDS / 1000}`,
+      )
+    return {
+      isProduction,
+      databaseUrl: env.DATABASE_URL,
+      dataDir: env.DATA_DIR,
+      host: env.HOST,
+      port: env.PORT,
+      publicUrl,
+      isSecure: protocol === 'https:',
+      authSecret: env.AUTH_SECRET,
+      authSecretPrevious: env.AUTH_SECRET_PREVIOUS,
+      allowedOrigins: env.ALLOWED_ORIGINS ?? [publicUrl],
+      accessTokenAudience: env.ACCESS_TOKEN_AUDIENCE ?? publicUrl,
+      accessTokenMs: env.ACCESS_TOKEN_SECONDS,
+      refreshIdleMs: env.REFRESH_IDLE_SECONDS,
+      refreshAbsoluteMs: env.REFRESH_ABSOLUTE_SECONDS,
+      rotationGraceMs: env.ROTATION_GRACE_SECONDS,
+      reuseScope: env.REUSE_SCOPE,
+      registration: env.REGISTRATION ?? (isProduction ? 'closed' : 'open'),
+      passwordMinLength: env.PASSWORD_MIN_LENGTH,
+      trustedProxies: env.TRUSTED_PROXIES,
+      rateLimits: env.RATE_LIMITS,
+      maxSessionsPerUser: env.MAX_SESSIONS_PER_USER,
+      metricsToken: env.METRICS_TOKEN,
+      logLevel: env.LOG_LEVEL,
+    }
+  })
+
+/** The environment cannot be used. The message is one line: the variable, what is wrong, an example. */
+export class ConfigError extends Error {}
+
+/**
+ * Reads the configuration; an empty variable counts as unset.
+ *
+ * @throws {ConfigError} naming the first bad variable, and never echoing a value
+ */
+export function loadConfig(env: Record<string, string | undefined>): Config {
+  const set = Object.entries(env).filter(([, value]) => value !== undefined && value !== '')
+  const result = Environment.safeParse(Object.fromEntries(set))
+  if (result.success) return Object.freeze(result.data)
+  const [issue] = result.error.issues
+  throw new ConfigError(`${String(issue?.path[0] ?? 'environment')}: ${issue?.message}`)
+}
+
+function isOrigin(value: string): boolean {
+  return URL.canParse(value) && /^https?:/.test(value) && new URL(value).origin === value
+}
+
+export function isLoopback(hostname: string): boolean {
+  return (
+    hostname === 'localhost' || /^127\.\d+\.\d+\.\d+$/.test(hostname) || /^\[?::1\]?$/.test(hostname)
+  )
+}
+
+function bracketed(host: string): string {
+  return host.includes(':') ? `[${host}]` : host
+}
