@@ -85,7 +85,9 @@ test('254 characters are an address and 255 are not (RFC 5321 §4.5.3.1.3)', () 
   expect(canonicalEmail(`${'a'.repeat(64)}@eeee${tail}`)).toBeNull()
 })
 
-test('a megabyte is refused before anything is parsed', () => {
-  expect(canonicalEmail(`${'a'.repeat(1_000_000)}@x`)).toBeNull()
-  expect(canonicalEmail(`a@${'\u0308'.repeat(1_000_000)}`)).toBeNull()
+test('a long line is refused before anything is searched in it', () => {
+  const startedAt = performance.now()
+  expect(canonicalEmail(`a${' '.repeat(200_000)}b@x`)).toBeNull()
+  expect(canonicalEmail(`a@${'\u0308'.repeat(200_000)}`)).toBeNull()
+  expect(performance.now() - startedAt).toBeLessThan(200)
 })
