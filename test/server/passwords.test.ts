@@ -1,0 +1,241 @@
+import { hash as argon2Hash, parseOptions } from '@node-rs/argon2'
+import { describe, expect, test } from 'vitest'
+import { AuthError } from '../../server/errors.ts'
+import { createPasswords, passwordProblem } from '../../server/passwords.ts'
+
+const right = 'correct horse battery staple'
+
+describe('a stored password', () => {
+  test('is argon2id with m=19456, t=2, p=1, its own salt of 16 bytes, and says so', async () => {
+    const passwords = createPasswords()
+    const [first, second] = await Promise.all([passwords.hash(right), passwords.hash(right)])
+    expect(first).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$/)
+    expect(parseOptions(first)).toMatchObject({ saltLen: 16, outputLen: 32 })
+    expect(first).not.toBe(second)
+    expect(passwords.needsRehash(first)).toBe(false)
+  })
+
+  test('is verified by its password and by no other', async () => {
+    const passwords = createPasswords()
+    const phc = await passwords.hash(right)
+    expect(await passwords.verify(phc, right)).toBe(true)
+    expect(await passwords.verify(phc, `${right} `)).toBe(false)
+    expect(await passwords.verify(phc, right.toUpperCase())).toBe(false)
+    expect(await passwords.verify(phc, '')).toBe(false)
+  })
+
+  test('is the same typed as NFC and as NFD', async () => {
+    const passwords = createPasswords()
+    const phc = await passwords.hash('na\u00efve caf\u00e9 owner')
+    expect(await passwords.verify(phc, 'nai\u0308ve cafe\u0301 owner')).toBe(true)
+    expect(await passwords.verify(phc, 'naive cafe owner')).toBe(false)
+  })
+
+  test.each([
+    [63, 'the 64th character'],
+    [72, 'the 73rd character, where bcrypt stops'],
+    [1023, 'the last one allowed'],
+  ])('counts every character: %i same ones before %s (ASVS 6.2.8)', async (same) => {
+    const passwords = createPasswords()
+    const phc = await passwords.hash(`${'a'.repeat(same)}b`)
+    expect(await passwords.verify(phc, `${'a'.repeat(same)}c`)).toBe(false)
+    expect(await passwords.verify(phc, `${'a'.repeat(same)}b`)).toBe(true)
+  })
+
+  test('made with other parameters still verifies and asks to be hashed again', async () => {
+    const passwords = createPasswords()
+    const weaker = await argon2Hash(right, { memoryCost: 8192, timeCost: 1, parallelism: 1 })
+    expect(await passwords.verify(weaker, right)).toBe(true)
+    expect(passwords.needsRehash(weaker)).toBe(true)
+    const owasp = await argon2Hash(right, { memoryCost: 47_104, timeCost: 1, parallelism: 1 })
+    expect(await passwords.verify(owasp, right)).toBe(true)
+    expect(passwords.needsRehash(owasp)).toBe(true)
+    expect(passwords.needsRehash('not a hash')).toBe(true)
+  })
+})
+
+describe('a stored hash that asks for too much is refused before it is obeyed', () => {
+  const salt = 'A'.repeat(22)
+  const output = 'A'.repeat(43)
+
+  test.each([
+    ['4 GiB of memory', `$argon2id$v=19$m=4194304,t=2,p=1$${salt}$${output}`, /m=4194304/],
+    ['a million passes', `$argon2id$v=19$m=19456,t=1000000,p=1$${salt}$${output}`, /t=1000000/],
+    ['255 lanes', `$argon2id$v=19$m=19456,t=2,p=255$${salt}$${output}`, /p=255/],
+    ['argon2i', `$argon2i$v=19$m=19456,t=2,p=1$${salt}$${output}`, /not argon2id/],
+    ['argon2d', `$argon2d$v=19$m=19456,t=2,p=1$${salt}$${output}`, /not argon2id/],
+    ['version 16', `$argon2id$v=16$m=19456,t=2,p=1$${salt}$${output}`, /not version 19/],
+    ['bcrypt', `$2b$12$${'a'.repeat(53)}`, /not a PHC string/],
+    ['nothing', '', /not a PHC string/],
+    ['a megabyte of salt', `$argon2id$v=19$m=19456,t=2,p=1$${'A'.repeat(1_000_000)}`, /not a PHC/],
+  ])('%s', async (_name, phc, detail) => {
+    const before = process.memoryUsage().rss
+    const startedAt = performance.now()
+    const refusal = await createPasswords()
+      .verify(phc, right)
+      .catch((error: unknown) => error)
+    expect(refusal).toBeInstanceOf(AuthError)
+    expect(refusal).toMatchObject({
+      reason: 'internal_error',
+      detail: expect.stringMatching(detail),
+    })
+    expect(performance.now() - startedAt).toBeLessThan(500)
+    expect(process.memoryUsage().rss - before).toBeLessThan(64 * 1024 * 1024)
+  })
+})
+
+describe('an unknown user', () => {
+  test('is refused, whatever the password', async () => {
+    const passwords = createPasswords()
+    expect(await passwords.verify(null, right)).toBe(false)
+    expect(await passwords.verify(null, '')).toBe(false)
+  })
+
+  test('costs what a wrong password costs (ASVS 6.3.8)', async () => {
+    const passwords = createPasswords()
+    const phc = await passwords.hash(right)
+    const known: number[] = []
+    const unknown: number[] = []
+    // Interleaved, so that a busy neighbour slows both alike.
+    for (let round = 0; round < 15; round += 1) {
+      known.push(await cpuMicros(() => passwords.verify(phc, 'wrong')))
+      unknown.push(await cpuMicros(() => passwords.verify(null, 'wrong')))
+    }
+    const ratio = median(unknown) / median(known)
+    expect(ratio).toBeGreaterThan(0.7)
+    expect(ratio).toBeLessThan(1.4)
+  })
+
+  test('gets past the same queue', async () => {
+    const passwords = createPasswords({ concurrency: 1, queueLimit: 0 })
+    const first = passwords.verify(null, right)
+    await expect(passwords.verify(null, right)).rejects.toThrow(AuthError)
+    expect(await first).toBe(false)
+  })
+})
+
+describe('under load (ASVS 15.2.2)', () => {
+  test('as many hash as may, as many wait as may, and the rest are told to retry at once', async () => {
+    const passwords = createPasswords({ concurrency: 2, queueLimit: 3 })
+    const attempts = Array.from({ length: 20 }, () => passwords.hash(right))
+    expect(passwords.load()).toEqual({ active: 2, waiting: 3 })
+
+    const settled = await Promise.allSettled(attempts)
+    expect(settled.filter(({ status }) => status === 'fulfilled')).toHaveLength(5)
+    for (const refused of settled.filter((one) => one.status === 'rejected')) {
+      expect(refused.reason).toMatchObject({
+        reason: 'service_unavailable',
+        detail: 'password hashing is full: 2 running, 3 waiting',
+        extras: { retryAfterSeconds: 1 },
+      })
+    }
+    expect(passwords.load()).toEqual({ active: 0, waiting: 0 })
+  })
+
+  test('the refusal comes before any hash has ended', async () => {
+    const passwords = createPasswords({ concurrency: 1, queueLimit: 0 })
+    const order: string[] = []
+    const first = passwords.hash(right).then(() => order.push('hashed'))
+    const second = passwords.hash(right).catch(() => order.push('refused'))
+    await Promise.all([first, second])
+    expect(order).toEqual(['refused', 'hashed'])
+  })
+
+  test('callers who give up do not raise the number of running hashes', async () => {
+    const passwords = createPasswords({ concurrency: 2, queueLimit: 50 })
+    let most = 0
+    const abandoned = Array.from({ length: 10 }, () => {
+      const attempt = passwords.hash(right)
+      most = Math.max(most, passwords.load().active)
+      return Promise.race([attempt, Promise.resolve('gone')])
+    })
+    await Promise.all(abandoned)
+    expect(passwords.load()).toEqual({ active: 2, waiting: 8 })
+    while (passwords.load().active > 0) {
+      most = Math.max(most, passwords.load().active)
+      await new Promise((resolve) => setTimeout(resolve, 2))
+    }
+    expect(most).toBe(2)
+  })
+
+  test('a place is given back when a check fails', async () => {
+    const passwords = createPasswords({ concurrency: 1, queueLimit: 0 })
+    await expect(passwords.verify('broken', right)).rejects.toThrow(AuthError)
+    expect(passwords.load()).toEqual({ active: 0, waiting: 0 })
+    expect(await passwords.verify(null, right)).toBe(false)
+  })
+
+  test.each([{ concurrency: 0 }, { concurrency: 1.5 }, { queueLimit: -1 }, { queueLimit: NaN }])(
+    'a bound that bounds nothing is refused: %j',
+    (options) => {
+      expect(() => createPasswords(options)).toThrow(RangeError)
+    },
+  )
+})
+
+describe('a new password', () => {
+  test('has at least the configured number of characters (ASVS 6.2.1)', () => {
+    expect(passwordProblem('fourteen chars', 15)).toMatch(/15 characters/)
+    expect(passwordProblem('fifteen chars!!', 15)).toBeNull()
+    expect(passwordProblem('eight ch', 8)).toBeNull()
+  })
+
+  test('is counted in code points, after composing', () => {
+    expect(passwordProblem('\u{1f40e}\u{1f50b}\u{1f9f7}\u{1f40e}'.repeat(4), 16)).toBeNull()
+    expect(passwordProblem('\u{1f40e}\u{1f50b}'.repeat(7), 15)).toMatch(/15 characters/)
+    expect(passwordProblem(`e\u0301${'x'.repeat(13)}`, 15)).toMatch(/15 characters/)
+    expect(passwordProblem(`e\u0301${'x'.repeat(14)}`, 15)).toBeNull()
+  })
+
+  test('may be 64 emoji, and anything else up to 1024 bytes (ASVS 6.2.9)', () => {
+    expect(passwordProblem('\u{1f40e}\u{1f50b}'.repeat(32), 15)).toBeNull()
+    expect(passwordProblem('ab'.repeat(512), 15)).toBeNull()
+    expect(passwordProblem(`${'ab'.repeat(512)}c`, 15)).toMatch(/1024 bytes/)
+    expect(passwordProblem('\u00e9a'.repeat(342), 15)).toMatch(/1024 bytes/)
+    expect(passwordProblem('x'.repeat(1024 * 1024), 15)).toMatch(/1024 bytes/)
+  })
+
+  test('of the longest kind can still be typed decomposed', async () => {
+    const passwords = createPasswords()
+    const composed = '\u01d5'.repeat(512)
+    const phc = await passwords.hash(composed)
+    expect(await passwords.verify(phc, composed.normalize('NFD'))).toBe(true)
+  })
+
+  test('needs no mixture and may hold spaces and any script (ASVS 6.2.5)', () => {
+    expect(passwordProblem('allinlowercaseletters', 15)).toBeNull()
+    expect(passwordProblem('   spaces   everywhere   ', 15)).toBeNull()
+    expect(passwordProblem('пароль из нескольких слов', 15)).toBeNull()
+    expect(passwordProblem('0918273645546372819', 15)).toBeNull()
+  })
+
+  test.each([
+    ['NUL', 'fifteen chars\0 and more'],
+    ['a lone high surrogate', 'fifteen chars\ud83d and more'],
+    ['a lone low surrogate', 'fifteen chars\udc0e and more'],
+  ])('holds no %s', async (_name, password) => {
+    expect(passwordProblem(password, 15)).toMatch(/Unicode text/)
+    await expect(createPasswords().hash(password)).rejects.toMatchObject({
+      reason: 'validation_failed',
+    })
+    expect(await createPasswords().verify(null, password)).toBe(false)
+  })
+
+  test.each(['Password', '12345678', 'passwordpassword', 'zzzzzzzzzzzzzzz'])(
+    'is not %s',
+    (password) => {
+      expect(passwordProblem(password, 8)).toMatch(/first that are guessed/)
+    },
+  )
+})
+
+async function cpuMicros(work: () => Promise<unknown>): Promise<number> {
+  const before = process.cpuUsage()
+  await work()
+  const { user, system } = process.cpuUsage(before)
+  return user + system
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
+}
