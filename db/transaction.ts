@@ -2,6 +2,9 @@ import postgres from 'postgres'
 
 export type Transaction = postgres.TransactionSql
 
+/** A transaction and its id, for writes that must happen in this one or not at all. */
+export type FencedTransaction = { readonly tx: Transaction; readonly txid: string }
+
 /** Serialization failure, deadlock, and a key that another writer took first: decide again. */
 const retryable = new Set(['40001', '40P01', '23505'])
 const maxTries = 3

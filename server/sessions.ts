@@ -12,7 +12,7 @@ import {
   type LockedFamily,
   type Origin,
 } from '../db/ledger.ts'
-import { inTransaction, type Transaction } from '../db/transaction.ts'
+import { inTransaction, type FencedTransaction, type Transaction } from '../db/transaction.ts'
 import { AuthError } from './errors.ts'
 import { createFamilyId } from './family-id.ts'
 import { decideRevocation, type RotationPolicy } from './ledger/decide.ts'
@@ -127,7 +127,7 @@ export async function startSession(deps: SessionDeps, signIn: SignIn): Promise<L
 /**
  * Ends one session.
  *
- * @param ownerId whose it must be, where that is the caller's right to end it
+ * @param target.ownerId whose it must be, where that is the caller's right to end it
  * @returns whether it was active until now; null when there is none, or none of this owner
  */
 export async function endSession(
@@ -151,6 +151,7 @@ export async function endSession(
  * works.
  *
  * @param options.exceptFamilyId the session that may go on
+ * @param options.onlyWhileActive the session whose word this is: when it is over, nothing happens
  * @param options.alongside other changes that happen with it or not at all
  * @returns how many sessions were ended
  */
@@ -159,14 +160,16 @@ export async function endAllSessions(
   userId: string,
   options: {
     by: EndedBy
-    exceptFamilyId?: string | undefined
-    alongside?: (tx: Transaction) => Promise<void>
+    exceptFamilyId?: string
+    onlyWhileActive?: string
+    alongside?: (within: FencedTransaction) => Promise<void>
   },
 ): Promise<number> {
   const ended = await inTransaction(deps.sql, async (tx) => {
     const { txid } = await lockUser(tx, userId)
-    await bumpEpoch(tx, txid, userId)
     const open = await listOpenFamilies(tx, userId)
+    if (options.onlyWhileActive !== undefined && !open.includes(options.onlyWhileActive)) return []
+    await bumpEpoch(tx, txid, userId)
     const doomed = open.filter((familyId) => familyId !== options.exceptFamilyId)
     const { families } = await lockFamilies(tx, doomed, 'wait')
     const ends = await revokeLocked(tx, {
@@ -174,7 +177,7 @@ export async function endAllSessions(
       families: [...families.values()],
       by: options.by,
     })
-    await options.alongside?.(tx)
+    await options.alongside?.({ tx, txid })
     return ends
   })
   recordEnds(deps, ended, options.by)

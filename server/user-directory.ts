@@ -1,4 +1,4 @@
-import type { Transaction } from '../db/transaction.ts'
+import type { FencedTransaction } from '../db/transaction.ts'
 
 export type Role = 'user' | 'admin'
 
@@ -36,6 +36,6 @@ export interface AccountStore {
   /** @throws {AuthError} `email_taken` */
   create(account: { email: string; password: string; role: Role }): Promise<User>
   hashPassword(password: string): Promise<string>
-  setPasswordHash(tx: Transaction, userId: string, passwordHash: string): Promise<void>
-  setDisabled(tx: Transaction, userId: string, disabled: boolean): Promise<void>
+  setPasswordHash(within: FencedTransaction, userId: string, passwordHash: string): Promise<void>
+  setDisabled(within: FencedTransaction, userId: string, disabled: boolean): Promise<void>
 }

@@ -1,0 +1,78 @@
+import { eq, inArray } from 'drizzle-orm'
+import type { Database } from './connect.ts'
+import { userAccount } from './schema.ts'
+import type { FencedTransaction } from './transaction.ts'
+
+export type UserRow = {
+  readonly userId: string
+  readonly email: string | null
+  readonly role: 'user' | 'admin'
+  readonly disabledAt: string | Date | null
+}
+
+const columns = {
+  userId: userAccount.userId,
+  email: userAccount.email,
+  role: userAccount.role,
+  disabledAt: userAccount.disabledAt,
+}
+
+export async function findUserByEmail({ db }: Database, email: string): Promise<UserRow | null> {
+  const [row] = await db.select(columns).from(userAccount).where(eq(userAccount.email, email))
+  return row ?? null
+}
+
+export async function findUsers({ db }: Database, userIds: readonly string[]): Promise<UserRow[]> {
+  return db
+    .select(columns)
+    .from(userAccount)
+    .where(inArray(userAccount.userId, [...userIds]))
+}
+
+export async function readPasswordHash({ db }: Database, userId: string): Promise<string | null> {
+  const [row] = await db
+    .select({ passwordHash: userAccount.passwordHash })
+    .from(userAccount)
+    .where(eq(userAccount.userId, userId))
+  return row?.passwordHash ?? null
+}
+
+/** @returns false when the address has an account already */
+export async function insertUser(
+  { db }: Database,
+  user: { userId: string; email: string; passwordHash: string; role: 'user' | 'admin' },
+): Promise<boolean> {
+  const rows = await db
+    .insert(userAccount)
+    .values(user)
+    .onConflictDoNothing()
+    .returning({ userId: userAccount.userId })
+  return rows.length === 1
+}
+
+export async function hasUsers({ db }: Database): Promise<boolean> {
+  const rows = await db.select({ userId: userAccount.userId }).from(userAccount).limit(1)
+  return rows.length > 0
+}
+
+export async function updatePasswordHash(
+  { tx, txid }: FencedTransaction,
+  userId: string,
+  passwordHash: string,
+): Promise<void> {
+  await tx`
+    update token_ledger.user_account
+    set password_hash = ${passwordHash}
+    where user_id = ${userId}::uuid and pg_current_xact_id()::text = ${txid}`
+}
+
+export async function updateDisabled(
+  { tx, txid }: FencedTransaction,
+  userId: string,
+  disabled: boolean,
+): Promise<void> {
+  await tx`
+    update token_ledger.user_account
+    set disabled_at = case when ${disabled} then coalesce(disabled_at, token_ledger.clock()) end
+    where user_id = ${userId}::uuid and pg_current_xact_id()::text = ${txid}`
+}

@@ -1,0 +1,51 @@
+import { randomUUID } from 'node:crypto'
+import type { Database } from '../db/connect.ts'
+import {
+  findUserByEmail,
+  findUsers,
+  insertUser,
+  readPasswordHash,
+  updateDisabled,
+  updatePasswordHash,
+  type UserRow,
+} from '../db/users.ts'
+import { AuthError } from './errors.ts'
+import type { Passwords } from './passwords.ts'
+import type { AccountStore, User, UserDirectory } from './user-directory.ts'
+
+/** Our own user directory: the table `user_account`. */
+export function createAccounts(
+  database: Database,
+  passwords: Passwords,
+): UserDirectory & { readonly accounts: AccountStore } {
+  return {
+    async findByEmail(email) {
+      const row = await findUserByEmail(database, email)
+      return row && toUser(row)
+    },
+    async findMany(userIds) {
+      const users = (await findUsers(database, userIds)).map(toUser)
+      return new Map(users.map((user) => [user.id, user]))
+    },
+    async checkPassword(user, password) {
+      const phc = user && (await readPasswordHash(database, user.id))
+      return passwords.verify(phc, password)
+    },
+    accounts: {
+      async create({ email, password, role }) {
+        const user: User = { id: randomUUID(), email, role, disabled: false }
+        const passwordHash = await passwords.hash(password)
+        const isNew = await insertUser(database, { userId: user.id, email, passwordHash, role })
+        if (!isNew) throw new AuthError('email_taken', 'the canonical address has an account')
+        return user
+      },
+      hashPassword: (password) => passwords.hash(password),
+      setPasswordHash: updatePasswordHash,
+      setDisabled: updateDisabled,
+    },
+  }
+}
+
+function toUser({ userId, email, role, disabledAt }: UserRow): User {
+  return { id: userId, email: email ?? '', role, disabled: disabledAt !== null }
+}

@@ -1,0 +1,15 @@
+import type { Database } from '../db/connect.ts'
+import type { Config } from './config.ts'
+import type { Rotate } from './rotation.ts'
+import type { SessionDeps } from './sessions.ts'
+import type { SigningKeys } from './signing-keys.ts'
+import type { Verifier } from './verifier.ts'
+
+/** What procedures work with; made once by `app.ts`. */
+export type Deps = SessionDeps & {
+  readonly config: Config
+  readonly database: Database
+  readonly signingKeys: SigningKeys
+  readonly rotate: Rotate
+  readonly verifier: Verifier
+}

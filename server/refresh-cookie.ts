@@ -1,0 +1,63 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { AuthError } from './errors.ts'
+
+/** The refresh cookie of one request and its answer; only `/auth` has one. */
+export type RefreshCookie = {
+  /** The token the browser sent; null when it sent none. */
+  readonly value: string | null
+  set(token: string, remainingMs: number): void
+  clear(): void
+}
+
+/** What a cookie of ours looks like; `isSecure` when the service is reached by https. */
+export function refreshCookieName(isSecure: boolean): string {
+  return isSecure ? '__Secure-refresh_token' : 'refresh_token'
+}
+
+/**
+ * @throws {AuthError} `validation_failed` for two cookies of our name: which one is the browser's own
+ * cannot be known (RFC 6265 §4.2.2)
+ */
+export function refreshCookieOf(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  isSecure: boolean,
+): RefreshCookie {
+  const name = refreshCookieName(isSecure)
+  const attributes = {
+    httpOnly: true,
+    secure: isSecure,
+    sameSite: 'strict',
+    path: '/auth',
+  } as const
+  return {
+    value: readOnly(request.headers.cookie ?? '', name),
+    set(token, remainingMs) {
+      void reply.setCookie(name, token, { ...attributes, maxAge: Math.floor(remainingMs / 1000) })
+    },
+    clear() {
+      // The attributes again: a browser drops a clearing cookie of a `__Secure-` name without `Secure`.
+      void reply.setCookie(name, '', { ...attributes, maxAge: 0, expires: new Date(0) })
+    },
+  }
+}
+
+/** Whether the request carries a cookie of ours, in whatever number. */
+export function hasRefreshCookie(request: FastifyRequest, isSecure: boolean): boolean {
+  return valuesOf(request.headers.cookie ?? '', refreshCookieName(isSecure)).length > 0
+}
+
+function readOnly(header: string, name: string): string | null {
+  const values = valuesOf(header, name)
+  if (values.length > 1) throw new AuthError('validation_failed', `${values.length} refresh cookies`)
+  return values[0] ?? null
+}
+
+/** Read from the header itself: the parsed form keeps the first of equal names and decodes the value. */
+function valuesOf(header: string, name: string): string[] {
+  return header
+    .split(';')
+    .map((pair) => pair.trim())
+    .filter((pair) => pair.startsWith(`${name}=`))
+    .map((pair) => pair.slice(name.length + 1))
+}
