@@ -1,0 +1,181 @@
+import { readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
+import { createServer, type Server } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { accepts, createDatabase, postmasterPid, socketUrl } from './embedded-postgres-client.ts'
+import {
+  type PostgresFiles,
+  preparePostgresFiles,
+  socketFolders,
+} from './embedded-postgres-files.ts'
+import { type Postmaster, spawnPostmaster } from './embedded-postgres-postmaster.ts'
+
+export type EmbeddedPostgresOptions = {
+  /** Postgres' files go to the folder `postgres` in it. */
+  readonly dataDir: string
+  /** Parameters of postgresql.conf. */
+  readonly settings?: Readonly<Record<string, string>>
+  /** Receives Postgres' own log, and what is done about it, line by line. */
+  readonly log?: (line: string) => void
+}
+
+export type EmbeddedPostgres = {
+  /** For postgres.js, and for psql as it stands. */
+  readonly url: string
+  /** Fast shutdown: ends every connection and waits until Postgres is gone. May be called again. */
+  stop(): Promise<void>
+}
+
+const database = 'token_ledger'
+
+// Crash recovery after a busy day may take minutes on a slow disk.
+const startTimeoutMs = 5 * 60_000
+// Two starts at one moment: how long the one that came second keeps looking who the other is.
+const lockTimeoutMs = 30_000
+// Postgres whose owner was just killed is being stopped by its guard: that long before we stop it.
+const leftoverGraceMs = 3_000
+const longestRestartDelayMs = 30_000
+const pollMs = 25
+
+/**
+ * Starts the Postgres that comes with the package, on a unix socket and no port, and starts it again if it ends by
+ * itself. It does not outlive this process, however this process ends.
+ *
+ * @throws one line that says what is wrong: the data is in use, of another major version, cannot be started.
+ */
+export async function startEmbeddedPostgres(
+  options: EmbeddedPostgresOptions,
+): Promise<EmbeddedPostgres> {
+  const { dataDir, settings = {}, log = () => {} } = options
+  const files = preparePostgresFiles(dataDir, log)
+  const stopping = new AbortController()
+  const isStopping = () => stopping.signal.aborted
+  let owner: Server | undefined
+  let current: Postmaster | undefined
+
+  async function launch(): Promise<void> {
+    const lockDeadlineAt = Date.now() + lockTimeoutMs
+    for (;;) {
+      await evictLeftover({ files, log, isOwner: owner !== undefined })
+      if (isStopping()) return
+      current = spawnPostmaster(files, settings, log)
+      const problem = await Promise.race([current.ended, answering(files, current)])
+      if (problem === 'answers') return
+      current.release()
+      await current.ended
+      if (isStopping()) return
+      if (!problem.includes('lock file') || Date.now() > lockDeadlineAt) {
+        throw new Error(`Postgres did not start: ${problem}`)
+      }
+      await sleep(pollMs)
+    }
+  }
+
+  async function keepRunning(): Promise<void> {
+    let delayMs = 0
+    for (;;) {
+      const lastWords = await current?.ended
+      current?.release()
+      if (isStopping()) return
+      log(`Postgres ended by itself and is started again: ${lastWords}`)
+      await sleep(delayMs, undefined, { signal: stopping.signal }).catch(() => {})
+      delayMs = await launch().then(
+        () => 0,
+        (error: unknown) => {
+          log(String(error))
+          return Math.min(delayMs * 2 + 500, longestRestartDelayMs)
+        },
+      )
+    }
+  }
+
+  await launch()
+  owner = await announceOwner(files)
+  const kept = keepRunning()
+  let stopped: Promise<void> | undefined
+  async function stop(): Promise<void> {
+    stopping.abort()
+    current?.release()
+    await kept
+    await new Promise((closed) => owner?.close(closed))
+  }
+  return { url: socketUrl(files.socketFolder, database), stop: () => (stopped ??= stop()) }
+}
+
+/** @returns `'answers'`, or what is wrong. */
+async function answering(files: PostgresFiles, postmaster: Postmaster): Promise<string> {
+  const deadlineAt = Date.now() + startTimeoutMs
+  const pid = await postmaster.pid
+  while (!postmaster.hasEnded() && Date.now() < deadlineAt) {
+    // Another one may answer on the same socket, before ours finds out that it is not alone.
+    if ((await postmasterPid(files.socketFolder)) === pid) {
+      return createDatabase(files.socketFolder, database).then(() => 'answers', String)
+    }
+    await sleep(pollMs)
+  }
+  return 'it does not answer'
+}
+
+/** Waits until no Postgres runs on the data, and stops one that nobody owns: what a crash leaves behind. */
+async function evictLeftover(at: {
+  files: PostgresFiles
+  log: (line: string) => void
+  isOwner: boolean
+}): Promise<void> {
+  const { files, log, isOwner } = at
+  const deadlineAt = Date.now() + startTimeoutMs
+  let signalAt: number | undefined
+  while (Date.now() < deadlineAt) {
+    if (!isOwner && (await accepts(ownerSocket(files)))) {
+      throw new Error(`the data in ${files.cluster} is in use by another running process`)
+    }
+    const pid = await postmasterPid(files.socketFolder)
+    if (pid === 'absent') return removeForeignLocks(files)
+    if (pid !== 'busy') {
+      signalAt ??= Date.now() + leftoverGraceMs
+      if (Date.now() >= signalAt) {
+        log(`a Postgres that nobody owns runs on ${files.cluster} and is stopped: pid ${pid}`)
+        process.kill(pid, 'SIGINT')
+        signalAt = Date.now() + leftoverGraceMs
+      }
+    }
+    await sleep(pollMs)
+  }
+  throw new Error(`a Postgres that does not answer runs on ${files.cluster}: stop it first`)
+}
+
+/**
+ * After a crash of the whole machine or container, the pid in Postgres' lock often belongs to something else by now, and
+ * Postgres would refuse to start for ever. Its processes, and no others, work in the folder of their data.
+ */
+function removeForeignLocks(files: PostgresFiles): void {
+  const lock = join(files.cluster, 'postmaster.pid')
+  try {
+    const pid = readFileSync(lock, 'utf8').split('\n')[0]
+    if (readlinkSync(`/proc/${pid}/cwd`) === files.cluster) return
+  } catch {
+    // No lock, no such process, or a system without /proc: Postgres judges for itself.
+    return
+  }
+  rmSync(lock, { force: true })
+  for (const folder of socketFolders(files.socketFolder)) {
+    for (const name of readdirSync(folder)) {
+      if (name.startsWith('.s.PGSQL.')) rmSync(join(folder, name), { force: true })
+    }
+  }
+}
+
+/** While this listens, the Postgres on the data has an owner. Postgres' own lock decides who may call this. */
+async function announceOwner(files: PostgresFiles): Promise<Server> {
+  const socket = ownerSocket(files)
+  rmSync(socket, { force: true })
+  const server = createServer((caller) => caller.destroy())
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject).listen(socket, resolve)
+  })
+  return server.unref()
+}
+
+function ownerSocket(files: PostgresFiles): string {
+  return join(files.socketFolder, 'owner')
+}

@@ -1,0 +1,37 @@
+import postgres, { type Sql } from 'postgres'
+
+/** The same server, another database. */
+export function databaseUrl(serverUrl: string, database: string): string {
+  const url = new URL(serverUrl)
+  url.pathname = `/${database}`
+  return url.href
+}
+
+/** Drops test databases, whoever is still connected to them. */
+export async function dropDatabases(
+  admin: Sql,
+  which: (made: { run: string; startedAt: number }) => boolean,
+): Promise<void> {
+  const found = await admin<{ datname: string }[]>`
+    select datname
+    from pg_database
+    where datname like 'token\\_ledger\\_test\\_%'
+  `
+  for (const { datname } of found) {
+    const match = /^(token_ledger_test_(\d+)_\d+)_/.exec(datname)
+    if (match === null || !which({ run: match[1]!, startedAt: Number(match[2]) })) continue
+    await admin`drop database if exists ${admin(datname)} with (force)`
+  }
+}
+
+export async function asAdmin(
+  adminUrl: string,
+  run: (admin: Sql) => PromiseLike<unknown>,
+): Promise<void> {
+  const admin = postgres(adminUrl, { max: 1, onnotice: () => {} })
+  try {
+    await run(admin)
+  } finally {
+    await admin.end()
+  }
+}

@@ -1,0 +1,119 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestProject } from 'vitest/node'
+import { migrate } from '../../db/migrate.ts'
+import { startEmbeddedPostgres } from '../../server/embedded-postgres.ts'
+import { asAdmin, databaseUrl, dropDatabases } from './admin.ts'
+
+/** What a worker needs to make databases of its own: see `freshDatabase`. */
+export type TestDatabases = {
+  readonly adminUrl: string
+  /** Migrated, and empty. Nobody may connect to it: Postgres copies only what nobody uses. */
+  readonly template: string
+}
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    testDatabases: TestDatabases
+  }
+}
+
+type Server = { readonly adminUrl: string; stop(): Promise<unknown> }
+
+// Test data need not survive a power cut, and many tests keep their own pools. With little WAL, copying the template
+// takes a third of the time.
+const settings = {
+  fsync: 'off',
+  full_page_writes: 'off',
+  wal_level: 'minimal',
+  max_wal_senders: '0',
+  max_connections: '300',
+}
+
+const oldMs = 6 * 3600 * 1000
+
+/** Once per run: a server, and one migrated database that every test's own is copied from. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const server = await startServer()
+  try {
+    const run = `token_ledger_test_${Date.now()}_${process.pid}`
+    const template = await makeTemplate(server.adminUrl, run)
+    project.provide('testDatabases', { adminUrl: server.adminUrl, template })
+    return async () => {
+      await asAdmin(server.adminUrl, (admin) => dropDatabases(admin, (made) => made.run === run))
+      await server.stop()
+    }
+  } catch (error) {
+    await server.stop()
+    throw error
+  }
+}
+
+async function makeTemplate(adminUrl: string, run: string): Promise<string> {
+  const template = `${run}_template`
+  await asAdmin(adminUrl, async (admin) => {
+    // Left by runs that were killed, on a server that outlives them.
+    await dropDatabases(admin, (made) => made.startedAt < Date.now() - oldMs)
+    await admin`create database ${admin(template)}`
+  })
+  await migrate(databaseUrl(adminUrl, template))
+  return template
+}
+
+async function startServer(): Promise<Server> {
+  if (process.env.TEST_CONTAINERS === '1') return startContainer()
+  const given = process.env.DATABASE_URL
+  if (given !== undefined && given !== '') return { adminUrl: given, stop: async () => {} }
+  return startEmbedded()
+}
+
+async function startEmbedded(): Promise<Server> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'token-ledger-test-'))
+  const cleaner = removeWhenOver(dataDir)
+  const server = await startEmbeddedPostgres({ dataDir, settings }).catch(
+    async (error: unknown) => {
+      await cleaner.remove()
+      throw error
+    },
+  )
+  return {
+    adminUrl: server.url,
+    stop: async () => {
+      await server.stop()
+      await cleaner.remove()
+    },
+  }
+}
+
+async function startContainer(): Promise<Server> {
+  const { PostgreSqlContainer } = await import('@testcontainers/postgresql')
+  const parameters = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
+  const container = await new PostgreSqlContainer('postgres:17-alpine')
+    .withCommand(['postgres', ...parameters])
+    .start()
+  return { adminUrl: container.getConnectionUri(), stop: () => container.stop() }
+}
+
+/** Removes the folder also when this run is killed: a process of its own waits for our end of the pipe to close. */
+function removeWhenOver(folder: string): { remove(): Promise<unknown> } {
+  const script = `
+    while read -r _; do :; done
+    for _ in 1 2 3 4 5 6 7 8 9 10; do [ -e "$0/postgres/cluster/postmaster.pid" ] && sleep 1; done
+    rm -rf "$0"
+  `
+  const child = spawn('/bin/sh', ['-c', script, folder], {
+    cwd: '/',
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  })
+  return {
+    remove: () => {
+      const exited = once(child, 'exit')
+      child.stdin.end()
+      return exited
+    },
+  }
+}
