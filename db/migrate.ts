@@ -1,13 +1,16 @@
 import { createRequire } from 'node:module'
 import path from 'node:path'
+import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate as applyMigrations } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
+import type { Database } from './connect.ts'
 
 /** Beside `package.json`, from the sources and from `dist` alike. */
 const packageRoot = path.dirname(
   createRequire(import.meta.url).resolve('token-ledger/package.json'),
 )
+const migrationsFolder = path.join(packageRoot, 'drizzle')
 
 /**
  * Brings the database to the newest schema, as the owner; nothing to do is fine.
@@ -22,11 +25,25 @@ export async function migrate(databaseUrl: string): Promise<void> {
   try {
     await sql`select pg_advisory_lock(hashtextextended('token_ledger.migrate', 0))`
     await applyMigrations(drizzle(sql), {
-      migrationsFolder: path.join(packageRoot, 'drizzle'),
+      migrationsFolder,
       migrationsSchema: 'token_ledger_migrations',
       migrationsTable: 'applied',
     })
   } finally {
     await sql.end()
   }
+}
+
+/** Whether the newest migration of this version has been applied; a newer schema is fine. */
+export async function isMigrated({ sql }: Database): Promise<boolean> {
+  const [row] = await sql<{ newest: string | null }[]>`
+    select max(created_at)::text as newest
+    from token_ledger_migrations.applied`
+  return Number(row?.newest ?? 0) >= newestMigration()
+}
+
+/** When the newest migration was made, epoch milliseconds: what drizzle compares, too. */
+function newestMigration(): number {
+  const all = readMigrationFiles({ migrationsFolder })
+  return Math.max(...all.map(({ folderMillis }) => folderMillis))
 }

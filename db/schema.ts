@@ -178,3 +178,50 @@ export const signingKey = tokenLedger.table('signing_key', {
   /** Published from the start, used from here on, until the next key's turn. */
   signsFrom: instant('signs_from').notNull(),
 })
+
+/** What people, tools and the service itself read: views, documented in the README. */
+const tokenAudit = pgSchema('token_audit')
+
+/** `token_audit.sessions`: a row a session, as it is now. */
+export const auditSessions = tokenAudit
+  .view('sessions', {
+    familyId: uuid('family_id').notNull(),
+    userId: uuid('user_id').notNull(),
+    email: text('email'),
+    status: text('status', { enum: ['active', 'expired', 'revoked', 'reuse_detected'] }).notNull(),
+    transport: text('transport', { enum: ['cookie', 'body'] }).notNull(),
+    deviceName: text('device_name'),
+    createdAt: instant('created_at').notNull(),
+    lastRotatedAt: instant('last_rotated_at'),
+    rotations: integer('rotations').notNull(),
+    expiresAt: instant('expires_at').notNull(),
+    absoluteExpiresAt: instant('absolute_expires_at').notNull(),
+    endedAt: instant('ended_at'),
+    endReason: text('end_reason'),
+    incidentId: text('incident_id'),
+    ip: inet('ip'),
+    userAgent: text('user_agent'),
+  })
+  .existing()
+
+/** `token_audit.events`: a row an event, without token hashes and salts. */
+export const auditEvents = tokenAudit
+  .view('events', {
+    familyId: uuid('family_id').notNull(),
+    seq: integer('seq').notNull(),
+    kind: text('kind', {
+      enum: ['issued', 'rotated', 'replayed', 'reuse_detected', 'revoked'],
+    }).notNull(),
+    generation: integer('generation').notNull(),
+    userId: uuid('user_id').notNull(),
+    email: text('email'),
+    occurredAt: instant('occurred_at').notNull(),
+    expiresAt: instant('expires_at'),
+    reason: text('reason'),
+    actorUserId: uuid('actor_user_id'),
+    ip: inet('ip'),
+    userAgent: text('user_agent'),
+    hash: bytea('hash').notNull(),
+    prevHash: bytea('prev_hash'),
+  })
+  .existing()

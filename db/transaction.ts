@@ -1,3 +1,4 @@
+import { DrizzleQueryError } from 'drizzle-orm'
 import postgres from 'postgres'
 
 export type Transaction = postgres.TransactionSql
@@ -32,6 +33,8 @@ export async function inTransaction<T>(
 
 /** Whether `error` says that the database could not be asked, rather than that it said no. */
 export function isUnavailable(error: unknown): boolean {
+  // drizzle's own error carries the driver's.
+  if (error instanceof DrizzleQueryError) return isUnavailable(error.cause)
   const code = errorCode(error)
   return (
     isDisconnect(error) ||

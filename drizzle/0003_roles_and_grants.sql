@@ -47,3 +47,8 @@ grant select, insert, update, delete on token_ledger.signing_key to token_ledger
 revoke all on function token_ledger.ensure_partitions(integer) from public;
 --> statement-breakpoint
 grant execute on function token_ledger.ensure_partitions(integer) to token_ledger_app;
+--> statement-breakpoint
+-- So that /readyz can tell whether the schema is the one it was written for.
+grant usage on schema token_ledger_migrations to token_ledger_app;
+--> statement-breakpoint
+grant select on token_ledger_migrations.applied to token_ledger_app;

@@ -1,3 +1,4 @@
+import type { TRPCError } from '@trpc/server'
 import type { Database } from '../db/connect.ts'
 import type { Config } from './config.ts'
 import type { Rotate } from './rotation.ts'
@@ -12,4 +13,6 @@ export type Deps = SessionDeps & {
   readonly signingKeys: SigningKeys
   readonly rotate: Rotate
   readonly verifier: Verifier
+  /** Logs an error that a caller was shown the public face of. */
+  readonly reportError: (error: TRPCError, procedure: string) => void
 }

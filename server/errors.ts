@@ -50,6 +50,8 @@ export type ErrorExtras = {
   readonly incidentId?: string | undefined
   /** Whole seconds; also sent as the `Retry-After` header. */
   readonly retryAfterSeconds?: number | undefined
+  /** What is wrong with the input, in words for the person who typed it; sent as the message. */
+  readonly problem?: string | undefined
 }
 
 /**

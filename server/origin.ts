@@ -25,7 +25,7 @@ export function originOf(request: FastifyRequest): Origin {
  */
 export function checkOrigin(
   request: FastifyRequest,
-  rules: { allowedOrigins: readonly string[]; isOriginRequired: boolean },
+  rules: { ownOrigin: string; allowedOrigins: readonly string[]; isOriginRequired: boolean },
 ): void {
   const { origin } = request.headers
   const site = request.headers['sec-fetch-site']
@@ -35,8 +35,8 @@ export function checkOrigin(
   }
   if (!rules.allowedOrigins.includes(origin)) refuse('the Origin is not in ALLOWED_ORIGINS')
   if (site === undefined || site === 'same-origin') return
-  const isCrossOrigin = origin !== `${request.protocol}://${request.host}`
-  if (!isCrossOrigin) refuse(`Sec-Fetch-Site says ${String(site).slice(0, 20)} of our own origin`)
+  if (origin === rules.ownOrigin)
+    refuse(`Sec-Fetch-Site says ${String(site).slice(0, 20)} of our own origin`)
 }
 
 function refuse(detail: string): never {

@@ -1,5 +1,7 @@
+import type { TRPCError } from '@trpc/server'
+import type { FastifyBaseLogger } from 'fastify'
 import type { RevocationReason } from './ledger/events.ts'
-import type { Reason } from './errors.ts'
+import { AuthError, type Reason } from './errors.ts'
 
 /** One typed fact a security-relevant happening (OWASP ASVS 5.0, 16.3). Never a secret, hash or token. */
 export type SecurityFact =
@@ -19,3 +21,40 @@ export type SecurityFact =
   | { readonly fact: 'sign_in_refused'; readonly reason: Reason; readonly ip: string | null }
 
 export type RecordFact = (fact: SecurityFact) => void
+
+/** Writes facts, and errors whose public face a caller was shown, as one JSON line each. */
+export function createSecurityLog(log: FastifyBaseLogger): {
+  record: RecordFact
+  reportError: (error: TRPCError, procedure: string) => void
+} {
+  return {
+    record: (fact) => {
+      if (fact.fact === 'reuse_detected') log.warn(fact)
+      else log.info(fact)
+    },
+    reportError: (error, procedure) => {
+      if (error instanceof AuthError && error.reason !== 'internal_error') {
+        const level = error.reason === 'service_unavailable' ? 'warn' : 'debug'
+        log[level]({ procedure, reason: error.reason, detail: error.detail }, 'refused')
+      } else if (error.code === 'INTERNAL_SERVER_ERROR') {
+        log.error({ procedure, ...describeError(error.cause ?? error) }, 'internal error')
+      }
+    },
+  }
+}
+
+/**
+ * What a log may hold of an unexpected error. Messages of libraries quote values: drizzle's the
+ * parameters of the query, `JSON.parse`'s the body. Our own are plain Errors, and name no secret.
+ */
+export function describeError(error: unknown): Record<string, unknown> {
+  if (!(error instanceof Error)) return { error: typeof error }
+  const isOurs = Object.getPrototypeOf(error) === Error.prototype
+  return {
+    error: error.name,
+    ...(isOurs && { message: error.message }),
+    ...('code' in error && { code: error.code }),
+    stack: error.stack?.split('\n').filter((line) => /^\s+at /.test(line)),
+    ...(error.cause instanceof Error && { cause: describeError(error.cause) }),
+  }
+}

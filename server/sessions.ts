@@ -43,6 +43,9 @@ export type SessionDeps = {
   readonly record: RecordFact
 }
 
+/** What ending sessions needs. */
+export type EndDeps = Pick<SessionDeps, 'sql' | 'record'>
+
 /** A session with the token its client is given next. */
 export type LiveSession = {
   readonly familyId: string
@@ -131,7 +134,7 @@ export async function startSession(deps: SessionDeps, signIn: SignIn): Promise<L
  * @returns whether it was active until now; null when there is none, or none of this owner
  */
 export async function endSession(
-  deps: SessionDeps,
+  deps: EndDeps,
   target: { familyId: string; ownerId?: string },
   by: EndedBy,
 ): Promise<boolean | null> {
@@ -156,7 +159,7 @@ export async function endSession(
  * @returns how many sessions were ended
  */
 export async function endAllSessions(
-  deps: SessionDeps,
+  deps: EndDeps,
   userId: string,
   options: {
     by: EndedBy
@@ -168,7 +171,8 @@ export async function endAllSessions(
   const ended = await inTransaction(deps.sql, async (tx) => {
     const { txid } = await lockUser(tx, userId)
     const open = await listOpenFamilies(tx, userId)
-    if (options.onlyWhileActive !== undefined && !open.includes(options.onlyWhileActive)) return []
+    const speaker = options.onlyWhileActive
+    if (speaker !== undefined && !(await isAlive(tx, speaker))) return []
     await bumpEpoch(tx, txid, userId)
     const doomed = open.filter((familyId) => familyId !== options.exceptFamilyId)
     const { families } = await lockFamilies(tx, doomed, 'wait')
@@ -182,6 +186,12 @@ export async function endAllSessions(
   })
   recordEnds(deps, ended, options.by)
   return ended.length
+}
+
+async function isAlive(tx: Transaction, familyId: string): Promise<boolean> {
+  const { now, tails } = await readTails(tx, [{ familyId, generation: 0 }])
+  const tail = tails.get(familyId)
+  return tail !== undefined && isActive(foldFamily(tail.events), now)
 }
 
 /** Revokes those of the locked families that are active. */
@@ -235,7 +245,7 @@ async function makeRoom(
   recordEnds(deps, await revokeLocked(tx, { txid, families: tooMany, by }), by)
 }
 
-function recordEnds({ record }: SessionDeps, ended: readonly LockedFamily[], by: EndedBy): void {
+function recordEnds({ record }: EndDeps, ended: readonly LockedFamily[], by: EndedBy): void {
   const { reason, actorUserId } = by
   for (const { familyId, userId } of ended)
     record({ fact: 'session_revoked', familyId, userId, reason, actorUserId })

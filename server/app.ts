@@ -1,0 +1,164 @@
+import cookie from '@fastify/cookie'
+import cors from '@fastify/cors'
+import helmet from '@fastify/helmet'
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyPluginAsync,
+} from 'fastify'
+import type { Database } from '../db/connect.ts'
+import { isUnavailable } from '../db/transaction.ts'
+import { mountAuth } from './auth-mount.ts'
+import type { Config } from './config.ts'
+import type { Deps } from './deps.ts'
+import { sendError } from './envelope.ts'
+import { AuthError } from './errors.ts'
+import { clientErrorHandler } from './client-error.ts'
+import { mountHealth } from './health.ts'
+import { deriveRefreshTokenKeys } from './refresh-token.ts'
+import { createRotation } from './rotation.ts'
+import { createSecurityLog } from './security-log.ts'
+import { jwksMaxAgeSeconds, loadSigningKeys } from './signing-keys.ts'
+import { mountTrpc } from './trpc-mount.ts'
+import { createAccounts } from './accounts.ts'
+import { createPasswords } from './passwords.ts'
+import type { UserDirectory } from './user-directory.ts'
+import { verifierOf } from './verifier.ts'
+
+export { loadConfig, type Config } from './config.ts'
+export { connect, type Database } from '../db/connect.ts'
+export type { AppRouter, AuthRouter } from './router.ts'
+export type { AccountStore, Role, User, UserDirectory } from './user-directory.ts'
+
+export type AppOptions = {
+  /** From `loadConfig`; `authSecret` must be set. */
+  readonly config: Config
+  /** From `connect`, migrated. The caller closes it, after the app. */
+  readonly database: Database
+  /** Who the users are; our own table `user_account` unless given. */
+  readonly users?: UserDirectory
+  /** How many rotations share a transaction at most; 64 unless given, 1 on a sharded database. */
+  readonly rotationBatchSize?: number
+}
+
+/**
+ * The service as one Fastify app with everything mounted; it never listens by itself.
+ *
+ * @throws {Error} when the database cannot be asked, or holds keys that `AUTH_SECRET` does not open
+ */
+export async function buildApp(
+  options: AppOptions & { readonly logger?: FastifyBaseLogger },
+): Promise<FastifyInstance> {
+  const { config } = options
+  const app = fastify({
+    ...(options.logger ? { loggerInstance: options.logger } : { logger: false }),
+    // Its line holds the URL with the query string.
+    disableRequestLogging: true,
+    // A list of networks or nothing: `true` would let callers choose their address.
+    trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
+    // A request that takes longer to arrive is ended; `requestTimeout` alone is not looked at in time.
+    requestTimeout: 15_000,
+    http: { headersTimeout: 10_000, connectionsCheckingInterval: 1_000 },
+    keepAliveTimeout: 65_000,
+    forceCloseConnections: 'idle',
+    clientErrorHandler,
+  })
+  await app.register(tokenLedger, options)
+  return app
+}
+
+/** Everything of the service as a plugin, for an app that has other routes besides. */
+export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) => {
+  const deps = await makeDeps(app, options)
+  await app.register(helmet, { global: true, contentSecurityPolicy })
+  await app.register(cors, {
+    origin: [...deps.config.allowedOrigins],
+    credentials: true,
+    methods: ['GET', 'POST'],
+    allowedHeaders: ['authorization', 'content-type', 'trpc-accept', 'last-event-id'],
+    exposedHeaders: ['retry-after', 'www-authenticate'],
+    maxAge: 600,
+  })
+  await app.register(cookie)
+  app.addHook('onRequest', async (_request, reply) => {
+    void reply.header('cache-control', 'no-store')
+  })
+  app.setErrorHandler<FastifyError>((error, request, reply) => {
+    const said = toAuthError(error)
+    deps.reportError(said, request.routeOptions.url ?? '')
+    return sendError(reply, said)
+  })
+  app.setNotFoundHandler((_request, reply) =>
+    sendError(reply, new AuthError('not_found', 'no such route')),
+  )
+  await app.register(async (scope) => mountAuth(scope, deps))
+  await app.register(async (scope) => mountTrpc(scope, deps))
+  mountHealth(app, deps)
+  app.get('/.well-known/jwks.json', (_request, reply) =>
+    reply
+      .header('cache-control', `public, max-age=${jwksMaxAgeSeconds}`)
+      .send(deps.signingKeys.jwks()),
+  )
+}
+
+/** An API shows nothing and runs nothing. */
+const contentSecurityPolicy = {
+  useDefaults: false,
+  directives: {
+    defaultSrc: ["'none'"],
+    baseUri: ["'none'"],
+    formAction: ["'none'"],
+    frameAncestors: ["'none'"],
+  },
+}
+
+async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps> {
+  const { config, database } = options
+  if (config.authSecret === undefined) throw new Error('AUTH_SECRET is not set')
+  const secrets: [string, ...string[]] = [config.authSecret]
+  if (config.authSecretPrevious !== undefined) secrets.push(config.authSecretPrevious)
+
+  const signingKeys = await loadSigningKeys(database, secrets)
+  app.addHook('onClose', async () => signingKeys.close())
+  const { record, reportError } = createSecurityLog(app.log)
+  const sessionDeps = {
+    sql: database.sql,
+    users: options.users ?? createAccounts(database, createPasswords()),
+    refreshKeys: deriveRefreshTokenKeys(secrets),
+    policy: {
+      idleMs: config.refreshIdleMs,
+      absoluteMs: config.refreshAbsoluteMs,
+      graceMs: config.rotationGraceMs,
+      reuseScope: config.reuseScope,
+      maxSessionsPerUser: config.maxSessionsPerUser,
+      ...(options.rotationBatchSize !== undefined && {
+        rotationBatchSize: options.rotationBatchSize,
+      }),
+    },
+    record,
+  }
+  const { rotate } = createRotation(sessionDeps)
+  const verifier = verifierOf(signingKeys.keySource, {
+    issuer: config.publicUrl,
+    audience: config.accessTokenAudience,
+  })
+  return { ...sessionDeps, config, database, signingKeys, rotate, verifier, reportError }
+}
+
+/** What Fastify itself refuses, and what nobody expected. */
+function toAuthError(error: FastifyError): AuthError {
+  if (error instanceof AuthError) return error
+  if (isUnavailable(error))
+    return new AuthError('service_unavailable', error.code, { retryAfterSeconds: 1 })
+  switch (error.statusCode) {
+    case 413:
+      return new AuthError('payload_too_large', error.code)
+    case 415:
+      return new AuthError('unsupported_media_type', error.code)
+    default:
+      if (error instanceof SyntaxError || (error.statusCode !== undefined && error.statusCode < 500))
+        return new AuthError('validation_failed', error.code ?? 'unreadable')
+      return new AuthError('internal_error', error.name)
+  }
+}

@@ -1,0 +1,12 @@
+import type { Config } from '../config.ts'
+
+export type Command = {
+  /** What may follow the name. */
+  readonly usage: string
+  readonly does: string
+  /** @returns the exit code; data goes to stdout, talk to stderr */
+  run(args: readonly string[], config: Config): Promise<number>
+}
+
+/** The command line cannot be understood: exit 3. */
+export class UsageError extends Error {}

@@ -1,0 +1,59 @@
+#!/usr/bin/env node
+import { ConfigError, loadConfig } from '../config.ts'
+import { AuthError } from '../errors.ts'
+import { DatabaseUnreachable } from '../reach-database.ts'
+import { keysRotate } from './keys.ts'
+import { migrateCommand } from './migrate.ts'
+import { UsageError, type Command } from './command.ts'
+import { userCreate, userDisable, userEnable } from './user.ts'
+
+/** Exit codes: 0 ok, 1 the check found a problem, 2 the question could not be answered, 3 wrong usage. */
+const commands: Record<string, Command> = {
+  migrate: migrateCommand,
+  'user create': userCreate,
+  'user disable': userDisable,
+  'user enable': userEnable,
+  'keys rotate': keysRotate,
+}
+
+process.exitCode = await run(process.argv.slice(2))
+
+async function run(words: readonly string[]): Promise<number> {
+  const name = [words.slice(0, 2).join(' '), words[0] ?? ''].find((n) => n in commands)
+  const command = name === undefined ? undefined : commands[name]
+  if (name === undefined || command === undefined) {
+    console.error(usage())
+    return words[0] === '--help' || words[0] === 'help' ? 0 : 3
+  }
+  try {
+    return await command.run(words.slice(name.split(' ').length), loadConfig(process.env))
+  } catch (error) {
+    return explain(error, `token-ledger ${name} ${command.usage}`)
+  }
+}
+
+function explain(error: unknown, usageLine: string): number {
+  if (error instanceof UsageError || isParseArgsError(error)) {
+    console.error(`${error.message}\nusage: ${usageLine}`)
+    return 3
+  }
+  if (error instanceof ConfigError) {
+    console.error(error.message)
+    return 3
+  }
+  if (error instanceof AuthError) console.error(error.extras.problem ?? error.message)
+  else if (error instanceof DatabaseUnreachable) console.error(error.message)
+  else console.error(error instanceof Error ? error.message : 'failed')
+  return 2
+}
+
+function isParseArgsError(error: unknown): error is Error {
+  return error instanceof TypeError && 'code' in error && /^ERR_PARSE_ARGS/.test(String(error.code))
+}
+
+function usage(): string {
+  const lines = Object.entries(commands).map(([name, { usage: rest, does }]) =>
+    `  ${`${name} ${rest}`.padEnd(60)} ${does}`.trimEnd(),
+  )
+  return ['usage: token-ledger <command>', '', ...lines].join('\n')
+}

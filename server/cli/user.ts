@@ -1,0 +1,100 @@
+import { randomBytes } from 'node:crypto'
+import { text } from 'node:stream/consumers'
+import { parseArgs } from 'node:util'
+import type { Database } from '../../db/connect.ts'
+import { createAccounts } from '../accounts.ts'
+import type { Config } from '../config.ts'
+import { canonicalEmail } from '../email.ts'
+import { createPasswords, passwordProblem } from '../passwords.ts'
+import { disableUser, enableUser } from '../user-status.ts'
+import type { Role, User } from '../user-directory.ts'
+import { UsageError, type Command } from './command.ts'
+import { withDatabase } from './database.ts'
+
+export const userCreate: Command = {
+  usage: '--email E [--role user|admin] [--password-stdin]',
+  does: 'prints the user id as the last line',
+  async run(args, config) {
+    const { values } = parseArgs({
+      args: [...args],
+      options: {
+        email: { type: 'string' },
+        role: { type: 'string', default: 'user' },
+        'password-stdin': { type: 'boolean', default: false },
+      },
+    })
+    const email = canonicalEmail(values.email ?? '')
+    if (email === null) throw new UsageError('--email: this is no e-mail address we can take')
+    const { role } = values
+    if (role !== 'user' && role !== 'admin') throw new UsageError('--role: user or admin')
+    const password = values['password-stdin'] ? await passwordFromStdin(config) : newPassword()
+    const user = await createUser(config, { email, password, role })
+    if (!values['password-stdin']) console.log(`password: ${password}`)
+    console.log(user.id)
+    return 0
+  },
+}
+
+export const userDisable: Command = {
+  usage: 'E',
+  does: 'ends all sessions of the user and lets nobody in',
+  async run(args, config) {
+    await changeUser(config, args, (database, user) => setDisabled(database, user, true))
+    return 0
+  },
+}
+
+export const userEnable: Command = {
+  usage: 'E',
+  does: 'lets the user sign in again',
+  async run(args, config) {
+    await changeUser(config, args, (database, user) => setDisabled(database, user, false))
+    return 0
+  },
+}
+
+async function setDisabled(database: Database, user: User, disabled: boolean): Promise<void> {
+  const users = createAccounts(database, createPasswords())
+  const deps = { sql: database.sql, record: () => {}, accounts: users.accounts }
+  if (disabled) await disableUser(deps, user.id, { actorUserId: null, origin: commandLine })
+  else await enableUser(deps, user.id)
+}
+
+async function changeUser(
+  config: Config,
+  args: readonly string[],
+  change: (database: Database, user: User) => Promise<void>,
+): Promise<void> {
+  const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} })
+  const [address, ...more] = positionals
+  if (address === undefined || more.length > 0) throw new UsageError('one e-mail address is needed')
+  const email = canonicalEmail(address)
+  await withDatabase(config, { role: 'token_ledger_app' }, async (database) => {
+    const users = createAccounts(database, createPasswords())
+    const user = email === null ? null : await users.findByEmail(email)
+    if (user === null) throw new Error(`there is no user ${address}`)
+    await change(database, user)
+  })
+}
+
+async function createUser(
+  config: Config,
+  account: { email: string; password: string; role: Role },
+): Promise<User> {
+  return withDatabase(config, { role: 'token_ledger_app' }, (database) =>
+    createAccounts(database, createPasswords()).accounts.create(account),
+  )
+}
+
+async function passwordFromStdin(config: Config): Promise<string> {
+  const password = (await text(process.stdin)).replace(/\r?\n$/, '')
+  const problem = passwordProblem(password, config.passwordMinLength)
+  if (problem !== null) throw new UsageError(problem)
+  return password
+}
+
+function newPassword(): string {
+  return randomBytes(18).toString('base64url')
+}
+
+const commandLine = { ip: null, userAgent: 'token-ledger command line' }

@@ -1,0 +1,32 @@
+import type { Socket } from 'node:net'
+import { AuthError, type Reason } from './errors.ts'
+import { envelopeOf } from './envelope.ts'
+
+type ParserError = Error & { readonly code?: string }
+
+const answers: Record<string, { status: string; reason: Reason }> = {
+  HPE_HEADER_OVERFLOW: { status: '431 Request Header Fields Too Large', reason: 'payload_too_large' },
+  ERR_HTTP_REQUEST_TIMEOUT: { status: '408 Request Timeout', reason: 'validation_failed' },
+}
+
+/** Answers what is no HTTP request, or one that never came to its end, and hangs up. */
+export function clientErrorHandler(error: ParserError, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  const answer = answers[error.code ?? ''] ?? { status: '400 Bad Request', reason: 'validation_failed' }
+  const body = JSON.stringify(envelopeOf(new AuthError(answer.reason, error.code ?? 'unreadable')))
+  socket.end(
+    [
+      `HTTP/1.1 ${answer.status}`,
+      'content-type: application/json; charset=utf-8',
+      `content-length: ${Buffer.byteLength(body)}`,
+      'cache-control: no-store',
+      'x-content-type-options: nosniff',
+      'connection: close',
+      '',
+      body,
+    ].join('\r\n'),
+  )
+}

@@ -1,0 +1,78 @@
+import { pino, type Logger } from 'pino'
+import { connect, type Database } from '../db/connect.ts'
+import { buildApp } from './app.ts'
+import { loadOrCreateAuthSecret } from './auth-secret.ts'
+import { ConfigError, loadConfig, type Config } from './config.ts'
+import { startEmbeddedPostgres } from './embedded-postgres.ts'
+import { createFirstAdmin } from './first-admin.ts'
+import { migrateOrExplain } from './reach-database.ts'
+import { describeError } from './security-log.ts'
+
+/** Requests under way get this long to be answered; then the process ends anyway. */
+const drainMs = 10_000
+
+// What has been started, in that order; stopped in the other.
+const started: (() => Promise<unknown>)[] = []
+let isStopping = false
+
+process.on('SIGINT', () => void stop(0))
+process.on('SIGTERM', () => void stop(0))
+
+try {
+  await start(loadConfig(process.env))
+} catch (error) {
+  // One line that says what to do; a stack helps nobody who starts a service.
+  if (!isStopping) console.error(`token-ledger: ${error instanceof Error ? error.message : 'failed'}`)
+  await stop(error instanceof ConfigError ? 3 : 1)
+}
+
+async function start(config: Config): Promise<void> {
+  const log = pino({ level: config.logLevel })
+  process.on('uncaughtException', (error) => {
+    log.fatal(describeError(error), 'uncaught exception')
+    void stop(1)
+  })
+  const databaseUrl = config.databaseUrl ?? (await startPostgres(config, log))
+  await migrateOrExplain(databaseUrl)
+  const authSecret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
+  const database = connect(databaseUrl, { role: 'token_ledger_app' })
+  started.push(() => database.close())
+  const app = await buildApp({ config: { ...config, authSecret }, database, logger: log })
+  started.push(() => app.close())
+  await app.listen({ host: config.host, port: config.port, listenTextResolver: () => 'listening' })
+  await welcome(config, database)
+}
+
+async function startPostgres(config: Config, log: Logger): Promise<string> {
+  const postgres = await startEmbeddedPostgres({
+    dataDir: config.dataDir,
+    log: (line) => log.debug({ postgres: line }),
+  })
+  started.push(() => postgres.stop())
+  return postgres.url
+}
+
+async function welcome({ publicUrl }: Config, database: Database): Promise<void> {
+  console.log(`token-ledger is listening on ${publicUrl}`)
+  const admin = await createFirstAdmin(database)
+  if (admin === null) return
+  console.log(`
+The first admin was made. This password is shown once:
+
+  e-mail    ${admin.email}
+  password  ${admin.password}
+
+Sign in:
+
+  curl -s ${publicUrl}/auth/login -H 'content-type: application/json' \\
+    -d '${JSON.stringify(admin)}'
+`)
+}
+
+async function stop(code: number): Promise<void> {
+  if (isStopping) return
+  isStopping = true
+  setTimeout(() => process.exit(1), drainMs).unref()
+  for (const end of started.toReversed()) await end().catch(() => {})
+  process.exit(code)
+}

@@ -1,0 +1,35 @@
+import { z } from 'zod'
+import { AuthError } from '../errors.ts'
+import { passwordProblem } from '../passwords.ts'
+import { endAllSessions } from '../sessions.ts'
+import { liveProcedure } from '../trpc.ts'
+
+/** Ends every other session; the calling one goes on (OWASP ASVS 5.0, 7.4.3). */
+export const changePassword = liveProcedure
+  .input(
+    z.strictObject({
+      currentPassword: z.string().max(4_096),
+      newPassword: z.string().max(4_096),
+    }),
+  )
+  .mutation(async ({ ctx, input }) => {
+    const { deps, origin, session } = ctx
+    const { accounts } = deps.users
+    if (accounts === undefined) throw new AuthError('not_found', 'another directory keeps passwords')
+    const problem = passwordProblem(input.newPassword, deps.config.passwordMinLength)
+    if (problem !== null) {
+      const said = `newPassword: ${problem}`
+      throw new AuthError('validation_failed', said, { problem: said })
+    }
+    const user = (await deps.users.findMany([session.userId])).get(session.userId) ?? null
+    if (!(await deps.users.checkPassword(user, input.currentPassword)) || user === null)
+      throw new AuthError('invalid_credentials', 'the current password is wrong')
+
+    const passwordHash = await accounts.hashPassword(input.newPassword)
+    const revoked = await endAllSessions(deps, user.id, {
+      by: { reason: 'password_changed', actorUserId: user.id, origin },
+      exceptFamilyId: session.familyId,
+      alongside: (within) => accounts.setPasswordHash(within, user.id, passwordHash),
+    })
+    return { success: true as const, revoked }
+  })

@@ -1,0 +1,165 @@
+import { z } from 'zod'
+import { readSession } from '../../db/audit.ts'
+import { readEpoch } from '../../db/ledger.ts'
+import { mintAccessToken } from '../access-token.ts'
+import type { Deps } from '../deps.ts'
+import { canonicalEmail } from '../email.ts'
+import { AuthError } from '../errors.ts'
+import type { Transport } from '../ledger/events.ts'
+import { passwordProblem } from '../passwords.ts'
+import { parseRefreshToken, type RefreshToken } from '../refresh-token.ts'
+import { RefreshRefused } from '../rotation.ts'
+import { endAllSessions, endSession, startSession, type LiveSession } from '../sessions.ts'
+import { authProcedure, type AuthContext } from '../trpc.ts'
+import type { User } from '../user-directory.ts'
+
+const credentials = z.strictObject({
+  email: z.string().max(1_000),
+  password: z.string().max(4_096),
+})
+
+export const register = authProcedure.input(credentials).mutation(async ({ ctx, input }) => {
+  const { deps, origin } = ctx
+  const { accounts } = deps.users
+  if (deps.config.registration === 'closed' || accounts === undefined)
+    throw new AuthError('registration_closed', 'REGISTRATION is closed')
+  const email = canonicalEmail(input.email)
+  if (email === null) throw invalid('email: This is no e-mail address we can take.')
+  const problem = passwordProblem(input.password, deps.config.passwordMinLength)
+  if (problem !== null) throw invalid(`password: ${problem}`)
+
+  const user = await accounts.create({ email, password: input.password, role: 'user' })
+  const epoch = await readEpoch(deps.database.sql, user.id)
+  const signIn = { user, epoch, transport: 'cookie', deviceName: null, origin } as const
+  return answer(ctx, await startSession(deps, signIn))
+})
+
+export const login = authProcedure
+  .input(
+    credentials.extend({
+      transport: z.enum(['cookie', 'body']).default('cookie'),
+      deviceName: z.string().max(100).optional(),
+    }),
+  )
+  .mutation(async ({ ctx, input }) => {
+    const { deps, origin } = ctx
+    const { user, epoch } = await checkCredentials(deps, input)
+    if (user === null) {
+      deps.record({ fact: 'sign_in_refused', reason: 'invalid_credentials', ip: origin.ip })
+      throw new AuthError('invalid_credentials', 'unknown user, wrong password or disabled')
+    }
+    const { transport } = input
+    const deviceName = input.deviceName?.toWellFormed().replaceAll('\0', '') ?? null
+    return answer(ctx, await startSession(deps, { user, epoch, transport, deviceName, origin }))
+  })
+
+export const refresh = authProcedure
+  .input(
+    z.strictObject({ attemptId: z.uuid().optional(), refreshToken: z.string().max(200).optional() }),
+  )
+  .mutation(async ({ ctx, input }) => {
+    const { deps, cookie, origin } = ctx
+    const { transport, value } = presentedToken(ctx, input.refreshToken)
+    if (value === null) throw new AuthError('refresh_token_missing', 'neither cookie nor body')
+    const token = parseRefreshToken(deps.refreshKeys, value)
+    if (token === null) {
+      if (transport === 'cookie') cookie.clear()
+      throw new AuthError('refresh_token_malformed', 'its MAC is not ours')
+    }
+    const attemptId = input.attemptId?.toLowerCase() ?? null
+    try {
+      return await answer(ctx, await deps.rotate({ token, transport, attemptId, origin }))
+    } catch (error) {
+      // Only what will never work again is taken from the browser: the loser of a race holds a
+      // cookie that the winner has replaced.
+      if (error instanceof RefreshRefused && error.isFinal && transport === 'cookie') cookie.clear()
+      throw error
+    }
+  })
+
+export const logout = authProcedure
+  .input(
+    z.strictObject({
+      refreshToken: z.string().max(200).optional(),
+      everywhere: z.boolean().default(false),
+    }),
+  )
+  .mutation(async ({ ctx, input }) => {
+    const { transport, value } = presentedToken(ctx, input.refreshToken)
+    const token = value === null ? null : parseRefreshToken(ctx.deps.refreshKeys, value)
+    const revoked = token === null ? 0 : await endPresented(ctx, { token, transport }, input)
+    if (transport === 'cookie') ctx.cookie.clear()
+    return { success: true as const, revoked }
+  })
+
+/** The same work, and the same answer, for who is unknown, disabled or mistyped. */
+async function checkCredentials(
+  deps: Deps,
+  input: { email: string; password: string },
+): Promise<{ user: User | null; epoch: number }> {
+  const email = canonicalEmail(input.email)
+  const user = email === null ? null : await deps.users.findByEmail(email)
+  // Before the hash is read: whatever ends everything from here on, ends this sign-in too.
+  const epoch = await readEpoch(deps.database.sql, user?.id ?? nobody)
+  const isRight = await deps.users.checkPassword(user, input.password)
+  return { user: isRight && user !== null && !user.disabled ? user : null, epoch }
+}
+
+const nobody = '00000000-0000-0000-0000-000000000000'
+
+/** @throws {AuthError} `validation_failed` for both: one credential a request (RFC 6750 §2) */
+function presentedToken(
+  { cookie }: AuthContext,
+  bodyToken: string | undefined,
+): { transport: Transport; value: string | null } {
+  if (bodyToken === undefined) return { transport: 'cookie', value: cookie.value }
+  if (cookie.value !== null) throw invalid('refreshToken: The cookie carries one already.')
+  return { transport: 'body', value: bodyToken }
+}
+
+async function endPresented(
+  { deps, origin }: AuthContext,
+  presented: { token: RefreshToken; transport: Transport },
+  { everywhere }: { everywhere: boolean },
+): Promise<number> {
+  const familyId = presented.token.familyId
+  const family = await readSession(deps.database, familyId)
+  if (family === null) return 0
+  if (family.transport !== presented.transport)
+    throw new AuthError('transport_mismatch', `a ${family.transport} family`)
+  const actorUserId = family.userId
+  if (everywhere) {
+    const by = { reason: 'logout_everywhere', actorUserId, origin } as const
+    return endAllSessions(deps, family.userId, { by, onlyWhileActive: familyId })
+  }
+  const ended = await endSession(deps, { familyId }, { reason: 'logout', actorUserId, origin })
+  return ended === true ? 1 : 0
+}
+
+async function answer({ deps, cookie }: AuthContext, session: LiveSession) {
+  const { config, signingKeys } = deps
+  const { familyId, user, token, transport } = session
+  const { accessToken, expiresIn } = await mintAccessToken(
+    signingKeys,
+    {
+      issuer: config.publicUrl,
+      audience: config.accessTokenAudience,
+      lifetimeMs: config.accessTokenMs,
+    },
+    session,
+  )
+  if (transport === 'cookie') cookie.set(token.value, session.refreshRemainingMs)
+  return {
+    accessToken,
+    tokenType: 'Bearer' as const,
+    expiresIn,
+    refreshExpiresAt: new Date(session.refreshExpiresAt).toISOString(),
+    familyId,
+    user: { id: user.id, email: user.email, role: user.role },
+    ...(transport === 'body' && { refreshToken: token.value }),
+  }
+}
+
+function invalid(problem: string): AuthError {
+  return new AuthError('validation_failed', problem, { problem })
+}

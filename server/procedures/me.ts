@@ -1,0 +1,12 @@
+import { signedInProcedure } from '../trpc.ts'
+
+/** Who is calling, as the access token says: no database is asked. */
+export const me = signedInProcedure.query(({ ctx }) => {
+  const { userId, email, role, familyId, expiresAt, authenticatedAt } = ctx.session
+  return {
+    user: { id: userId, email, role },
+    familyId,
+    accessTokenExpiresAt: new Date(expiresAt).toISOString(),
+    authenticatedAt: new Date(authenticatedAt).toISOString(),
+  }
+})

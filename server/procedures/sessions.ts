@@ -1,0 +1,66 @@
+import { z } from 'zod'
+import { listActiveSessions, type AuditSession } from '../../db/audit.ts'
+import { AuthError } from '../errors.ts'
+import { endAllSessions, endSession } from '../sessions.ts'
+import { appRouterOf, liveProcedure } from '../trpc.ts'
+
+const list = liveProcedure
+  .input(
+    z
+      .strictObject({
+        cursor: z.uuid().optional(),
+        limit: z.number().int().min(1).max(200).default(50),
+      })
+      .prefault({}),
+  )
+  .query(async ({ ctx, input }) => {
+    const { userId, familyId } = ctx.session
+    const { cursor, limit } = input
+    const rows = await listActiveSessions(ctx.deps.database, userId, { cursor, limit })
+    const nextCursor = rows.length === limit ? (rows.at(-1)?.familyId ?? null) : null
+    return { items: rows.map((row) => toItem(row, familyId)), nextCursor }
+  })
+
+const revoke = liveProcedure
+  .input(z.strictObject({ familyId: z.uuid() }))
+  .mutation(async ({ ctx, input }) => {
+    const { userId } = ctx.session
+    const ended = await endSession(
+      ctx.deps,
+      { familyId: input.familyId.toLowerCase(), ownerId: userId },
+      { reason: 'user_revoked', actorUserId: userId, origin: ctx.origin },
+    )
+    // Somebody else's answers exactly as an unknown one.
+    if (ended === null) throw new AuthError('not_found', 'unknown, or of another user')
+    return { revoked: ended ? 1 : 0 }
+  })
+
+const revokeOthers = liveProcedure.mutation(async ({ ctx }) => {
+  const { userId, familyId } = ctx.session
+  const revoked = await endAllSessions(ctx.deps, userId, {
+    by: { reason: 'user_revoked', actorUserId: userId, origin: ctx.origin },
+    exceptFamilyId: familyId,
+    onlyWhileActive: familyId,
+  })
+  return { revoked }
+})
+
+export const sessionsRouter = appRouterOf({ list, revoke, revokeOthers })
+
+function toItem(row: AuditSession, currentFamilyId: string) {
+  return {
+    familyId: row.familyId,
+    isCurrent: row.familyId === currentFamilyId,
+    transport: row.transport,
+    deviceName: row.deviceName,
+    createdAt: iso(row.createdAt),
+    lastRotatedAt: row.lastRotatedAt && iso(row.lastRotatedAt),
+    expiresAt: iso(row.expiresAt),
+    ip: row.ip,
+    userAgent: row.userAgent,
+  }
+}
+
+function iso(instant: string | Date): string {
+  return new Date(instant).toISOString()
+}

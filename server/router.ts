@@ -1,0 +1,21 @@
+import { changePassword } from './procedures/account.ts'
+import { login, logout, refresh, register } from './procedures/auth.ts'
+import { me } from './procedures/me.ts'
+import { sessionsRouter } from './procedures/sessions.ts'
+import { appRouterOf, authRouterOf } from './trpc.ts'
+
+/** Served under `/auth`. */
+export const authRouter = authRouterOf({ register, login, refresh, logout })
+
+/** Served under `/trpc`. */
+export const appRouter = appRouterOf({
+  me,
+  sessions: sessionsRouter,
+  account: appRouterOf({ changePassword }),
+})
+
+/** For `createTRPCClient<AuthRouter>` at `/auth`; `token-ledger/client` uses it for you. */
+export type AuthRouter = typeof authRouter
+
+/** For `createTRPCClient<AppRouter>` at `/trpc`. */
+export type AppRouter = typeof appRouter

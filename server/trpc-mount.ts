@@ -1,0 +1,62 @@
+import { fastifyRequestHandler } from '@trpc/server/adapters/fastify'
+import type { TRPCError } from '@trpc/server'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Deps } from './deps.ts'
+import { acceptJsonOnly } from './json-body.ts'
+import { originOf } from './origin.ts'
+import { appRouter } from './router.ts'
+import { publicFace } from './trpc.ts'
+
+/** More calls than this in one request are refused: a page asks for a handful. */
+const maxBatchSize = 10
+
+/**
+ * `/trpc/:path`: everything that needs an access token; it never looks at the cookie.
+ *
+ * tRPC's own handler, registered by hand: its plugin would also take `multipart/form-data` (which any
+ * page may send) without a limit on its size.
+ */
+export async function mountTrpc(app: FastifyInstance, deps: Deps): Promise<void> {
+  acceptJsonOnly(app, (text) => text)
+
+  const handle = async (request: FastifyRequest, reply: FastifyReply) => {
+    const { path } = request.params as { path: string }
+    await fastifyRequestHandler({
+      router: appRouter,
+      req: request,
+      res: reply,
+      path,
+      maxBatchSize,
+      createContext: () => ({
+        deps,
+        origin: originOf(request),
+        authorization: request.headers.authorization,
+      }),
+      onError: ({ error, path: procedure }) => deps.reportError(error, procedure ?? ''),
+      responseMeta: ({ errors }) => ({ headers: headersOf(reply, errors) }),
+    })
+  }
+  app.get('/trpc/:path', handle)
+  app.post('/trpc/:path', handle)
+}
+
+/** Appended to what CORS has set, which tRPC's own `Vary` would replace. */
+function headersOf(reply: FastifyReply, errors: readonly TRPCError[]): Headers {
+  const headers = new Headers({ 'cache-control': 'no-store' })
+  const vary = reply.getHeader('vary')
+  if (vary !== undefined) headers.append('vary', String(vary))
+  for (const { reason, message, extras } of errors.map(publicFace)) {
+    if (reason === 'access_token_missing') headers.set('www-authenticate', realm)
+    else if (reason.startsWith('access_token_'))
+      headers.set(
+        'www-authenticate',
+        `${realm}, error="invalid_token", error_description="${message}"`,
+      )
+    if (extras.retryAfterSeconds !== undefined)
+      headers.set('retry-after', String(extras.retryAfterSeconds))
+  }
+  return headers
+}
+
+/** RFC 6750 §3.1: without a token there is nothing to call invalid. */
+const realm = 'Bearer realm="token-ledger"'

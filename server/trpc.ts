@@ -1,0 +1,148 @@
+import { initTRPC, TRPCError } from '@trpc/server'
+import { ZodError } from 'zod'
+import type { Origin } from '../db/ledger.ts'
+import { isUnavailable } from '../db/transaction.ts'
+import type { Deps } from './deps.ts'
+import { AuthError, authErrors, type ErrorExtras, type Reason } from './errors.ts'
+import type { RefreshCookie } from './refresh-cookie.ts'
+import { readSession } from '../db/audit.ts'
+import { AccessTokenError, type AccessTokenClaims } from './verifier.ts'
+
+type BaseContext = { readonly deps: Deps; readonly origin: Origin }
+export type AuthContext = BaseContext & { readonly cookie: RefreshCookie }
+export type AppContext = BaseContext & { readonly authorization: string | undefined }
+
+/** What a caller is told of an error: the contract's envelope, and nothing of the error itself. */
+export type ErrorData = {
+  code: TRPCError['code']
+  httpStatus: number
+  path?: string
+  reason: Reason
+} & { [Extra in keyof ErrorExtras]: ErrorExtras[Extra] }
+
+const settings = {
+  // Never stack traces on the wire, whatever NODE_ENV says (ASVS 5.0, 16.5.1).
+  isDev: false,
+  errorFormatter({
+    shape,
+    error,
+  }: {
+    shape: { code: number; message: string; data: { path?: string; httpStatus: number } }
+    error: TRPCError
+  }) {
+    const { reason, message, extras } = publicFace(error)
+    const data: ErrorData = {
+      code: authErrors[reason].trpc,
+      httpStatus: shape.data.httpStatus,
+      ...(shape.data.path !== undefined && { path: shape.data.path }),
+      reason,
+      ...extras,
+    }
+    return { code: shape.code, message, data }
+  },
+}
+
+const auth = initTRPC.context<AuthContext>().create(settings)
+const app = initTRPC.context<AppContext>().create(settings)
+
+/** A database that is away is 503, not 500. */
+const authProcedures = auth.procedure.use(async ({ next }) => whenAvailable(await next()))
+const appProcedures = app.procedure.use(async ({ next }) => whenAvailable(await next()))
+
+export const authRouterOf = auth.router
+export const authProcedure = authProcedures
+
+export const appRouterOf = app.router
+export const publicProcedure = appProcedures
+
+/** Needs a valid access token; asks no database. */
+export const signedInProcedure = appProcedures.use(async ({ ctx, next }) => {
+  const session = await claimsOf(ctx)
+  return next({ ctx: { ...ctx, session } })
+})
+
+/** Needs a session that is alive now, whatever the access token still says. */
+export const liveProcedure = signedInProcedure.use(async ({ ctx, next }) => {
+  const state = await readSession(ctx.deps.database, ctx.session.familyId)
+  if (state?.status !== 'active')
+    throw new AuthError('access_token_revoked', `the session is ${state?.status ?? 'unknown'}`)
+  return next({ ctx })
+})
+
+/** Needs the role admin as it is now. */
+export const adminProcedure = liveProcedure.use(async ({ ctx, next }) => {
+  const { userId } = ctx.session
+  const user = (await ctx.deps.users.findMany([userId])).get(userId)
+  if (user?.role !== 'admin' || user.disabled) throw new AuthError('role_required', 'not an admin now')
+  return next({ ctx })
+})
+
+async function claimsOf({ deps, authorization }: AppContext): Promise<AccessTokenClaims> {
+  try {
+    return await deps.verifier.verifyAuthorization(authorization)
+  } catch (error) {
+    if (error instanceof AccessTokenError) throw new AuthError(error.reason, error.detail)
+    throw error
+  }
+}
+
+function whenAvailable<Result extends { ok: true } | { ok: false; error: TRPCError }>(
+  result: Result,
+): Result {
+  const error = result.ok ? null : result.error
+  if (error !== null && !(error instanceof AuthError) && isUnavailable(error.cause))
+    throw new AuthError('service_unavailable', describe(error.cause), { retryAfterSeconds: 1 })
+  return result
+}
+
+/** The reason, words and extras a caller may see of any error. */
+export function publicFace(error: TRPCError): {
+  reason: Reason
+  message: string
+  extras: ErrorExtras
+} {
+  const reason = error instanceof AuthError ? error.reason : reasonOf(error)
+  const said = error.cause instanceof ZodError ? inputProblem(error.cause) : null
+  const extras = error instanceof AuthError ? error.extras : {}
+  const message = said ?? extras.problem ?? authErrors[reason].message
+  return { reason, message, extras: shown(extras) }
+}
+
+function shown({ incidentId, retryAfterSeconds }: ErrorExtras): ErrorExtras {
+  return {
+    ...(incidentId !== undefined && { incidentId }),
+    ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+  }
+}
+
+function reasonOf({ code }: TRPCError): Reason {
+  switch (code) {
+    case 'BAD_REQUEST':
+    case 'PARSE_ERROR':
+    case 'METHOD_NOT_SUPPORTED':
+      return 'validation_failed'
+    case 'NOT_FOUND':
+      return 'not_found'
+    case 'PAYLOAD_TOO_LARGE':
+      return 'payload_too_large'
+    case 'UNSUPPORTED_MEDIA_TYPE':
+      return 'unsupported_media_type'
+    default:
+      return 'internal_error'
+  }
+}
+
+/** Names the field and the rule; never a value, nor a key of the caller's making. */
+function inputProblem({ issues }: ZodError): string {
+  const [issue] = issues
+  if (issue === undefined) return authErrors.validation_failed.message
+  const message = issue.code === 'unrecognized_keys' ? 'Unknown key' : issue.message
+  return issue.path.length === 0 ? message : `${issue.path.join('.')}: ${message}`
+}
+
+/** For the log: the class and code of an error, without its message, which may quote values. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return typeof error
+  const code = 'code' in error ? ` ${String(error.code)}` : ''
+  return error.name + code
+}
