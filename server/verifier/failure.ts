@@ -1,0 +1,104 @@
+/** Why a call is refused: the same reasons as the token-ledger service itself answers. */
+export type AccessTokenReason =
+  'access_token_missing' | 'access_token_invalid' | 'access_token_expired'
+
+const messages = {
+  access_token_missing: 'The access token is missing.',
+  access_token_invalid: 'The access token is not valid.',
+  access_token_expired: 'The access token has expired.',
+  service_unavailable: 'Not available. Try again soon.',
+} as const
+
+/**
+ * The caller brought no access token that we accept: 401.
+ * `detail` says what is wrong, for the log; it is not sent and holds nothing of the token.
+ */
+export class AccessTokenError extends Error {
+  readonly statusCode = 401
+  readonly reason: AccessTokenReason
+  readonly detail: string
+  /** Value of the `WWW-Authenticate` header. */
+  readonly wwwAuthenticate: string
+
+  constructor(reason: AccessTokenReason, detail: string) {
+    super(messages[reason])
+    this.name = 'AccessTokenError'
+    this.reason = reason
+    this.detail = detail
+    this.wwwAuthenticate = challengeFor(reason)
+  }
+}
+
+/**
+ * The keys could not be asked for, so nobody knows whether the token is good: 503, and no reason for
+ * a client to sign anybody out. `cause` is what went wrong.
+ */
+export class KeysUnavailableError extends Error {
+  readonly statusCode = 503
+  readonly reason = 'service_unavailable'
+  readonly retryAfterSeconds = 5
+  readonly detail = 'the signing keys could not be fetched'
+
+  constructor(cause: unknown) {
+    super(messages.service_unavailable, { cause })
+    this.name = 'KeysUnavailableError'
+  }
+}
+
+/** RFC 6750 §3.1: a request without a token is told how to authenticate and no error code. */
+function challengeFor(reason: AccessTokenReason): string {
+  const challenge = 'Bearer realm="token-ledger"'
+  if (reason === 'access_token_missing') return challenge
+  return `${challenge}, error="invalid_token", error_description="${messages[reason]}"`
+}
+
+/** An HTTP answer for a refused call, in the envelope of the token-ledger service. */
+export type Failure = {
+  readonly statusCode: 401 | 503
+  readonly code: 'UNAUTHORIZED' | 'SERVICE_UNAVAILABLE'
+  readonly reason: AccessTokenReason | 'service_unavailable'
+  readonly headers: Readonly<Record<string, string>>
+  /** JSON: `{"error":{"message","code","data":{"code","httpStatus","reason","retryAfterSeconds"?}}}`. */
+  readonly body: string
+}
+
+/**
+ * The answer to an error that a verifier threw, also when tRPC has wrapped it; null for any other
+ * error. For an adapter of your own, or an error formatter.
+ */
+export function failureOf(error: unknown): Failure | null {
+  if (error instanceof AccessTokenError) {
+    const data = { code: 'UNAUTHORIZED', httpStatus: 401, reason: error.reason } as const
+    const headers = { 'WWW-Authenticate': error.wwwAuthenticate }
+    // -32001 and -32603 are the JSON-RPC numbers that tRPC gives these two codes.
+    return failure(data, headers, { message: error.message, code: -32001 })
+  }
+  if (error instanceof KeysUnavailableError) {
+    const { retryAfterSeconds, reason } = error
+    const data = {
+      code: 'SERVICE_UNAVAILABLE',
+      httpStatus: 503,
+      reason,
+      retryAfterSeconds,
+    } as const
+    const headers = { 'Retry-After': String(retryAfterSeconds) }
+    return failure(data, headers, { message: error.message, code: -32603 })
+  }
+  return error instanceof Error && error.cause !== undefined ? failureOf(error.cause) : null
+}
+
+type FailureData = Pick<Failure, 'code' | 'reason'> & { readonly httpStatus: 401 | 503 }
+
+function failure(
+  data: FailureData,
+  headers: Readonly<Record<string, string>>,
+  shape: { readonly message: string; readonly code: number },
+): Failure {
+  return {
+    statusCode: data.httpStatus,
+    code: data.code,
+    reason: data.reason,
+    headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-store', ...headers },
+    body: JSON.stringify({ error: { ...shape, data } }),
+  }
+}

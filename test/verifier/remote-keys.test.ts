@@ -1,0 +1,164 @@
+import { expect, test } from 'vitest'
+import { createVerifier, verifyAccessToken } from '../../server/verifier.ts'
+import { remoteKeys, remoteKeysTiming } from '../../server/verifier/remote-keys.ts'
+import type { RemoteKeysTiming } from '../../server/verifier/remote-keys.ts'
+import { startIssuer } from './issuer.ts'
+import type { Issuer } from './issuer.ts'
+import { adapters, startServices } from './services-process.ts'
+
+/** The real proportions, fast: what takes five minutes takes 300 ms. */
+const fast: RemoteKeysTiming = {
+  refreshMs: 300,
+  keepMs: 1200,
+  cooldownMs: 150,
+  spacingMs: 100,
+  timeoutMs: 60,
+}
+
+function verifierWith(issuer: Issuer, timing: Partial<RemoteKeysTiming> = {}) {
+  const url = new URL(`${issuer.issuer}/.well-known/jwks.json`)
+  const keySource = remoteKeys(url, { ...remoteKeysTiming, ...timing })
+  return { verify: (token: string) => verifyAccessToken(token, keySource, issuer) }
+}
+
+const outcomeOf = (checked: Promise<unknown>) =>
+  checked.then(
+    () => 'accepted',
+    (error: { reason?: string }) => error.reason,
+  )
+
+const after = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
+test('the keys are fetched at the first token, once, and not before', async () => {
+  await using issuer = await startIssuer()
+  const verifier = createVerifier(issuer)
+  expect(issuer.fetches()).toBe(0)
+  const tokens = await Promise.all(Array.from({ length: 50 }, () => issuer.mint()))
+  await Promise.all(tokens.map((token) => verifier.verify(token)))
+  expect(issuer.fetches()).toBe(1)
+})
+
+test('a flood of unknown kids causes one fetch per cooldown', async () => {
+  await using issuer = await startIssuer()
+  const { verify } = verifierWith(issuer, { cooldownMs: 400, spacingMs: 0 })
+  await verify(await issuer.mint())
+  await after(450)
+  for (let i = 0; i < 100; i += 1) {
+    const token = await issuer.mint({ header: { kid: `unknown-${i}` } })
+    expect(await outcomeOf(verify(token))).toBe('access_token_invalid')
+  }
+  expect(issuer.fetches()).toBe(2)
+  expect(await outcomeOf(verify(await issuer.mint()))).toBe('accepted')
+})
+
+test('a new key is found as soon as a token names it', async () => {
+  await using issuer = await startIssuer()
+  const { verify } = verifierWith(issuer, { cooldownMs: 100, spacingMs: 0 })
+  const old = await issuer.mint()
+  await verify(old)
+  issuer.published.push(await issuer.rotateKey())
+  await after(120)
+  expect(await outcomeOf(verify(await issuer.mint()))).toBe('accepted')
+  expect(await outcomeOf(verify(old))).toBe('accepted')
+})
+
+test.each(['500', 'not json', 'never'] as const)(
+  'keys that cannot be had (%s) are no verdict on the token: 503, and later it is accepted',
+  async (how) => {
+    await using issuer = await startIssuer()
+    issuer.answer(how)
+    const { verify } = verifierWith(issuer, fast)
+    const token = await issuer.mint()
+    expect(await outcomeOf(verify(token))).toBe('service_unavailable')
+    issuer.answer('well')
+    await after(fast.spacingMs + 20)
+    expect(await outcomeOf(verify(token))).toBe('accepted')
+  },
+)
+
+test('while fetching fails it is tried once per spacing, however many ask', async () => {
+  await using issuer = await startIssuer()
+  issuer.answer('500')
+  const { verify } = verifierWith(issuer, { spacingMs: 60_000 })
+  for (let i = 0; i < 50; i += 1) {
+    expect(await outcomeOf(verify(await issuer.mint()))).toBe('service_unavailable')
+  }
+  expect(issuer.fetches()).toBe(1)
+})
+
+test('known keys outlive an outage, without waiting for it, and a token of an unknown key is a 503', async () => {
+  await using issuer = await startIssuer()
+  const { verify } = verifierWith(issuer, { ...fast, timeoutMs: 3_000, keepMs: 60_000 })
+  await verify(await issuer.mint())
+  issuer.answer('never')
+  await after(fast.refreshMs + 50)
+  const startedAt = performance.now()
+  expect(await outcomeOf(verify(await issuer.mint()))).toBe('accepted')
+  expect(performance.now() - startedAt).toBeLessThan(1_000)
+
+  issuer.answer('500')
+  const quick = verifierWith(issuer, fast)
+  issuer.answer('well')
+  await quick.verify(await issuer.mint())
+  issuer.answer('500')
+  await after(fast.cooldownMs + 50)
+  const unknown = await issuer.mint({ header: { kid: 'key-2' } })
+  expect(await outcomeOf(quick.verify(unknown))).toBe('service_unavailable')
+})
+
+test('keys too old to trust serve no longer', async () => {
+  await using issuer = await startIssuer()
+  const { verify } = verifierWith(issuer, fast)
+  await verify(await issuer.mint())
+  issuer.answer('500')
+  await after(fast.keepMs + 50)
+  expect(await outcomeOf(verify(await issuer.mint()))).toBe('service_unavailable')
+})
+
+test('a withdrawn key is dropped by the refresh', async () => {
+  await using issuer = await startIssuer()
+  const { verify } = verifierWith(issuer, { ...fast, keepMs: 60_000 })
+  const token = await issuer.mint()
+  await verify(token)
+  issuer.published.splice(0, 1, await issuer.rotateKey())
+  await after(fast.refreshMs + 50)
+  await outcomeOf(verify(token))
+  await expect.poll(() => outcomeOf(verify(token))).toBe('access_token_invalid')
+})
+
+test('a service that cannot reach the keys answers 503 with Retry-After by every adapter', async () => {
+  await using issuer = await startIssuer()
+  issuer.answer('500')
+  await using services = await startServices(issuer)
+  const token = await issuer.mint()
+  for (const adapter of adapters) {
+    const answer = await services.me(adapter, `Bearer ${token}`)
+    expect(answer).toMatchObject({ status: 503, reason: 'service_unavailable' })
+    expect(answer.headers.get('retry-after')).toBe('5')
+    expect(answer.headers.get('www-authenticate')).toBeNull()
+    // What needs no key is still told at once.
+    expect(await services.me(adapter, null)).toMatchObject({ status: 401 })
+    expect(await services.me(adapter, 'Bearer nonsense')).toMatchObject({ status: 401 })
+  }
+})
+
+test('the keys may be elsewhere than the issuer', async () => {
+  await using issuer = await startIssuer()
+  const elsewhere = { issuer: 'https://auth.example.com', audience: issuer.audience }
+  const verifier = createVerifier({
+    ...elsewhere,
+    jwksUrl: `${issuer.issuer}/.well-known/jwks.json`,
+  })
+  const token = await issuer.mint({ claims: { iss: elsewhere.issuer } })
+  expect(await outcomeOf(verifier.verify(token))).toBe('accepted')
+  expect(await outcomeOf(verifier.verify(await issuer.mint()))).toBe('access_token_invalid')
+})
+
+test.each([
+  { issuer: '', audience: 'a' },
+  { issuer: 'auth.example.com', audience: 'a' },
+  { issuer: 'file:///keys', audience: 'a' },
+  { issuer: 'https://auth.example.com', audience: '' },
+])('a verifier that would check nothing is not made: %j', (options) => {
+  expect(() => createVerifier(options)).toThrow(TypeError)
+})
