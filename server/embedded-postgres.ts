@@ -2,13 +2,10 @@ import { readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { accepts, createDatabase, postmasterPid, socketUrl } from './embedded-postgres-client.ts'
-import {
-  type PostgresFiles,
-  preparePostgresFiles,
-  socketFolders,
-} from './embedded-postgres-files.ts'
-import { type Postmaster, spawnPostmaster } from './embedded-postgres-postmaster.ts'
+import { accepts, createDatabase, postmasterPid, socketUrl } from './embedded-postgres/client.ts'
+import { type PostgresFiles, preparePostgresFiles } from './embedded-postgres/files.ts'
+import { type Postmaster, spawnPostmaster } from './embedded-postgres/postmaster.ts'
+import { socketFolders } from './embedded-postgres/socket-folder.ts'
 
 export type EmbeddedPostgresOptions = {
   /** Postgres' files go to the folder `postgres` in it. */

@@ -2,12 +2,10 @@ import { spawn } from 'node:child_process'
 import { createInterface, type Interface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { socketPort } from './embedded-postgres-client.ts'
-import {
-  type PostgresFiles,
-  postgresEnvironment,
-  socketFolders,
-} from './embedded-postgres-files.ts'
+import { socketPort } from './client.ts'
+import type { PostgresFiles } from './files.ts'
+import { postgresEnvironment } from './platform.ts'
+import { socketFolders } from './socket-folder.ts'
 
 /** One life of the database's main process. */
 export type Postmaster = {
