@@ -5,7 +5,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { accepts, createDatabase, postmasterPid, socketUrl } from './embedded-postgres/client.ts'
 import { type PostgresFiles, preparePostgresFiles } from './embedded-postgres/files.ts'
 import { type Postmaster, spawnPostmaster } from './embedded-postgres/postmaster.ts'
-import { socketFolders } from './embedded-postgres/socket-folder.ts'
+import {
+  makeSocketFolder,
+  removeSocketFolder,
+  socketFolders,
+} from './embedded-postgres/socket-folder.ts'
 
 export type EmbeddedPostgresOptions = {
   /** Postgres' files go to the folder `postgres` in it. */
@@ -31,6 +35,8 @@ const startTimeoutMs = 5 * 60_000
 const lockTimeoutMs = 30_000
 // Postgres whose owner was just killed is being stopped by its guard: that long before we stop it.
 const leftoverGraceMs = 3_000
+// A fast shutdown writes what is dirty; that may take a while, but not for ever.
+const stopTimeoutMs = 60_000
 const longestRestartDelayMs = 30_000
 const pollMs = 25
 
@@ -53,6 +59,7 @@ export async function startEmbeddedPostgres(
   async function launch(): Promise<void> {
     const lockDeadlineAt = Date.now() + lockTimeoutMs
     for (;;) {
+      makeSocketFolder(files.socketFolder, files.runAs)
       await evictLeftover({ files, log, isOwner: owner !== undefined })
       if (isStopping()) return
       current = spawnPostmaster(files, settings, log)
@@ -93,8 +100,11 @@ export async function startEmbeddedPostgres(
   async function stop(): Promise<void> {
     stopping.abort()
     current?.release()
+    const impatient = setTimeout(() => current?.quit(), stopTimeoutMs)
     await kept
+    clearTimeout(impatient)
     await new Promise((closed) => owner?.close(closed))
+    removeSocketFolder(files.socketFolder)
   }
   return { url: socketUrl(files.socketFolder, database), stop: () => (stopped ??= stop()) }
 }

@@ -3,7 +3,7 @@ import { runnableBinaries } from './binaries.ts'
 import { prepareCluster } from './cluster.ts'
 import { prepareHome, type RunAs } from './home.ts'
 import { wayOut } from './platform.ts'
-import { makeSocketFolder } from './socket-folder.ts'
+import { socketFolderOf } from './socket-folder.ts'
 
 /** Where Postgres finds its program, its data and its sockets, and which user it runs as. */
 export type PostgresFiles = {
@@ -24,7 +24,7 @@ export function preparePostgresFiles(dataDir: string, log: (line: string) => voi
   return {
     program: join(native, 'bin', 'postgres'),
     cluster: prepareCluster(home, native),
-    socketFolder: makeSocketFolder(home),
+    socketFolder: socketFolderOf(home),
     runAs: home.runAs,
   }
 }

@@ -15,6 +15,8 @@ export type Postmaster = {
   hasEnded(): boolean
   /** Fast shutdown by the guard; also what happens by itself when this process is gone. */
   release(): void
+  /** For one that does not stop: crash recovery at the next start is the lesser evil. */
+  quit(): void
 }
 
 // Runs as the parent of Postgres and holds a pipe to us on 3: when that closes, we asked for it or are dead, and
@@ -91,6 +93,7 @@ export function spawnPostmaster(
     ended,
     hasEnded: () => over,
     release: () => pipe?.destroy(),
+    quit: () => void pid.then((id) => process.kill(id, 'SIGQUIT')).catch(() => {}),
   }
 }
 

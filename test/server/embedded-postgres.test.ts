@@ -224,7 +224,7 @@ test('a data folder too deep for a socket gets its socket elsewhere', async () =
   expect(await query(first.url, 'select 1 as one')).toEqual([{ one: 1 }])
   await expect(startEmbeddedPostgres({ dataDir: deep })).rejects.toThrow('is in use')
   await first.stop()
-  rmSync(join(socket, '..'), { recursive: true })
+  expect(existsSync(join(socket, '..'))).toBe(false)
 })
 
 test('a data folder with spaces, accents and signs works', async () => {
