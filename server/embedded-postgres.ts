@@ -109,6 +109,26 @@ export async function startEmbeddedPostgres(
   return { url: socketUrl(files.socketFolder, database), stop: () => (stopped ??= stop()) }
 }
 
+/** Joins the Postgres of a running owner, which `stop` then leaves alone, or starts one: for short work beside a server. */
+export async function reachEmbeddedPostgres(
+  options: EmbeddedPostgresOptions,
+): Promise<EmbeddedPostgres> {
+  try {
+    return await startEmbeddedPostgres(options)
+  } catch (error) {
+    if (error instanceof DataInUse) return { url: error.url, stop: async () => {} }
+    throw error
+  }
+}
+
+class DataInUse extends Error {
+  readonly url: string
+  constructor(files: PostgresFiles) {
+    super(`the data in ${files.cluster} is in use by another running process`)
+    this.url = socketUrl(files.socketFolder, database)
+  }
+}
+
 /** @returns `'answers'`, or what is wrong. */
 async function answering(files: PostgresFiles, postmaster: Postmaster): Promise<string> {
   const deadlineAt = Date.now() + startTimeoutMs
@@ -133,9 +153,7 @@ async function evictLeftover(at: {
   const deadlineAt = Date.now() + startTimeoutMs
   let signalAt: number | undefined
   while (Date.now() < deadlineAt) {
-    if (!isOwner && (await accepts(ownerSocket(files)))) {
-      throw new Error(`the data in ${files.cluster} is in use by another running process`)
-    }
+    if (!isOwner && (await accepts(ownerSocket(files)))) throw new DataInUse(files)
     const pid = await postmasterPid(files.socketFolder)
     if (pid === 'absent') return removeForeignLocks(files)
     if (pid !== 'busy') {

@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { startEmbeddedPostgres } from '../../server/embedded-postgres.ts'
+import { reachEmbeddedPostgres, startEmbeddedPostgres } from '../../server/embedded-postgres.ts'
 import {
   childrenOf,
   isAlive,
@@ -179,6 +179,21 @@ test('data in use is refused to a second owner, and the first goes on', async ()
   const second = start()
   await expect(second.url).rejects.toThrow('is in use by another running process')
   expect(await query(url, 'select 1 as one')).toEqual([{ one: 1 }])
+})
+
+test('short work joins the Postgres of a running owner and leaves it running', async () => {
+  const first = start()
+  const url = await first.url
+  const joined = await reachEmbeddedPostgres({ dataDir })
+  expect(joined.url).toBe(url)
+  await joined.stop()
+  expect(await query(url, 'select 1 as one')).toEqual([{ one: 1 }])
+
+  await first.stop()
+  const own = await reachEmbeddedPostgres({ dataDir })
+  expect(await query(own.url, 'select 1 as one')).toEqual([{ one: 1 }])
+  await own.stop()
+  await expect(query(url, 'select 1')).rejects.toMatchObject({ code: 'ENOENT' })
 })
 
 test('of several first starts at the same moment one wins, and the others say why they do not', async () => {
