@@ -16,8 +16,10 @@ export type EmbeddedPostgresOptions = {
   readonly dataDir: string
   /** Parameters of postgresql.conf. */
   readonly settings?: Readonly<Record<string, string>>
-  /** Receives Postgres' own log, and what is done about it, line by line. */
+  /** Receives Postgres' own log, line by line. */
   readonly log?: (line: string) => void
+  /** Receives what its operator should know: data kept elsewhere, a leftover stopped, a restart. Default: `log`. */
+  readonly warn?: (line: string) => void
 }
 
 export type EmbeddedPostgres = {
@@ -49,8 +51,8 @@ const pollMs = 25
 export async function startEmbeddedPostgres(
   options: EmbeddedPostgresOptions,
 ): Promise<EmbeddedPostgres> {
-  const { dataDir, settings = {}, log = () => {} } = options
-  const files = preparePostgresFiles(dataDir, log)
+  const { dataDir, settings = {}, log = () => {}, warn = log } = options
+  const files = preparePostgresFiles(dataDir, warn)
   const stopping = new AbortController()
   const isStopping = () => stopping.signal.aborted
   let owner: Server | undefined
@@ -60,7 +62,7 @@ export async function startEmbeddedPostgres(
     const lockDeadlineAt = Date.now() + lockTimeoutMs
     for (;;) {
       makeSocketFolder(files.socketFolder, files.runAs)
-      await evictLeftover({ files, log, isOwner: owner !== undefined })
+      await evictLeftover({ files, warn, isOwner: owner !== undefined })
       if (isStopping()) return
       current = spawnPostmaster(files, settings, log)
       const problem = await Promise.race([current.ended, answering(files, current)])
@@ -81,12 +83,12 @@ export async function startEmbeddedPostgres(
       const lastWords = await current?.ended
       current?.release()
       if (isStopping()) return
-      log(`Postgres ended by itself and is started again: ${lastWords}`)
+      warn(`Postgres ended by itself and is started again: ${lastWords}`)
       await sleep(delayMs, undefined, { signal: stopping.signal }).catch(() => {})
       delayMs = await launch().then(
         () => 0,
         (error: unknown) => {
-          log(String(error))
+          warn(String(error))
           return Math.min(delayMs * 2 + 500, longestRestartDelayMs)
         },
       )
@@ -146,10 +148,10 @@ async function answering(files: PostgresFiles, postmaster: Postmaster): Promise<
 /** Waits until no Postgres runs on the data, and stops one that nobody owns: what a crash leaves behind. */
 async function evictLeftover(at: {
   files: PostgresFiles
-  log: (line: string) => void
+  warn: (line: string) => void
   isOwner: boolean
 }): Promise<void> {
-  const { files, log, isOwner } = at
+  const { files, warn, isOwner } = at
   const deadlineAt = Date.now() + startTimeoutMs
   let signalAt: number | undefined
   while (Date.now() < deadlineAt) {
@@ -159,7 +161,7 @@ async function evictLeftover(at: {
     if (pid !== 'busy') {
       signalAt ??= Date.now() + leftoverGraceMs
       if (Date.now() >= signalAt) {
-        log(`a Postgres that nobody owns runs on ${files.cluster} and is stopped: pid ${pid}`)
+        warn(`a Postgres that nobody owns runs on ${files.cluster} and is stopped: pid ${pid}`)
         process.kill(pid, 'SIGINT')
         signalAt = Date.now() + leftoverGraceMs
       }

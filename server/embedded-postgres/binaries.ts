@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, readFileSync, symlinkSync } from 'node:fs'
+import { chmodSync, cpSync, existsSync, readFileSync, readdirSync, symlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import type { PostgresHome, RunAs } from './home.ts'
@@ -14,6 +14,8 @@ export function runnableBinaries(home: PostgresHome): string {
   if (!existsSync(place)) {
     makeFolder(home, place, (unfinished) => {
       cpSync(dirname(native), unfinished, { recursive: true, verbatimSymlinks: true })
+      // The modes are copied too, and those of a read-only store leave no room for the links.
+      for (const folder of foldersIn(unfinished)) chmodSync(folder, 0o755)
       makeLinks(join(unfinished, 'native'))
     })
   }
@@ -22,6 +24,12 @@ export function runnableBinaries(home: PostgresHome): string {
   throw new Error(
     `the Postgres in ${native} does not run on this system (it needs glibc): ${wayOut}`,
   )
+}
+
+function foldersIn(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => join(entry.parentPath, entry.name))
 }
 
 function platformPackage(): string {

@@ -15,11 +15,11 @@ export type PostgresFiles = {
 }
 
 /** Makes everything ready on disk; after the first time only checks. Nothing runs afterwards. */
-export function preparePostgresFiles(dataDir: string, log: (line: string) => void): PostgresFiles {
+export function preparePostgresFiles(dataDir: string, warn: (line: string) => void): PostgresFiles {
   if (process.platform === 'win32') {
     throw new Error(`the embedded Postgres needs unix sockets, which Windows lacks: ${wayOut}`)
   }
-  const home = prepareHome(dataDir, log)
+  const home = prepareHome(dataDir, warn)
   const native = runnableBinaries(home)
   return {
     program: join(native, 'bin', 'postgres'),

@@ -31,14 +31,14 @@ const nobody: RunAs = { uid: 65534, gid: 65534 }
 // Where root's Postgres keeps its data when nobody may not enter the folder asked for, such as one under /root.
 const rootShelter = '/var/lib/token-ledger'
 
-export function prepareHome(dataDir: string, log: (line: string) => void): PostgresHome {
+export function prepareHome(dataDir: string, warn: (line: string) => void): PostgresHome {
   if (process.getuid?.() !== 0) return { folder: ownHome(resolve(dataDir)), runAs: undefined }
   if (process.platform !== 'linux') {
     throw new Error(
       `the embedded Postgres does not run as root here: use another user, or ${wayOut}`,
     )
   }
-  const folder = rootsHome(resolve(dataDir), log)
+  const folder = rootsHome(resolve(dataDir), warn)
   return { folder, runAs: ownerOf(folder) }
 }
 
@@ -54,7 +54,7 @@ function ownHome(dataDir: string): string {
  * Postgres refuses to run as root, so it runs as nobody; but the folder asked for is often one that only root may
  * enter. Loosening somebody's home is not ours to do, so the data then moves out, and a link stays in its place.
  */
-function rootsHome(dataDir: string, log: (line: string) => void): string {
+function rootsHome(dataDir: string, warn: (line: string) => void): string {
   if (!existsSync(dataDir)) {
     mkdirSync(dataDir, { recursive: true })
     chmodSync(dataDir, 0o711)
@@ -89,7 +89,7 @@ function rootsHome(dataDir: string, log: (line: string) => void): string {
     rmdirSync(shelter)
     throw new Error(`${home} is being made by another start at this moment: try again`)
   }
-  log(`${refusal}: its data is kept in ${shelter}`)
+  warn(`${refusal}: its data is kept in ${shelter}`)
   return shelter
 }
 
