@@ -2,21 +2,24 @@ import { readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { accepts, createDatabase, postmasterPid, socketUrl } from './embedded-postgres-client.ts'
+import { accepts, createDatabase, postmasterPid, socketUrl } from './embedded-postgres/client.ts'
+import { type PostgresFiles, preparePostgresFiles } from './embedded-postgres/files.ts'
+import { type Postmaster, spawnPostmaster } from './embedded-postgres/postmaster.ts'
 import {
-  type PostgresFiles,
-  preparePostgresFiles,
+  makeSocketFolder,
+  removeSocketFolder,
   socketFolders,
-} from './embedded-postgres-files.ts'
-import { type Postmaster, spawnPostmaster } from './embedded-postgres-postmaster.ts'
+} from './embedded-postgres/socket-folder.ts'
 
 export type EmbeddedPostgresOptions = {
   /** Postgres' files go to the folder `postgres` in it. */
   readonly dataDir: string
   /** Parameters of postgresql.conf. */
   readonly settings?: Readonly<Record<string, string>>
-  /** Receives Postgres' own log, and what is done about it, line by line. */
+  /** Receives Postgres' own log, line by line. */
   readonly log?: (line: string) => void
+  /** Receives what its operator should know: data kept elsewhere, a leftover stopped, a restart. Default: `log`. */
+  readonly warn?: (line: string) => void
 }
 
 export type EmbeddedPostgres = {
@@ -34,6 +37,8 @@ const startTimeoutMs = 5 * 60_000
 const lockTimeoutMs = 30_000
 // Postgres whose owner was just killed is being stopped by its guard: that long before we stop it.
 const leftoverGraceMs = 3_000
+// A fast shutdown writes what is dirty; that may take a while, but not for ever.
+const stopTimeoutMs = 60_000
 const longestRestartDelayMs = 30_000
 const pollMs = 25
 
@@ -46,8 +51,8 @@ const pollMs = 25
 export async function startEmbeddedPostgres(
   options: EmbeddedPostgresOptions,
 ): Promise<EmbeddedPostgres> {
-  const { dataDir, settings = {}, log = () => {} } = options
-  const files = preparePostgresFiles(dataDir, log)
+  const { dataDir, settings = {}, log = () => {}, warn = log } = options
+  const files = preparePostgresFiles(dataDir, warn)
   const stopping = new AbortController()
   const isStopping = () => stopping.signal.aborted
   let owner: Server | undefined
@@ -56,7 +61,8 @@ export async function startEmbeddedPostgres(
   async function launch(): Promise<void> {
     const lockDeadlineAt = Date.now() + lockTimeoutMs
     for (;;) {
-      await evictLeftover({ files, log, isOwner: owner !== undefined })
+      makeSocketFolder(files.socketFolder, files.runAs)
+      await evictLeftover({ files, warn, isOwner: owner !== undefined })
       if (isStopping()) return
       current = spawnPostmaster(files, settings, log)
       const problem = await Promise.race([current.ended, answering(files, current)])
@@ -77,12 +83,12 @@ export async function startEmbeddedPostgres(
       const lastWords = await current?.ended
       current?.release()
       if (isStopping()) return
-      log(`Postgres ended by itself and is started again: ${lastWords}`)
+      warn(`Postgres ended by itself and is started again: ${lastWords}`)
       await sleep(delayMs, undefined, { signal: stopping.signal }).catch(() => {})
       delayMs = await launch().then(
         () => 0,
         (error: unknown) => {
-          log(String(error))
+          warn(String(error))
           return Math.min(delayMs * 2 + 500, longestRestartDelayMs)
         },
       )
@@ -96,10 +102,33 @@ export async function startEmbeddedPostgres(
   async function stop(): Promise<void> {
     stopping.abort()
     current?.release()
+    const impatient = setTimeout(() => current?.quit(), stopTimeoutMs)
     await kept
+    clearTimeout(impatient)
     await new Promise((closed) => owner?.close(closed))
+    removeSocketFolder(files.socketFolder)
   }
   return { url: socketUrl(files.socketFolder, database), stop: () => (stopped ??= stop()) }
+}
+
+/** Joins the Postgres of a running owner, which `stop` then leaves alone, or starts one: for short work beside a server. */
+export async function reachEmbeddedPostgres(
+  options: EmbeddedPostgresOptions,
+): Promise<EmbeddedPostgres> {
+  try {
+    return await startEmbeddedPostgres(options)
+  } catch (error) {
+    if (error instanceof DataInUse) return { url: error.url, stop: async () => {} }
+    throw error
+  }
+}
+
+class DataInUse extends Error {
+  readonly url: string
+  constructor(files: PostgresFiles) {
+    super(`the data in ${files.cluster} is in use by another running process`)
+    this.url = socketUrl(files.socketFolder, database)
+  }
 }
 
 /** @returns `'answers'`, or what is wrong. */
@@ -119,22 +148,20 @@ async function answering(files: PostgresFiles, postmaster: Postmaster): Promise<
 /** Waits until no Postgres runs on the data, and stops one that nobody owns: what a crash leaves behind. */
 async function evictLeftover(at: {
   files: PostgresFiles
-  log: (line: string) => void
+  warn: (line: string) => void
   isOwner: boolean
 }): Promise<void> {
-  const { files, log, isOwner } = at
+  const { files, warn, isOwner } = at
   const deadlineAt = Date.now() + startTimeoutMs
   let signalAt: number | undefined
   while (Date.now() < deadlineAt) {
-    if (!isOwner && (await accepts(ownerSocket(files)))) {
-      throw new Error(`the data in ${files.cluster} is in use by another running process`)
-    }
+    if (!isOwner && (await accepts(ownerSocket(files)))) throw new DataInUse(files)
     const pid = await postmasterPid(files.socketFolder)
     if (pid === 'absent') return removeForeignLocks(files)
     if (pid !== 'busy') {
       signalAt ??= Date.now() + leftoverGraceMs
       if (Date.now() >= signalAt) {
-        log(`a Postgres that nobody owns runs on ${files.cluster} and is stopped: pid ${pid}`)
+        warn(`a Postgres that nobody owns runs on ${files.cluster} and is stopped: pid ${pid}`)
         process.kill(pid, 'SIGINT')
         signalAt = Date.now() + leftoverGraceMs
       }

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync } from 'node:fs'
+import { chmodSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
@@ -72,6 +72,8 @@ async function startServer(): Promise<Server> {
 
 async function startEmbedded(): Promise<Server> {
   const dataDir = mkdtempSync(join(tmpdir(), 'token-ledger-test-'))
+  // Also for the nobody that root's Postgres runs as; what is in it is shut to others.
+  chmodSync(dataDir, 0o711)
   const cleaner = removeWhenOver(dataDir)
   const server = await startEmbeddedPostgres({ dataDir, settings }).catch(
     async (error: unknown) => {

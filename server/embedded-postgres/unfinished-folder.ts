@@ -1,0 +1,52 @@
+import {
+  chownSync,
+  lchownSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import type { PostgresHome, RunAs } from './home.ts'
+import { hasCode } from './platform.ts'
+
+const prefix = '.unfinished-'
+// Filling takes seconds; one this old was killed.
+const abandonedMs = 3600 * 1000
+
+/**
+ * Fills a new folder aside and renames it: a start that is killed half-way leaves no half a folder, and of two
+ * processes that make the same one the first wins and both use it.
+ */
+export function makeFolder(
+  home: PostgresHome,
+  place: string,
+  fill: (unfinished: string) => void,
+): void {
+  removeAbandoned(home.folder)
+  const unfinished = mkdtempSync(join(home.folder, prefix))
+  try {
+    if (home.runAs !== undefined) chownSync(unfinished, home.runAs.uid, home.runAs.gid)
+    fill(unfinished)
+    if (home.runAs !== undefined) giveAway(unfinished, home.runAs)
+    renameSync(unfinished, place)
+  } catch (error) {
+    rmSync(unfinished, { recursive: true, force: true })
+    if (!hasCode(error, 'ENOTEMPTY') && !hasCode(error, 'EEXIST')) throw error
+  }
+}
+
+function giveAway(folder: string, { uid, gid }: RunAs): void {
+  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
+    lchownSync(join(folder, name), uid, gid)
+  }
+}
+
+function removeAbandoned(folder: string): void {
+  for (const name of readdirSync(folder).filter((each) => each.startsWith(prefix))) {
+    const place = join(folder, name)
+    const changedAt = statSync(place, { throwIfNoEntry: false })?.mtimeMs ?? Date.now()
+    if (Date.now() - changedAt > abandonedMs) rmSync(place, { recursive: true, force: true })
+  }
+}

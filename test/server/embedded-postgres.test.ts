@@ -1,0 +1,271 @@
+import { spawn, spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import postgres from 'postgres'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { reachEmbeddedPostgres, startEmbeddedPostgres } from '../../server/embedded-postgres.ts'
+import {
+  childrenOf,
+  isAlive,
+  type OwnerProcess,
+  postmasterPid,
+  processesOn,
+  startOwner,
+  until,
+} from '../support/owner-process.ts'
+
+const onLinux = process.platform === 'linux'
+const asRoot = process.getuid?.() === 0
+
+let started: string
+let dataDir: string
+let owners: OwnerProcess[]
+
+beforeAll(async () => {
+  started = makeDataDir()
+  const database = await startEmbeddedPostgres({ dataDir: started })
+  await database.stop()
+})
+
+afterAll(() => rmSync(started, { recursive: true }))
+
+beforeEach(() => {
+  dataDir = makeDataDir()
+  // As after a first start, which is most of a start's time; owners and all.
+  spawnSync('cp', ['-a', join(started, 'postgres'), dataDir])
+  owners = []
+})
+
+afterEach(async () => {
+  await Promise.all(owners.map((owner) => owner.stop()))
+  if (onLinux) await until('Postgres is gone', () => processesOn(dataDir).length === 0)
+  rmSync(dataDir, { recursive: true, force: true })
+})
+
+function makeDataDir(): string {
+  const made = mkdtempSync(join(tmpdir(), 'token-ledger-embedded-'))
+  // Also for the nobody that root's Postgres runs as.
+  chmodSync(made, 0o711)
+  return made
+}
+
+function start(): OwnerProcess {
+  const owner = startOwner(dataDir)
+  owners.push(owner)
+  return owner
+}
+
+async function query(url: string, text: string): Promise<readonly object[]> {
+  const sql = postgres(url, { max: 1, onnotice: () => {} })
+  try {
+    return [...(await sql.unsafe(text))]
+  } finally {
+    await sql.end()
+  }
+}
+
+test('data outlives a stop and a start, and a stop may be asked for again', async () => {
+  const first = await startEmbeddedPostgres({ dataDir })
+  await query(first.url, 'create table mark as select 42 as answer')
+  await Promise.all([first.stop(), first.stop()])
+  await first.stop()
+  await expect(query(first.url, 'select 1')).rejects.toMatchObject({ code: 'ENOENT' })
+
+  const second = await startEmbeddedPostgres({ dataDir, settings: { max_connections: '7' } })
+  expect(await query(second.url, 'select answer from mark')).toEqual([{ answer: 42 }])
+  expect(await query(second.url, 'show max_connections')).toEqual([{ max_connections: '7' }])
+  await second.stop()
+})
+
+test('the database speaks UTF-8, sorts alike everywhere, and listens on no port', async () => {
+  const database = await startEmbeddedPostgres({ dataDir })
+  const [found] = await query(
+    database.url,
+    `select current_database() as name, pg_encoding_to_char(encoding) as encoding, datlocale,
+       current_setting('listen_addresses') as addresses, current_setting('data_checksums') as checksums
+     from pg_database
+     where datname = current_database()`,
+  )
+  await database.stop()
+  expect(found).toEqual({
+    name: 'token_ledger',
+    encoding: 'UTF8',
+    datlocale: 'C.UTF-8',
+    addresses: '',
+    checksums: 'on',
+  })
+})
+
+test('a killed owner leaves no Postgres behind, and what was committed is there at the next start', async () => {
+  const first = start()
+  await query(await first.url, 'create table mark as select 42 as answer')
+  const postmaster = postmasterPid(dataDir)
+  await first.kill('SIGKILL')
+
+  // At once: the next start has to wait for the old Postgres by itself.
+  const second = start()
+  expect(await query(await second.url, 'select answer from mark')).toEqual([{ answer: 42 }])
+  expect(isAlive(postmaster)).toBe(false)
+
+  await second.kill('SIGKILL')
+  await until(
+    'Postgres is gone',
+    () => !existsSync(join(dataDir, 'postgres/cluster/postmaster.pid')),
+  )
+  if (onLinux) await until('its guard is gone', () => processesOn(dataDir).length === 0)
+})
+
+test('an interrupt from the terminal leaves the database to an owner that drains', async () => {
+  const owner = start()
+  const url = await owner.url
+  process.kill(-owner.pid, 'SIGINT')
+  await until('the owner drains', () => owner.said().includes('draining'))
+  await sleep(500)
+  expect(await query(url, 'select 1 as one')).toEqual([{ one: 1 }])
+  await owner.stop()
+  expect(owner.said()).not.toContain('ended by itself')
+  await expect(query(url, 'select 1')).rejects.toMatchObject({ code: 'ENOENT' })
+})
+
+test('Postgres that dies is started again', async () => {
+  const owner = start()
+  const url = await owner.url
+  const postmaster = postmasterPid(dataDir)
+  process.kill(postmaster, 'SIGKILL')
+  await until('the owner says so', () => owner.said().includes('ended by itself'))
+  await until('it answers', () =>
+    query(url, 'select 1').then(
+      () => true,
+      () => false,
+    ),
+  )
+  expect(postmasterPid(dataDir)).not.toBe(postmaster)
+})
+
+test.runIf(onLinux)(
+  'a Postgres whose guard was killed with its owner is stopped by the next start',
+  async () => {
+    const first = start()
+    await query(await first.url, 'create table mark as select 42 as answer')
+    const postmaster = postmasterPid(dataDir)
+    const spared = new Set([postmaster, ...childrenOf(postmaster)])
+    const guards = processesOn(dataDir).filter((pid) => !spared.has(pid))
+    for (const pid of guards) process.kill(pid, 'SIGSTOP')
+    await first.kill('SIGKILL')
+    for (const pid of guards) process.kill(pid, 'SIGKILL')
+    await sleep(300)
+    expect(isAlive(postmaster)).toBe(true)
+
+    const second = start()
+    expect(await query(await second.url, 'select answer from mark')).toEqual([{ answer: 42 }])
+    expect(second.said()).toContain('nobody owns')
+    expect(isAlive(postmaster)).toBe(false)
+  },
+)
+
+test('data in use is refused to a second owner, and the first goes on', async () => {
+  const first = start()
+  const url = await first.url
+  const second = start()
+  await expect(second.url).rejects.toThrow('is in use by another running process')
+  expect(await query(url, 'select 1 as one')).toEqual([{ one: 1 }])
+})
+
+test('short work joins the Postgres of a running owner and leaves it running', async () => {
+  const first = start()
+  const url = await first.url
+  const joined = await reachEmbeddedPostgres({ dataDir })
+  expect(joined.url).toBe(url)
+  await joined.stop()
+  expect(await query(url, 'select 1 as one')).toEqual([{ one: 1 }])
+
+  await first.stop()
+  const own = await reachEmbeddedPostgres({ dataDir })
+  expect(await query(own.url, 'select 1 as one')).toEqual([{ one: 1 }])
+  await own.stop()
+  await expect(query(url, 'select 1')).rejects.toMatchObject({ code: 'ENOENT' })
+})
+
+test('of several first starts at the same moment one wins, and the others say why they do not', async () => {
+  rmSync(join(dataDir, 'postgres'), { recursive: true })
+  const all = [start(), start(), start()]
+  const results = await Promise.allSettled(all.map(({ url }) => url))
+  const [winner, ...more] = results.filter((result) => result.status === 'fulfilled')
+  expect(more).toEqual([])
+  expect(await query(winner!.value, 'select 1 as one')).toEqual([{ one: 1 }])
+  const reasons = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
+  expect(reasons.map(String).filter((reason) => !reason.includes('is in use by another'))).toEqual(
+    [],
+  )
+})
+
+test('a lock left by a crashed machine does not stop the start, even when its pid is somebody else by now', async () => {
+  const first = await startEmbeddedPostgres({ dataDir })
+  const lock = join(dataDir, 'postgres/cluster/postmaster.pid')
+  const left = readFileSync(lock, 'utf8').split('\n').slice(1).join('\n')
+  await first.stop()
+  // As the same user, because Postgres itself ignores everybody else's processes.
+  const options = asRoot ? { uid: 65534, gid: 65534, cwd: '/' } : { cwd: '/' }
+  const stranger = spawn('sleep', ['60'], options)
+  try {
+    for (const pid of onLinux ? [stranger.pid, 4_194_304] : [99_999]) {
+      writeFileSync(lock, `${pid}\n${left}`)
+      const next = await startEmbeddedPostgres({ dataDir })
+      expect(await query(next.url, 'select 1 as one')).toEqual([{ one: 1 }])
+      await next.stop()
+    }
+    expect(isAlive(stranger.pid!)).toBe(true)
+  } finally {
+    stranger.kill()
+  }
+})
+
+test('a data folder too deep for a socket gets its socket elsewhere', async () => {
+  const deep = join(dataDir, 'deep-'.repeat(12), 'deeper-'.repeat(12))
+  mkdirSync(deep, { recursive: true })
+  const first = await startEmbeddedPostgres({ dataDir: deep })
+  const socket = decodeURIComponent(new URL(first.url).hostname).replace(/,$/, '')
+  expect(socket.startsWith(deep)).toBe(false)
+  expect(await query(first.url, 'select 1 as one')).toEqual([{ one: 1 }])
+  await expect(startEmbeddedPostgres({ dataDir: deep })).rejects.toThrow('is in use')
+  await first.stop()
+  expect(existsSync(join(socket, '..'))).toBe(false)
+})
+
+test('a data folder with spaces, accents and signs works', async () => {
+  const odd = join(dataDir, "Données d'été 100% #1 ?a=b, c@d")
+  const database = await startEmbeddedPostgres({ dataDir: odd })
+  expect(await query(database.url, 'select 1 as one')).toEqual([{ one: 1 }])
+  await database.stop()
+})
+
+test.runIf(spawnSync('psql', ['--version']).status === 0)('psql takes the same URL', async () => {
+  const database = await startEmbeddedPostgres({ dataDir })
+  const asked = spawnSync('psql', [database.url, '-Atc', 'select current_database()'], {
+    encoding: 'utf8',
+  })
+  await database.stop()
+  expect(asked).toMatchObject({ stderr: '', stdout: 'token_ledger\n' })
+})
+
+test('data of another major version is refused in one line that says so', async () => {
+  writeFileSync(join(dataDir, 'postgres/cluster/PG_VERSION'), '16\n')
+  await expect(startEmbeddedPostgres({ dataDir })).rejects.toThrow(
+    /made by Postgres 16, and this is Postgres 17.*DATABASE_URL/,
+  )
+})
+
+test('a start that fails ends in one line with the last words of Postgres', async () => {
+  const failed = startEmbeddedPostgres({ dataDir, settings: { shared_buffers: 'plenty' } })
+  await expect(failed).rejects.toThrow(/^Postgres did not start: .*"shared_buffers": "plenty"/)
+})

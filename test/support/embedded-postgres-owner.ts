@@ -1,0 +1,16 @@
+// A process that owns an embedded Postgres, for tests that end it: prints the URL, stops when its stdin closes. It takes
+// an interrupt as a server that drains does.
+import { startEmbeddedPostgres } from '../../server/embedded-postgres.ts'
+
+process.on('SIGINT', () => console.error('draining'))
+try {
+  const database = await startEmbeddedPostgres({
+    dataDir: process.argv[2]!,
+    log: (line) => console.error(line),
+  })
+  console.log(database.url)
+  process.stdin.resume().once('end', () => void database.stop())
+} catch (error) {
+  console.error(String(error))
+  process.exitCode = 1
+}

@@ -1,0 +1,95 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync, readdirSync, readlinkSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+export type OwnerProcess = {
+  readonly pid: number
+  /** Rejects with all it said on stderr. */
+  readonly url: Promise<string>
+  said(): string
+  /** Ends its stdin, which asks for an orderly stop. */
+  stop(): Promise<void>
+  kill(signal: NodeJS.Signals): Promise<void>
+}
+
+const sources = fileURLToPath(new URL('../..', import.meta.url))
+const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
+
+/** Starts a process that owns the embedded Postgres on that data, in a process group of its own as a shell would. */
+export function startOwner(dataDir: string, project = sources): OwnerProcess {
+  const script = join(project, 'test/support/embedded-postgres-owner.ts')
+  const child = spawn(process.execPath, ['--import', tsx, script, dataDir], {
+    detached: true,
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
+  let said = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text))
+  const ended = once(child, 'close')
+  const url = Promise.race([
+    once(createInterface({ input: child.stdout }), 'line').then(([line]) => String(line)),
+    ended.then(() => Promise.reject(new Error(said))),
+  ])
+  url.catch(() => {})
+  return {
+    pid: child.pid!,
+    url,
+    said: () => said,
+    stop: () => finish(child, () => child.stdin.end()),
+    kill: (signal) => finish(child, () => child.kill(signal)),
+  }
+}
+
+async function finish(child: ChildProcess, ask: () => void): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const exited = once(child, 'exit')
+  ask()
+  await exited
+}
+
+/** Everything that runs on the data: Postgres, its guard, and what they started. */
+export function processesOn(dataDir: string): number[] {
+  const cluster = join(dataDir, 'postgres', 'cluster')
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        return readlinkSync(`/proc/${pid}/cwd`) === cluster
+      } catch {
+        return false
+      }
+    })
+    .map(Number)
+}
+
+export function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number)
+}
+
+export function postmasterPid(dataDir: string): number {
+  const lock = join(dataDir, 'postgres', 'cluster', 'postmaster.pid')
+  return Number(readFileSync(lock, 'utf8').split('\n')[0])
+}
+
+export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  const deadlineAt = Date.now() + 20_000
+  while (!(await holds())) {
+    if (Date.now() > deadlineAt) throw new Error(`waited in vain until ${what}`)
+    await sleep(50)
+  }
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return (
+      !existsSync(`/proc/${pid}/stat`) || !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+    )
+  } catch {
+    return false
+  }
+}
