@@ -59,9 +59,6 @@ export async function resealSigningKey(
 }
 
 /** Takes out keys that no token can be signed with any more. */
-export async function deleteSigningKeys(
-  { sql }: Database,
-  kids: readonly string[],
-): Promise<void> {
+export async function deleteSigningKeys({ sql }: Database, kids: readonly string[]): Promise<void> {
   await sql`delete from token_ledger.signing_key where kid = any(${kids as string[]})`
 }

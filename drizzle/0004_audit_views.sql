@@ -18,7 +18,7 @@ select
   e.prev_hash
 from token_ledger.token_event e
 join token_ledger.token_family f using (family_id)
-left join token_ledger.user_account u using (user_id);
+left join token_ledger.user_account u on u.user_id = f.user_id;
 --> statement-breakpoint
 -- One row a session. ip and user_agent are those of its last sign-in or rotation.
 create view token_audit.sessions as
@@ -65,7 +65,7 @@ cross join lateral (
   order by e.seq desc
   limit 1
 ) last
-left join token_ledger.user_account u using (user_id);
+left join token_ledger.user_account u on u.user_id = f.user_id;
 --> statement-breakpoint
 -- How far behind the spent token was, and whether it came from where the newest one had gone: same
 -- address and same user agent smell of a broken client rather than of a thief.
@@ -92,7 +92,7 @@ join token_ledger.token_event spent
   on spent.family_id = e.family_id and spent.kind = 'rotated' and spent.generation = e.presented_generation + 1
 join token_ledger.token_event newest
   on newest.family_id = e.family_id and newest.kind = 'rotated' and newest.generation = e.generation
-left join token_ledger.user_account u using (user_id)
+left join token_ledger.user_account u on u.user_id = f.user_id
 where e.kind = 'reuse_detected';
 --> statement-breakpoint
 grant select on token_audit.events, token_audit.sessions, token_audit.reuse_incidents

@@ -157,7 +157,10 @@ function toAuthError(error: FastifyError): AuthError {
     case 415:
       return new AuthError('unsupported_media_type', error.code)
     default:
-      if (error instanceof SyntaxError || (error.statusCode !== undefined && error.statusCode < 500))
+      if (
+        error instanceof SyntaxError ||
+        (error.statusCode !== undefined && error.statusCode < 500)
+      )
         return new AuthError('validation_failed', error.code ?? 'unreadable')
       return new AuthError('internal_error', error.name)
   }

@@ -5,7 +5,10 @@ import { envelopeOf } from './envelope.ts'
 type ParserError = Error & { readonly code?: string }
 
 const answers: Record<string, { status: string; reason: Reason }> = {
-  HPE_HEADER_OVERFLOW: { status: '431 Request Header Fields Too Large', reason: 'payload_too_large' },
+  HPE_HEADER_OVERFLOW: {
+    status: '431 Request Header Fields Too Large',
+    reason: 'payload_too_large',
+  },
   ERR_HTTP_REQUEST_TIMEOUT: { status: '408 Request Timeout', reason: 'validation_failed' },
 }
 
@@ -15,7 +18,10 @@ export function clientErrorHandler(error: ParserError, socket: Socket): void {
     socket.destroy()
     return
   }
-  const answer = answers[error.code ?? ''] ?? { status: '400 Bad Request', reason: 'validation_failed' }
+  const answer = answers[error.code ?? ''] ?? {
+    status: '400 Bad Request',
+    reason: 'validation_failed',
+  }
   const body = JSON.stringify(envelopeOf(new AuthError(answer.reason, error.code ?? 'unreadable')))
   socket.end(
     [

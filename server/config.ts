@@ -16,7 +16,10 @@ function wholeNumber(min: number, max: number, otherwise: number) {
     .string()
     .regex(/^\d{1,9}$/, `must be a whole number, such as ${otherwise}`)
     .transform(Number)
-    .refine((value) => value >= min && value <= max, `must be ${min} to ${max}, such as ${otherwise}`)
+    .refine(
+      (value) => value >= min && value <= max,
+      `must be ${min} to ${max}, such as ${otherwise}`,
+    )
     .prefault(String(otherwise))
 }
 
@@ -47,7 +50,10 @@ const secret = z
   .refine((value) => Buffer.byteLength(value) >= 32, secretAdvice('must have at least 32 bytes'))
   .refine((value) => new Set(value).size >= 10, secretAdvice('repeats too few characters'))
   .refine(
-    (value) => !/change[-_ ]?me|example|sample|placeholder|your[-_ ]?secret|0123456789|abcdefgh/i.test(value),
+    (value) =>
+      !/change[-_ ]?me|example|sample|placeholder|your[-_ ]?secret|0123456789|abcdefgh/i.test(
+        value,
+      ),
     secretAdvice('looks like a sample'),
   )
 
@@ -166,7 +172,9 @@ function isOrigin(value: string): boolean {
 
 export function isLoopback(hostname: string): boolean {
   return (
-    hostname === 'localhost' || /^127\.\d+\.\d+\.\d+$/.test(hostname) || /^\[?::1\]?$/.test(hostname)
+    hostname === 'localhost' ||
+    /^127\.\d+\.\d+\.\d+$/.test(hostname) ||
+    /^\[?::1\]?$/.test(hostname)
   )
 }
 

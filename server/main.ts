@@ -22,7 +22,8 @@ try {
   await start(loadConfig(process.env))
 } catch (error) {
   // One line that says what to do; a stack helps nobody who starts a service.
-  if (!isStopping) console.error(`token-ledger: ${error instanceof Error ? error.message : 'failed'}`)
+  if (!isStopping)
+    console.error(`token-ledger: ${error instanceof Error ? error.message : 'failed'}`)
   await stop(error instanceof ConfigError ? 3 : 1)
 }
 
@@ -47,6 +48,7 @@ async function startPostgres(config: Config, log: Logger): Promise<string> {
   const postgres = await startEmbeddedPostgres({
     dataDir: config.dataDir,
     log: (line) => log.debug({ postgres: line }),
+    warn: (line) => log.warn({ postgres: line }),
   })
   started.push(() => postgres.stop())
   return postgres.url

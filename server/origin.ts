@@ -36,7 +36,7 @@ export function checkOrigin(
   if (!rules.allowedOrigins.includes(origin)) refuse('the Origin is not in ALLOWED_ORIGINS')
   if (site === undefined || site === 'same-origin') return
   if (origin === rules.ownOrigin)
-    refuse(`Sec-Fetch-Site says ${String(site).slice(0, 20)} of our own origin`)
+    refuse(`Sec-Fetch-Site says ${site.slice(0, 20)} of our own origin`)
 }
 
 function refuse(detail: string): never {

@@ -49,7 +49,8 @@ export function hasRefreshCookie(request: FastifyRequest, isSecure: boolean): bo
 
 function readOnly(header: string, name: string): string | null {
   const values = valuesOf(header, name)
-  if (values.length > 1) throw new AuthError('validation_failed', `${values.length} refresh cookies`)
+  if (values.length > 1)
+    throw new AuthError('validation_failed', `${values.length} refresh cookies`)
   return values[0] ?? null
 }
 

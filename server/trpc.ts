@@ -73,7 +73,8 @@ export const liveProcedure = signedInProcedure.use(async ({ ctx, next }) => {
 export const adminProcedure = liveProcedure.use(async ({ ctx, next }) => {
   const { userId } = ctx.session
   const user = (await ctx.deps.users.findMany([userId])).get(userId)
-  if (user?.role !== 'admin' || user.disabled) throw new AuthError('role_required', 'not an admin now')
+  if (user?.role !== 'admin' || user.disabled)
+    throw new AuthError('role_required', 'not an admin now')
   return next({ ctx })
 })
 

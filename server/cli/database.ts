@@ -11,7 +11,8 @@ export async function withDatabaseUrl<T>(
   config: Config,
   work: (databaseUrl: string) => Promise<T>,
 ): Promise<T> {
-  if (config.databaseUrl !== undefined) return explained(config.databaseUrl, () => work(config.databaseUrl ?? ''))
+  if (config.databaseUrl !== undefined)
+    return explained(config.databaseUrl, () => work(config.databaseUrl ?? ''))
   const postgres = await reachEmbeddedPostgres({ dataDir: config.dataDir })
   try {
     return await explained(postgres.url, () => work(postgres.url))

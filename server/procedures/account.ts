@@ -15,7 +15,8 @@ export const changePassword = liveProcedure
   .mutation(async ({ ctx, input }) => {
     const { deps, origin, session } = ctx
     const { accounts } = deps.users
-    if (accounts === undefined) throw new AuthError('not_found', 'another directory keeps passwords')
+    if (accounts === undefined)
+      throw new AuthError('not_found', 'another directory keeps passwords')
     const problem = passwordProblem(input.newPassword, deps.config.passwordMinLength)
     if (problem !== null) {
       const said = `newPassword: ${problem}`

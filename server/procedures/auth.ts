@@ -55,7 +55,10 @@ export const login = authProcedure
 
 export const refresh = authProcedure
   .input(
-    z.strictObject({ attemptId: z.uuid().optional(), refreshToken: z.string().max(200).optional() }),
+    z.strictObject({
+      attemptId: z.uuid().optional(),
+      refreshToken: z.string().max(200).optional(),
+    }),
   )
   .mutation(async ({ ctx, input }) => {
     const { deps, cookie, origin } = ctx
