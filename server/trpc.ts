@@ -1,4 +1,4 @@
-import { initTRPC, TRPCError } from '@trpc/server'
+import { initTRPC, type TRPCError } from '@trpc/server'
 import { ZodError } from 'zod'
 import type { Origin } from '../db/ledger.ts'
 import { isUnavailable } from '../db/transaction.ts'

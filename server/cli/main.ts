@@ -48,7 +48,9 @@ function explain(error: unknown, usageLine: string): number {
 }
 
 function isParseArgsError(error: unknown): error is Error {
-  return error instanceof TypeError && 'code' in error && /^ERR_PARSE_ARGS/.test(String(error.code))
+  return (
+    error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')
+  )
 }
 
 function usage(): string {

@@ -1,0 +1,42 @@
+import type { FastifyInstance } from 'fastify'
+import { connect, type Database } from '../../db/connect.ts'
+import { buildApp, loadConfig, type AppOptions } from '../../server/app.ts'
+import { freshDatabase, type FreshDatabase } from './database.ts'
+import { freePort, testSecret } from './server.ts'
+
+/** The service in this process, listening on a real socket, on a database of its own. */
+export type TestApp = AsyncDisposable & {
+  readonly url: string
+  readonly app: FastifyInstance
+  /** As the service sees it: the role token_ledger_app. */
+  readonly database: Database
+  readonly owner: FreshDatabase
+}
+
+export async function startApp(
+  env: Record<string, string> = {},
+  options: Partial<AppOptions & Parameters<typeof buildApp>[0]> = {},
+): Promise<TestApp> {
+  const owner = await freshDatabase()
+  const port = await freePort()
+  const config = loadConfig({
+    PORT: String(port),
+    AUTH_SECRET: testSecret,
+    RATE_LIMITS: 'off',
+    ...env,
+  })
+  const database = connect(owner.url, { role: 'token_ledger_app' })
+  const app = await buildApp({ config, database, ...options })
+  await app.listen({ host: '127.0.0.1', port })
+  return {
+    url: `http://127.0.0.1:${port}`,
+    app,
+    database,
+    owner,
+    async [Symbol.asyncDispose]() {
+      await app.close()
+      await database.close()
+      await owner[Symbol.asyncDispose]()
+    },
+  }
+}

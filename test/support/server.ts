@@ -1,0 +1,79 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** A service in a process of its own: it can be killed. */
+export type ServerProcess = AsyncDisposable & {
+  readonly url: string
+  readonly pid: number
+  /** All it wrote so far, stdout and stderr. */
+  output(): string
+  kill(signal: NodeJS.Signals): Promise<void>
+}
+
+/** For services under test: 48 bytes, and nobody's. */
+export const testSecret = 'T7n2kq9Lw4Zr8Xc1Vb6Ms3Hd5Gf0JyPaQeUiOtYzBxNvRm'
+
+const startTimeoutMs = 60_000
+
+/** A free port of the loopback interface; free until somebody else is quicker. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return address.port
+}
+
+/** Starts `server/main.ts` on this database and a free port, and waits until it is ready. */
+export async function startServer(
+  databaseUrl: string,
+  env: Record<string, string> = {},
+): Promise<ServerProcess> {
+  const port = await freePort()
+  const url = env.PUBLIC_URL ?? `http://127.0.0.1:${port}`
+  const child = spawn(process.execPath, ['--import', 'tsx', 'server/main.ts'], {
+    env: {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      DATABASE_URL: databaseUrl,
+      AUTH_SECRET: testSecret,
+      PORT: String(port),
+      RATE_LIMITS: 'off',
+      ...env,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  const exited = once(child, 'exit')
+  const own = `http://127.0.0.1:${port}`
+  const deadlineAt = Date.now() + startTimeoutMs
+  while (!(await isReady(own))) {
+    if (child.exitCode !== null || Date.now() > deadlineAt)
+      throw new Error(`the server did not start: ${output}`)
+    await sleep(50)
+  }
+  const kill = async (signal: NodeJS.Signals) => {
+    if (child.exitCode === null && child.signalCode === null) child.kill(signal)
+    await exited
+  }
+  return {
+    url: env.PUBLIC_URL === undefined ? url : own,
+    pid: child.pid!,
+    output: () => output,
+    kill,
+    [Symbol.asyncDispose]: () => kill('SIGTERM'),
+  }
+}
+
+async function isReady(url: string): Promise<boolean> {
+  return fetch(`${url}/readyz`).then(
+    (response) => response.ok,
+    () => false,
+  )
+}

@@ -1,0 +1,21 @@
+import { connect } from '../../db/connect.ts'
+import { createAccounts } from '../../server/accounts.ts'
+import { createPasswords } from '../../server/passwords.ts'
+import type { Role, User } from '../../server/user-directory.ts'
+
+export const testPassword = 'correct horse battery staple'
+
+/** Makes a user with `testPassword`, straight in the database. */
+export async function makeUser(
+  databaseUrl: string,
+  email = `user-${Math.random().toString(36).slice(2)}@example.com`,
+  role: Role = 'user',
+): Promise<User> {
+  const database = connect(databaseUrl, { maxConnections: 1 })
+  try {
+    const { accounts } = createAccounts(database, createPasswords())
+    return await accounts.create({ email, password: testPassword, role })
+  } finally {
+    await database.close()
+  }
+}
