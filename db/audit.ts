@@ -1,8 +1,6 @@
 import { and, desc, eq, lt } from 'drizzle-orm'
 import type { Database } from './connect.ts'
-import { auditSessions } from './schema.ts'
-
-export type AuditSession = typeof auditSessions.$inferSelect
+import { auditSessions, type AuditSession } from './schema.ts'
 
 /** One session as it is now; null when there is none. */
 export async function readSession(

@@ -225,3 +225,9 @@ export const auditEvents = tokenAudit
     prevHash: bytea('prev_hash'),
   })
   .existing()
+
+/** A row of `token_audit.sessions`. */
+export type AuditSession = typeof auditSessions.$inferSelect
+
+/** A row of `token_audit.events`. */
+export type AuditEvent = typeof auditEvents.$inferSelect

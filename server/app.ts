@@ -2,6 +2,7 @@ import cookie from '@fastify/cookie'
 import cors from '@fastify/cors'
 import helmet from '@fastify/helmet'
 import fastify, {
+  LogController,
   type FastifyBaseLogger,
   type FastifyError,
   type FastifyInstance,
@@ -54,7 +55,7 @@ export async function buildApp(
   const app = fastify({
     ...(options.logger ? { loggerInstance: options.logger } : { logger: false }),
     // Its line holds the URL with the query string.
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     // A list of networks or nothing: `true` would let callers choose their address.
     trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
     // A request that takes longer to arrive is ended; `requestTimeout` alone is not looked at in time.
