@@ -15,7 +15,7 @@ import type { Config } from './config.ts'
 import type { Deps } from './deps.ts'
 import { sendError } from './envelope.ts'
 import { AuthError } from './errors.ts'
-import { clientErrorHandler } from './client-error.ts'
+import { clientErrorHandler, frameworkErrors } from './client-error.ts'
 import { mountHealth } from './health.ts'
 import { deriveRefreshTokenKeys } from './refresh-token.ts'
 import { createRotation } from './rotation.ts'
@@ -64,6 +64,7 @@ export async function buildApp(
     keepAliveTimeout: 65_000,
     forceCloseConnections: 'idle',
     clientErrorHandler,
+    frameworkErrors,
   })
   await app.register(tokenLedger, options)
   return app
@@ -72,9 +73,15 @@ export async function buildApp(
 /** Everything of the service as a plugin, for an app that has other routes besides. */
 export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) => {
   const deps = await makeDeps(app, options)
+  // Before CORS, which answers a preflight by itself.
+  app.addHook('onRequest', async (_request, reply) => {
+    void reply.header('cache-control', 'no-store')
+  })
   await app.register(helmet, { global: true, contentSecurityPolicy })
   await app.register(cors, {
-    origin: [...deps.config.allowedOrigins],
+    // A function, so that a foreign origin is told nothing at all; a list would tell it the rest.
+    origin: async (origin: string | undefined) =>
+      origin !== undefined && deps.config.allowedOrigins.includes(origin) ? origin : false,
     credentials: true,
     methods: ['GET', 'POST'],
     allowedHeaders: ['authorization', 'content-type', 'trpc-accept', 'last-event-id'],
@@ -82,9 +89,6 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
     maxAge: 600,
   })
   await app.register(cookie)
-  app.addHook('onRequest', async (_request, reply) => {
-    void reply.header('cache-control', 'no-store')
-  })
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const said = toAuthError(error)
     deps.reportError(said, request.routeOptions.url ?? '')

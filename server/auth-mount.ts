@@ -21,7 +21,7 @@ export async function mountAuth(app: FastifyInstance, deps: Deps): Promise<void>
   app.post<{ Params: { procedure: string } }>('/auth/:procedure', async (request, reply) => {
     const path = request.params.procedure
     try {
-      const ctx: AuthContext = contextOf(deps, request, reply)
+      const ctx: AuthContext = contextOf(deps, { request, reply, path })
       const data: unknown = await callTRPCProcedure({
         router: authRouter,
         path,
@@ -42,10 +42,14 @@ export async function mountAuth(app: FastifyInstance, deps: Deps): Promise<void>
 }
 
 /** @throws {AuthError} `origin_not_allowed`, `validation_failed`: before the cookie is believed */
-function contextOf(deps: Deps, request: FastifyRequest, reply: FastifyReply): AuthContext {
+function contextOf(
+  deps: Deps,
+  { request, reply, path }: { request: FastifyRequest; reply: FastifyReply; path: string },
+): AuthContext {
   const { isSecure, allowedOrigins, publicUrl } = deps.config
   const hasCookie = hasRefreshCookie(request, isSecure)
-  const beginsSession = /\/(login|register)\b/.test(request.url)
+  // The procedure that is called, not the URL: `/auth/%6Cogin` is the same call.
+  const beginsSession = path === 'login' || path === 'register'
   if (hasCookie || beginsSession)
     checkOrigin(request, { ownOrigin: publicUrl, allowedOrigins, isOriginRequired: hasCookie })
   return {

@@ -72,13 +72,19 @@ const Environment = z
       .optional(),
     EMBEDDED_POSTGRES: flag('allow').optional(),
     DATA_DIR: z.string().prefault('.data'),
-    HOST: z.string().prefault('127.0.0.1'),
+    HOST: z
+      .string()
+      .refine(isHost, 'must be a host or an address, such as 127.0.0.1')
+      .prefault('127.0.0.1'),
     PORT: wholeNumber(1, 65_535, 3000),
     PUBLIC_URL: origin.optional(),
     AUTH_SECRET: secret.optional(),
     AUTH_SECRET_PREVIOUS: secret.optional(),
     ALLOWED_ORIGINS: originList.optional(),
-    ACCESS_TOKEN_AUDIENCE: z.string().max(255).optional(),
+    ACCESS_TOKEN_AUDIENCE: z
+      .string()
+      .max(255, 'must have at most 255 characters, such as https://api.example.com')
+      .optional(),
     ACCESS_TOKEN_SECONDS: seconds(1, 900, 900),
     REFRESH_IDLE_SECONDS: seconds(1, 365 * day, 7 * day),
     REFRESH_ABSOLUTE_SECONDS: seconds(1, 365 * day, 30 * day),
@@ -100,7 +106,8 @@ const Environment = z
       ctx.addIssue({ code: 'custom', path: [variable], message })
     }
     const isProduction = env.NODE_ENV === 'production'
-    const publicUrl = env.PUBLIC_URL ?? `http://${bracketed(env.HOST)}:${env.PORT}`
+    // As a browser writes an origin: without the port that its scheme implies.
+    const publicUrl = env.PUBLIC_URL ?? new URL(`http://${bracketed(env.HOST)}:${env.PORT}`).origin
     const { protocol, hostname } = new URL(publicUrl)
     if (isProduction) {
       if (env.DATABASE_URL === undefined && env.EMBEDDED_POSTGRES !== 'allow')
@@ -176,6 +183,10 @@ export function isLoopback(hostname: string): boolean {
     /^127\.\d+\.\d+\.\d+$/.test(hostname) ||
     /^\[?::1\]?$/.test(hostname)
   )
+}
+
+function isHost(value: string): boolean {
+  return URL.canParse(`http://${bracketed(value)}`) && !/[/?#@\\]|:\d*$/.test(bracketed(value))
 }
 
 function bracketed(host: string): string {

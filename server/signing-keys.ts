@@ -69,7 +69,11 @@ export async function loadSigningKeys(
     }
     const known = new Map(keys.map((key) => [key.kid, key]))
     keys = await Promise.all(
-      rows.map(async (row) => known.get(row.kid) ?? (await openKey(database, row, secrets))),
+      rows.map(async (row) => {
+        const key = known.get(row.kid) ?? (await openKey(database, row, secrets))
+        // Looked at afresh: the process's clock stands still while the machine sleeps.
+        return { ...key, signsAt: performance.now() + row.signsInMs }
+      }),
     )
   }
 

@@ -33,10 +33,16 @@ export async function mountTrpc(app: FastifyInstance, deps: Deps): Promise<void>
         authorization: request.headers.authorization,
       }),
       onError: ({ error, path: procedure }) => deps.reportError(error, procedure ?? ''),
-      responseMeta: ({ errors }) => ({ headers: headersOf(reply, errors) }),
+      responseMeta: ({ errors, paths }) => {
+        const headers = headersOf(reply, errors)
+        // What is refused before it is understood, tRPC sends as text.
+        if (paths === undefined) headers.set('content-type', 'application/json')
+        return { headers }
+      },
     })
   }
-  app.get('/trpc/:path', handle)
+  // Without HEAD, which tRPC answers with an error of its own.
+  app.get('/trpc/:path', { exposeHeadRoute: false }, handle)
   app.post('/trpc/:path', handle)
 }
 
@@ -46,7 +52,9 @@ function headersOf(reply: FastifyReply, errors: readonly TRPCError[]): Headers {
   const vary = reply.getHeader('vary')
   if (vary !== undefined) headers.append('vary', String(vary))
   for (const { reason, message, extras } of errors.map(publicFace)) {
-    if (reason === 'access_token_missing') headers.set('www-authenticate', realm)
+    // A wrong current password is a 401 as well, and each names the scheme (RFC 9110 §15.5.2).
+    if (reason === 'access_token_missing' || reason === 'invalid_credentials')
+      headers.set('www-authenticate', realm)
     else if (reason.startsWith('access_token_'))
       headers.set(
         'www-authenticate',

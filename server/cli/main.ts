@@ -21,7 +21,7 @@ const commands: Record<string, Command> = {
 process.exitCode = await run(process.argv.slice(2))
 
 async function run(words: readonly string[]): Promise<number> {
-  const name = [words.slice(0, 2).join(' '), words[0] ?? ''].find((n) => n in commands)
+  const name = [words.slice(0, 2).join(' '), words[0] ?? ''].find((n) => Object.hasOwn(commands, n))
   const command = name === undefined ? undefined : commands[name]
   if (name === undefined || command === undefined) {
     console.error(usage())

@@ -34,6 +34,9 @@ function begin(first: LedgerEvent): Family {
 export function evolve(family: Family, event: LedgerEvent): Family {
   if (event.seq !== family.lastSeq + 1 || family.end !== null)
     throw new Error(`ledger corrupt: ${event.kind} ${event.seq} after ${family.lastSeq}`)
+  const { generation } = family.current
+  if (event.generation !== (event.kind === 'rotated' ? generation + 1 : generation))
+    throw new Error(`ledger corrupt: ${event.kind} at ${event.generation} after ${generation}`)
   const next = { ...family, lastSeq: event.seq, lastAt: event.at }
   switch (event.kind) {
     case 'issued':

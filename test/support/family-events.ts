@@ -1,0 +1,111 @@
+import type { RotateToken } from '../../server/ledger/decide.ts'
+import type {
+  Issued,
+  Replayed,
+  ReuseDetected,
+  Revoked,
+  Rotated,
+} from '../../server/ledger/events.ts'
+
+/** Instants of a family that is issued at 0: small numbers, so that an edge can be read. */
+export const idleMs = 1_000_000
+export const absoluteMs = 2_500_000
+export const graceMs = 10_000
+
+export const userId = '0190b5d2-0000-4000-8000-000000000001'
+
+/** 32 bytes of one letter: a hash that can be told from another. */
+export function hashOf(letter: string): Uint8Array {
+  return new Uint8Array(Buffer.alloc(32, letter))
+}
+
+export const nextHash = hashOf('n')
+export const nextSalt = new Uint8Array(Buffer.alloc(16, 'n'))
+
+export function issued(changes: Partial<Issued> = {}): Issued {
+  return {
+    kind: 'issued',
+    seq: 1,
+    generation: 0,
+    at: 0,
+    userId,
+    transport: 'cookie',
+    tokenHash: hashOf('0'),
+    expiresAt: idleMs,
+    absoluteExpiresAt: absoluteMs,
+    ...changes,
+  }
+}
+
+/** The rotation to `generation`, as it follows `seq` = generation + 1 when nothing was replayed. */
+export function rotated(generation: number, at: number, changes: Partial<Rotated> = {}): Rotated {
+  return {
+    kind: 'rotated',
+    seq: generation + 1,
+    generation,
+    at,
+    tokenHash: hashOf(String(generation)),
+    salt: new Uint8Array(16),
+    attemptHash: null,
+    expiresAt: Math.min(at + idleMs, absoluteMs),
+    absoluteExpiresAt: absoluteMs,
+    ...changes,
+  }
+}
+
+export function replayed(seq: number, at: number, changes: Partial<Replayed> = {}): Replayed {
+  return {
+    kind: 'replayed',
+    seq,
+    generation: 1,
+    at,
+    presentedGeneration: 0,
+    attemptHash: null,
+    reason: 'grace_window',
+    ...changes,
+  }
+}
+
+export function reuseDetected(
+  seq: number,
+  at: number,
+  changes: Partial<ReuseDetected> = {},
+): ReuseDetected {
+  return { kind: 'reuse_detected', seq, generation: 1, at, presentedGeneration: 0, ...changes }
+}
+
+export function revoked(seq: number, at: number, changes: Partial<Revoked> = {}): Revoked {
+  return {
+    kind: 'revoked',
+    seq,
+    generation: seq - 2,
+    at,
+    reason: 'logout',
+    actorUserId: userId,
+    ...changes,
+  }
+}
+
+/** An authentic token of `generation` that is presented at `now`. */
+export function present(
+  generation: number,
+  now: number,
+  changes: Partial<RotateToken['presented'] & Omit<RotateToken, 'presented' | 'now'>> = {},
+): RotateToken {
+  const { isIssued = true, attemptHash = null, ...rest } = changes
+  return {
+    transport: 'cookie',
+    userMayRefresh: true,
+    next: { tokenHash: nextHash, salt: nextSalt },
+    policy: { graceMs, idleMs },
+    ...rest,
+    presented: { generation, isIssued, transport: 'cookie', attemptHash },
+    now,
+  }
+}
+
+/** The same, presented in another way than the family was born with. */
+export function presentInBody(generation: number, now: number): RotateToken {
+  const command = present(generation, now)
+  return { ...command, presented: { ...command.presented, transport: 'body' } }
+}
