@@ -10,7 +10,7 @@ import {
 import { freshDatabase } from '../support/database.ts'
 import { auth, type Answer } from '../support/http.ts'
 import { startServer, testSecret, type ServerProcess } from '../support/server.ts'
-import { beginSessions, readHistory, type BegunSession } from '../support/sessions.ts'
+import { beginSessions, readHistory, type BegunSession } from '../support/begun-sessions.ts'
 import { makeUser } from '../support/users.ts'
 
 // Thousands of requests on a slow machine are not a failure.

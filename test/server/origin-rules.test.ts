@@ -1,0 +1,162 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { startApp, type TestApp } from '../support/app.ts'
+import { raw } from '../support/raw-http.ts'
+
+const appOrigin = 'https://app.example.com'
+const foreign = 'https://evil.example.com'
+let app: TestApp
+let own: string
+beforeAll(async () => {
+  const probe = await startApp()
+  await probe[Symbol.asyncDispose]()
+  app = await startApp({ ALLOWED_ORIGINS: `${probe.url},${appOrigin}`, PUBLIC_URL: probe.url })
+  own = probe.url
+})
+afterAll(() => app[Symbol.asyncDispose]())
+
+const json = { 'content-type': 'application/json' }
+const cookie = `refresh_token=tlr1.${'A'.repeat(91)}`
+
+/** What it is answered when the origin rules let it through. */
+const past: Record<string, string> = {
+  login: 'invalid_credentials',
+  register: 'validation_failed',
+  refresh: 'refresh_token_missing',
+  logout: 'ok',
+}
+const inputs: Record<string, string> = {
+  login: '{"email":"nobody@example.com","password":"correct horse battery"}',
+  register: '{"email":"nobody@example.com","password":"short"}',
+}
+
+async function call(procedure: string, headers: Record<string, string>): Promise<string> {
+  const body = inputs[procedure] ?? '{}'
+  const answer = await raw(`${app.url}/auth/${procedure}`, {
+    headers: { ...json, ...headers },
+    body,
+  })
+  return answer.reason ?? (answer.status === 200 ? 'ok' : answer.text)
+}
+
+const procedures = ['login', 'register', 'refresh', 'logout']
+const origins = { none: undefined, null: 'null', foreign, own: 'own', allowed: appOrigin }
+const sites = [undefined, 'same-origin', 'same-site', 'cross-site', 'none'] as const
+
+/** The contract's rule, said a second time. */
+function mayPass(origin: keyof typeof origins, site: string | undefined): boolean {
+  if (origin === 'allowed') return true
+  return origin === 'own' && (site === undefined || site === 'same-origin')
+}
+
+describe.each(procedures)('%s', (procedure) => {
+  const begins = procedure === 'login' || procedure === 'register'
+
+  test.each(Object.keys(origins) as (keyof typeof origins)[])(
+    'with the cookie asks for an allowed origin, and Origin %s is judged so',
+    async (origin) => {
+      for (const site of sites) {
+        const said = await call(procedure, { cookie, ...headersOf(origin, site) })
+        const passed = procedure === 'refresh' ? 'refresh_token_malformed' : past[procedure]
+        expect({ site, said }).toEqual({
+          site,
+          said: mayPass(origin, site) ? passed : 'origin_not_allowed',
+        })
+      }
+    },
+  )
+
+  test.each(Object.keys(origins) as (keyof typeof origins)[])(
+    'without the cookie, Origin %s',
+    async (origin) => {
+      for (const site of sites) {
+        const passes = !begins || origin === 'none' || mayPass(origin, site)
+        expect({ site, said: await call(procedure, headersOf(origin, site)) }).toEqual({
+          site,
+          said: passes ? past[procedure] : 'origin_not_allowed',
+        })
+      }
+    },
+  )
+})
+
+function headersOf(origin: keyof typeof origins, site: string | undefined): Record<string, string> {
+  const value = origin === 'own' ? own : origins[origin]
+  return {
+    ...(value !== undefined && { origin: value }),
+    ...(site !== undefined && { 'sec-fetch-site': site }),
+  }
+}
+
+test.each([
+  ['a subdomain of an allowed one', 'https://x.app.example.com'],
+  ['another scheme', 'http://app.example.com'],
+  ['another port', 'https://app.example.com:8443'],
+  ['a longer name', 'https://app.example.com.evil.example.com'],
+  ['a path behind it', 'https://app.example.com/'],
+  ['upper case', 'https://APP.example.com'],
+  ['two of them', `${appOrigin}, ${appOrigin}`],
+])('%s is not an allowed origin', async (_what, origin) => {
+  expect(await call('login', { origin })).toBe('origin_not_allowed')
+  expect(await call('refresh', { origin, cookie })).toBe('origin_not_allowed')
+})
+
+test('an escaped spelling of login is a login', async () => {
+  for (const path of ['%6Cogin', 'log%69n', '%72egister'])
+    expect(await call(path, { origin: foreign })).toBe('origin_not_allowed')
+})
+
+test('a refusal is 403 and leaves the cookie alone: it may be good', async () => {
+  const headers = { ...json, cookie, origin: foreign }
+  const answer = await raw(`${app.url}/auth/refresh`, { headers, body: '{}' })
+  expect(answer.status).toBe(403)
+  expect(answer.headers['set-cookie']).toBeUndefined()
+})
+
+const corsOf = (headers: object) =>
+  Object.entries(headers).filter(([name]) => name.startsWith('access-control-'))
+
+describe('CORS', () => {
+  const paths = ['/auth/login', '/trpc/me', '/nothing', '/.well-known/jwks.json']
+  const preflight = { 'access-control-request-method': 'POST' }
+  test.each(paths)('%s answers an allowed origin with credentials', async (path) => {
+    for (const origin of [own, appOrigin]) {
+      const { headers } = await raw(app.url + path, { method: 'GET', headers: { origin } })
+      expect(headers).toMatchObject({
+        'access-control-allow-origin': origin,
+        'access-control-allow-credentials': 'true',
+        vary: expect.stringMatching(/\bOrigin\b/),
+      })
+    }
+  })
+
+  test.each(paths)('%s tells no other origin anything', async (path) => {
+    for (const origin of [foreign, 'null', `${appOrigin}.evil.example.com`, '*'])
+      for (const method of ['GET', 'OPTIONS']) {
+        const { headers } = await raw(app.url + path, { method, headers: { origin, ...preflight } })
+        expect(corsOf(headers)).toEqual([])
+        expect(headers.vary).toMatch(/\bOrigin\b/)
+      }
+  })
+
+  test('nothing is said when no origin asks, and the answer varies by it all the same', async () => {
+    const { headers } = await raw(`${app.url}/trpc/me`, { method: 'GET' })
+    expect(corsOf(headers)).toEqual([])
+    expect(headers.vary).toMatch(/\bOrigin\b/)
+  })
+
+  test('a preflight is answered with what our clients send, and is not cached', async () => {
+    const answer = await raw(`${app.url}/auth/refresh`, {
+      method: 'OPTIONS',
+      headers: { origin: appOrigin, ...preflight },
+    })
+    expect(answer.status).toBe(204)
+    expect(answer.headers).toMatchObject({
+      'access-control-allow-origin': appOrigin,
+      'access-control-allow-credentials': 'true',
+      'access-control-allow-methods': 'GET, POST',
+      'access-control-allow-headers': expect.stringContaining('content-type'),
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+    })
+  })
+})

@@ -1,0 +1,244 @@
+import { randomUUID } from 'node:crypto'
+import { describe, expect, test } from 'vitest'
+import { startApp, type TestApp } from '../support/app.ts'
+import { moveClock, stopClock } from '../support/clock.ts'
+import { auth, refreshCookieIn } from '../support/http.ts'
+import { fromPage, kindsOf, signIn, signInWithCookie } from '../support/sessions.ts'
+import { makeUser } from '../support/users.ts'
+
+const day = 24 * 3600 * 1000
+const startAt = Date.UTC(2030, 0, 1)
+
+/** The service with its clock stopped at `startAt`; `at(ms)` stops it so much later. */
+async function startStopped(env: Record<string, string> = {}) {
+  const app = await startApp(env)
+  const at = (ms: number) => stopClock(app.owner.ownerSql, startAt + ms)
+  await at(0)
+  return { app, at, [Symbol.asyncDispose]: () => app[Symbol.asyncDispose]() }
+}
+
+function refresh(app: TestApp, refreshToken: string, attemptId?: string) {
+  return auth(app.url, 'refresh', { refreshToken, ...(attemptId && { attemptId }) })
+}
+
+describe('the grace window', () => {
+  test('gives the predecessor the same successor until its last millisecond', async () => {
+    await using stopped = await startStopped()
+    const { app, at } = stopped
+    const { refreshToken, familyId } = await signIn(app)
+    const first = await refresh(app, refreshToken)
+    await at(9_999)
+    const second = await refresh(app, refreshToken)
+    expect(second.data.refreshToken).toBe(first.data.refreshToken)
+    expect(second.data.refreshExpiresAt).toBe(first.data.refreshExpiresAt)
+    await at(10_000)
+    const third = await refresh(app, refreshToken)
+    expect(third).toMatchObject({
+      status: 401,
+      reason: 'refresh_token_reused',
+      incidentId: `${familyId}:4`,
+    })
+    expect(await kindsOf(app, familyId)).toEqual([
+      'issued',
+      'rotated',
+      'replayed',
+      'reuse_detected',
+    ])
+  })
+
+  test('of 0 seconds is none, except for the same attempt', async () => {
+    await using stopped = await startStopped({ ROTATION_GRACE_SECONDS: '0' })
+    const { app } = stopped
+    const { refreshToken } = await signIn(app)
+    const attemptId = randomUUID()
+    const first = await refresh(app, refreshToken, attemptId)
+    const again = await refresh(app, refreshToken, attemptId.toUpperCase())
+    expect(again.data.refreshToken).toBe(first.data.refreshToken)
+    expect((await refresh(app, refreshToken)).reason).toBe('refresh_token_reused')
+  })
+
+  test('does not cover the grandparent', async () => {
+    await using stopped = await startStopped()
+    const { app } = stopped
+    const { refreshToken } = await signIn(app)
+    const first = await refresh(app, refreshToken)
+    await refresh(app, first.data.refreshToken)
+    expect((await refresh(app, refreshToken)).reason).toBe('refresh_token_reused')
+  })
+})
+
+describe('an attempt', () => {
+  test('gets its answer again an hour later: a lost answer costs nothing', async () => {
+    await using stopped = await startStopped()
+    const { app, at } = stopped
+    const { refreshToken, familyId } = await signIn(app)
+    const attemptId = randomUUID()
+    const first = await refresh(app, refreshToken, attemptId)
+    await at(3600 * 1000)
+    const again = await refresh(app, refreshToken, attemptId)
+    expect(again.data.refreshToken).toBe(first.data.refreshToken)
+    expect(await kindsOf(app, familyId)).toEqual(['issued', 'rotated', 'replayed'])
+    expect((await refresh(app, refreshToken, randomUUID())).reason).toBe('refresh_token_reused')
+  })
+
+  test('of an older generation is a reuse', async () => {
+    await using stopped = await startStopped()
+    const { app } = stopped
+    const { refreshToken } = await signIn(app)
+    const attemptId = randomUUID()
+    const first = await refresh(app, refreshToken, attemptId)
+    await refresh(app, first.data.refreshToken)
+    expect((await refresh(app, refreshToken, attemptId)).reason).toBe('refresh_token_reused')
+  })
+})
+
+describe('expiry', () => {
+  test('comes at the millisecond of the inactivity timeout (ASVS 5.0, 7.3.1)', async () => {
+    await using stopped = await startStopped()
+    const { app, at } = stopped
+    const [used, left] = [await signIn(app), await signIn(app)]
+    await at(7 * day - 1)
+    expect((await refresh(app, used.refreshToken)).status).toBe(200)
+    await at(7 * day)
+    const late = await refresh(app, left.refreshToken)
+    expect(late).toMatchObject({ status: 401, reason: 'session_expired', incidentId: undefined })
+    expect(await kindsOf(app, left.familyId)).toEqual(['issued'])
+  })
+
+  test('absolute, is never extended, and the cookie and the answer say so (ASVS 5.0, 7.3.2)', async () => {
+    await using stopped = await startStopped()
+    const { app, at } = stopped
+    let { cookie } = await signInWithCookie(app)
+    for (const days of [6, 12, 18, 24]) {
+      await at(days * day)
+      const answer = await fromPage(app, 'refresh', cookie)
+      cookie = `refresh_token=${refreshCookieIn(answer)}`
+      const expiresAt = Math.min((days + 7) * day, 30 * day)
+      expect(answer.data.refreshExpiresAt).toBe(new Date(startAt + expiresAt).toISOString())
+      const maxAge = expiresAt / 1000 - (days * day) / 1000
+      expect(answer.headers.getSetCookie()[0]).toContain(`Max-Age=${maxAge};`)
+    }
+    await at(30 * day - 1)
+    const last = await fromPage(app, 'refresh', cookie)
+    expect(last.headers.getSetCookie()[0]).toContain('Max-Age=0;')
+    await at(30 * day)
+    const over = await fromPage(app, 'refresh', `refresh_token=${refreshCookieIn(last)}`)
+    expect(over.reason).toBe('session_expired')
+  })
+
+  test('of the family makes a spent token expired, not reused', async () => {
+    await using stopped = await startStopped()
+    const { app, at } = stopped
+    const { refreshToken, familyId } = await signIn(app)
+    const attemptId = randomUUID()
+    await refresh(app, refreshToken, attemptId)
+    await at(7 * day)
+    expect((await refresh(app, refreshToken)).reason).toBe('session_expired')
+    expect((await refresh(app, refreshToken, attemptId)).reason).toBe('session_expired')
+    expect(await kindsOf(app, familyId)).toEqual(['issued', 'rotated'])
+  })
+
+  test('of the spent token itself, in a family that lives, is still a reuse', async () => {
+    await using stopped = await startStopped()
+    const { app, at } = stopped
+    const { refreshToken, familyId } = await signIn(app)
+    await at(6 * day)
+    await refresh(app, refreshToken)
+    await at(8 * day)
+    expect((await refresh(app, refreshToken)).reason).toBe('refresh_token_reused')
+    expect(await kindsOf(app, familyId)).toEqual(['issued', 'rotated', 'reuse_detected'])
+  })
+})
+
+test('a family that is over answers with its reason and incident, and nothing is written', async () => {
+  await using stopped = await startStopped()
+  const { app, at } = stopped
+  const { refreshToken, familyId } = await signIn(app)
+  const { data } = await refresh(app, refreshToken)
+  await at(10_000)
+  await refresh(app, refreshToken)
+  await at(40 * day)
+  for (const token of [refreshToken, data.refreshToken])
+    expect(await refresh(app, token)).toMatchObject({
+      status: 401,
+      reason: 'refresh_token_reused',
+      incidentId: `${familyId}:3`,
+    })
+  expect(await kindsOf(app, familyId)).toHaveLength(3)
+})
+
+describe('after a restore of an older backup', () => {
+  test('a newer token, and one of an unknown family, are session_revoked; nothing is written', async () => {
+    await using now = await startApp()
+    await using restored = await startApp()
+    const { refreshToken, familyId } = await signIn(now)
+    const { data } = await refresh(now, refreshToken)
+    const unknown = await fromPage(restored, 'refresh', (await signInWithCookie(now)).cookie)
+    expect(unknown).toMatchObject({ status: 401, reason: 'session_revoked' })
+    expect(refreshCookieIn(unknown)).toBeNull()
+
+    // The backup: the family as it was before the rotation.
+    const [family] = await now.owner.ownerSql`
+      select family_id, user_id, transport, created_at, absolute_expires_at
+      from token_ledger.token_family where family_id = ${familyId}`
+    const [issued] = await now.owner.ownerSql`
+      select family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id,
+        transport, token_hash, origin_salt
+      from token_ledger.token_event where family_id = ${familyId} and seq = 1`
+    const { ownerSql } = restored.owner
+    await ownerSql`insert into token_ledger.token_family ${ownerSql(family!)}`
+    await ownerSql`insert into token_ledger.token_event ${ownerSql(issued!)}`
+    const ahead = await refresh(restored, data.refreshToken)
+    expect(ahead).toMatchObject({ status: 401, reason: 'session_revoked' })
+    expect(await kindsOf(restored, familyId)).toEqual(['issued'])
+  })
+})
+
+describe('how a token travels', () => {
+  test('a body family has its token in the body alone, a cookie family in the cookie alone', async () => {
+    await using app = await startApp()
+    const body = await signIn(app)
+    const inBody = await refresh(app, body.refreshToken)
+    expect(inBody.data.refreshToken).toMatch(/^tlr1\./)
+    expect(inBody.headers.getSetCookie()).toEqual([])
+    const { cookie, answer } = await signInWithCookie(app)
+    expect(answer.data).not.toHaveProperty('refreshToken')
+    const inCookie = await fromPage(app, 'refresh', cookie)
+    expect(inCookie.data).not.toHaveProperty('refreshToken')
+    expect(refreshCookieIn(inCookie)).toMatch(/^tlr1\./)
+    expect(JSON.stringify(inCookie.body)).not.toContain('tlr1.')
+  })
+
+  test('the other way is transport_mismatch, both ways, and costs nobody the session', async () => {
+    await using app = await startApp()
+    const body = await signIn(app)
+    const page = await signInWithCookie(app)
+    const asCookie = await fromPage(app, 'refresh', `refresh_token=${body.refreshToken}`)
+    expect(asCookie).toMatchObject({ status: 401, reason: 'transport_mismatch' })
+    const asBody = await refresh(app, page.cookie.slice('refresh_token='.length))
+    expect(asBody).toMatchObject({ status: 401, reason: 'transport_mismatch' })
+    expect((await refresh(app, body.refreshToken)).status).toBe(200)
+    expect((await fromPage(app, 'refresh', page.cookie)).status).toBe(200)
+  })
+})
+
+test('the clock of the ledger may be set back: events keep their order', async () => {
+  await using app = await startApp()
+  const { refreshToken, familyId } = await signIn(app)
+  await moveClock(app.owner.ownerSql, -3600 * 1000)
+  const { data } = await refresh(app, refreshToken)
+  expect((await refresh(app, data.refreshToken)).status).toBe(200)
+  const rows = await app.owner.ownerSql`
+    select occurred_at from token_ledger.token_event where family_id = ${familyId} order by seq`
+  const times = rows.map((row) => new Date(row.occurred_at).getTime())
+  expect(times).toEqual(times.toSorted((a, b) => a - b))
+})
+
+test('a user who is gone gets session_revoked, and one who is disabled has no session', async () => {
+  await using app = await startApp()
+  const { id, email } = await makeUser(app.owner.url)
+  const { refreshToken, familyId } = await signIn(app, email)
+  await app.owner.ownerSql`delete from token_ledger.user_account where user_id = ${id}`
+  expect((await refresh(app, refreshToken)).reason).toBe('session_revoked')
+  expect(await kindsOf(app, familyId)).toEqual(['issued'])
+})

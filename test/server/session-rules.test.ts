@@ -1,0 +1,184 @@
+import { decodeJwt } from 'jose'
+import { describe, expect, test } from 'vitest'
+import { buildApp, loadConfig } from '../../server/app.ts'
+import { asAdmin, databaseUrl } from '../support/admin.ts'
+import { startApp, type TestApp } from '../support/app.ts'
+import { moveClock, stopClock } from '../support/clock.ts'
+import { auth, query, refreshCookieIn } from '../support/http.ts'
+import { kindsOf, signIn } from '../support/sessions.ts'
+import { testSecret } from '../support/server.ts'
+import { makeUser, testPassword } from '../support/users.ts'
+
+const forged = `tlr1.${'A'.repeat(91)}`
+
+test('a token that is not authentic asks no database and revokes nobody', async () => {
+  await using app = await startApp()
+  const { refreshToken, familyId } = await signIn(app)
+  const mangled = `${refreshToken.slice(0, -4)}AAAA`
+  await allowConnections(app, false)
+  await app.owner.ownerSql`
+    select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and application_name = 'token-ledger'`
+  for (const token of [forged, mangled]) {
+    const answer = await auth(app.url, 'refresh', { refreshToken: token })
+    expect(answer).toMatchObject({ status: 401, reason: 'refresh_token_malformed' })
+  }
+  // The database is away indeed: an authentic one is 503, and nothing has changed.
+  const away = await auth(app.url, 'refresh', { refreshToken })
+  expect(away).toMatchObject({ status: 503, reason: 'service_unavailable' })
+  expect(Number(away.headers.get('retry-after'))).toBeGreaterThan(0)
+  await allowConnections(app, true)
+  expect(await kindsOf(app, familyId)).toEqual(['issued'])
+  expect((await auth(app.url, 'refresh', { refreshToken })).status).toBe(200)
+})
+
+describe('REUSE_SCOPE', () => {
+  test.each([
+    ['family', 'active'],
+    ['user', 'revoked'],
+  ])('%s leaves other sessions of the user %s', async (scope, status) => {
+    await using app = await startApp({ REUSE_SCOPE: scope })
+    const stolen = await signIn(app)
+    const other = await signIn(app, stolen.email)
+    const someoneElse = await signIn(app)
+    await auth(app.url, 'refresh', { refreshToken: stolen.refreshToken })
+    await moveClock(app.owner.ownerSql, 10_000)
+    const reused = await auth(app.url, 'refresh', { refreshToken: stolen.refreshToken })
+    expect(reused).toMatchObject({
+      reason: 'refresh_token_reused',
+      incidentId: `${stolen.familyId}:3`,
+    })
+    const rows = await app.owner.ownerSql`
+      select family_id, status, end_reason from token_audit.sessions`
+    const byId = new Map(rows.map((row) => [row.family_id, row]))
+    expect(byId.get(stolen.familyId)?.status).toBe('reuse_detected')
+    expect(byId.get(other.familyId)).toMatchObject({
+      status,
+      end_reason: status === 'active' ? null : 'reuse_elsewhere',
+    })
+    expect(byId.get(someoneElse.familyId)?.status).toBe('active')
+  })
+})
+
+test('MAX_SESSIONS_PER_USER ends the oldest with session_limit (ASVS 5.0, 7.1.2)', async () => {
+  await using app = await startApp({ MAX_SESSIONS_PER_USER: '2' })
+  const first = await signIn(app)
+  const families = [first.familyId]
+  for (const seconds of [1, 2]) {
+    await moveClock(app.owner.ownerSql, seconds * 60_000)
+    families.push((await signIn(app, first.email)).familyId)
+  }
+  const rows = await app.owner.ownerSql`
+    select family_id, status, end_reason from token_audit.sessions order by family_id`
+  expect(rows.map((row) => [row.family_id, row.status, row.end_reason])).toEqual([
+    [families[0], 'revoked', 'session_limit'],
+    [families[1], 'active', null],
+    [families[2], 'active', null],
+  ])
+})
+
+test('a new role and address are in the very next access token', async () => {
+  await using app = await startApp()
+  const { refreshToken, userId, accessToken } = await signIn(app)
+  expect(decodeJwt(accessToken)).toMatchObject({ role: 'user' })
+  await app.owner.ownerSql`
+    update token_ledger.user_account set role = 'admin', email = 'new@example.com'
+    where user_id = ${userId}`
+  const { data } = await auth(app.url, 'refresh', { refreshToken })
+  expect(decodeJwt(data.accessToken)).toMatchObject({ role: 'admin', email: 'new@example.com' })
+  expect(data.user).toMatchObject({ role: 'admin', email: 'new@example.com' })
+})
+
+describe('AUTH_SECRET', () => {
+  const newSecret = 'mQ4vZ8sLk2Xw9Rt6Yb3Nc7Jd1Hf5Gp0AeUiOaSxTzVyBnC'
+
+  test('may be changed with AUTH_SECRET_PREVIOUS: signed-in users stay, keys are sealed anew', async () => {
+    await using app = await startApp()
+    const session = await signIn(app)
+    const { data: before } = await auth(app.url, 'refresh', { refreshToken: session.refreshToken })
+    const env = { AUTH_SECRET: newSecret, PUBLIC_URL: app.url }
+    const changed = await startBeside(app, { ...env, AUTH_SECRET_PREVIOUS: testSecret })
+    // A lost answer is still repaired, an old token still rotates, an old access token still verifies.
+    const again = await auth(changed.url, 'refresh', { refreshToken: session.refreshToken })
+    expect(again.data.refreshToken).toBe(before.refreshToken)
+    const rotated = await auth(changed.url, 'refresh', { refreshToken: before.refreshToken })
+    expect(rotated.status).toBe(200)
+    expect((await query(changed.url, 'me', before.accessToken)).status).toBe(200)
+    await changed.close()
+
+    // The previous one is taken out: keys open with the new one alone, and so do new tokens.
+    const after = await startBeside(app, env)
+    const on = await auth(after.url, 'refresh', { refreshToken: rotated.data.refreshToken })
+    expect(on.status).toBe(200)
+    expect((await query(after.url, 'me', before.accessToken)).status).toBe(200)
+    const old = await auth(after.url, 'refresh', { refreshToken: before.refreshToken })
+    expect(old.reason).toBe('refresh_token_malformed')
+    await after.close()
+  })
+
+  test('that opens no key of the database stops the start and says what to do', async () => {
+    await using app = await startApp()
+    await expect(startBeside(app, { AUTH_SECRET: newSecret })).rejects.toThrow(
+      /AUTH_SECRET_PREVIOUS/,
+    )
+  })
+})
+
+/** From another database: nobody may shut the one they are in. */
+async function allowConnections({ owner }: TestApp, allowed: boolean): Promise<void> {
+  const name = new URL(owner.url).pathname.slice(1)
+  await asAdmin(databaseUrl(owner.url, 'postgres'), (admin) =>
+    admin.unsafe(`alter database "${name}" with allow_connections ${allowed}`),
+  )
+}
+
+/** Another process of the same service, as after a restart: same database, other environment. */
+async function startBeside(
+  { database }: TestApp,
+  env: Record<string, string>,
+): Promise<{ url: string; close(): Promise<void> }> {
+  const app = await buildApp({ config: loadConfig({ RATE_LIMITS: 'off', ...env }), database })
+  const url = await app.listen({ host: '127.0.0.1', port: 0 })
+  return { url, close: () => app.close() }
+}
+
+describe('the cookie (ASVS 5.0, 3.3.1–3.3.4)', () => {
+  const startAt = Date.UTC(2030, 0, 1)
+
+  test.each([
+    ['http', 'refresh_token', ''],
+    ['https', '__Secure-refresh_token', ' Secure;'],
+  ])('of a service at %s is %s', async (scheme, name, secure) => {
+    const publicUrl = `${scheme}://auth.example.com`
+    await using app = await startApp({ PUBLIC_URL: publicUrl })
+    await stopClock(app.owner.ownerSql, startAt)
+    const { email } = await makeUser(app.owner.url)
+    const headers = { origin: publicUrl }
+    const signedIn = await auth(app.url, 'login', { email, password: testPassword }, headers)
+    const token = refreshCookieIn(signedIn)
+    const week = 7 * 24 * 3600
+    expect(signedIn.headers.getSetCookie()).toEqual([
+      `${name}=${token}; Max-Age=${week}; Path=/auth; HttpOnly;${secure} SameSite=Strict`,
+    ])
+    // A replay an hour later is told what is left, not a week.
+    const attempt = { attemptId: '0190b5d2-0000-4000-8000-000000000009' }
+    const withCookie = { ...headers, cookie: `${name}=${token}` }
+    const refreshed = await auth(app.url, 'refresh', attempt, withCookie)
+    await stopClock(app.owner.ownerSql, startAt + 3600 * 1000)
+    const replayed = await auth(app.url, 'refresh', attempt, withCookie)
+    expect(replayed.headers.getSetCookie()).toEqual([
+      refreshed.headers.getSetCookie()[0]?.replace(`Max-Age=${week}`, `Max-Age=${week - 3600}`),
+    ])
+    const out = await auth(app.url, 'logout', {}, withCookie)
+    expect(out.headers.getSetCookie()).toEqual([
+      `${name}=; Max-Age=0; Path=/auth; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly;${secure} SameSite=Strict`,
+    ])
+  })
+
+  test('of the other name is not looked at', async () => {
+    await using app = await startApp()
+    const cookie = `__Secure-refresh_token=${forged}; Refresh_Token=${forged}`
+    const answer = await auth(app.url, 'refresh', {}, { cookie, origin: app.url })
+    expect(answer.reason).toBe('refresh_token_missing')
+  })
+})
