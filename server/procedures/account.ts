@@ -30,7 +30,11 @@ export const changePassword = liveProcedure
     const revoked = await endAllSessions(deps, user.id, {
       by: { reason: 'password_changed', actorUserId: user.id, origin },
       exceptFamilyId: session.familyId,
+      // Checking the password took its time: meanwhile somebody else may have ended this session.
+      onlyWhileActive: session.familyId,
       alongside: (within) => accounts.setPasswordHash(within, user.id, passwordHash),
     })
+    if (revoked === null)
+      throw new AuthError('access_token_revoked', 'the session was ended meanwhile')
     return { success: true as const, revoked }
   })

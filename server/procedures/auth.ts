@@ -105,7 +105,10 @@ async function checkCredentials(
   // Before the hash is read: whatever ends everything from here on, ends this sign-in too.
   const epoch = await readEpoch(deps.database.sql, user?.id ?? nobody)
   const isRight = await deps.users.checkPassword(user, input.password)
-  return { user: isRight && user !== null && !user.disabled ? user : null, epoch }
+  if (!isRight || user === null) return { user: null, epoch }
+  // Who was disabled before the epoch was read is seen here; who is disabled later, by the epoch.
+  const asNow = (await deps.users.findMany([user.id])).get(user.id)
+  return { user: asNow === undefined || asNow.disabled ? null : asNow, epoch }
 }
 
 const nobody = '00000000-0000-0000-0000-000000000000'
@@ -133,7 +136,8 @@ async function endPresented(
   const actorUserId = family.userId
   if (everywhere) {
     const by = { reason: 'logout_everywhere', actorUserId, origin } as const
-    return endAllSessions(deps, family.userId, { by, onlyWhileActive: familyId })
+    const ended = await endAllSessions(deps, family.userId, { by, onlyWhileActive: familyId })
+    return ended ?? 0
   }
   const ended = await endSession(deps, { familyId }, { reason: 'logout', actorUserId, origin })
   return ended === true ? 1 : 0

@@ -43,6 +43,8 @@ const revokeOthers = liveProcedure.mutation(async ({ ctx }) => {
     exceptFamilyId: familyId,
     onlyWhileActive: familyId,
   })
+  if (revoked === null)
+    throw new AuthError('access_token_revoked', 'the session was ended meanwhile')
   return { revoked }
 })
 

@@ -6,6 +6,7 @@ import { asAdmin } from '../support/admin.ts'
 import { moveClock } from '../support/clock.ts'
 import { freshDatabase } from '../support/database.ts'
 import { auth, type Answer } from '../support/http.ts'
+import { shutGate, waitFor } from '../support/gate.ts'
 import { startDatabaseProxy, startProxy } from '../support/proxy.ts'
 import { startServer, type ServerProcess } from '../support/server.ts'
 import { makeUser, testPassword } from '../support/users.ts'
@@ -21,7 +22,7 @@ describe('the backend dies in the middle of a rotation', () => {
       const { server, ownerSql } = service
       const session = await service.signIn()
       const crowd = await prepareCrowd(service)
-      await using gate = await shutGate(ownerSql, 'inserts')
+      await using gate = await shutGate(ownerSql, 'insert')
       const attemptId = randomUUID()
       const lost = refresh(server, session.refreshToken, attemptId)
       const pid = await waitFor(() => gate.firstWaiter())
@@ -41,7 +42,7 @@ describe('the backend dies in the middle of a rotation', () => {
       const session = await service.signIn()
       const crowd = await prepareCrowd(service)
       // A rotation asks who its user is on another connection; its own has nothing to do meanwhile.
-      await using gate = await shutGate(ownerSql, 'user reads')
+      await using gate = await shutGate(ownerSql, 'user_account')
       const attemptId = randomUUID()
       const lost = refresh(server, session.refreshToken, attemptId)
       await waitFor(() => gate.firstWaiter())
@@ -148,7 +149,7 @@ describe('the database is lost while the service runs', () => {
     await using service = await startService('wire')
     const { server, wire, ownerSql } = service
     const sessions = await Promise.all(Array.from({ length: 20 }, () => service.signIn()))
-    await using gate = await shutGate(ownerSql, 'inserts')
+    await using gate = await shutGate(ownerSql, 'insert')
     const attempts = sessions.map(({ refreshToken }) => ({ refreshToken, attemptId: randomUUID() }))
     const lost = attempts.map((attempt) => auth(server.url, 'refresh', attempt))
     await waitFor(() => gate.firstWaiter())
@@ -218,50 +219,6 @@ function refresh(
   attemptId?: string,
 ): Promise<Answer> {
   return auth(url, 'refresh', { refreshToken, ...(attemptId && { attemptId }) })
-}
-
-/** Every backend of the service that comes by here waits, until disposed. */
-async function shutGate(ownerSql: Sql, where: 'inserts' | 'user reads') {
-  const gate = 4711
-  await ownerSql.unsafe(`
-    create or replace function public.pass_gate() returns boolean language plpgsql volatile as $$
-    begin
-      perform pg_advisory_xact_lock_shared(${gate});
-      return true;
-    end $$;
-    create or replace function public.pass_gate_first() returns trigger language plpgsql as $$
-    begin
-      perform public.pass_gate();
-      return new;
-    end $$`)
-  const holder = await ownerSql.reserve()
-  await holder`select pg_advisory_lock(${gate})`
-  await ownerSql.unsafe(
-    where === 'inserts'
-      ? // Before chain_event: triggers go in the order of their names.
-        `create trigger a_gate before insert on token_ledger.token_event
-         for each row execute function public.pass_gate_first()`
-      : // Row security leaves alone whom the table belongs to, and so the views.
-        `alter table token_ledger.user_account enable row level security;
-         create policy gate on token_ledger.user_account to token_ledger_app
-         using (public.pass_gate())`,
-  )
-  let isShut = true
-  return {
-    async firstWaiter(): Promise<number | undefined> {
-      const [row] = await ownerSql<{ pid: number }[]>`
-        select pid from pg_locks
-        where locktype = 'advisory' and objid = ${gate} and not granted
-          and database = (select oid from pg_database where datname = current_database())`
-      return row?.pid
-    },
-    async [Symbol.asyncDispose]() {
-      if (!isShut) return
-      isShut = false
-      await holder`select pg_advisory_unlock(${gate})`
-      holder.release()
-    },
-  }
 }
 
 /** Sign-outs that cannot go on, more of them than the pool has connections. */
@@ -382,15 +339,4 @@ async function hashOfGeneration(ownerSql: Sql, familyId: string, generation: num
     select encode(token_hash, 'hex') as hash from token_ledger.token_event
     where family_id = ${familyId} and generation = ${generation} and kind in ('issued', 'rotated')`
   return row!.hash
-}
-
-/** What `look` finds, once it finds something. */
-async function waitFor<T>(look: () => Promise<T | undefined | false>): Promise<T> {
-  const deadlineAt = performance.now() + 15_000
-  for (;;) {
-    const found = await look()
-    if (found !== undefined && found !== false) return found
-    if (performance.now() > deadlineAt) throw new Error('waited in vain')
-    await sleep(20)
-  }
 }
