@@ -41,6 +41,7 @@ export function isUnavailable(error: unknown): boolean {
     // connection exception, insufficient resources, operator intervention, lock not available
     /^(08|53|57)/.test(code) ||
     code === '55P03' ||
+    code === '55000' || // a database that is closed for maintenance; no statement of ours has it
     code === '25P03' ||
     /^E[A-Z]+$/.test(code) // the socket's own: ECONNREFUSED, ENOENT, EPIPE …
   )
