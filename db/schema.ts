@@ -111,7 +111,8 @@ export const tokenEvent = tokenLedger.table(
     ),
     check(
       'token_event_shape',
-      sql`case ${t.kind}
+      // `is true`: a check that comes to null would pass.
+      sql`(case ${t.kind}
         when 'issued' then ${t.generation} = 0
           and num_nonnulls(${t.expiresAt}, ${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.tokenHash}) = 5
           and num_nonnulls(${t.salt}, ${t.attemptHash}, ${t.presentedGeneration}, ${t.reason}, ${t.actorUserId}) = 0
@@ -126,7 +127,7 @@ export const tokenEvent = tokenLedger.table(
         when 'revoked' then ${t.reason} in ('logout', 'logout_everywhere', 'user_revoked', 'admin_revoked', 'password_changed', 'user_disabled', 'reuse_elsewhere', 'session_limit')
           and num_nonnulls(${t.expiresAt}, ${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.tokenHash}, ${t.salt}, ${t.attemptHash}, ${t.presentedGeneration}) = 0
         else false
-      end`,
+      end) is true`,
     ),
     check(
       'token_event_sizes',

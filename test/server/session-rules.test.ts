@@ -16,9 +16,6 @@ test('a token that is not authentic asks no database and revokes nobody', async 
   const { refreshToken, familyId } = await signIn(app)
   const mangled = `${refreshToken.slice(0, -4)}AAAA`
   await allowConnections(app, false)
-  await app.owner.ownerSql`
-    select pg_terminate_backend(pid) from pg_stat_activity
-    where datname = current_database() and application_name = 'token-ledger'`
   for (const token of [forged, mangled]) {
     const answer = await auth(app.url, 'refresh', { refreshToken: token })
     expect(answer).toMatchObject({ status: 401, reason: 'refresh_token_malformed' })
@@ -127,9 +124,10 @@ describe('AUTH_SECRET', () => {
 /** From another database: nobody may shut the one they are in. */
 async function allowConnections({ owner }: TestApp, allowed: boolean): Promise<void> {
   const name = new URL(owner.url).pathname.slice(1)
-  await asAdmin(databaseUrl(owner.url, 'postgres'), (admin) =>
-    admin.unsafe(`alter database "${name}" with allow_connections ${allowed}`),
-  )
+  await asAdmin(databaseUrl(owner.url, 'postgres'), async (admin) => {
+    await admin.unsafe(`alter database "${name}" with allow_connections ${allowed}`)
+    await admin`select pg_terminate_backend(pid) from pg_stat_activity where datname = ${name}`
+  })
 }
 
 /** Another process of the same service, as after a restart: same database, other environment. */

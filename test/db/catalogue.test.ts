@@ -1,0 +1,149 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { freshDatabase, type FreshDatabase } from '../support/database.ts'
+
+let owner: FreshDatabase
+beforeAll(async () => {
+  owner = await freshDatabase()
+})
+afterAll(() => owner[Symbol.asyncDispose]())
+
+const eventColumns = [
+  'absolute_expires_at',
+  'actor_user_id',
+  'attempt_hash',
+  'expires_at',
+  'family_id',
+  'generation',
+  'ip',
+  'kind',
+  'occurred_at',
+  'origin_salt',
+  'presented_generation',
+  'reason',
+  'salt',
+  'seq',
+  'token_hash',
+  'transport',
+  'user_agent',
+  'user_id',
+]
+
+test('every ledger table and every partition of it carries its guards, enabled always', async () => {
+  const rows = await owner.ownerSql<{ table: string; guards: string[]; enabled: string[] }[]>`
+    select c.relname as table, array_agg(t.tgname::text order by t.tgname) as guards,
+      array_agg(distinct t.tgenabled::text) as enabled
+    from pg_class c
+    join pg_trigger t on t.tgrelid = c.oid and not t.tgisinternal
+    where c.relnamespace = 'token_ledger'::regnamespace and c.relname ~ '^token_(event|family)'
+    group by c.relname
+    order by c.relname`
+  const guards = ['refuse_delete', 'refuse_truncate', 'refuse_update']
+  const tables = await owner.ownerSql`
+    select from pg_class
+    where relnamespace = 'token_ledger'::regnamespace and relkind in ('r', 'p')
+      and relname ~ '^token_(event|family)'`
+  // The two tables, their default partitions, and a month each from this one to three ahead.
+  expect(tables).toHaveLength(2 * (1 + 1 + 4))
+  expect(rows).toHaveLength(tables.length)
+  for (const row of rows) {
+    const chained = row.table.startsWith('token_event') ? ['chain_event', ...guards] : guards
+    expect(row).toMatchObject({ guards: expect.arrayContaining(chained), enabled: ['A'] })
+  }
+})
+
+test('a partition that is made later carries them, too', async () => {
+  await owner.ownerSql`select token_ledger.ensure_partitions(5)`
+  const rows = await owner.ownerSql`
+    select c.relname, count(t.oid)::int as guards
+    from pg_class c
+    left join pg_trigger t on t.tgrelid = c.oid and t.tgenabled = 'A'
+    where c.relnamespace = 'token_ledger'::regnamespace and c.relispartition and c.relkind = 'r'
+    group by c.relname`
+  expect(rows).toHaveLength(2 * (1 + 6))
+  for (const { relname, guards } of rows)
+    expect({ relname, guards }).toEqual({ relname, guards: /event/.test(relname) ? 4 : 3 })
+})
+
+test('the service and the auditor have these rights on tables, and no other', async () => {
+  const rows = await owner.ownerSql<{ grantee: string; name: string; rights: string }[]>`
+    select a.grantee::regrole::text as grantee, n.nspname || '.' || c.relname as name,
+      string_agg(lower(a.privilege_type), ' ' order by a.privilege_type) as rights
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    cross join aclexplode(c.relacl) a
+    where n.nspname like 'token\_%' and a.grantee <> c.relowner
+    group by 1, 2
+    order by 1, 2`
+  const app = 'token_ledger_app'
+  const auditor = 'token_ledger_auditor'
+  const audit = rows.filter(({ name }) => name.startsWith('token_audit.'))
+  expect(new Set(audit.map(({ rights }) => rights))).toEqual(new Set(['select']))
+  expect(new Set(audit.map(({ grantee }) => grantee))).toEqual(new Set([app, auditor]))
+  const others = rows.filter(({ name }) => !name.startsWith('token_audit.'))
+  expect(others.filter(({ grantee }) => grantee !== app)).toEqual([])
+  const ledger = others.filter(({ name }) => /\.(token|user|signing)_\w+$/.test(name))
+  expect(ledger.map(({ grantee, name, rights }) => [grantee, name, rights])).toEqual([
+    [app, 'token_ledger.signing_key', 'delete insert select update'],
+    [app, 'token_ledger.token_event', 'select'],
+    [app, 'token_ledger.token_family', 'select'],
+    [app, 'token_ledger.user_account', 'insert select update'],
+    [app, 'token_ledger.user_epoch', 'insert select update'],
+  ])
+})
+
+test('the service may insert these columns of the ledger and update one that never changes', async () => {
+  const rows = await owner.ownerSql<{ name: string; right: string; columns: string[] }[]>`
+    select c.relname as name, lower(a.privilege_type) as right,
+      array_agg(t.attname::text order by t.attname) as columns
+    from pg_attribute t
+    join pg_class c on c.oid = t.attrelid
+    cross join aclexplode(t.attacl) a
+    where c.relnamespace = 'token_ledger'::regnamespace and c.relname ~ '^token_(event|family)$'
+    group by 1, 2
+    order by 1, 2`
+  expect([...rows]).toEqual([
+    { name: 'token_event', right: 'insert', columns: eventColumns },
+    {
+      name: 'token_family',
+      right: 'insert',
+      columns: [
+        'absolute_expires_at',
+        'created_at',
+        'device_name',
+        'family_id',
+        'transport',
+        'user_id',
+      ],
+    },
+    { name: 'token_family', right: 'update', columns: ['lock_mark'] },
+  ])
+})
+
+test('neither role may log in by itself, nor is more than it must be', async () => {
+  const rows = await owner.ownerSql`
+    select rolname, rolcanlogin, rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, rolreplication
+    from pg_roles
+    where rolname in ('token_ledger_app', 'token_ledger_auditor')`
+  expect(rows).toHaveLength(2)
+  for (const { rolname: _, ...rights } of rows) expect(Object.values(rights)).not.toContain(true)
+})
+
+test('every function that runs as its owner pins the path it looks things up in', async () => {
+  const rows = await owner.ownerSql<{ name: string; settings: string[] | null }[]>`
+    select proname as name, proconfig as settings
+    from pg_proc
+    where pronamespace in ('token_ledger'::regnamespace, 'token_audit'::regnamespace) and prosecdef`
+  expect(rows.length).toBeGreaterThan(0)
+  for (const { name, settings } of rows)
+    expect({ name, pinned: settings?.some((s) => s.startsWith('search_path=')) }).toEqual({
+      name,
+      pinned: true,
+    })
+})
+
+test('nothing refers to the ledger by a foreign key that could delete from it', async () => {
+  const rows = await owner.ownerSql`
+    select conname from pg_constraint
+    where contype = 'f' and connamespace = 'token_ledger'::regnamespace`
+  expect(rows).toEqual([])
+})

@@ -1,0 +1,183 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { connect, type Database } from '../../db/connect.ts'
+import { freshDatabase, type FreshDatabase } from '../support/database.ts'
+import {
+  familyRow,
+  insertEvents,
+  issuedRow,
+  replayedRow,
+  reuseRow,
+  revokedRow,
+  rotatedRow,
+  sqlStateOf,
+  startAt,
+  type EventRow,
+} from '../support/ledger-rows.ts'
+
+const illegal = 'TL002'
+const badShape = '23514'
+const later = (ms: number) => new Date(startAt + ms).toISOString()
+
+let owner: FreshDatabase
+let app: Database
+beforeAll(async () => {
+  owner = await freshDatabase()
+  app = connect(owner.url, { role: 'token_ledger_app', maxConnections: 2 })
+})
+afterAll(async () => {
+  await app.close()
+  await owner[Symbol.asyncDispose]()
+})
+
+/** What the database says to the last of these events, written by the service's own role; kept nowhere. */
+async function answerTo(...events: readonly EventRow[]): Promise<string> {
+  let answer = ''
+  await app.sql
+    .begin(async (tx) => {
+      await insertEvents(tx, ...events.slice(0, -1))
+      answer = await sqlStateOf(insertEvents(tx, events.at(-1)!))
+      throw new Error('rolled back')
+    })
+    .catch((error: Error) => {
+      if (error.message !== 'rolled back' && answer === '') throw error
+    })
+  return answer
+}
+
+describe('a history that is legal is taken', () => {
+  test.each<[string, EventRow[]]>([
+    ['a sign-in and rotations', [issuedRow(), rotatedRow(1), rotatedRow(2)]],
+    [
+      'a replay, and a rotation after it',
+      [issuedRow(), rotatedRow(1), replayedRow(3), rotatedRow(2, { seq: 4 })],
+    ],
+    ['a reuse', [issuedRow(), rotatedRow(1), reuseRow(3)]],
+    ['a revocation', [issuedRow(), revokedRow(2)]],
+    [
+      'an event at the same instant, or later',
+      [issuedRow(), rotatedRow(1, { occurred_at: later(1) })],
+    ],
+  ])('%s', async (_what, events) => {
+    expect(await answerTo(...events)).toBe('ok')
+  })
+})
+
+describe('a history that is not legal is refused by the database alone', () => {
+  const year = 365 * 24 * 3600 * 1000
+  test.each<[string, EventRow[]]>([
+    ['a family that begins with seq 2', [issuedRow({ seq: 2 })]],
+    ['a family that begins with a rotation', [rotatedRow(1, { seq: 1 })]],
+    ['a family that begins with its end', [revokedRow(1, { generation: 0 })]],
+    ['a gap in seq', [issuedRow(), rotatedRow(1, { seq: 3 })]],
+    ['the same seq again', [issuedRow(), rotatedRow(1), rotatedRow(2, { seq: 2 })]],
+    ['a seq from before', [issuedRow(), rotatedRow(1), rotatedRow(2, { seq: 1 })]],
+    ['a second issued', [issuedRow(), issuedRow({ seq: 2 })]],
+    ['a generation left out', [issuedRow(), rotatedRow(2, { seq: 2 })]],
+    ['a fork: the same generation twice', [issuedRow(), rotatedRow(1), rotatedRow(1, { seq: 3 })]],
+    [
+      'a replay that changes the generation',
+      [issuedRow(), rotatedRow(1), replayedRow(3, { generation: 2, presented_generation: 1 })],
+    ],
+    ['a revocation that changes the generation', [issuedRow(), revokedRow(2, { generation: 1 })]],
+    ['a rotation after a revocation', [issuedRow(), revokedRow(2), rotatedRow(1, { seq: 3 })]],
+    [
+      'a rotation after a reuse',
+      [issuedRow(), rotatedRow(1), reuseRow(3), rotatedRow(2, { seq: 4 })],
+    ],
+    ['a second end', [issuedRow(), revokedRow(2), revokedRow(3, { generation: 0 })]],
+    ['an end that moves away', [issuedRow(), rotatedRow(1, { absolute_expires_at: later(year) })]],
+    [
+      'an end that moves away after a replay',
+      [
+        issuedRow(),
+        rotatedRow(1),
+        replayedRow(3),
+        rotatedRow(2, { seq: 4, absolute_expires_at: later(year) }),
+      ],
+    ],
+    ['an event before the last one', [issuedRow(), rotatedRow(1, { occurred_at: later(-1) })]],
+    ['an end before the last one', [issuedRow(), revokedRow(2, { occurred_at: later(-1) })]],
+  ])('%s', async (_what, events) => {
+    expect(await answerTo(...events)).toBe(illegal)
+  })
+
+  test('also to the owner, as a replica, and straight into a partition', async () => {
+    const { ownerSql } = owner
+    const answer = ownerSql.begin(async (tx) => {
+      await tx`set local session_replication_role = replica`
+      await insertEvents(tx, issuedRow({ seq: 2 }))
+    })
+    expect(await sqlStateOf(answer)).toBe(illegal)
+    const event = issuedRow({ seq: 2, family_id: '00000000-0000-7000-8000-000000000001' })
+    const direct = ownerSql`insert into token_ledger.token_event_default ${ownerSql(event)}`
+    expect(await sqlStateOf(direct)).toBe(illegal)
+  })
+})
+
+const rotation = (changes: object) => [issuedRow(), rotatedRow(1, { ...changes })]
+
+describe('an event of a wrong shape is refused', () => {
+  test.each<[string, EventRow[]]>([
+    ['of an unknown kind', [issuedRow(), revokedRow(2, { kind: 'forked' })]],
+    ['issued for nobody', [issuedRow({ user_id: null })]],
+    ['issued at generation 1', [issuedRow({ generation: 1 })]],
+    ['issued without an expiry', [issuedRow({ expires_at: null })]],
+    ['issued with a salt', [issuedRow({ salt: Buffer.alloc(16) })]],
+    ['issued with a reason', [issuedRow({ reason: 'logout' })]],
+    ['a rotation without a token', rotation({ token_hash: null })],
+    ['a rotation without a salt', rotation({ salt: null })],
+    [
+      'a rotation that expires after the family',
+      rotation({ expires_at: later(31 * 24 * 3600 * 1000) }),
+    ],
+    ['a hash of 31 bytes', rotation({ token_hash: Buffer.alloc(31) })],
+    ['a salt of 17 bytes', rotation({ salt: Buffer.alloc(17) })],
+    ['an attempt of 16 bytes', rotation({ attempt_hash: Buffer.alloc(16) })],
+    ['an origin salt of 15 bytes', rotation({ origin_salt: Buffer.alloc(15) })],
+    ['a user agent of 513 characters', rotation({ user_agent: 'u'.repeat(513) })],
+    ['half a millisecond', rotation({ occurred_at: '2030-01-01T00:00:00.0005Z' })],
+    [
+      'a replay of the current token',
+      [issuedRow(), rotatedRow(1), replayedRow(3, { presented_generation: 1 })],
+    ],
+    [
+      'a replay for no known reason',
+      [issuedRow(), rotatedRow(1), replayedRow(3, { reason: 'kindness' })],
+    ],
+    [
+      'a replay that makes a token',
+      [issuedRow(), rotatedRow(1), replayedRow(3, { token_hash: Buffer.alloc(32) })],
+    ],
+    [
+      'a reuse of the current token',
+      [issuedRow(), rotatedRow(1), reuseRow(3, { presented_generation: 1 })],
+    ],
+    [
+      'a reuse of generation -1',
+      [issuedRow(), rotatedRow(1), reuseRow(3, { presented_generation: -1 })],
+    ],
+    ['a revocation for no known reason', [issuedRow(), revokedRow(2, { reason: 'mood' })]],
+    ['a replay without a reason', [issuedRow(), rotatedRow(1), replayedRow(3, { reason: null })]],
+    [
+      'a replay of nothing',
+      [issuedRow(), rotatedRow(1), replayedRow(3, { presented_generation: null })],
+    ],
+    [
+      'a reuse of nothing',
+      [issuedRow(), rotatedRow(1), reuseRow(3, { presented_generation: null })],
+    ],
+    ['a revocation without a reason', [issuedRow(), revokedRow(2, { reason: null })]],
+  ])('%s', async (_what, events) => {
+    expect(await answerTo(...events)).toBe(badShape)
+  })
+
+  test.each([
+    ['an unknown transport', { transport: 'header' }],
+    ['a device name of 101', { device_name: 'd'.repeat(101) }],
+    ['an end before its beginning', { absolute_expires_at: later(-1) }],
+  ])('a family with %s', async (_what, changes) => {
+    const { sql } = app
+    const written = sql`insert into token_ledger.token_family ${sql(familyRow(changes))}`
+    expect(await sqlStateOf(written)).toBe(badShape)
+  })
+})

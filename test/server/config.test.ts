@@ -1,0 +1,207 @@
+import { describe, expect, test } from 'vitest'
+import { ConfigError, loadConfig } from '../../server/config.ts'
+import { freePort, testSecret } from '../support/server.ts'
+import { run } from '../support/run.ts'
+
+function problemOf(env: Record<string, string>): string {
+  try {
+    loadConfig(env)
+    return 'none'
+  } catch (error) {
+    return error instanceof ConfigError ? error.message : `not a ConfigError: ${String(error)}`
+  }
+}
+
+/** Enough for production. */
+const production = {
+  NODE_ENV: 'production',
+  DATABASE_URL: 'postgres://token_ledger@db.internal:5432/token_ledger',
+  AUTH_SECRET: testSecret,
+  PUBLIC_URL: 'https://auth.example.com',
+}
+
+describe('nothing set', () => {
+  test('is the default of every variable', () => {
+    expect(loadConfig({})).toEqual({
+      isProduction: false,
+      databaseUrl: undefined,
+      dataDir: '.data',
+      host: '127.0.0.1',
+      port: 3000,
+      publicUrl: 'http://127.0.0.1:3000',
+      isSecure: false,
+      authSecret: undefined,
+      authSecretPrevious: undefined,
+      allowedOrigins: ['http://127.0.0.1:3000'],
+      accessTokenAudience: 'http://127.0.0.1:3000',
+      accessTokenMs: 900_000,
+      refreshIdleMs: 7 * 24 * 3600 * 1000,
+      refreshAbsoluteMs: 30 * 24 * 3600 * 1000,
+      rotationGraceMs: 10_000,
+      reuseScope: 'family',
+      registration: 'open',
+      passwordMinLength: 15,
+      trustedProxies: [],
+      rateLimits: 'on',
+      maxSessionsPerUser: 100,
+      metricsToken: undefined,
+      logLevel: 'info',
+    })
+  })
+
+  test('is what an empty variable counts as', () => {
+    const empty = Object.fromEntries([...variables].map((name) => [name, '']))
+    expect(loadConfig(empty)).toEqual(loadConfig({}))
+  })
+
+  test('is frozen once read', () => {
+    expect(Object.isFrozen(loadConfig({}))).toBe(true)
+  })
+})
+
+const bad: [variable: string, value: string][] = [
+  ['DATABASE_URL', 'mysql://root:hunter2@db/x'],
+  ['DATABASE_URL', 'hunter2'],
+  ['EMBEDDED_POSTGRES', 'hunter2'],
+  ['HOST', 'hunter2 hunter2'],
+  ['HOST', 'http://hunter2'],
+  ['HOST', 'hunter2/'],
+  ['HOST', 'hunter2:3000'],
+  ['PORT', 'hunter2'],
+  ['PORT', '0'],
+  ['PORT', '65536'],
+  ['PORT', '-1'],
+  ['PORT', '3000.5'],
+  ['PORT', ' 3000'],
+  ['PORT', '0x10'],
+  ['PUBLIC_URL', 'hunter2'],
+  ['PUBLIC_URL', 'https://hunter2.example.com/'],
+  ['PUBLIC_URL', 'https://hunter2.example.com/path'],
+  ['PUBLIC_URL', 'ftp://hunter2.example.com'],
+  ['PUBLIC_URL', 'https://hunter2.example.com:443'],
+  ['AUTH_SECRET', 'hunter2'],
+  ['AUTH_SECRET', 'hunter2'.padEnd(31, 'qwertzuiop')],
+  ['AUTH_SECRET', 'h'.repeat(64)],
+  ['AUTH_SECRET', 'ab'.repeat(32)],
+  ['AUTH_SECRET', 'please-change-me-hunter2-Zq7Lw4Xr8Vb'],
+  ['AUTH_SECRET', 'your-secret-hunter2-Zq7Lw4Xr8Vb1Mn6K'],
+  ['AUTH_SECRET', '0123456789hunter2-Zq7Lw4Xr8Vb1Mn6Kxw'],
+  ['AUTH_SECRET_PREVIOUS', 'hunter2'],
+  ['ALLOWED_ORIGINS', '*'],
+  ['ALLOWED_ORIGINS', 'https://a.example.com,https://hunter2.example.com/'],
+  ['ALLOWED_ORIGINS', 'https://a.example.com,,https://hunter2.example.com'],
+  ['ALLOWED_ORIGINS', 'null'],
+  ['ALLOWED_ORIGINS', 'https://*.hunter2.example.com/'],
+  ['ACCESS_TOKEN_AUDIENCE', 'hunter2'.repeat(40)],
+  ['ACCESS_TOKEN_SECONDS', '0'],
+  ['ACCESS_TOKEN_SECONDS', '901'],
+  ['ACCESS_TOKEN_SECONDS', '15m'],
+  ['REFRESH_IDLE_SECONDS', '0'],
+  ['REFRESH_IDLE_SECONDS', '2592001'],
+  ['REFRESH_ABSOLUTE_SECONDS', '-5'],
+  ['ROTATION_GRACE_SECONDS', '61'],
+  ['ROTATION_GRACE_SECONDS', '1e1'],
+  ['REUSE_SCOPE', 'hunter2'],
+  ['REGISTRATION', 'hunter2'],
+  ['PASSWORD_MIN_LENGTH', '7'],
+  ['PASSWORD_MIN_LENGTH', '129'],
+  ['TRUSTED_PROXIES', 'true'],
+  ['TRUSTED_PROXIES', '1'],
+  ['TRUSTED_PROXIES', '10.0.0.0/8,hunter2'],
+  ['RATE_LIMITS', 'hunter2'],
+  ['MAX_SESSIONS_PER_USER', '0'],
+  ['METRICS_TOKEN', 'hunter2'],
+  ['LOG_LEVEL', 'hunter2'],
+]
+
+const variables = new Set([...bad.map(([name]) => name), 'DATA_DIR', 'NODE_ENV'])
+
+test.each(bad)('%s may not be %s: one line, what and how, and never the value', (name, value) => {
+  const problem = problemOf({ [name]: value })
+  expect(problem).toMatch(new RegExp(`^${name}: .+`))
+  expect(problem).not.toContain('\n')
+  expect(problem).not.toContain('hunter2')
+  // An example, a way to make one, or the whole list of what it may be.
+  expect(problem).toMatch(/such as |make one with: |expected one of |set it to: |"allow"/)
+})
+
+test.each([
+  ['PORT', '1'],
+  ['PORT', '65535'],
+  ['ACCESS_TOKEN_SECONDS', '1'],
+  ['ACCESS_TOKEN_SECONDS', '900'],
+  ['ROTATION_GRACE_SECONDS', '0'],
+  ['ROTATION_GRACE_SECONDS', '60'],
+  ['PASSWORD_MIN_LENGTH', '8'],
+  ['PASSWORD_MIN_LENGTH', '128'],
+  ['HOST', '::1'],
+  ['HOST', '0.0.0.0'],
+  ['HOST', 'localhost'],
+  ['TRUSTED_PROXIES', '10.0.0.0/8, fd00::/8'],
+  ['ALLOWED_ORIGINS', 'https://a.example.com, http://localhost:5173'],
+])('%s may be %s', (name, value) => {
+  expect(problemOf({ [name]: value })).toBe('none')
+})
+
+test('the issuer follows HOST and PORT, as a browser writes an origin', () => {
+  expect(loadConfig({ HOST: '::1' }).publicUrl).toBe('http://[::1]:3000')
+  expect(loadConfig({ PORT: '80' })).toMatchObject({
+    publicUrl: 'http://127.0.0.1',
+    allowedOrigins: ['http://127.0.0.1'],
+  })
+})
+
+describe('production', () => {
+  test('starts with these four, shut to registration', () => {
+    expect(loadConfig(production)).toMatchObject({
+      isProduction: true,
+      isSecure: true,
+      registration: 'closed',
+      rateLimits: 'on',
+    })
+  })
+
+  test.each([
+    ['DATABASE_URL', { DATABASE_URL: '' }],
+    ['AUTH_SECRET', { AUTH_SECRET: '' }],
+    ['PUBLIC_URL', { PUBLIC_URL: 'http://auth.example.com' }],
+    ['PUBLIC_URL', { PUBLIC_URL: '', HOST: '0.0.0.0' }],
+    ['RATE_LIMITS', { RATE_LIMITS: 'off' }],
+  ])('insists on %s: %o', (name, changes) => {
+    expect(problemOf({ ...production, ...changes })).toMatch(new RegExp(`^${name}: .+`))
+  })
+
+  test.each([
+    { DATABASE_URL: '', EMBEDDED_POSTGRES: 'allow' },
+    { PUBLIC_URL: 'http://127.0.0.1:3000' },
+    { PUBLIC_URL: 'http://localhost:3000' },
+    { PUBLIC_URL: 'http://[::1]:3000' },
+    { REGISTRATION: 'open' },
+  ])('takes %o', (changes) => {
+    expect(problemOf({ ...production, ...changes })).toBe('none')
+  })
+})
+
+describe('the process', () => {
+  const main = 'server/main.ts'
+
+  test('ends with one line when its configuration is bad', async () => {
+    const outcome = await run(main, [], { env: { ACCESS_TOKEN_SECONDS: '901' } })
+    expect(outcome.code).not.toBe(0)
+    expect(outcome.stdout).toBe('')
+    expect(outcome.stderr).toMatch(/^token-ledger: ACCESS_TOKEN_SECONDS: .*such as 900\n$/)
+  })
+
+  test('ends with 1 and one line that names the host when there is no database', async () => {
+    const port = await freePort()
+    const env = {
+      DATABASE_URL: `postgres://someone:hunter2@127.0.0.1:${port}/nothing`,
+      AUTH_SECRET: testSecret,
+    }
+    const outcome = await run(main, [], { env })
+    expect(outcome.code).toBe(1)
+    expect(outcome.stderr).toMatch(/^token-ledger: [^\n]+\n$/)
+    expect(outcome.stderr).toContain(`127.0.0.1:${port}`)
+    expect(outcome.stderr).not.toContain('hunter2')
+  })
+})
