@@ -17,6 +17,7 @@ import { sendError } from './envelope.ts'
 import { AuthError } from './errors.ts'
 import { clientErrorHandler, frameworkErrors } from './client-error.ts'
 import { mountHealth } from './health.ts'
+import { createLimits, noLimits } from './limits.ts'
 import { deriveRefreshTokenKeys } from './refresh-token.ts'
 import { createRotation } from './rotation.ts'
 import { createSecurityLog } from './security-log.ts'
@@ -148,7 +149,8 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
     issuer: config.publicUrl,
     audience: config.accessTokenAudience,
   })
-  return { ...sessionDeps, config, database, signingKeys, rotate, verifier, reportError }
+  const limits = config.rateLimits === 'on' ? createLimits(database) : noLimits
+  return { ...sessionDeps, config, database, signingKeys, rotate, verifier, limits, reportError }
 }
 
 /** What Fastify itself refuses, and what nobody expected. */
