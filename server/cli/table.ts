@@ -18,6 +18,6 @@ export function formatTable(
 /** Control, bidi and zero-width characters would move the cursor or turn the line around. */
 function toCell(value: unknown): string {
   if (value === null || value === undefined) return '–'
-  const text = Buffer.isBuffer(value) ? value.toString('hex') : String(value)
+  const text = typeof value === 'string' ? value : JSON.stringify(value)
   return text.replace(/\p{C}/gu, '·').slice(0, 80)
 }
