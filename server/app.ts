@@ -14,6 +14,7 @@ import type { Config } from './config.ts'
 import type { Deps } from './deps.ts'
 import { sendError } from './envelope.ts'
 import { AuthError } from './errors.ts'
+import { mountExamplePage } from './example-page.ts'
 import { clientErrorHandler } from './client-error.ts'
 import { mountHealth } from './health.ts'
 import { deriveRefreshTokenKeys } from './refresh-token.ts'
@@ -40,6 +41,8 @@ export type AppOptions = {
   readonly users?: UserDirectory
   /** How many rotations share a transaction at most; 64 unless given, 1 on a sharded database. */
   readonly rotationBatchSize?: number
+  /** Where the built example page is; beside the server's own files unless given. */
+  readonly exampleFolder?: string
 }
 
 /**
@@ -95,6 +98,7 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
   await app.register(async (scope) => mountAuth(scope, deps))
   await app.register(async (scope) => mountTrpc(scope, deps))
   mountHealth(app, deps)
+  if (!deps.config.isProduction) await mountExamplePage(app, options.exampleFolder)
   app.get('/.well-known/jwks.json', (_request, reply) =>
     reply
       .header('cache-control', `public, max-age=${jwksMaxAgeSeconds}`)
