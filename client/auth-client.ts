@@ -17,6 +17,8 @@ import { onWake, type Wake } from './wake.ts'
 const signOutWaitMs = 2_000
 /** Tabs that come online together do not ask in the same moment. */
 const onlineSpreadMs = 500
+/** Well within the server's grace window (10 s). */
+const healWithinMs = 2_000
 
 const byUser = { reason: 'logout', incidentId: null } as const
 
@@ -35,14 +37,15 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
   let held: HeldToken | null = null
   // What is asked belongs to the life it was asked in: an answer from before a sign-out is nobody's.
   let life = new AbortController()
+  let healing: ReturnType<typeof setTimeout> | undefined
   let signingOut: Promise<unknown> = Promise.resolve()
 
   async function attempt(): Promise<void> {
     const { signal } = life
-    const isOvertaken = await takeTurn(name, async (isAlone) => {
+    await takeTurn(name, async (isAlone) => {
       if (await credential.isSigningOut()) {
         await credential.signOut()
-        if (state.get().status === 'signed-out') return false
+        if (state.get().status === 'signed-out') return
       }
       const [watch, startedAt] = [stopwatch(), Date.now()]
       try {
@@ -52,14 +55,25 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
         const { familyId, refreshExpiresAt } = grant
         const settled = { familyId, refreshExpiresAt, startedAt, settledAt: Date.now(), isAlone }
         channel?.tell({ kind: 'refreshed', settled })
-        return order.settled(settled)
+        order.settled(settled)
+        if (order.isCrossed()) healSoon()
       } catch (error) {
         if (signal.aborted) throw new AuthClientError('superseded', { cause: error })
         if (isDefinitive(error)) end(error, 'tell')
         throw error
       }
     })
-    if (isOvertaken) await attempt()
+  }
+
+  /** Any tab's refresh heals for all: the first to come does it. */
+  function healSoon(): void {
+    clearTimeout(healing)
+    healing = setTimeout(
+      () => {
+        if (order.isCrossed()) refresher.now().catch(() => {})
+      },
+      healWithinMs * (0.1 + 0.9 * Math.random()),
+    )
   }
 
   function accept(grant: Grant, watch: () => number): SignedIn {
@@ -161,7 +175,8 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
   function hear(message: TabMessage): void {
     const session = state.get()
     if (message.kind === 'refreshed') {
-      if (order.heard(message.settled)) refresher.now().catch(() => {})
+      order.heard(message.settled)
+      if (order.isCrossed()) healSoon()
     } else if (message.kind === 'signed-in') {
       if (familyOf(session) === message.familyId) return
       supersede()

@@ -5,44 +5,40 @@ export type Settled = {
   readonly refreshExpiresAt: string
   readonly startedAt: number
   readonly settledAt: number
-  /** It held the lock: nobody else's can have overlapped. */
+  /** It held the lock: no other that held it can have overlapped. */
   readonly isAlone: boolean
 }
 
 /**
  * Notices that an older answer's cookie may have come in after a newer one's. The browser would then
- * hold a spent token, and the next refresh, minutes later, would look like theft. One more refresh
- * at once gets the newest generation again, within the server's grace window.
+ * hold a spent token, and the next refresh, minutes later, would look like theft. One more refresh by
+ * any tab, while the server's grace window lasts, gets the newest generation again.
  */
 export function createCookieOrder() {
   let own: Settled | null = null
   let newest: Settled | null = null
 
-  /** What may have crossed: of one family, the other newer, and begun before ours was over. */
-  function isOvertaken(): boolean {
-    if (own === null || newest === null || own.familyId !== newest.familyId) return false
-    if (own.isAlone && newest.isAlone) return false
-    return (
-      Date.parse(newest.refreshExpiresAt) > Date.parse(own.refreshExpiresAt) &&
-      newest.startedAt <= own.settledAt
-    )
+  function heard(mark: Settled): void {
+    if (newest === null || newest.familyId !== mark.familyId || !isBehind(mark, newest))
+      newest = mark
   }
 
   return {
-    /** @returns whether to refresh again at once */
-    settled(mark: Settled): boolean {
+    settled(mark: Settled): void {
       own = mark
-      return isOvertaken()
+      heard(mark)
     },
-    /** Of another tab. @returns whether to refresh again at once */
-    heard(mark: Settled): boolean {
-      if (newest === null || newest.familyId !== mark.familyId || isLater(mark, newest))
-        newest = mark
-      return newest === mark && isOvertaken()
+    /** Of another tab. */
+    heard,
+    /** Whether somebody's newer answer crossed ours, and nobody has refreshed since. */
+    isCrossed(): boolean {
+      if (own === null || newest === null || own.familyId !== newest.familyId) return false
+      if (own.isAlone && newest.isAlone) return false
+      return isBehind(own, newest) && newest.startedAt <= own.settledAt
     },
   }
 }
 
-function isLater(one: Settled, other: Settled): boolean {
-  return Date.parse(one.refreshExpiresAt) > Date.parse(other.refreshExpiresAt)
+function isBehind(one: Settled, other: Settled): boolean {
+  return Date.parse(one.refreshExpiresAt) < Date.parse(other.refreshExpiresAt)
 }
