@@ -16,6 +16,7 @@ import type { Deps } from './deps.ts'
 import { sendError } from './envelope.ts'
 import { AuthError } from './errors.ts'
 import { clientErrorHandler, frameworkErrors } from './client-error.ts'
+import { mountExamplePage } from './example-page.ts'
 import { mountHealth } from './health.ts'
 import { createLimits, noLimits } from './limits.ts'
 import { createMetrics, mountMetrics } from './metrics.ts'
@@ -43,6 +44,8 @@ export type AppOptions = {
   readonly users?: UserDirectory
   /** How many rotations share a transaction at most; 64 unless given, 1 on a sharded database. */
   readonly rotationBatchSize?: number
+  /** Where the built example page is; beside the server's own files unless given. */
+  readonly exampleFolder?: string
 }
 
 /**
@@ -103,6 +106,7 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
   await app.register(async (scope) => mountTrpc(scope, deps))
   mountHealth(app, deps)
   mountMetrics(app, deps.metrics, deps.config.metricsToken)
+  if (!deps.config.isProduction) await mountExamplePage(app, options.exampleFolder)
   app.get('/.well-known/jwks.json', (_request, reply) =>
     reply
       .header('cache-control', `public, max-age=${jwksMaxAgeSeconds}`)

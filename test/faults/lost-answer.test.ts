@@ -7,7 +7,7 @@ import { moveClock } from '../support/clock.ts'
 import { freshDatabase } from '../support/database.ts'
 import { auth, type Answer } from '../support/http.ts'
 import { shutGate, waitFor } from '../support/gate.ts'
-import { startDatabaseProxy, startProxy } from '../support/proxy.ts'
+import { startDatabaseProxy, startProxy } from '../support/wire.ts'
 import { startServer, type ServerProcess } from '../support/server.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 

@@ -1,76 +1,138 @@
 import { once } from 'node:events'
-import { createConnection, createServer, type NetConnectOpts, type Socket } from 'node:net'
+import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 
-/** A wire between two parties that a test can cut. */
-export type Proxy = AsyncDisposable & {
-  readonly port: number
-  /** Breaks every connection and takes no new one, until `mend`. */
-  cut(): void
-  mend(): void
-  /** From now on nothing that the target says gets through; what is said to it does. */
-  swallow(): void
+export type Fault =
+  | { readonly kind: 'none' }
+  /** Nothing reaches the server. */
+  | { readonly kind: 'drop-request' }
+  /** The server has answered; nobody hears it. */
+  | { readonly kind: 'drop-answer' }
+  | { readonly kind: 'delay'; readonly ms: number }
+  | { readonly kind: 'duplicate-request' }
+  | { readonly kind: 'duplicate-answer' }
+  /** The head, and half of the body. */
+  | { readonly kind: 'truncate' }
+  /** Answers itself. */
+  | {
+      readonly kind: 'answer'
+      readonly status: number
+      readonly headers?: Record<string, string>
+      readonly body: string
+    }
+  /** The server has answered; nobody hears it until it is told to go on. */
+  | { readonly kind: 'hold'; readonly until: Promise<void> }
+
+export type FaultyProxy = AsyncDisposable & {
+  readonly url: string
+  /** Asked for each request; set it at any time. */
+  chooseFault: (path: string) => Fault
+  /** Paths in the order they came. */
+  readonly seen: string[]
 }
 
-export async function startProxy(target: NetConnectOpts): Promise<Proxy> {
-  const open = new Set<Socket>()
-  let isCut = false
-  let isSwallowing = false
-  const server = createServer((near) => {
-    if (isCut) {
-      near.resetAndDestroy()
-      return
-    }
-    const far = createConnection(target)
-    far.on('data', (chunk) => {
-      if (!isSwallowing) near.write(chunk)
-    })
-    near.pipe(far)
-    for (const [one, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      open.add(one)
-      one.on('error', () => {})
-      one.on('close', () => {
-        open.delete(one)
-        other.destroy()
-      })
-    }
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const cut = () => {
-    isCut = true
-    for (const socket of open) socket.destroy()
-  }
-  return {
-    port: (server.address() as { port: number }).port,
-    cut,
-    mend: () => {
-      isCut = false
-    },
-    swallow: () => {
-      isSwallowing = true
-    },
+export const noFault: Fault = { kind: 'none' }
+
+/** Between a client and the server, on that port of the loopback interface. */
+export async function startProxy(port: number, upstream: string): Promise<FaultyProxy> {
+  const seen: string[] = []
+  const server = http.createServer((request, response) => {
+    const path = request.url ?? ''
+    seen.push(path)
+    pass(request, response, { upstream, fault: proxy.chooseFault(path) }).catch(() =>
+      request.socket.destroy(),
+    )
+  })
+  const proxy: FaultyProxy = {
+    url: `http://127.0.0.1:${port}`,
+    chooseFault: () => noFault,
+    seen,
     async [Symbol.asyncDispose]() {
-      cut()
       server.close()
-      await once(server, 'close')
+      server.closeAllConnections()
     },
+  }
+  server.listen(port, '127.0.0.1')
+  await once(server, 'listening')
+  return proxy
+}
+
+type Forwarded = { status: number; headers: http.IncomingHttpHeaders; body: Buffer }
+
+async function pass(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { upstream, fault }: { upstream: string; fault: Fault },
+): Promise<void> {
+  const body = Buffer.concat(await request.toArray())
+  if (fault.kind === 'drop-request') return void request.socket.destroy()
+  if (fault.kind === 'answer')
+    return void response.writeHead(fault.status, fault.headers).end(fault.body)
+
+  const send = () => forward(request, body, upstream)
+  const [answer] = await Promise.all(
+    fault.kind === 'duplicate-request' ? [send(), send()] : [send()],
+  )
+  if (answer === undefined || fault.kind === 'drop-answer') return void request.socket.destroy()
+  if (fault.kind === 'delay') await new Promise((resolve) => setTimeout(resolve, fault.ms))
+  if (fault.kind === 'hold') await fault.until
+  if (fault.kind === 'truncate') {
+    response.writeHead(answer.status, answer.headers)
+    response.write(answer.body.subarray(0, answer.body.length / 2))
+    setImmediate(() => request.socket.destroy())
+  } else if (fault.kind === 'duplicate-answer') {
+    const raw = Buffer.concat([headOf(answer), answer.body])
+    request.socket.end(Buffer.concat([raw, raw]))
+  } else {
+    response.writeHead(answer.status, answer.headers).end(answer.body)
   }
 }
 
-/** A wire to the Postgres of `databaseUrl`, and the URL that goes through it. */
-export async function startDatabaseProxy(
-  databaseUrl: string,
-): Promise<Proxy & { readonly url: string }> {
-  const url = new URL(databaseUrl)
-  // The embedded one listens on a socket in a folder, which the URL spells as its host.
-  const host = decodeURIComponent(url.hostname).replace(/,$/, '')
-  const port = Number(url.port || 5432)
-  const proxy = await startProxy(
-    host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port },
+async function forward(
+  request: IncomingMessage,
+  body: Buffer,
+  upstream: string,
+): Promise<Forwarded> {
+  const out = http.request(new URL(request.url ?? '', upstream), {
+    method: request.method,
+    headers: request.headers,
+  })
+  out.end(body)
+  const [answer] = (await once(out, 'response')) as [IncomingMessage]
+  const { 'transfer-encoding': _, ...headers } = answer.headers
+  const whole = Buffer.concat(await answer.toArray())
+  return {
+    status: answer.statusCode ?? 502,
+    headers: { ...headers, 'content-length': String(whole.length) },
+    body: whole,
+  }
+}
+
+function headOf(answer: Forwarded): Buffer {
+  const lines = Object.entries(answer.headers).flatMap(([name, value]) =>
+    [value ?? []].flat().map((one) => `${name}: ${one}`),
   )
-  const { username, password, pathname } = url
-  const login = password === '' ? username : `${username}:${password}`
-  return { ...proxy, url: `postgres://${login}@127.0.0.1:${proxy.port}${pathname}` }
+  return Buffer.from(`HTTP/1.1 ${answer.status} OK\r\n${lines.join('\r\n')}\r\n\r\n`)
+}
+
+/** A generator of the same numbers for the same seed (mulberry32). */
+export function seeded(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** One request in four meets a fault. */
+export function randomFault(random: () => number): Fault {
+  const roll = random()
+  if (roll < 0.04) return { kind: 'drop-request' }
+  if (roll < 0.09) return { kind: 'drop-answer' }
+  if (roll < 0.14) return { kind: 'delay', ms: 20 + random() * 600 }
+  if (roll < 0.18) return { kind: 'duplicate-request' }
+  if (roll < 0.21) return { kind: 'duplicate-answer' }
+  if (roll < 0.25) return { kind: 'truncate' }
+  return noFault
 }

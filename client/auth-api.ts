@@ -1,0 +1,130 @@
+import type { inferRouterInputs, inferRouterOutputs } from '@trpc/server'
+import type { Reason } from '../server/errors.ts'
+import type { AuthRouter } from '../server/router.ts'
+import { AuthClientError } from './errors.ts'
+
+type Inputs = inferRouterInputs<AuthRouter>
+type Outputs = inferRouterOutputs<AuthRouter>
+
+export type Procedure = keyof Outputs
+export type Credentials = Inputs['register']
+export type Grant = Outputs['refresh']
+export type User = Grant['user']
+
+/** `POST /auth/<procedure>`; rejects with an `AuthClientError` and nothing else. */
+export type AuthApi = <P extends Procedure>(
+  procedure: P,
+  input: Inputs[P],
+  signal?: AbortSignal,
+) => Promise<Outputs[P]>
+
+export type Fetch = (url: string, init: RequestInit) => Promise<Response>
+
+/** No answer takes this long on a working line, and others wait for it in their turn. */
+const requestTimeoutMs = 10_000
+
+export function createAuthApi(options: {
+  baseUrl: string
+  fetch: Fetch
+  credentials: RequestCredentials
+}): AuthApi {
+  return async (procedure, input, signal) => {
+    const { response, body } = await withTimeout(signal, async (untilThen) => {
+      const answer = await options.fetch(`${options.baseUrl}/auth/${procedure}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(input),
+        credentials: options.credentials,
+        // An API does not redirect; what does is a captive portal.
+        redirect: 'error',
+        cache: 'no-store',
+        // A sign-out is carried out though the page is left.
+        keepalive: procedure === 'logout',
+        signal: untilThen,
+      })
+      return { response: answer, body: await readJson(answer) }
+    })
+    if (!response.ok) throw refusalIn(response, body)
+    return dataIn(procedure, body)
+  }
+}
+
+async function withTimeout<T>(
+  signal: AbortSignal | undefined,
+  task: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const either = new AbortController()
+  const abort = () => either.abort()
+  const timer = setTimeout(abort, requestTimeoutMs)
+  signal?.addEventListener('abort', abort)
+  try {
+    if (signal?.aborted) throw new AuthClientError('superseded')
+    return await task(either.signal)
+  } catch (error) {
+    if (error instanceof AuthClientError) throw error
+    if (signal?.aborted) throw new AuthClientError('superseded', { cause: error })
+    const reason = either.signal.aborted ? 'timeout' : 'network_error'
+    throw new AuthClientError(reason, { cause: error })
+  } finally {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', abort)
+  }
+}
+
+async function readJson(response: Response): Promise<unknown> {
+  const text = await response.text()
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw unreadable(response)
+  }
+}
+
+/** Only our own envelope is believed: a proxy's 401 says nothing about the session. */
+function refusalIn(response: Response, body: unknown): AuthClientError {
+  const error = field(body, 'error')
+  const data = field(error, 'data')
+  const reason = field(data, 'reason')
+  if (typeof reason !== 'string' || field(data, 'httpStatus') !== response.status)
+    return unreadable(response)
+  const message = field(error, 'message')
+  const incidentId = field(data, 'incidentId')
+  const retryAfterSeconds = field(data, 'retryAfterSeconds')
+  return new AuthClientError(reason as Reason, {
+    ...(typeof message === 'string' && { message }),
+    ...(typeof incidentId === 'string' && { incidentId }),
+    ...(typeof retryAfterSeconds === 'number' && { retryAfterSeconds }),
+  })
+}
+
+function dataIn<P extends Procedure>(procedure: P, body: unknown): Outputs[P] {
+  const data = field(field(body, 'result'), 'data')
+  const isWhole = procedure === 'logout' ? field(data, 'success') === true : isGrant(data)
+  if (!isWhole) throw new AuthClientError('unreadable_answer')
+  return data as Outputs[P]
+}
+
+function isGrant(data: unknown): boolean {
+  const expiresIn = field(data, 'expiresIn')
+  const texts = ['accessToken', 'familyId', 'refreshExpiresAt'].map((name) => field(data, name))
+  return (
+    texts.every((text) => typeof text === 'string') &&
+    typeof expiresIn === 'number' &&
+    expiresIn > 0 &&
+    typeof field(field(data, 'user'), 'id') === 'string'
+  )
+}
+
+function unreadable(response: Response): AuthClientError {
+  const seconds = Number(response.headers.get('retry-after') ?? '')
+  return new AuthClientError('unreadable_answer', {
+    message: `HTTP ${response.status} that is not the service's`,
+    ...(seconds > 0 && { retryAfterSeconds: seconds }),
+  })
+}
+
+export function field(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null
+    ? (value as Record<string, unknown>)[name]
+    : undefined
+}

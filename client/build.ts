@@ -1,0 +1,26 @@
+// Run by `npm run build`, after tsc: the example page, and the size that the README states.
+import { gzipSync } from 'node:zlib'
+import { build } from 'esbuild'
+import { buildExample } from './example/build.ts'
+
+await buildExample('dist/client/example')
+
+const alone = await gzipSize(['@trpc/client'])
+const withTrpc = await gzipSize([])
+console.error(`token-ledger/client: ${alone} bytes gzipped, ${withTrpc} with @trpc/client`)
+
+async function gzipSize(external: string[]): Promise<number> {
+  const { outputFiles } = await build({
+    entryPoints: ['client/index.ts'],
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2022',
+    external,
+    write: false,
+  })
+  const [file] = outputFiles
+  if (file === undefined) throw new Error('nothing was built')
+  return gzipSync(file.contents, { level: 9 }).length
+}

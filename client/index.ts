@@ -1,0 +1,15 @@
+/**
+ * `token-ledger/client`: for browsers, React Native and Node.
+ *
+ * @module
+ */
+export { createAuthClient } from './auth-client.ts'
+export { authLink } from './auth-link.ts'
+export { AuthClientError, type ClientReason, type DefinitiveReason } from './errors.ts'
+export { memoryStorage, type TokenStorage } from './storage.ts'
+export type { AuthClient, LogoutResult } from './client-surface.ts'
+export type { AuthClientOptions } from './options.ts'
+export type { SignIn } from './credential.ts'
+export type { Problem, Session, SignedIn, SignedOut, Unknown } from './session.ts'
+export type { Reason } from '../server/errors.ts'
+export type { AppRouter, AuthRouter } from '../server/router.ts'

@@ -1,0 +1,81 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { BrowserContext, Page } from 'playwright-core'
+import { expect, test } from 'vitest'
+import { startApp, type TestApp } from '../support/app.ts'
+import {
+  describeInBrowser,
+  hasStatus,
+  openExample,
+  refreshesOf,
+  signIn,
+  type TestBrowser,
+} from '../support/browser.ts'
+import { moveClock } from '../support/clock.ts'
+import { countKinds, expectPeace } from '../support/ledger.ts'
+import { makeUser } from '../support/users.ts'
+
+const rounds = 20
+const quarterHourMs = 15 * 60 * 1000
+
+describeInBrowser('six tabs on one cookie', (browser) => {
+  test('whose tokens expire at once, twenty times, stay signed in', async () => {
+    await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
+    await race(app, await openTabs(browser, app))
+  }, 90_000)
+
+  test('and do so without Web Locks', async () => {
+    await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
+    const withoutLocks = (context: BrowserContext) =>
+      context.addInitScript(() => {
+        Reflect.deleteProperty(Navigator.prototype, 'locks')
+      })
+    const tabs = await openTabs(browser, app, withoutLocks)
+    expect(await tabs[0]!.evaluate(() => 'locks' in navigator)).toBe(false)
+    await race(app, tabs)
+  }, 90_000)
+})
+
+async function openTabs(
+  browser: TestBrowser,
+  app: TestApp,
+  prepare: (context: BrowserContext) => Promise<unknown> = async () => {},
+): Promise<Page[]> {
+  const { email } = await makeUser(app.owner.url)
+  const context = await browser.newContext()
+  await prepare(context)
+  await context.clock.install()
+  const first = await openExample(context, app.url)
+  await signIn(first, email)
+  const others = await Promise.all(Array.from({ length: 5 }, () => openExample(context, app.url)))
+  await Promise.all(others.map((page) => hasStatus(page, 'signed-in')))
+  return [first, ...others]
+}
+
+async function race(app: TestApp, tabs: readonly Page[]): Promise<void> {
+  const [{ clock }] = tabs as [Page]
+  for (let round = 1; round <= rounds; round += 1) {
+    const before = await Promise.all(tabs.map(refreshesOf))
+    const { rotated: rotatedBefore = 0 } = await countKinds(app)
+    // Of all tabs: the clock is the context's.
+    await clock.fastForward(quarterHourMs)
+    for (const [index, page] of tabs.entries())
+      await expect
+        .poll(() => refreshesOf(page), { timeout: 15_000 })
+        .toBeGreaterThan(before[index]!)
+    await clock.runFor(3_000)
+    await settled(tabs)
+    const { rotated = 0 } = await countKinds(app)
+    expect(rotated - rotatedBefore).toBeLessThanOrEqual(6)
+    expect(rotated).toBeGreaterThan(rotatedBefore)
+    // The server's grace window of this round is over before the next: it forgives nothing there.
+    await moveClock(app.owner.ownerSql, round * quarterHourMs)
+  }
+  for (const page of tabs) expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
+  await expectPeace(app)
+}
+
+/** When no tab has refreshed for a moment. */
+async function settled(tabs: readonly Page[]): Promise<void> {
+  const count = async () => String(await Promise.all(tabs.map(refreshesOf)))
+  for (let before = ''; before !== (await count()); await sleep(100)) before = await count()
+}
