@@ -61,23 +61,20 @@ export async function readHistory(ownerSql: Sql, familyId: string): Promise<Ledg
     from token_ledger.token_event
     where family_id = ${familyId}
     order by seq`
-  return rows.map(
-    (row) =>
-      ({
-        kind: row.kind,
-        seq: row.seq,
-        generation: row.generation,
-        at: row.at,
-        userId: row.user_id,
-        transport: row.transport,
-        tokenHash: row.token_hash,
-        salt: row.salt,
-        attemptHash: row.attempt_hash,
-        expiresAt: row.expires_at,
-        absoluteExpiresAt: row.absolute_expires_at,
-        presentedGeneration: row.presented_generation,
-        reason: row.reason,
-        actorUserId: row.actor_user_id,
-      }) as LedgerEvent,
-  )
+  return rows.map((row) => ({
+    kind: row.kind,
+    seq: row.seq,
+    generation: row.generation,
+    at: row.at,
+    userId: row.user_id,
+    transport: row.transport,
+    tokenHash: row.token_hash,
+    salt: row.salt,
+    attemptHash: row.attempt_hash,
+    expiresAt: row.expires_at,
+    absoluteExpiresAt: row.absolute_expires_at,
+    presentedGeneration: row.presented_generation,
+    reason: row.reason,
+    actorUserId: row.actor_user_id,
+  }))
 }
