@@ -7,9 +7,12 @@ export const keysRotate: Command = {
   usage: '',
   does: 'publishes the next signing key; it signs once every verifier has seen it',
   async run(_args, config) {
-    const secret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
+    const secrets: [string, ...string[]] = [
+      config.authSecret ?? loadOrCreateAuthSecret(config.dataDir),
+      ...(config.authSecretPrevious === undefined ? [] : [config.authSecretPrevious]),
+    ]
     const kid = await withDatabase(config, { role: 'token_ledger_app' }, (database) =>
-      rotateSigningKey(database, secret),
+      rotateSigningKey(database, secrets),
     )
     console.log(kid)
     return 0
