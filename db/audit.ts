@@ -1,8 +1,6 @@
 import { and, desc, eq, lt } from 'drizzle-orm'
 import type { Database } from './connect.ts'
-import { auditSessions } from './schema.ts'
-
-export type AuditSession = typeof auditSessions.$inferSelect
+import { auditSessions, type AuditSession } from './schema.ts'
 
 /** One session as it is now; null when there is none. */
 export async function readSession(
@@ -31,4 +29,21 @@ export async function listActiveSessions(
     )
     .orderBy(desc(auditSessions.familyId))
     .limit(limit)
+}
+
+/** Whether the user has had a session, over or not, from this address in the last 30 days. */
+export async function hasSignedInFrom(
+  { sql }: Database,
+  userId: string,
+  ip: string,
+): Promise<boolean> {
+  const rows = await sql`
+    select
+    from token_ledger.token_family f
+    join token_ledger.token_event e on e.family_id = f.family_id and e.seq = 1
+    where f.user_id = ${userId}::uuid
+      and f.created_at > token_ledger.clock() - interval '30 days'
+      and e.ip = ${ip}::inet
+    limit 1`
+  return rows.length > 0
 }

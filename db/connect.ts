@@ -2,8 +2,11 @@ import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
 
 /**
- * One pool, spoken to in two ways: `db` for single statements built with drizzle, `sql` for the hot
- * path and for transactions. Both give instants as text, so SQL answers epoch milliseconds.
+ * One database, spoken to in two ways: `db` for single statements built with drizzle, `sql` for the
+ * hot path and for transactions. Both give instants as text, so SQL answers epoch milliseconds.
+ *
+ * Each has connections of its own: a transaction may wait for a statement of `db`, and would wait for
+ * ever for a connection that other transactions keep until they get its lock.
  */
 export type Database = {
   readonly sql: postgres.Sql
@@ -19,18 +22,73 @@ export type ConnectOptions = {
 
 /** Connects lazily: a database that is away shows at the first statement. */
 export function connect(databaseUrl: string, options: ConnectOptions = {}): Database {
-  const sql = postgres(databaseUrl, {
-    max: options.maxConnections ?? 10,
-    connect_timeout: 5,
-    onnotice: () => {},
-    connection: {
-      application_name: 'token-ledger',
-      ...(options.role && { role: options.role }),
-      // A statement or a lock that takes longer is answered 503, and a forgotten transaction ends.
-      statement_timeout: 10_000,
-      lock_timeout: 5_000,
-      idle_in_transaction_session_timeout: 10_000,
+  const { role, maxConnections = 10 } = options
+  const open = (max: number) =>
+    openPool((onclose) =>
+      postgres(databaseUrl, {
+        max: Math.max(1, max),
+        connect_timeout: 3,
+        // A connection that closes is one that was lost: see openPool.
+        max_lifetime: null,
+        onclose,
+        onnotice: () => {},
+        connection: {
+          application_name: 'token-ledger',
+          ...(role && { role }),
+          // A statement or a lock that takes longer is answered 503, and a forgotten transaction ends.
+          statement_timeout: 10_000,
+          lock_timeout: 5_000,
+          idle_in_transaction_session_timeout: 10_000,
+        },
+      }),
+    )
+  const forStatements = Math.floor(maxConnections / 3)
+  const transactions = open(maxConnections - forStatements)
+  const statements = open(forStatements)
+  return {
+    sql: transactions.sql,
+    db: drizzle(statements.sql),
+    async close() {
+      await Promise.all([transactions.close(), statements.close()])
     },
-  })
-  return { sql, db: drizzle(sql), close: () => sql.end({ timeout: 5 }) }
+  }
+}
+
+/** A pool that was left gets this long for what it has begun, and then as long again to stop. */
+const farewellMs = 2_500
+
+/**
+ * A pool that is left for a new one as soon as it has lost a connection.
+ *
+ * A connection of postgres.js 3.4 that dies with a statement under way does not forget it: it fails the
+ * next statement with the old error, or never sends it, or tries to connect without end.
+ */
+function openPool(open: (onclose: () => void) => postgres.Sql): {
+  sql: postgres.Sql
+  close(): Promise<void>
+} {
+  let current = start()
+  let isClosed = false
+
+  function start(): postgres.Sql {
+    const pool: postgres.Sql = open(() => {
+      if (isClosed || pool !== current) return
+      current = start()
+      setTimeout(() => void pool.end({ timeout: farewellMs / 1000 }), farewellMs).unref()
+    })
+    // Sets how this pool reads and writes instants and JSON.
+    drizzle(pool)
+    return pool
+  }
+
+  return {
+    sql: new Proxy(current, {
+      apply: (_pool, self, args) => Reflect.apply(current, self, args) as unknown,
+      get: (_pool, key) => Reflect.get(current, key) as unknown,
+    }),
+    close() {
+      isClosed = true
+      return current.end({ timeout: 5 })
+    },
+  }
 }

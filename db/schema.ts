@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import {
+  bigint,
   check,
   customType,
   index,
@@ -12,6 +13,7 @@ import {
   text,
   timestamp,
   uuid,
+  varchar,
 } from 'drizzle-orm/pg-core'
 
 /** Everything of ours. People and tools query the views of schema `token_audit` instead. */
@@ -180,6 +182,13 @@ export const signingKey = tokenLedger.table('signing_key', {
   signsFrom: instant('signs_from').notNull(),
 })
 
+/** Counts of calls, by `rate-limiter-flexible`: its columns, its names. */
+export const rateLimit = tokenLedger.table('rate_limit', {
+  key: varchar('key', { length: 255 }).primaryKey(),
+  points: integer('points').notNull().default(0),
+  expire: bigint('expire', { mode: 'number' }),
+})
+
 /** What people, tools and the service itself read: views, documented in the README. */
 const tokenAudit = pgSchema('token_audit')
 
@@ -226,3 +235,9 @@ export const auditEvents = tokenAudit
     prevHash: bytea('prev_hash'),
   })
   .existing()
+
+/** A row of `token_audit.sessions`. */
+export type AuditSession = typeof auditSessions.$inferSelect
+
+/** A row of `token_audit.events`. */
+export type AuditEvent = typeof auditEvents.$inferSelect

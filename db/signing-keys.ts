@@ -29,20 +29,30 @@ export async function listSigningKeys({ sql }: Database): Promise<SigningKeyRow[
   }))
 }
 
-/** Adds a key that signs from `signsInMs` on; when `onlyIfNone`, of several processes one adds its own. */
+/**
+ * Adds a key, unless there is one already that signs since less than `unlessYoungerThanMs`, or will:
+ * of several processes that all find it time, one adds its own.
+ *
+ * @param options.removeOthers every other key is gone in the same moment
+ */
 export async function insertSigningKey(
   { sql }: Database,
   key: SigningKeyRow,
-  { onlyIfNone }: { onlyIfNone: boolean },
+  options: { unlessYoungerThanMs: number; removeOthers?: boolean },
 ): Promise<void> {
   await sql.begin(async (tx) => {
     await tx`select pg_advisory_xact_lock(hashtextextended('token_ledger.signing_key', 0))`
+    if (options.removeOthers === true) await tx`delete from token_ledger.signing_key`
     await tx`
       insert into token_ledger.signing_key (kid, public_jwk, sealed_private_key, created_at, signs_from)
       select
         ${key.kid}, ${JSON.stringify(key.publicJwk)}::jsonb, ${key.sealedPrivateKey}, token_ledger.clock(),
         token_ledger.clock() + ${key.signsInMs}::float8 * interval '1 millisecond'
-      where not ${onlyIfNone}::boolean or not exists (select from token_ledger.signing_key)`
+      where not exists (
+        select
+        from token_ledger.signing_key
+        where extract(epoch from token_ledger.clock() - signs_from) * 1000 < ${options.unlessYoungerThanMs}::float8
+      )`
   })
 }
 

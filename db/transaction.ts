@@ -13,10 +13,11 @@ const maxTries = 3
 /**
  * Runs `work` in one transaction and commits it; when it throws, nothing has happened.
  *
- * Two things postgres.js 3.4 does when the backend dies in the middle are kept out here. It would
- * roll back on a socket that is gone, which ends the process: so a work that failed with the
- * connection never settles. And it may run the next statement on a new connection, outside of any
- * transaction: so every write of ours is fenced by the transaction's id (see `db/ledger.ts`).
+ * When the backend dies in the middle, postgres.js 3.4 sends what comes next (a statement, the
+ * commit, the rollback) to a socket that is gone, which ends the process, or to a new connection,
+ * outside of any transaction. So a transaction that has lost its connection sends nothing more; and
+ * because that is noticed a little late, every write is fenced by the transaction's id as well (see
+ * `db/ledger.ts`).
  */
 export async function inTransaction<T>(
   sql: postgres.Sql,
@@ -24,7 +25,7 @@ export async function inTransaction<T>(
 ): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return (await sql.begin((tx) => heldWhenDisconnected(work(tx)))) as T
+      return await tryOnce(sql, work)
     } catch (error) {
       if (attempt === maxTries || !isRetryable(error)) throw error
     }
@@ -38,25 +39,57 @@ export function isUnavailable(error: unknown): boolean {
   const code = errorCode(error)
   return (
     isDisconnect(error) ||
-    // connection exception, insufficient resources, operator intervention, lock not available
-    /^(08|53|57)/.test(code) ||
-    code === '55P03' ||
-    code === '55000' || // a database that is closed for maintenance; no statement of ours has it
-    code === '25P03' ||
-    /^E[A-Z]+$/.test(code) // the socket's own: ECONNREFUSED, ENOENT, EPIPE …
+    // connection exception, not let in, no such database, insufficient resources, operator intervention
+    /^(08|28|3D|53|57)/.test(code) ||
+    // a database that takes nobody in, lock not available, idle for too long in a transaction
+    ['55000', '55P03', '25P03'].includes(code)
   )
 }
 
-function heldWhenDisconnected<T>(work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    work.then(resolve, (error: unknown) => {
-      if (!isDisconnect(error)) reject(error instanceof Error ? error : new Error(String(error)))
-    })
+/** How soon after a statement failed with its connection the driver says that this is gone. */
+const closingMs = 100
+
+async function tryOnce<T>(sql: postgres.Sql, work: (tx: Transaction) => Promise<T>): Promise<T> {
+  let isOver = false
+  const begun = sql.begin(
+    (tx) =>
+      // Settled only while the driver may still commit or roll back.
+      new Promise<T>((resolve, reject) => {
+        const fail = (error: unknown) => {
+          if (!isOver) reject(error instanceof Error ? error : new Error(String(error)))
+        }
+        work(whileOpen(tx, () => isOver)).then(
+          (result) => {
+            if (!isOver) resolve(result)
+          },
+          (error: unknown) => {
+            // Perhaps another connection's: then this one has to be rolled back.
+            if (isDisconnect(error)) setTimeout(fail, closingMs, error)
+            else fail(error)
+          },
+        )
+      }),
+  )
+  try {
+    return (await begun) as T
+  } finally {
+    isOver = true
+  }
+}
+
+/** The transaction, which refuses a statement once it is over. */
+function whileOpen(tx: Transaction, isOver: () => boolean): Transaction {
+  return new Proxy(tx, {
+    apply(target, self, args) {
+      if (isOver()) throw new Error('the transaction is over: its connection was lost')
+      return Reflect.apply(target, self, args) as unknown
+    },
   })
 }
 
 function isDisconnect(error: unknown): boolean {
-  return /^CONNECT(ION)?_/.test(errorCode(error))
+  // The driver's own, and the socket's: ECONNRESET, EPIPE, ENOENT …
+  return /^(CONNECT(ION)?_|E[A-Z]+$)/.test(errorCode(error))
 }
 
 function isRetryable(error: unknown): boolean {

@@ -6,6 +6,12 @@ create function token_ledger.clock() returns timestamptz
 language sql volatile
 return date_trunc('milliseconds', clock_timestamp());
 --> statement-breakpoint
+CREATE TABLE "token_ledger"."rate_limit" (
+	"key" varchar(255) PRIMARY KEY NOT NULL,
+	"points" integer DEFAULT 0 NOT NULL,
+	"expire" bigint
+);
+--> statement-breakpoint
 CREATE TABLE "token_ledger"."signing_key" (
 	"kid" text PRIMARY KEY NOT NULL,
 	"public_jwk" jsonb NOT NULL,
@@ -43,7 +49,7 @@ CREATE TABLE "token_ledger"."token_event" (
 	CONSTRAINT "token_event_whole_milliseconds" CHECK ("token_ledger"."token_event"."occurred_at" = date_trunc('milliseconds', "token_ledger"."token_event"."occurred_at")
         and "token_ledger"."token_event"."expires_at" = date_trunc('milliseconds', "token_ledger"."token_event"."expires_at")
         and "token_ledger"."token_event"."absolute_expires_at" = date_trunc('milliseconds', "token_ledger"."token_event"."absolute_expires_at")),
-	CONSTRAINT "token_event_shape" CHECK (case "token_ledger"."token_event"."kind"
+	CONSTRAINT "token_event_shape" CHECK ((case "token_ledger"."token_event"."kind"
         when 'issued' then "token_ledger"."token_event"."generation" = 0
           and num_nonnulls("token_ledger"."token_event"."expires_at", "token_ledger"."token_event"."user_id", "token_ledger"."token_event"."absolute_expires_at", "token_ledger"."token_event"."transport", "token_ledger"."token_event"."token_hash") = 5
           and num_nonnulls("token_ledger"."token_event"."salt", "token_ledger"."token_event"."attempt_hash", "token_ledger"."token_event"."presented_generation", "token_ledger"."token_event"."reason", "token_ledger"."token_event"."actor_user_id") = 0
@@ -58,7 +64,7 @@ CREATE TABLE "token_ledger"."token_event" (
         when 'revoked' then "token_ledger"."token_event"."reason" in ('logout', 'logout_everywhere', 'user_revoked', 'admin_revoked', 'password_changed', 'user_disabled', 'reuse_elsewhere', 'session_limit')
           and num_nonnulls("token_ledger"."token_event"."expires_at", "token_ledger"."token_event"."user_id", "token_ledger"."token_event"."absolute_expires_at", "token_ledger"."token_event"."transport", "token_ledger"."token_event"."token_hash", "token_ledger"."token_event"."salt", "token_ledger"."token_event"."attempt_hash", "token_ledger"."token_event"."presented_generation") = 0
         else false
-      end),
+      end) is true),
 	CONSTRAINT "token_event_sizes" CHECK (length("token_ledger"."token_event"."token_hash") = 32 and length("token_ledger"."token_event"."salt") = 16 and length("token_ledger"."token_event"."attempt_hash") = 32
         and length("token_ledger"."token_event"."origin_hash") = 32 and length("token_ledger"."token_event"."origin_salt") = 16 and length("token_ledger"."token_event"."hash") = 32
         and length("token_ledger"."token_event"."prev_hash") = 32 and length("token_ledger"."token_event"."user_agent") <= 512)

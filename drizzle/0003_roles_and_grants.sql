@@ -44,6 +44,8 @@ grant select, insert, update on token_ledger.user_account to token_ledger_app;
 --> statement-breakpoint
 grant select, insert, update, delete on token_ledger.signing_key to token_ledger_app;
 --> statement-breakpoint
+grant select, insert, update, delete on token_ledger.rate_limit to token_ledger_app;
+--> statement-breakpoint
 revoke all on function token_ledger.ensure_partitions(integer) from public;
 --> statement-breakpoint
 grant execute on function token_ledger.ensure_partitions(integer) to token_ledger_app;

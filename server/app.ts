@@ -2,6 +2,7 @@ import cookie from '@fastify/cookie'
 import cors from '@fastify/cors'
 import helmet from '@fastify/helmet'
 import fastify, {
+  LogController,
   type FastifyBaseLogger,
   type FastifyError,
   type FastifyInstance,
@@ -16,6 +17,8 @@ import { sendError } from './envelope.ts'
 import { AuthError } from './errors.ts'
 import { clientErrorHandler, frameworkErrors } from './client-error.ts'
 import { mountHealth } from './health.ts'
+import { createLimits, noLimits } from './limits.ts'
+import { createMetrics, mountMetrics } from './metrics.ts'
 import { deriveRefreshTokenKeys } from './refresh-token.ts'
 import { createRotation } from './rotation.ts'
 import { createSecurityLog } from './security-log.ts'
@@ -54,7 +57,7 @@ export async function buildApp(
   const app = fastify({
     ...(options.logger ? { loggerInstance: options.logger } : { logger: false }),
     // Its line holds the URL with the query string.
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     // A list of networks or nothing: `true` would let callers choose their address.
     trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
     // A request that takes longer to arrive is ended; `requestTimeout` alone is not looked at in time.
@@ -99,6 +102,7 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
   await app.register(async (scope) => mountAuth(scope, deps))
   await app.register(async (scope) => mountTrpc(scope, deps))
   mountHealth(app, deps)
+  mountMetrics(app, deps.metrics, deps.config.metricsToken)
   app.get('/.well-known/jwks.json', (_request, reply) =>
     reply
       .header('cache-control', `public, max-age=${jwksMaxAgeSeconds}`)
@@ -126,9 +130,14 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
   const signingKeys = await loadSigningKeys(database, secrets)
   app.addHook('onClose', async () => signingKeys.close())
   const { record, reportError } = createSecurityLog(app.log)
+  const passwords = createPasswords()
+  const metrics = createMetrics({
+    queueDepth: () => rotation.queue.depth,
+    passwordHashes: () => passwords.load(),
+  })
   const sessionDeps = {
     sql: database.sql,
-    users: options.users ?? createAccounts(database, createPasswords()),
+    users: options.users ?? createAccounts(database, passwords),
     refreshKeys: deriveRefreshTokenKeys(secrets),
     policy: {
       idleMs: config.refreshIdleMs,
@@ -140,14 +149,26 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
         rotationBatchSize: options.rotationBatchSize,
       }),
     },
-    record,
+    record: metrics.counting(record),
   }
-  const { rotate } = createRotation(sessionDeps)
+  const rotation = createRotation(sessionDeps)
+  const rotate = metrics.timing(rotation.rotate)
   const verifier = verifierOf(signingKeys.keySource, {
     issuer: config.publicUrl,
     audience: config.accessTokenAudience,
   })
-  return { ...sessionDeps, config, database, signingKeys, rotate, verifier, reportError }
+  const limits = config.rateLimits === 'on' ? createLimits(database) : noLimits
+  return {
+    ...sessionDeps,
+    config,
+    database,
+    signingKeys,
+    rotate,
+    verifier,
+    limits,
+    metrics,
+    reportError,
+  }
 }
 
 /** What Fastify itself refuses, and what nobody expected. */

@@ -1,6 +1,8 @@
 import type { TRPCError } from '@trpc/server'
 import type { Database } from '../db/connect.ts'
 import type { Config } from './config.ts'
+import type { Limits } from './limits.ts'
+import type { Metrics } from './metrics.ts'
 import type { Rotate } from './rotation.ts'
 import type { SessionDeps } from './sessions.ts'
 import type { SigningKeys } from './signing-keys.ts'
@@ -13,6 +15,8 @@ export type Deps = SessionDeps & {
   readonly signingKeys: SigningKeys
   readonly rotate: Rotate
   readonly verifier: Verifier
+  readonly limits: Limits
+  readonly metrics: Metrics
   /** Logs an error that a caller was shown the public face of. */
   readonly reportError: (error: TRPCError, procedure: string) => void
 }

@@ -156,7 +156,7 @@ export async function endSession(
  * @param options.exceptFamilyId the session that may go on
  * @param options.onlyWhileActive the session whose word this is: when it is over, nothing happens
  * @param options.alongside other changes that happen with it or not at all
- * @returns how many sessions were ended
+ * @returns how many sessions were ended; null when the one whose word it was is over
  */
 export async function endAllSessions(
   deps: EndDeps,
@@ -167,12 +167,12 @@ export async function endAllSessions(
     onlyWhileActive?: string
     alongside?: (within: FencedTransaction) => Promise<void>
   },
-): Promise<number> {
+): Promise<number | null> {
   const ended = await inTransaction(deps.sql, async (tx) => {
     const { txid } = await lockUser(tx, userId)
     const open = await listOpenFamilies(tx, userId)
     const speaker = options.onlyWhileActive
-    if (speaker !== undefined && !(await isAlive(tx, speaker))) return []
+    if (speaker !== undefined && !(await isAlive(tx, speaker))) return null
     await bumpEpoch(tx, txid, userId)
     const doomed = open.filter((familyId) => familyId !== options.exceptFamilyId)
     const { families } = await lockFamilies(tx, doomed, 'wait')
@@ -184,8 +184,8 @@ export async function endAllSessions(
     await options.alongside?.({ tx, txid })
     return ends
   })
-  recordEnds(deps, ended, options.by)
-  return ended.length
+  recordEnds(deps, ended ?? [], options.by)
+  return ended && ended.length
 }
 
 async function isAlive(tx: Transaction, familyId: string): Promise<boolean> {

@@ -27,8 +27,11 @@ const publishAheadMs = 2 * jwksMaxAgeSeconds * 1000
 /** The longest life of an access token, a verifier's tolerated skew, and a minute to spare. */
 const retiredKeyMs = (900 + 30 + 60) * 1000
 
-/** How soon a process notices a key that another one made. */
-const reloadEveryMs = 30_000
+/** How soon a process notices that a key was added, or taken away in an emergency. */
+const reloadEveryMs = 5_000
+
+/** A key signs for this long; then the next one is made by itself. */
+const maxKeyAgeMs = 30 * 24 * 3600 * 1000
 
 export type SigningKeys = {
   /** The key that signs now. */
@@ -64,7 +67,13 @@ export async function loadSigningKeys(
   async function reload(): Promise<void> {
     const rows = await listSigningKeys(database)
     if (rows.length === 0) {
-      await insertSigningKey(database, await createKey(secrets[0], 0), { onlyIfNone: true })
+      const first = await createKey(secrets[0], 0)
+      await insertSigningKey(database, first, { unlessYoungerThanMs: Infinity })
+      return reload()
+    }
+    if (rows.every(({ signsInMs }) => signsInMs < -maxKeyAgeMs)) {
+      const next = await createKey(secrets[0], publishAheadMs)
+      await insertSigningKey(database, next, { unlessYoungerThanMs: maxKeyAgeMs })
       return reload()
     }
     const known = new Map(keys.map((key) => [key.kid, key]))
@@ -122,13 +131,24 @@ export async function rotateSigningKey(
   if (newest !== undefined && !opens(newest)) throw new Error(wrongSecret)
   const isFirst = rows.length === 0
   const key = await createKey(secrets[0], isFirst ? 0 : publishAheadMs)
-  await insertSigningKey(database, key, { onlyIfNone: false })
+  await insertSigningKey(database, key, { unlessYoungerThanMs: -Infinity })
   const retired = rows.filter((_, i) => (rows[i + 1]?.signsInMs ?? 0) < -retiredKeyMs)
   if (retired.length > 0)
     await deleteSigningKeys(
       database,
       retired.map(({ kid }) => kid),
     )
+  return key.kid
+}
+
+/**
+ * For the day a private key is known to somebody: a new key signs from now on, and no token of any
+ * other is good any more. Clients refresh; other services follow within the life of their JWKS cache.
+ */
+export async function replaceSigningKeys(database: Database, secret: string): Promise<string> {
+  const key = await createKey(secret, 0)
+  const options = { unlessYoungerThanMs: -Infinity, removeOthers: true }
+  await insertSigningKey(database, key, options)
   return key.kid
 }
 
@@ -151,7 +171,7 @@ async function openKey(
   database: Database,
   row: SigningKeyRow,
   secrets: readonly [string, ...string[]],
-): Promise<LoadedKey> {
+): Promise<Omit<LoadedKey, 'signsAt'>> {
   const { kid, publicJwk } = row
   const opened = secrets
     .map((secret) => ({ secret, privateJwk: unseal(secret, kid, row.sealedPrivateKey) }))
@@ -165,7 +185,7 @@ async function openKey(
   ])
   if (publicKey instanceof Uint8Array || privateKey instanceof Uint8Array)
     throw new Error(`signing key ${kid} is not a key pair`)
-  return { kid, publicJwk, publicKey, privateKey, signsAt: performance.now() + row.signsInMs }
+  return { kid, publicJwk, publicKey, privateKey }
 }
 
 /** AES-256-GCM, bound to the key's id: iv (12 bytes) ‖ tag (16) ‖ ciphertext. */

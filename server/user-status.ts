@@ -16,10 +16,11 @@ export async function disableUser(
   userId: string,
   by: { actorUserId: string | null; origin: Origin },
 ): Promise<number> {
-  return endAllSessions(deps, userId, {
+  const ended = await endAllSessions(deps, userId, {
     by: { reason: 'user_disabled', ...by },
     alongside: (within) => deps.accounts.setDisabled(within, userId, true),
   })
+  return ended ?? 0
 }
 
 export async function enableUser({ sql, accounts }: Deps, userId: string): Promise<void> {

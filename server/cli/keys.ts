@@ -1,18 +1,23 @@
+import { parseArgs } from 'node:util'
 import { loadOrCreateAuthSecret } from '../auth-secret.ts'
-import { rotateSigningKey } from '../signing-keys.ts'
+import { replaceSigningKeys, rotateSigningKey } from '../signing-keys.ts'
 import type { Command } from './command.ts'
 import { withDatabase } from './database.ts'
 
 export const keysRotate: Command = {
-  usage: '',
-  does: 'publishes the next signing key; it signs once every verifier has seen it',
-  async run(_args, config) {
-    const secrets: [string, ...string[]] = [
-      config.authSecret ?? loadOrCreateAuthSecret(config.dataDir),
-      ...(config.authSecretPrevious === undefined ? [] : [config.authSecretPrevious]),
-    ]
+  usage: '[--compromised]',
+  does: 'publishes the next signing key, used once every verifier has seen it; or replaces all at once',
+  async run(args, config) {
+    const { values } = parseArgs({
+      args: [...args],
+      options: { compromised: { type: 'boolean', default: false } },
+    })
+    const secret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
+    const previous = config.authSecretPrevious === undefined ? [] : [config.authSecretPrevious]
     const kid = await withDatabase(config, { role: 'token_ledger_app' }, (database) =>
-      rotateSigningKey(database, secrets),
+      values.compromised
+        ? replaceSigningKeys(database, secret)
+        : rotateSigningKey(database, [secret, ...previous]),
     )
     console.log(kid)
     return 0

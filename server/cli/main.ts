@@ -5,6 +5,7 @@ import { DatabaseUnreachable } from '../reach-database.ts'
 import { keysRotate } from './keys.ts'
 import { migrateCommand } from './migrate.ts'
 import { UsageError, type Command } from './command.ts'
+import { sqlCommand } from './sql.ts'
 import { userCreate, userDisable, userEnable } from './user.ts'
 
 /** Exit codes: 0 ok, 1 the check found a problem, 2 the question could not be answered, 3 wrong usage. */
@@ -14,6 +15,7 @@ const commands: Record<string, Command> = {
   'user disable': userDisable,
   'user enable': userEnable,
   'keys rotate': keysRotate,
+  sql: sqlCommand,
 }
 
 process.exitCode = await run(process.argv.slice(2))

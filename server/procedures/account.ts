@@ -23,14 +23,21 @@ export const changePassword = liveProcedure
       throw new AuthError('validation_failed', said, { problem: said })
     }
     const user = (await deps.users.findMany([session.userId])).get(session.userId) ?? null
+    const attempt = { email: session.email, userId: session.userId, ip: origin.ip }
+    await deps.limits.beforePassword(attempt)
     if (!(await deps.users.checkPassword(user, input.currentPassword)) || user === null)
       throw new AuthError('invalid_credentials', 'the current password is wrong')
 
+    await deps.limits.afterRightPassword(attempt)
     const passwordHash = await accounts.hashPassword(input.newPassword)
     const revoked = await endAllSessions(deps, user.id, {
       by: { reason: 'password_changed', actorUserId: user.id, origin },
       exceptFamilyId: session.familyId,
+      // Checking the password took its time: meanwhile somebody else may have ended this session.
+      onlyWhileActive: session.familyId,
       alongside: (within) => accounts.setPasswordHash(within, user.id, passwordHash),
     })
+    if (revoked === null)
+      throw new AuthError('access_token_revoked', 'the session was ended meanwhile')
     return { success: true as const, revoked }
   })

@@ -2,7 +2,6 @@ import { z } from 'zod'
 import { readSession } from '../../db/audit.ts'
 import { readEpoch } from '../../db/ledger.ts'
 import { mintAccessToken } from '../access-token.ts'
-import type { Deps } from '../deps.ts'
 import { canonicalEmail } from '../email.ts'
 import { AuthError } from '../errors.ts'
 import type { Transport } from '../ledger/events.ts'
@@ -28,6 +27,7 @@ export const register = authProcedure.input(credentials).mutation(async ({ ctx, 
   const problem = passwordProblem(input.password, deps.config.passwordMinLength)
   if (problem !== null) throw invalid(`password: ${problem}`)
 
+  await deps.limits.beforeRegistration(origin.ip)
   const user = await accounts.create({ email, password: input.password, role: 'user' })
   const epoch = await readEpoch(deps.database.sql, user.id)
   const signIn = { user, epoch, transport: 'cookie', deviceName: null, origin } as const
@@ -43,7 +43,7 @@ export const login = authProcedure
   )
   .mutation(async ({ ctx, input }) => {
     const { deps, origin } = ctx
-    const { user, epoch } = await checkCredentials(deps, input)
+    const { user, epoch } = await checkCredentials(ctx, input)
     if (user === null) {
       deps.record({ fact: 'sign_in_refused', reason: 'invalid_credentials', ip: origin.ip })
       throw new AuthError('invalid_credentials', 'unknown user, wrong password or disabled')
@@ -97,15 +97,21 @@ export const logout = authProcedure
 
 /** The same work, and the same answer, for who is unknown, disabled or mistyped. */
 async function checkCredentials(
-  deps: Deps,
+  { deps, origin }: AuthContext,
   input: { email: string; password: string },
 ): Promise<{ user: User | null; epoch: number }> {
   const email = canonicalEmail(input.email)
   const user = email === null ? null : await deps.users.findByEmail(email)
+  const attempt = { email: email ?? 'no address', userId: user?.id ?? null, ip: origin.ip }
+  await deps.limits.beforePassword(attempt)
   // Before the hash is read: whatever ends everything from here on, ends this sign-in too.
   const epoch = await readEpoch(deps.database.sql, user?.id ?? nobody)
   const isRight = await deps.users.checkPassword(user, input.password)
-  return { user: isRight && user !== null && !user.disabled ? user : null, epoch }
+  if (!isRight || user === null) return { user: null, epoch }
+  await deps.limits.afterRightPassword(attempt)
+  // Who was disabled before the epoch was read is seen here; who is disabled later, by the epoch.
+  const asNow = (await deps.users.findMany([user.id])).get(user.id)
+  return { user: asNow === undefined || asNow.disabled ? null : asNow, epoch }
 }
 
 const nobody = '00000000-0000-0000-0000-000000000000'
@@ -133,7 +139,8 @@ async function endPresented(
   const actorUserId = family.userId
   if (everywhere) {
     const by = { reason: 'logout_everywhere', actorUserId, origin } as const
-    return endAllSessions(deps, family.userId, { by, onlyWhileActive: familyId })
+    const ended = await endAllSessions(deps, family.userId, { by, onlyWhileActive: familyId })
+    return ended ?? 0
   }
   const ended = await endSession(deps, { familyId }, { reason: 'logout', actorUserId, origin })
   return ended === true ? 1 : 0

@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { listActiveSessions, type AuditSession } from '../../db/audit.ts'
+import { listActiveSessions } from '../../db/audit.ts'
+import type { AuditSession } from '../../db/schema.ts'
 import { AuthError } from '../errors.ts'
 import { endAllSessions, endSession } from '../sessions.ts'
 import { appRouterOf, liveProcedure } from '../trpc.ts'
@@ -42,6 +43,8 @@ const revokeOthers = liveProcedure.mutation(async ({ ctx }) => {
     exceptFamilyId: familyId,
     onlyWhileActive: familyId,
   })
+  if (revoked === null)
+    throw new AuthError('access_token_revoked', 'the session was ended meanwhile')
   return { revoked }
 })
 

@@ -1,0 +1,120 @@
+import { createHash } from 'node:crypto'
+import { isIPv6 } from 'node:net'
+import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible'
+import { hasSignedInFrom } from '../db/audit.ts'
+import type { Database } from '../db/connect.ts'
+import { AuthError } from './errors.ts'
+
+/** Limits that hold across processes: they are counted in Postgres, each call by itself. */
+export type Limits = {
+  /**
+   * Counts a password check before it is made, so that guesses sent at once are counted, too.
+   *
+   * @param attempt.userId whose password it would be; null when there is no such user
+   * @throws {AuthError} `too_many_attempts` with the seconds to wait
+   */
+  beforePassword(attempt: PasswordAttempt): Promise<void>
+  /** The password was right: the guesses from this network are forgotten. */
+  afterRightPassword(attempt: PasswordAttempt): Promise<void>
+  /** @throws {AuthError} `too_many_attempts` */
+  beforeRegistration(ip: string | null): Promise<void>
+}
+
+export type PasswordAttempt = {
+  /** Canonical, so that every spelling of an address counts as one. */
+  readonly email: string
+  readonly userId: string | null
+  readonly ip: string | null
+}
+
+const minute = 60
+
+/** Ten guesses from one place, then a quarter of an hour of rest: more than anybody's typing mistakes. */
+const accountAndNetwork = {
+  keyPrefix: 'password-account-network',
+  points: 10,
+  duration: 15 * minute,
+}
+
+/** Guesses from everywhere: NIST SP 800-63B-4 §3.2.2 allows a hundred. */
+const account = { keyPrefix: 'password-account', points: 100, duration: 60 * minute }
+
+/** One place that tries many accounts; high enough for an office behind one address. */
+const network = { keyPrefix: 'password-network', points: 100, duration: 10 * minute }
+
+const registration = { keyPrefix: 'registration-network', points: 20, duration: 60 * minute }
+
+/** All in all there is no limit of ours: the bounded queue of password hashing is one. */
+export function createLimits(database: Database): Limits {
+  const store = {
+    storeClient: clientOf(database),
+    storeType: 'client',
+    schemaName: 'token_ledger',
+    tableName: 'rate_limit',
+    tableCreated: true,
+  }
+  const byAccountAndNetwork = new RateLimiterPostgres({ ...store, ...accountAndNetwork })
+  const byAccount = new RateLimiterPostgres({ ...store, ...account })
+  const byNetwork = new RateLimiterPostgres({ ...store, ...network })
+  const registrations = new RateLimiterPostgres({ ...store, ...registration })
+
+  return {
+    async beforePassword({ email, userId, ip }) {
+      await consume(byNetwork, networkOf(ip))
+      await consume(byAccountAndNetwork, keyOf(email, networkOf(ip)))
+      await consume(byAccount, keyOf(email)).catch(async (error: unknown) => {
+        // Somebody guesses from many places. That must not keep the owner out at home.
+        const isAtHome =
+          userId !== null && ip !== null && (await hasSignedInFrom(database, userId, ip))
+        if (!isAtHome) throw error
+      })
+    },
+    async afterRightPassword({ email, ip }) {
+      await byAccountAndNetwork.delete(keyOf(email, networkOf(ip)))
+      await byAccount.reward(keyOf(email), 1)
+      await byNetwork.reward(networkOf(ip), 1)
+    },
+    beforeRegistration: (ip) => consume(registrations, networkOf(ip)),
+  }
+}
+
+/** `RATE_LIMITS=off`, for benchmarks. */
+export const noLimits: Limits = {
+  beforePassword: async () => {},
+  afterRightPassword: async () => {},
+  beforeRegistration: async () => {},
+}
+
+async function consume(limiter: RateLimiterPostgres, key: string): Promise<void> {
+  try {
+    await limiter.consume(key)
+  } catch (error) {
+    if (!(error instanceof RateLimiterRes)) throw error
+    throw new AuthError('too_many_attempts', `${limiter.keyPrefix} is used up`, {
+      retryAfterSeconds: Math.max(1, Math.ceil(error.msBeforeNext / 1000)),
+    })
+  }
+}
+
+/** An IPv6 customer has a whole /64: its addresses are one place. */
+export function networkOf(ip: string | null): string {
+  if (ip === null || !isIPv6(ip)) return ip ?? 'unknown'
+  const [left = [], right = []] = ip.split('::').map((half) => half.split(':').filter(Boolean))
+  const zeros = Array.from({ length: 8 - left.length - right.length }, () => '0')
+  const groups = [...left, ...zeros, ...right].slice(0, 4)
+  return groups.map((group) => Number.parseInt(group, 16).toString(16)).join(':')
+}
+
+/** Not the address itself: a table of limits need not know who somebody tried to be. */
+function keyOf(...parts: string[]): string {
+  return createHash('sha256').update(parts.join('\n')).digest('base64url')
+}
+
+/** The library speaks to a `pg` client: this is as much of one as it uses. */
+function clientOf({ sql }: Database) {
+  return {
+    async query({ text, values }: { text: string; values: (string | number | null)[] }) {
+      return { rows: await sql.unsafe(text, values, { prepare: true }) }
+    },
+  }
+}

@@ -1,0 +1,109 @@
+import { timingSafeEqual } from 'node:crypto'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { isLoopback } from './config.ts'
+import { AuthError } from './errors.ts'
+import type { HashLoad } from './hash-queue.ts'
+import type { Rotate } from './rotation.ts'
+import type { RecordFact } from './security-log.ts'
+
+export type Metrics = {
+  readonly registry: Registry
+  /** Counts the fact, then passes it on. */
+  counting(record: RecordFact): RecordFact
+  /** Times a refresh and counts it by its outcome: `granted`, or the reason of the refusal. */
+  timing(rotate: Rotate): Rotate
+}
+
+/** Numbers for `/metrics`, of this process alone. */
+export function createMetrics(load: {
+  queueDepth: () => number
+  passwordHashes: () => HashLoad
+}): Metrics {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const registers = [registry]
+  const refreshes = new Counter({
+    name: 'token_ledger_refreshes_total',
+    help: 'Refreshes by outcome: granted, or the reason of the refusal',
+    labelNames: ['outcome'],
+    registers,
+  })
+  const refreshSeconds = new Histogram({
+    name: 'token_ledger_refresh_seconds',
+    help: 'From the token to its successor, waiting for a batch included',
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5],
+    registers,
+  })
+  const facts = new Counter({
+    name: 'token_ledger_security_facts_total',
+    help: 'Security facts as the log has them; reuse_detected is the one to alert on',
+    labelNames: ['fact', 'reason'],
+    registers,
+  })
+  const depth: Gauge = new Gauge({
+    name: 'token_ledger_rotation_queue_depth',
+    help: 'Refreshes that wait for a batch',
+    registers,
+    collect: () => depth.set(load.queueDepth()),
+  })
+  const hashes: Gauge<'state'> = new Gauge({
+    name: 'token_ledger_password_hashes',
+    help: 'Password hashes that run or wait',
+    labelNames: ['state'],
+    registers,
+    collect: () => {
+      const { active, waiting } = load.passwordHashes()
+      hashes.set({ state: 'active' }, active)
+      hashes.set({ state: 'waiting' }, waiting)
+    },
+  })
+
+  return {
+    registry,
+    counting: (record) => (fact) => {
+      facts.inc({ fact: fact.fact, reason: 'reason' in fact ? fact.reason : '' })
+      record(fact)
+    },
+    timing: (rotate) => async (request) => {
+      const end = refreshSeconds.startTimer()
+      try {
+        const session = await rotate(request)
+        refreshes.inc({ outcome: 'granted' })
+        return session
+      } catch (error) {
+        refreshes.inc({ outcome: error instanceof AuthError ? error.reason : 'internal_error' })
+        throw error
+      } finally {
+        end()
+      }
+    },
+  }
+}
+
+/** `/metrics` in Prometheus' text format; for everybody else there is no such page. */
+export function mountMetrics(
+  app: FastifyInstance,
+  { registry }: Metrics,
+  token: string | undefined,
+): void {
+  app.get('/metrics', async (request, reply) => {
+    if (!isLocal(request) && !hasToken(request, token))
+      throw new AuthError('not_found', 'neither loopback nor METRICS_TOKEN')
+    return reply.type(registry.contentType).send(await registry.metrics())
+  })
+}
+
+/** A proxy on this machine is a loopback caller, too: it speaks for others, and names our public host. */
+function isLocal(request: FastifyRequest): boolean {
+  const { headers, socket } = request
+  const isForwarded = headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined
+  const address = (socket.remoteAddress ?? '').replace('::ffff:', '')
+  return isLoopback(address) && isLoopback(request.hostname) && !isForwarded
+}
+
+function hasToken(request: FastifyRequest, token: string | undefined): boolean {
+  const given = Buffer.from(request.headers.authorization ?? '')
+  const expected = Buffer.from(`Bearer ${token}`)
+  return token !== undefined && given.length === expected.length && timingSafeEqual(given, expected)
+}

@@ -1,0 +1,99 @@
+import { expect, test } from 'vitest'
+import { networkOf } from '../../server/limits.ts'
+import { startApp } from '../support/app.ts'
+import { auth, mutate } from '../support/http.ts'
+import { makeUser, testPassword } from '../support/users.ts'
+
+const proxied = { RATE_LIMITS: 'on', TRUSTED_PROXIES: '127.0.0.1/32' }
+const from = (ip: string) => ({ 'x-forwarded-for': ip })
+const wrong = 'not the password at all'
+
+test('guesses sent at once are counted before the password is checked (PW-10)', async () => {
+  await using app = await startApp(proxied)
+  const { email } = await makeUser(app.owner.url)
+  const guess = () => auth(app.url, 'login', { email, password: wrong }, from('192.0.2.1'))
+  const answers = await Promise.all(Array.from({ length: 30 }, guess))
+  expect(answers.filter(({ reason }) => reason === 'invalid_credentials')).toHaveLength(10)
+  const refused = answers.filter(({ reason }) => reason === 'too_many_attempts')
+  expect(refused).toHaveLength(20)
+  for (const { status, headers, body } of refused) {
+    expect(status).toBe(429)
+    expect(Number(headers.get('retry-after'))).toBeGreaterThan(0)
+    expect(body.error.data.retryAfterSeconds).toBe(Number(headers.get('retry-after')))
+  }
+})
+
+test('every spelling of an address counts as one account (PW-11)', async () => {
+  await using app = await startApp(proxied)
+  await makeUser(app.owner.url, 'ada@example.com')
+  for (let i = 0; i < 10; i++) {
+    const email = i % 2 ? 'ADA@example.com' : ' ada@Example.COM'
+    await auth(app.url, 'login', { email, password: wrong }, from('192.0.2.1'))
+  }
+  const more = await auth(
+    app.url,
+    'login',
+    { email: 'ada@example.com', password: wrong },
+    from('192.0.2.1'),
+  )
+  expect(more.reason).toBe('too_many_attempts')
+})
+
+test('an unknown account is limited exactly as a known one (ASVS 6.3.8)', async () => {
+  await using app = await startApp(proxied)
+  const login = () => auth(app.url, 'login', { email: 'nobody@example.com', password: wrong })
+  for (let i = 0; i < 10; i++) expect((await login()).reason).toBe('invalid_credentials')
+  expect((await login()).reason).toBe('too_many_attempts')
+})
+
+test('guesses from everywhere do not keep the owner out at home, and do keep strangers out', async () => {
+  await using app = await startApp(proxied)
+  const { email } = await makeUser(app.owner.url)
+  const login = (ip: string, password: string) =>
+    auth(app.url, 'login', { email, password }, from(ip))
+  expect((await login('198.51.100.7', testPassword)).status).toBe(200)
+  await Promise.all(Array.from({ length: 110 }, (_, i) => login(`203.0.113.${i}`, wrong)))
+  // Of some the queue of password hashing was full: those are counted, too.
+  expect((await login('203.0.113.200', testPassword)).reason).toBe('too_many_attempts')
+  expect((await login('198.51.100.7', testPassword)).status).toBe(200)
+})
+
+test('the right password makes the guesses of this place forgotten', async () => {
+  await using app = await startApp(proxied)
+  const { email } = await makeUser(app.owner.url)
+  const login = (password: string) => auth(app.url, 'login', { email, password }, from('192.0.2.1'))
+  for (let round = 0; round < 3; round++) {
+    for (let i = 0; i < 9; i++) expect((await login(wrong)).reason).toBe('invalid_credentials')
+    expect((await login(testPassword)).status).toBe(200)
+  }
+})
+
+test('a caller that no trusted proxy speaks for cannot choose its address (HT-01)', async () => {
+  await using app = await startApp({ RATE_LIMITS: 'on' })
+  const { email } = await makeUser(app.owner.url)
+  for (let i = 0; i < 10; i++)
+    await auth(app.url, 'login', { email, password: wrong }, from(`192.0.2.${i}`))
+  const more = await auth(app.url, 'login', { email, password: wrong }, from('192.0.2.99'))
+  expect(more.reason).toBe('too_many_attempts')
+})
+
+test('whoever holds a session cannot guess its password either', async () => {
+  await using app = await startApp(proxied)
+  const { email } = await makeUser(app.owner.url)
+  const { data } = await auth(app.url, 'login', { email, password: testPassword })
+  const guess = () =>
+    mutate(app.url, 'account.changePassword', data.accessToken, {
+      currentPassword: wrong,
+      newPassword: 'another long sentence of words',
+    })
+  for (let i = 0; i < 10; i++) expect((await guess()).reason).toBe('invalid_credentials')
+  expect((await guess()).reason).toBe('too_many_attempts')
+})
+
+test('an IPv6 customer is one place, however many addresses of it call', () => {
+  expect(networkOf('2001:db8:0:1::5')).toBe('2001:db8:0:1')
+  expect(networkOf('2001:db8:0:1:ffff:1:2:3')).toBe('2001:db8:0:1')
+  expect(networkOf('2001:db8::5')).toBe('2001:db8:0:0')
+  expect(networkOf('::1')).toBe('0:0:0:0')
+  expect(networkOf('192.0.2.1')).toBe('192.0.2.1')
+})

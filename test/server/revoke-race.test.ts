@@ -1,0 +1,250 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test, vi } from 'vitest'
+import { connect } from '../../db/connect.ts'
+import { createAccounts } from '../../server/accounts.ts'
+import { createPasswords } from '../../server/passwords.ts'
+import { endAllSessions } from '../../server/sessions.ts'
+import { disableUser } from '../../server/user-status.ts'
+import type { User } from '../../server/user-directory.ts'
+import { startApp } from '../support/app.ts'
+import { freshDatabase } from '../support/database.ts'
+import { shutGate, waitFor } from '../support/gate.ts'
+import { auth, mutate, query, type Answer } from '../support/http.ts'
+import { startServer } from '../support/server.ts'
+import { beginSessions } from '../support/sessions.ts'
+import { makeUser, testPassword } from '../support/users.ts'
+
+// Hundreds of passwords are hashed.
+vi.setConfig({ testTimeout: 120_000 })
+
+const rounds = 50
+const lanes = 4
+const newPassword = 'another horse, another staple'
+const nobody = { actorUserId: null, origin: { ip: null, userAgent: null } } as const
+
+/** The ways to end everything: the session that speaks may go on in two of them. */
+const ways = {
+  'a logout everywhere': {
+    speakerGoesOn: false,
+    end: ({ url, speaker }: Round) =>
+      auth(url, 'logout', { refreshToken: speaker.refreshToken, everywhere: true }),
+  },
+  'an end of the other sessions': {
+    speakerGoesOn: true,
+    end: ({ url, speaker }: Round) => mutate(url, 'sessions.revokeOthers', speaker.accessToken),
+  },
+  'a change of the password': {
+    speakerGoesOn: true,
+    end: ({ url, speaker }: Round) =>
+      mutate(url, 'account.changePassword', speaker.accessToken, {
+        currentPassword: testPassword,
+        newPassword,
+      }),
+  },
+  'a disabling of the user': {
+    speakerGoesOn: false,
+    end: async ({ disable }: Round) => {
+      await disable()
+      return null
+    },
+  },
+}
+
+type Session = { readonly refreshToken: string; readonly accessToken: string }
+type Round = {
+  readonly url: string
+  readonly speaker: Session
+  readonly disable: () => Promise<unknown>
+}
+
+for (const [way, { end, speakerGoesOn }] of Object.entries(ways)) {
+  test(`once ${way} has returned, nothing that began before it works`, async () => {
+    await using service = await startTwo()
+    const urls = service.servers.map(({ url }) => url)
+    await service.inLanes(async (user, round) => {
+      const begun = await beginSessions(service.databaseUrl, user, 4)
+      const [speaker, ...others] = await Promise.all(
+        begun.map(
+          async ({ refreshToken }) => (await auth(urls[0]!, 'refresh', { refreshToken })).data,
+        ),
+      )
+      let hasReturned = false
+      // Each refreshes its newest token as fast as it can, now here, now there.
+      const refreshing = others.map(async ({ refreshToken }: Session, lane) => {
+        let newest: string = refreshToken
+        for (let i = lane; !hasReturned; i++) {
+          const answer = await auth(urls[i % 2]!, 'refresh', { refreshToken: newest })
+          if (answer.status !== 200) return { newest, refused: answer }
+          newest = answer.data.refreshToken
+        }
+        return { newest, refused: null }
+      })
+      const signingIn = urls.map((url) =>
+        auth(url, 'login', { email: user.email, password: testPassword, transport: 'body' }),
+      )
+      await haveBegun(urls)
+      await sleep(Math.random() * 150)
+      const disable = () => service.disable(user)
+      const ended = await end({ url: urls[round % 2]!, speaker, disable })
+      hasReturned = true
+      expect(ended?.status ?? 200).toBe(200)
+
+      for (const { newest, refused } of await Promise.all(refreshing)) {
+        if (refused !== null) expectOver(refused)
+        expectOver(await auth(urls[round % 2]!, 'refresh', { refreshToken: newest }))
+      }
+      for (const signIn of await Promise.all(signingIn)) {
+        if (signIn.status !== 200) {
+          expect(['session_revoked', 'invalid_credentials']).toContain(signIn.reason)
+          continue
+        }
+        const { refreshToken, accessToken } = signIn.data
+        expectOver(await auth(urls[round % 2]!, 'refresh', { refreshToken }))
+        expect((await query(urls[0]!, 'sessions.list', accessToken)).reason).toBe(
+          'access_token_revoked',
+        )
+      }
+      const next = await auth(urls[0]!, 'refresh', { refreshToken: speaker.refreshToken })
+      if (speakerGoesOn) expect(next.status).toBe(200)
+      else expectOver(next)
+    })
+    const active = await service.ownerSql`
+      select user_id, count(*)::int from token_audit.sessions where status = 'active' group by 1`
+    expect(active.map(({ count }) => count)).toEqual(
+      Array.from({ length: speakerGoesOn ? rounds : 0 }, () => 1),
+    )
+  })
+}
+
+test('a change of the password ends old refresh tokens and old access tokens of every other session (ASVS 5.0, 7.4.3)', async () => {
+  await using app = await startApp()
+  const { email } = await makeUser(app.owner.url)
+  const own = await signIn(app.url, email)
+  const other = await signIn(app.url, email)
+  const input = { currentPassword: testPassword, newPassword }
+  const changed = await mutate(app.url, 'account.changePassword', own.accessToken, input)
+  expect(changed.data).toEqual({ success: true, revoked: 1 })
+  await expectNothingWorks(app.url, other)
+  expect((await query(app.url, 'sessions.list', own.accessToken)).status).toBe(200)
+  const old = await auth(app.url, 'login', { email, password: testPassword })
+  expect(old.reason).toBe('invalid_credentials')
+  expect((await auth(app.url, 'login', { email, password: newPassword })).status).toBe(200)
+})
+
+test('disabling a user ends old refresh tokens and old access tokens, and lets nobody in (ASVS 5.0, 7.4.2)', async () => {
+  await using app = await startApp()
+  const user = await makeUser(app.owner.url)
+  const session = await signIn(app.url, user.email)
+  const { accounts } = createAccounts(app.database, createPasswords())
+  const deps = { sql: app.database.sql, record: () => {}, accounts }
+  expect(await disableUser(deps, user.id, nobody)).toBe(1)
+  await expectNothingWorks(app.url, session)
+  const again = await auth(app.url, 'login', { email: user.email, password: testPassword })
+  expect(again.reason).toBe('invalid_credentials')
+})
+
+test('who is disabled between the look-up and the epoch of a sign-in does not get in', async () => {
+  await using app = await startApp()
+  const user = await makeUser(app.owner.url)
+  await using owner = connectAsOwner(app.owner.url)
+  // The look-up waits here with what it has seen of the user.
+  await using gate = await shutGate(app.owner.ownerSql, 'user_account')
+  const signingIn = auth(app.url, 'login', { email: user.email, password: testPassword })
+  await waitFor(() => gate.firstWaiter())
+  await disableUser(owner.deps, user.id, nobody)
+  await gate[Symbol.asyncDispose]()
+  expect((await signingIn).reason).toBe('invalid_credentials')
+  expect(await app.owner.ownerSql`select from token_ledger.token_family`).toHaveLength(0)
+})
+
+test('a change of the password by a session that was ended meanwhile changes nothing', async () => {
+  await using app = await startApp()
+  const user = await makeUser(app.owner.url)
+  const thief = await signIn(app.url, user.email)
+  await using owner = connectAsOwner(app.owner.url)
+  const gate = await shutGate(app.owner.ownerSql, 'user_account')
+  const input = { currentPassword: testPassword, newPassword }
+  const changing = mutate(app.url, 'account.changePassword', thief.accessToken, input)
+  await waitFor(() => gate.firstWaiter())
+  await endAllSessions(owner.deps, user.id, { by: { reason: 'admin_revoked', ...nobody } })
+  await gate[Symbol.asyncDispose]()
+  expect((await changing).reason).toBe('access_token_revoked')
+  await signIn(app.url, user.email)
+})
+
+/** Whatever was asked of these services before has been read by now, and has asked the database. */
+async function haveBegun(urls: readonly string[]): Promise<void> {
+  for (let i = 0; i < 4; i++) await Promise.all(urls.map((url) => fetch(`${url}/readyz`)))
+}
+
+async function signIn(url: string, email: string): Promise<Session> {
+  const answer = await auth(url, 'login', { email, password: testPassword, transport: 'body' })
+  expect(answer.status).toBe(200)
+  return answer.data
+}
+
+async function expectNothingWorks(url: string, session: Session): Promise<void> {
+  expectOver(await auth(url, 'refresh', { refreshToken: session.refreshToken }))
+  const input = { currentPassword: testPassword, newPassword }
+  const { accessToken } = session
+  for (const answer of [
+    await query(url, 'sessions.list', accessToken),
+    await mutate(url, 'sessions.revokeOthers', accessToken),
+    await mutate(url, 'account.changePassword', accessToken, input),
+  ])
+    expect(answer).toMatchObject({ status: 401, reason: 'access_token_revoked' })
+}
+
+function expectOver(answer: Answer): void {
+  expect(answer).toMatchObject({ status: 401, reason: 'session_revoked' })
+}
+
+/** Past the gate, which stops the service alone. */
+function connectAsOwner(databaseUrl: string) {
+  const database = connect(databaseUrl)
+  const { accounts } = createAccounts(database, createPasswords())
+  return {
+    deps: { sql: database.sql, record: () => {}, accounts },
+    [Symbol.asyncDispose]: () => database.close(),
+  }
+}
+
+async function startTwo() {
+  const database = await freshDatabase()
+  const { url: databaseUrl, ownerSql } = database
+  // One issuer: what one signs, the other takes.
+  const env = { PUBLIC_URL: 'http://127.0.0.1:3000' }
+  const servers = await Promise.all([startServer(databaseUrl, env), startServer(databaseUrl, env)])
+  const service = connect(databaseUrl, { role: 'token_ledger_app' })
+  const { accounts } = createAccounts(service, createPasswords())
+  const model = await makeUser(databaseUrl)
+  return {
+    databaseUrl,
+    ownerSql,
+    servers,
+    disable: (user: User) =>
+      disableUser({ sql: service.sql, record: () => {}, accounts }, user.id, nobody),
+    /** Some rounds at a time, each with a user of its own, who has the model's password. */
+    async inLanes(run: (user: User, round: number) => Promise<void>): Promise<void> {
+      let begun = 0
+      const lane = async () => {
+        for (let round = begun++; round < rounds; round = begun++) {
+          const user = { ...model, id: randomUUID(), email: `user-${round}@example.com` }
+          await ownerSql`
+            insert into token_ledger.user_account (user_id, email, password_hash, role)
+            select ${user.id}, ${user.email}, password_hash, role
+            from token_ledger.user_account
+            where user_id = ${model.id}`
+          await run(user, round)
+        }
+      }
+      await Promise.all(Array.from({ length: lanes }, lane))
+    },
+    async [Symbol.asyncDispose]() {
+      await service.close()
+      await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()))
+      await database[Symbol.asyncDispose]()
+    },
+  }
+}

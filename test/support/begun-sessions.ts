@@ -1,0 +1,83 @@
+import type { Sql } from 'postgres'
+import { connect } from '../../db/connect.ts'
+import { createAccounts } from '../../server/accounts.ts'
+import type { LedgerEvent } from '../../server/ledger/events.ts'
+import { createPasswords } from '../../server/passwords.ts'
+import { deriveRefreshTokenKeys } from '../../server/refresh-token.ts'
+import { startSession } from '../../server/sessions.ts'
+import type { User } from '../../server/user-directory.ts'
+import { testSecret } from './server.ts'
+
+const hourMs = 3600 * 1000
+
+export type BegunSession = { readonly familyId: string; readonly refreshToken: string }
+
+/** Begins sessions of the user as a sign-in does, but for the password, which takes its time. */
+export async function beginSessions(
+  databaseUrl: string,
+  user: User,
+  count: number,
+): Promise<BegunSession[]> {
+  const database = connect(databaseUrl, { role: 'token_ledger_app' })
+  const { sql } = database
+  const policy = {
+    idleMs: hourMs,
+    absoluteMs: 24 * hourMs,
+    graceMs: 0,
+    reuseScope: 'family',
+    maxSessionsPerUser: 10_000,
+  } as const
+  const refreshKeys = deriveRefreshTokenKeys([testSecret])
+  const users = createAccounts(database, createPasswords())
+  const deps = { sql, users, refreshKeys, policy, record: () => {} }
+  const signIn = {
+    user,
+    epoch: 0,
+    transport: 'body',
+    deviceName: null,
+    origin: { ip: null, userAgent: null },
+  } as const
+  try {
+    const begun: BegunSession[] = []
+    for (let i = 0; i < count; i++) {
+      const { familyId, token } = await startSession(deps, signIn)
+      begun.push({ familyId, refreshToken: token.value })
+    }
+    return begun
+  } finally {
+    await database.close()
+  }
+}
+
+/** Everything the ledger holds of a family, oldest first. */
+export async function readHistory(ownerSql: Sql, familyId: string): Promise<LedgerEvent[]> {
+  const rows = await ownerSql`
+    select
+      seq, kind, generation, user_id, transport, token_hash, salt, attempt_hash, reason,
+      presented_generation, actor_user_id,
+      (extract(epoch from occurred_at) * 1000)::float8 as at,
+      (extract(epoch from expires_at) * 1000)::float8 as expires_at,
+      (extract(epoch from absolute_expires_at) * 1000)::float8 as absolute_expires_at
+    from token_ledger.token_event
+    where family_id = ${familyId}
+    order by seq`
+  return rows.map(
+    (row) =>
+      ({
+        kind: row.kind,
+        seq: row.seq,
+        generation: row.generation,
+        at: row.at,
+        userId: row.user_id,
+        transport: row.transport,
+        tokenHash: row.token_hash,
+        salt: row.salt,
+        attemptHash: row.attempt_hash,
+        expiresAt: row.expires_at,
+        absoluteExpiresAt: row.absolute_expires_at,
+        presentedGeneration: row.presented_generation,
+        reason: row.reason,
+        actorUserId: row.actor_user_id,
+      }) as LedgerEvent,
+  )
+}

@@ -1,0 +1,65 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Sql } from 'postgres'
+
+/** Where a backend of the service is made to wait: as it appends to the ledger, or reads this table. */
+type Where = 'insert' | 'user_account'
+
+export type Gate = AsyncDisposable & {
+  /** The backend that has waited here first; undefined while nobody waits. */
+  firstWaiter(): Promise<number | undefined>
+}
+
+/** Every backend of the service that comes by here waits, until disposed. */
+export async function shutGate(ownerSql: Sql, where: Where): Promise<Gate> {
+  const gate = 4711
+  await ownerSql.unsafe(`
+    create or replace function public.pass_gate() returns boolean language plpgsql volatile as $$
+    begin
+      perform pg_advisory_xact_lock_shared(${gate});
+      return true;
+    end $$;
+    create or replace function public.pass_gate_first() returns trigger language plpgsql as $$
+    begin
+      perform public.pass_gate();
+      return new;
+    end $$`)
+  const holder = await ownerSql.reserve()
+  await holder`select pg_advisory_lock(${gate})`
+  await ownerSql.unsafe(
+    where === 'insert'
+      ? // Before chain_event: triggers go in the order of their names.
+        `create trigger a_gate before insert on token_ledger.token_event
+         for each row execute function public.pass_gate_first()`
+      : // Row security leaves alone whom the table belongs to, and so the views.
+        `alter table token_ledger.user_account enable row level security;
+         create policy a_gate on token_ledger.user_account to token_ledger_app
+         using (public.pass_gate()) with check (true)`,
+  )
+  let isShut = true
+  return {
+    async firstWaiter(): Promise<number | undefined> {
+      const [row] = await ownerSql<{ pid: number }[]>`
+        select pid from pg_locks
+        where locktype = 'advisory' and objid = ${gate} and not granted
+          and database = (select oid from pg_database where datname = current_database())`
+      return row?.pid
+    },
+    async [Symbol.asyncDispose]() {
+      if (!isShut) return
+      isShut = false
+      await holder`select pg_advisory_unlock(${gate})`
+      holder.release()
+    },
+  }
+}
+
+/** What `look` finds, once it finds something. */
+export async function waitFor<T>(look: () => Promise<T | undefined | false>): Promise<T> {
+  const deadlineAt = performance.now() + 15_000
+  for (;;) {
+    const found = await look()
+    if (found !== undefined && found !== false) return found
+    if (performance.now() > deadlineAt) throw new Error('waited in vain')
+    await sleep(20)
+  }
+}
