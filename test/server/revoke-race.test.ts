@@ -12,7 +12,7 @@ import { freshDatabase } from '../support/database.ts'
 import { shutGate, waitFor } from '../support/gate.ts'
 import { auth, mutate, query, type Answer } from '../support/http.ts'
 import { startServer } from '../support/server.ts'
-import { beginSessions } from '../support/sessions.ts'
+import { beginSessions } from '../support/begun-sessions.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
 // Hundreds of passwords are hashed.
