@@ -111,11 +111,26 @@ export async function loadSigningKeys(
   }
 }
 
-/** Adds the next key, and takes out those that are long retired. */
-export async function rotateSigningKey(database: Database, secret: string): Promise<string> {
+const wrongSecret =
+  'AUTH_SECRET does not open the signing keys of this database; set it, or AUTH_SECRET_PREVIOUS, to the one they were made with'
+
+/**
+ * Adds the next key, and takes out those that are long retired.
+ *
+ * @throws {Error} when none of the secrets is what the service's keys are sealed with
+ */
+export async function rotateSigningKey(
+  database: Database,
+  secrets: readonly [string, ...string[]],
+): Promise<string> {
   const rows = await listSigningKeys(database)
+  // One sealed with a secret that the service does not have would keep it from starting.
+  const newest = rows.at(-1)
+  const opens = (row: SigningKeyRow) =>
+    secrets.some((secret) => unseal(secret, row.kid, row.sealedPrivateKey) !== null)
+  if (newest !== undefined && !opens(newest)) throw new Error(wrongSecret)
   const isFirst = rows.length === 0
-  const key = await createKey(secret, isFirst ? 0 : publishAheadMs)
+  const key = await createKey(secrets[0], isFirst ? 0 : publishAheadMs)
   await insertSigningKey(database, key, { unlessYoungerThanMs: -Infinity })
   const retired = rows.filter((_, i) => (rows[i + 1]?.signsInMs ?? 0) < -retiredKeyMs)
   if (retired.length > 0)
@@ -161,10 +176,7 @@ async function openKey(
   const opened = secrets
     .map((secret) => ({ secret, privateJwk: unseal(secret, kid, row.sealedPrivateKey) }))
     .find(({ privateJwk }) => privateJwk !== null)
-  if (opened?.privateJwk == null)
-    throw new Error(
-      'AUTH_SECRET does not open the signing keys of this database; set it, or AUTH_SECRET_PREVIOUS, to the one they were made with',
-    )
+  if (opened?.privateJwk == null) throw new Error(wrongSecret)
   if (opened.secret !== secrets[0])
     await resealSigningKey(database, kid, seal(secrets[0], kid, opened.privateJwk))
   const [publicKey, privateKey] = await Promise.all([

@@ -12,10 +12,12 @@ export const keysRotate: Command = {
       args: [...args],
       options: { compromised: { type: 'boolean', default: false } },
     })
-    const change = values.compromised ? replaceSigningKeys : rotateSigningKey
     const secret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
+    const previous = config.authSecretPrevious === undefined ? [] : [config.authSecretPrevious]
     const kid = await withDatabase(config, { role: 'token_ledger_app' }, (database) =>
-      change(database, secret),
+      values.compromised
+        ? replaceSigningKeys(database, secret)
+        : rotateSigningKey(database, [secret, ...previous]),
     )
     console.log(kid)
     return 0

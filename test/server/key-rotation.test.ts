@@ -30,7 +30,7 @@ test('tokens of both keys are good while one takes over from the other', async (
   const login = async () =>
     (await auth(app.url, 'login', { email, password: testPassword })).data.accessToken as string
   const before = await login()
-  const next = await rotateSigningKey(app.database, testSecret)
+  const next = await rotateSigningKey(app.database, [testSecret])
   await moveClock(app.owner.ownerSql, 11 * 60 * 1000)
   await new Promise((resolve) => setTimeout(resolve, 6_000))
   const after = await login()
