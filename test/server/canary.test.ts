@@ -3,7 +3,7 @@ import type { Sql } from 'postgres'
 import { expect, test } from 'vitest'
 import { freshDatabase } from '../support/database.ts'
 import { refreshCookieIn, type Answer } from '../support/http.ts'
-import { startDatabaseProxy } from '../support/proxy.ts'
+import { startDatabaseProxy } from '../support/wire.ts'
 import { startServer } from '../support/server.ts'
 
 /** Secrets that were sent or handed out, each unmistakable; and what was seen of the service. */
