@@ -142,12 +142,12 @@ test('an event deleted from the middle is missing by its number', async () => {
 })
 
 test('an event put in at the end is found by its hash', async () => {
-  const copy = (seq: number) =>
+  const found = await after(
     `insert into token_ledger.token_event
        (family_id, seq, kind, generation, occurred_at, reason, origin_hash, prev_hash, hash)
-     select family_id, ${seq}, 'revoked', generation, occurred_at, 'logout', origin_hash, hash, sha256('x')
-     from token_ledger.token_event ${event(5)}`
-  const found = await after(copy(6))
+     select family_id, 6, 'revoked', generation, occurred_at, 'logout', origin_hash, hash, sha256('x')
+     from token_ledger.token_event ${event(5)}`,
+  )
   expect(found.inSql).toEqual([[familyId, 6, 'the hash does not match the content']])
   expect(found.inTypeScript).toEqual(found.inSql)
 })
