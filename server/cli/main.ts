@@ -3,6 +3,7 @@ import { ConfigError, loadConfig } from '../config.ts'
 import { AuthError } from '../errors.ts'
 import { DatabaseUnreachable } from '../reach-database.ts'
 import { keysRotate } from './keys.ts'
+import { ledgerExport, ledgerVerify, ledgerVerifyExport } from './ledger.ts'
 import { migrateCommand } from './migrate.ts'
 import { UsageError, type Command } from './command.ts'
 import { userCreate, userDisable, userEnable } from './user.ts'
@@ -13,6 +14,9 @@ const commands: Record<string, Command> = {
   'user create': userCreate,
   'user disable': userDisable,
   'user enable': userEnable,
+  'ledger verify': ledgerVerify,
+  'ledger export': ledgerExport,
+  'ledger verify-export': ledgerVerifyExport,
   'keys rotate': keysRotate,
 }
 
