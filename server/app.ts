@@ -16,6 +16,7 @@ import { sendError } from './envelope.ts'
 import { AuthError } from './errors.ts'
 import { clientErrorHandler } from './client-error.ts'
 import { mountHealth } from './health.ts'
+import { createTails } from './ledger-tail.ts'
 import { deriveRefreshTokenKeys } from './refresh-token.ts'
 import { createRotation } from './rotation.ts'
 import { createSecurityLog } from './security-log.ts'
@@ -143,7 +144,10 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
     issuer: config.publicUrl,
     audience: config.accessTokenAudience,
   })
-  return { ...sessionDeps, config, database, signingKeys, rotate, verifier, reportError }
+  const tails = createTails()
+  // Before connections are waited for: a tail would keep its own open.
+  app.addHook('preClose', async () => tails.close())
+  return { ...sessionDeps, config, database, signingKeys, rotate, verifier, tails, reportError }
 }
 
 /** What Fastify itself refuses, and what nobody expected. */

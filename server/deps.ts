@@ -1,6 +1,7 @@
 import type { TRPCError } from '@trpc/server'
 import type { Database } from '../db/connect.ts'
 import type { Config } from './config.ts'
+import type { Tails } from './ledger-tail.ts'
 import type { Rotate } from './rotation.ts'
 import type { SessionDeps } from './sessions.ts'
 import type { SigningKeys } from './signing-keys.ts'
@@ -13,6 +14,7 @@ export type Deps = SessionDeps & {
   readonly signingKeys: SigningKeys
   readonly rotate: Rotate
   readonly verifier: Verifier
+  readonly tails: Tails
   /** Logs an error that a caller was shown the public face of. */
   readonly reportError: (error: TRPCError, procedure: string) => void
 }
