@@ -1,4 +1,5 @@
 import type postgres from 'postgres'
+import { instantParam } from './instant.ts'
 import type { LedgerEvent } from '../server/ledger/events.ts'
 
 /** Where an event stands in the ledger: `<txid>:<familyId>:<seq>`. Events are read in this order. */
@@ -49,8 +50,8 @@ export async function listEvents(
       ${kinds === undefined ? sql`` : sql`and e.kind = any(${kinds as string[]})`}
       ${userId === undefined ? sql`` : sql`and f.user_id = ${userId}::uuid`}
       ${familyId === undefined ? sql`` : sql`and e.family_id = ${familyId}::uuid`}
-      ${fromAt === undefined ? sql`` : sql`and e.occurred_at >= ${instant(fromAt)}::timestamptz`}
-      ${toAt === undefined ? sql`` : sql`and e.occurred_at < ${instant(toAt)}::timestamptz`}
+      ${fromAt === undefined ? sql`` : sql`and e.occurred_at >= ${instantParam(fromAt)}::timestamptz`}
+      ${toAt === undefined ? sql`` : sql`and e.occurred_at < ${instantParam(toAt)}::timestamptz`}
       ${cursor === undefined ? sql`` : sql`and (e.txid, e.family_id, e.seq) < ${place(sql, cursor)}`}
     order by e.txid desc, e.family_id desc, e.seq desc
     limit ${limit}`
@@ -136,12 +137,12 @@ export async function listIncidents(
       same_ip as "sameIp", same_user_agent as "sameUserAgent", host(ip) as ip, user_agent as "userAgent"
     from token_audit.reuse_incidents
     where true
-      ${fromAt === undefined ? sql`` : sql`and occurred_at >= ${instant(fromAt)}::timestamptz`}
-      ${toAt === undefined ? sql`` : sql`and occurred_at < ${instant(toAt)}::timestamptz`}
+      ${fromAt === undefined ? sql`` : sql`and occurred_at >= ${instantParam(fromAt)}::timestamptz`}
+      ${toAt === undefined ? sql`` : sql`and occurred_at < ${instantParam(toAt)}::timestamptz`}
       ${
         cursor === undefined
           ? sql``
-          : sql`and (occurred_at, family_id) < (${instant(cursor.at)}::timestamptz, ${cursor.familyId}::uuid)`
+          : sql`and (occurred_at, family_id) < (${instantParam(cursor.at)}::timestamptz, ${cursor.familyId}::uuid)`
       }
     order by occurred_at desc, family_id desc
     limit ${limit}`
@@ -182,8 +183,8 @@ export async function countEvents(
         count(*) filter (where kind = 'reuse_detected') as reuse_detected,
         count(*) filter (where kind = 'revoked') as revoked
       from token_ledger.token_event
-      where occurred_at >= ${instant(period.fromAt)}::timestamptz
-        and occurred_at < ${instant(period.toAt)}::timestamptz
+      where occurred_at >= ${instantParam(period.fromAt)}::timestamptz
+        and occurred_at < ${instantParam(period.toAt)}::timestamptz
       group by 1
     ) counted using (n)
     order by n`
@@ -237,8 +238,4 @@ function toAuditEvent(row: EventRow): AuditEvent {
     userAgent: row.user_agent,
     hash: row.hash,
   }
-}
-
-function instant(atMs: number): string {
-  return new Date(atMs).toISOString()
 }

@@ -1,4 +1,5 @@
 import type postgres from 'postgres'
+import { instantParam } from './instant.ts'
 import type { EventRecord, FamilyRecord } from '../server/ledger/record.ts'
 
 /** Families by when they began, epoch milliseconds; null is open. */
@@ -72,8 +73,8 @@ export async function readRecords(
 ): Promise<Found> {
   const [bounds] = await tx<{ first: string; last: string }[]>`
     select
-      coalesce(token_ledger.first_family_id(${instant(period.fromAt)}::timestamptz), ${lowestId}) as first,
-      coalesce(token_ledger.last_family_id_before(${instant(period.toAt)}::timestamptz), ${highestId}) as last`
+      coalesce(token_ledger.first_family_id(${instantParam(period.fromAt)}::timestamptz), ${lowestId}) as first,
+      coalesce(token_ledger.last_family_id_before(${instantParam(period.toAt)}::timestamptz), ${highestId}) as last`
   const found = { families: 0, events: 0 }
   if (bounds === undefined) return found
   for await (const { first, last } of pieces(tx, bounds.first, bounds.last)) {
@@ -200,8 +201,8 @@ function toFamilyRecord(row: FamilyRow): FamilyRecord {
     userId: row.user_id,
     transport: row.transport,
     deviceName: row.device_name,
-    createdAt: instant(row.created_at),
-    absoluteExpiresAt: instant(row.absolute_expires_at),
+    createdAt: instantParam(row.created_at),
+    absoluteExpiresAt: instantParam(row.absolute_expires_at),
   }
 }
 
@@ -212,9 +213,9 @@ function toEventRecord(row: EventRow): EventRecord {
     seq: row.seq,
     kind: row.kind,
     generation: row.generation,
-    occurredAt: instant(row.occurred_at),
-    expiresAt: instant(row.expires_at),
-    absoluteExpiresAt: instant(row.absolute_expires_at),
+    occurredAt: instantParam(row.occurred_at),
+    expiresAt: instantParam(row.expires_at),
+    absoluteExpiresAt: instantParam(row.absolute_expires_at),
     userId: row.user_id,
     transport: row.transport,
     tokenHash: hex(row.token_hash),
@@ -231,12 +232,6 @@ function toEventRecord(row: EventRow): EventRecord {
     hash: hex(row.hash),
     txid: row.txid,
   }
-}
-
-function instant(atMs: number): string
-function instant(atMs: number | null): string | null
-function instant(atMs: number | null): string | null {
-  return atMs === null ? null : new Date(atMs).toISOString()
 }
 
 function hex(value: Buffer): string

@@ -36,11 +36,7 @@ export async function disableUser(
   )
 }
 
-export async function enableUser(
-  deps: Deps,
-  userId: string,
-  { actorUserId }: By = { actorUserId: null },
-): Promise<void> {
+export async function enableUser(deps: Deps, userId: string, { actorUserId }: By): Promise<void> {
   await inTransaction(deps.sql, async (tx) => {
     const within = { tx, txid: (await lockUser(tx, userId)).txid }
     await deps.accounts.setDisabled(within, userId, false)

@@ -78,7 +78,6 @@ test(`${writers} writers with random rollbacks: a reader that comes and goes is 
   done.abort()
   await reader
 
-  const key = (familyId: string, seq: number) => `${familyId}:${seq}`
   const committed = await ledger.owner.ownerSql<{ family_id: string; seq: number }[]>`
     select family_id, seq from token_ledger.token_event`
   const keys = seen.map((event) => key(event.familyId, event.seq))
@@ -112,3 +111,7 @@ test('a transaction that began early and wrote late is read after what it follow
     [3, 'revoked'],
   ])
 })
+
+function key(familyId: string, seq: number): string {
+  return `${familyId}:${seq}`
+}

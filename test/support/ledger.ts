@@ -112,3 +112,20 @@ export async function tamper(owner: FreshDatabase, statement: string): Promise<v
       )
   })
 }
+
+/** A month's partitions, as `ensure_partitions` makes them ahead of time. */
+export async function makeMonth({ ownerSql }: FreshDatabase, month: string): Promise<void> {
+  const begins = `${month.slice(0, 4)}-${month.slice(4)}-01T00:00:00Z`
+  for (const parent of ['token_family', 'token_event']) {
+    const [range] = await ownerSql<{ first: string; next: string }[]>`
+      select
+        token_ledger.first_family_id(${begins}::timestamptz) as first,
+        token_ledger.first_family_id(
+          (${begins}::timestamptz at time zone 'UTC' + interval '1 month') at time zone 'UTC') as next`
+    await ownerSql.unsafe(
+      `create table token_ledger.${parent}_${month} partition of token_ledger.${parent}
+       for values from ('${range!.first}') to ('${range!.next}')`,
+    )
+    await ownerSql`select token_ledger.guard_partition(${`${parent}_${month}`})`
+  }
+}
