@@ -1,4 +1,4 @@
-import { and, desc, eq, lt } from 'drizzle-orm'
+import { and, desc, eq, lt, sql } from 'drizzle-orm'
 import type { Database } from './connect.ts'
 import { auditSessions, type AuditSession } from './schema.ts'
 
@@ -46,4 +46,68 @@ export async function hasSignedInFrom(
       and e.ip = ${ip}::inet
     limit 1`
   return rows.length > 0
+}
+
+export type SessionFilter = {
+  readonly userId?: string | undefined
+  /** Canonical. */
+  readonly email?: string | undefined
+  readonly status?: AuditSession['status'] | undefined
+}
+
+/** A page of everybody's sessions, newest first, before the family `cursor`. */
+export async function listSessions(
+  { db }: Database,
+  filter: SessionFilter,
+  { cursor, limit }: { cursor?: string | undefined; limit: number },
+): Promise<AuditSession[]> {
+  const { userId, email, status } = filter
+  return db
+    .select()
+    .from(auditSessions)
+    .where(
+      and(
+        userId === undefined ? undefined : eq(auditSessions.userId, userId),
+        email === undefined ? undefined : eq(auditSessions.email, email),
+        status === undefined ? undefined : eq(auditSessions.status, status),
+        cursor === undefined ? undefined : lt(auditSessions.familyId, cursor),
+      ),
+    )
+    .orderBy(desc(auditSessions.familyId))
+    .limit(limit)
+}
+
+export type StateThen = {
+  readonly status: AuditSession['status']
+  readonly generation: number
+  readonly expiresAt: string | Date
+  readonly endReason: string | null
+  readonly incidentId: string | null
+}
+
+/** What was true of a session at that moment (epoch milliseconds); null before it began. */
+export async function readStateAt(
+  { db }: Database,
+  familyId: string,
+  at: number,
+): Promise<StateThen | null> {
+  const [row] = await db.execute<StateThen>(sql`
+    select status, generation, expires_at as "expiresAt", end_reason as "endReason", incident_id as "incidentId"
+    from token_audit.session_state_at(${familyId}::uuid, ${new Date(at).toISOString()}::timestamptz)`)
+  return row ?? null
+}
+
+export type FamilyVerdict = {
+  readonly intact: boolean
+  readonly events: number
+  readonly firstBrokenSeq: number | null
+  readonly problem: string | null
+}
+
+export async function verifyFamily({ db }: Database, familyId: string): Promise<FamilyVerdict> {
+  const [row] = await db.execute<FamilyVerdict>(sql`
+    select intact, events, first_broken_seq as "firstBrokenSeq", problem
+    from token_audit.verify_family(${familyId}::uuid)`)
+  if (row === undefined) throw new Error('verify_family gave no row')
+  return row
 }

@@ -103,6 +103,11 @@ export const tokenEvent = tokenLedger.table(
   (t) => [
     primaryKey({ columns: [t.familyId, t.seq] }),
     index('token_event_by_txid').on(t.txid, t.familyId, t.seq),
+    // Pages of a period: rows arrive in the order of time, so a few bytes a megabyte will do.
+    index('token_event_by_time').using('brin', t.occurredAt).with({ autosummarize: true }),
+    index('token_event_reuse')
+      .on(t.occurredAt, t.familyId)
+      .where(sql`${t.kind} = 'reuse_detected'`),
     check('token_event_seq_positive', sql`${t.seq} >= 1`),
     check('token_event_expires_in_time', sql`${t.expiresAt} <= ${t.absoluteExpiresAt}`),
     check(
@@ -169,6 +174,49 @@ export const userAccount = tokenLedger.table(
   (t) => [
     check('user_account_role_known', sql`${t.role} in ('user', 'admin')`),
     check('user_account_email_length', sql`length(${t.email}) between 3 and 254`),
+  ],
+)
+
+/**
+ * What admins did, and the command line in their stead; append-only. A session they ended is in the
+ * ledger besides, with its actor: here is the reason they gave.
+ */
+export const adminAction = tokenLedger.table(
+  'admin_action',
+  {
+    actionId: bigint('action_id', { mode: 'number' }).primaryKey().generatedAlwaysAsIdentity(),
+    occurredAt: instant('occurred_at')
+      .notNull()
+      .default(sql`token_ledger.clock()`),
+    /** Null for the command line. */
+    actorUserId: uuid('actor_user_id'),
+    action: text('action', {
+      enum: [
+        'user_created',
+        'role_set',
+        'user_disabled',
+        'user_enabled',
+        'user_erased',
+        'session_revoked',
+        'sessions_revoked',
+        'ledger_archived',
+      ],
+    }).notNull(),
+    targetUserId: uuid('target_user_id'),
+    familyId: uuid('family_id'),
+    /** `user_created`, `role_set`: the role the user has from here on. */
+    role: text('role', { enum: ['user', 'admin'] }),
+    /** In the admin's words. No place for personal data: it cannot be erased. */
+    reason: text('reason'),
+  },
+  (t) => [
+    index('admin_action_by_target').on(t.targetUserId, t.actionId),
+    index('admin_action_by_family').on(t.familyId),
+    check(
+      'admin_action_known',
+      sql`${t.action} in ('user_created', 'role_set', 'user_disabled', 'user_enabled', 'user_erased', 'session_revoked', 'sessions_revoked', 'ledger_archived')`,
+    ),
+    check('admin_action_reason_short', sql`length(${t.reason}) <= 500`),
   ],
 )
 

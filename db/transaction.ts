@@ -32,6 +32,18 @@ export async function inTransaction<T>(
   }
 }
 
+/** The transaction with its id, for one that takes no lock first. */
+export async function fenced(tx: Transaction): Promise<FencedTransaction> {
+  const [row] = await tx<{ txid: string }[]>`select pg_current_xact_id()::text as txid`
+  if (row === undefined) throw new Error('a transaction without an id')
+  return { tx, txid: row.txid }
+}
+
+/** Whether `error` says that the user is the last admin, who stays (SQLSTATE TL003). */
+export function isLastAdmin(error: unknown): boolean {
+  return error instanceof postgres.PostgresError && error.code === 'TL003'
+}
+
 /** Whether `error` says that the database could not be asked, rather than that it said no. */
 export function isUnavailable(error: unknown): boolean {
   // drizzle's own error carries the driver's.

@@ -1,4 +1,4 @@
-import { eq, inArray } from 'drizzle-orm'
+import { and, eq, gt, inArray, isNotNull, sql } from 'drizzle-orm'
 import type { Database } from './connect.ts'
 import { userAccount } from './schema.ts'
 import type { FencedTransaction } from './transaction.ts'
@@ -50,6 +50,42 @@ export async function insertUser(
   return rows.length === 1
 }
 
+/** As `insertUser`, with what else happens or not at all. */
+export async function insertUserWithin(
+  { tx, txid }: FencedTransaction,
+  user: { userId: string; email: string; passwordHash: string; role: 'user' | 'admin' },
+): Promise<boolean> {
+  const written = await tx`
+    insert into token_ledger.user_account (user_id, email, password_hash, role)
+    select ${user.userId}::uuid, ${user.email}, ${user.passwordHash}, ${user.role}
+    where pg_current_xact_id()::text = ${txid}
+    on conflict do nothing`
+  return written.count === 1
+}
+
+/** A page of users with an e-mail, in its order, after `cursor`. */
+export async function listUsers(
+  { db }: Database,
+  filter: { emailPrefix?: string | undefined },
+  page: { cursor?: string | undefined; limit: number },
+): Promise<(UserRow & { createdAt: string | Date })[]> {
+  const { emailPrefix } = filter
+  return db
+    .select({ ...columns, createdAt: userAccount.createdAt })
+    .from(userAccount)
+    .where(
+      and(
+        isNotNull(userAccount.email),
+        emailPrefix === undefined
+          ? undefined
+          : sql`starts_with(${userAccount.email}, ${emailPrefix})`,
+        page.cursor === undefined ? undefined : gt(userAccount.email, page.cursor),
+      ),
+    )
+    .orderBy(userAccount.email)
+    .limit(page.limit)
+}
+
 export async function hasUsers({ db }: Database): Promise<boolean> {
   const rows = await db.select({ userId: userAccount.userId }).from(userAccount).limit(1)
   return rows.length > 0
@@ -74,5 +110,30 @@ export async function updateDisabled(
   await tx`
     update token_ledger.user_account
     set disabled_at = case when ${disabled} then coalesce(disabled_at, token_ledger.clock()) end
+    where user_id = ${userId}::uuid and pg_current_xact_id()::text = ${txid}`
+}
+
+export async function updateRole(
+  { tx, txid }: FencedTransaction,
+  userId: string,
+  role: 'user' | 'admin',
+): Promise<void> {
+  await tx`
+    update token_ledger.user_account
+    set role = ${role}
+    where user_id = ${userId}::uuid and pg_current_xact_id()::text = ${txid}`
+}
+
+/** Leaves an id that nobody can sign in with. */
+export async function eraseUserRow(
+  { tx, txid }: FencedTransaction,
+  userId: string,
+  unmatchableHash: string,
+): Promise<void> {
+  await tx`
+    update token_ledger.user_account
+    set email = null,
+      password_hash = ${unmatchableHash},
+      disabled_at = coalesce(disabled_at, token_ledger.clock())
     where user_id = ${userId}::uuid and pg_current_xact_id()::text = ${txid}`
 }

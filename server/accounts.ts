@@ -4,11 +4,15 @@ import {
   findUserByEmail,
   findUsers,
   insertUser,
+  insertUserWithin,
+  listUsers,
   readPasswordHash,
   updateDisabled,
   updatePasswordHash,
+  updateRole,
   type UserRow,
 } from '../db/users.ts'
+import { fenced, inTransaction } from '../db/transaction.ts'
 import { AuthError } from './errors.ts'
 import type { Passwords } from './passwords.ts'
 import type { AccountStore, User, UserDirectory } from './user-directory.ts'
@@ -32,16 +36,33 @@ export function createAccounts(
       return passwords.verify(phc, password)
     },
     accounts: {
-      async create({ email, password, role }) {
+      async create({ email, password, role }, alongside) {
         const user: User = { id: randomUUID(), email, role, disabled: false }
         const passwordHash = await passwords.hash(password)
-        const isNew = await insertUser(database, { userId: user.id, email, passwordHash, role })
+        const row = { userId: user.id, email, passwordHash, role }
+        const isNew =
+          alongside === undefined
+            ? await insertUser(database, row)
+            : await inTransaction(database.sql, async (tx) => {
+                const within = await fenced(tx)
+                const isInserted = await insertUserWithin(within, row)
+                if (isInserted) await alongside(within, user)
+                return isInserted
+              })
         if (!isNew) throw new AuthError('email_taken', 'the canonical address has an account')
         return user
       },
       hashPassword: (password) => passwords.hash(password),
       setPasswordHash: updatePasswordHash,
       setDisabled: updateDisabled,
+      setRole: updateRole,
+      async list(filter, page) {
+        const rows = await listUsers(database, filter, page)
+        return rows.map((row) => ({
+          ...toUser(row),
+          createdAt: new Date(row.createdAt).toISOString(),
+        }))
+      },
     },
   }
 }

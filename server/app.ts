@@ -20,6 +20,7 @@ import { mountExamplePage } from './example-page.ts'
 import { mountHealth } from './health.ts'
 import { createLimits, noLimits } from './limits.ts'
 import { createMetrics, mountMetrics } from './metrics.ts'
+import { createTails } from './ledger-tail.ts'
 import { deriveRefreshTokenKeys } from './refresh-token.ts'
 import { createRotation } from './rotation.ts'
 import { createSecurityLog } from './security-log.ts'
@@ -162,6 +163,9 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
     audience: config.accessTokenAudience,
   })
   const limits = config.rateLimits === 'on' ? createLimits(database) : noLimits
+  const tails = createTails()
+  // Before connections are waited for: a tail would keep its own open.
+  app.addHook('preClose', async () => tails.close())
   return {
     ...sessionDeps,
     config,
@@ -171,6 +175,7 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
     verifier,
     limits,
     metrics,
+    tails,
     reportError,
   }
 }

@@ -3,6 +3,7 @@ import type { Database } from '../db/connect.ts'
 import type { Config } from './config.ts'
 import type { Limits } from './limits.ts'
 import type { Metrics } from './metrics.ts'
+import type { Tails } from './ledger-tail.ts'
 import type { Rotate } from './rotation.ts'
 import type { SessionDeps } from './sessions.ts'
 import type { SigningKeys } from './signing-keys.ts'
@@ -17,6 +18,7 @@ export type Deps = SessionDeps & {
   readonly verifier: Verifier
   readonly limits: Limits
   readonly metrics: Metrics
+  readonly tails: Tails
   /** Logs an error that a caller was shown the public face of. */
   readonly reportError: (error: TRPCError, procedure: string) => void
 }

@@ -1,4 +1,8 @@
 import { changePassword } from './procedures/account.ts'
+import { adminIncidentsRouter, stats } from './procedures/admin/insight.ts'
+import { adminLedgerRouter } from './procedures/admin/ledger.ts'
+import { adminSessionsRouter } from './procedures/admin/sessions.ts'
+import { adminUsersRouter } from './procedures/admin/users.ts'
 import { login, logout, refresh, register } from './procedures/auth.ts'
 import { me } from './procedures/me.ts'
 import { sessionsRouter } from './procedures/sessions.ts'
@@ -12,6 +16,13 @@ export const appRouter = appRouterOf({
   me,
   sessions: sessionsRouter,
   account: appRouterOf({ changePassword }),
+  admin: appRouterOf({
+    sessions: adminSessionsRouter,
+    users: adminUsersRouter,
+    ledger: adminLedgerRouter,
+    incidents: adminIncidentsRouter,
+    stats,
+  }),
 })
 
 /** For `createTRPCClient<AuthRouter>` at `/auth`; `token-ledger/client` uses it for you. */

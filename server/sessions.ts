@@ -131,11 +131,16 @@ export async function startSession(deps: SessionDeps, signIn: SignIn): Promise<L
  * Ends one session.
  *
  * @param target.ownerId whose it must be, where that is the caller's right to end it
+ * @param target.alongside what is written with the end or not at all
  * @returns whether it was active until now; null when there is none, or none of this owner
  */
 export async function endSession(
   deps: EndDeps,
-  target: { familyId: string; ownerId?: string },
+  target: {
+    familyId: string
+    ownerId?: string
+    alongside?: (within: FencedTransaction, userId: string) => Promise<void>
+  },
   by: EndedBy,
 ): Promise<boolean | null> {
   const ended = await inTransaction(deps.sql, async (tx) => {
@@ -143,7 +148,9 @@ export async function endSession(
     const family = families.get(target.familyId)
     if (family === undefined) return null
     if (target.ownerId !== undefined && family.userId !== target.ownerId) return null
-    return revokeLocked(tx, { txid, families: [family], by })
+    const ends = await revokeLocked(tx, { txid, families: [family], by })
+    if (ends.length > 0) await target.alongside?.({ tx, txid }, family.userId)
+    return ends
   })
   recordEnds(deps, ended ?? [], by)
   return ended && ended.length > 0

@@ -43,7 +43,15 @@ const settings = {
 }
 
 const auth = initTRPC.context<AuthContext>().create(settings)
-const app = initTRPC.context<AppContext>().create(settings)
+const app = initTRPC.context<AppContext>().create({
+  ...settings,
+  sse: {
+    // Proxies close what is silent; and no stream outlives the longest access token there may be.
+    ping: { enabled: true, intervalMs: 15_000 },
+    maxDurationMs: 900_000,
+    client: { reconnectAfterInactivityMs: 45_000 },
+  },
+})
 
 /** A database that is away is 503, not 500. */
 const authProcedures = auth.procedure.use(async ({ next }) => whenAvailable(await next()))
@@ -63,20 +71,30 @@ export const signedInProcedure = appProcedures.use(async ({ ctx, next }) => {
 
 /** Needs a session that is alive now, whatever the access token still says. */
 export const liveProcedure = signedInProcedure.use(async ({ ctx, next }) => {
-  const state = await readSession(ctx.deps.database, ctx.session.familyId)
-  if (state?.status !== 'active')
-    throw new AuthError('access_token_revoked', `the session is ${state?.status ?? 'unknown'}`)
+  await mustBeAlive(ctx.deps, ctx.session)
   return next({ ctx })
 })
 
 /** Needs the role admin as it is now. */
-export const adminProcedure = liveProcedure.use(async ({ ctx, next }) => {
-  const { userId } = ctx.session
-  const user = (await ctx.deps.users.findMany([userId])).get(userId)
-  if (user?.role !== 'admin' || user.disabled)
-    throw new AuthError('role_required', 'not an admin now')
+export const adminProcedure = signedInProcedure.use(async ({ ctx, next }) => {
+  await mustBeAdmin(ctx.deps, ctx.session)
   return next({ ctx })
 })
+
+async function mustBeAlive({ database }: Deps, session: AccessTokenClaims): Promise<void> {
+  const state = await readSession(database, session.familyId)
+  if (state?.status !== 'active')
+    throw new AuthError('access_token_revoked', `the session is ${state?.status ?? 'unknown'}`)
+}
+
+/** @throws {AuthError} `access_token_revoked`, `role_required`: as the database says now */
+export async function mustBeAdmin(deps: Deps, session: AccessTokenClaims): Promise<void> {
+  await mustBeAlive(deps, session)
+  const { userId } = session
+  const user = (await deps.users.findMany([userId])).get(userId)
+  if (user?.role !== 'admin' || user.disabled)
+    throw new AuthError('role_required', 'not an admin now')
+}
 
 async function claimsOf({ deps, authorization }: AppContext): Promise<AccessTokenClaims> {
   try {

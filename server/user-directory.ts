@@ -33,9 +33,25 @@ export interface UserDirectory {
 
 /** Changes to users. Those that end sessions take part in the transaction that ends them. */
 export interface AccountStore {
-  /** @throws {AuthError} `email_taken` */
-  create(account: { email: string; password: string; role: Role }): Promise<User>
+  /**
+   * @param alongside what happens with it or not at all
+   * @throws {AuthError} `email_taken`
+   */
+  create(
+    account: { email: string; password: string; role: Role },
+    alongside?: (within: FencedTransaction, user: User) => Promise<void>,
+  ): Promise<User>
   hashPassword(password: string): Promise<string>
   setPasswordHash(within: FencedTransaction, userId: string, passwordHash: string): Promise<void>
+  /** @throws an error of SQLSTATE TL003 when it is the last admin */
   setDisabled(within: FencedTransaction, userId: string, disabled: boolean): Promise<void>
+  /** @throws an error of SQLSTATE TL003 when it is the last admin */
+  setRole(within: FencedTransaction, userId: string, role: Role): Promise<void>
+  /** Users in the order of their addresses, after the address `cursor`; the erased are left out. */
+  list(
+    filter: { emailPrefix?: string | undefined },
+    page: { cursor?: string | undefined; limit: number },
+  ): Promise<readonly ListedUser[]>
 }
+
+export type ListedUser = User & { readonly createdAt: string }

@@ -2,10 +2,14 @@
 import { ConfigError, loadConfig } from '../config.ts'
 import { AuthError } from '../errors.ts'
 import { DatabaseUnreachable } from '../reach-database.ts'
+import { ledgerArchive } from './archive.ts'
 import { keysRotate } from './keys.ts'
+import { ledgerExport, ledgerVerify, ledgerVerifyExport } from './ledger.ts'
 import { migrateCommand } from './migrate.ts'
 import { UsageError, type Command } from './command.ts'
 import { sqlCommand } from './sql.ts'
+import { sessionsInspect, sessionsList, sessionsRevoke, sessionsRevokeUser } from './sessions.ts'
+import { userErase } from './user-erase.ts'
 import { userCreate, userDisable, userEnable } from './user.ts'
 
 /** Exit codes: 0 ok, 1 the check found a problem, 2 the question could not be answered, 3 wrong usage. */
@@ -14,6 +18,15 @@ const commands: Record<string, Command> = {
   'user create': userCreate,
   'user disable': userDisable,
   'user enable': userEnable,
+  'user erase': userErase,
+  'sessions list': sessionsList,
+  'sessions inspect': sessionsInspect,
+  'sessions revoke': sessionsRevoke,
+  'sessions revoke-user': sessionsRevokeUser,
+  'ledger verify': ledgerVerify,
+  'ledger export': ledgerExport,
+  'ledger verify-export': ledgerVerifyExport,
+  'ledger archive': ledgerArchive,
   'keys rotate': keysRotate,
   sql: sqlCommand,
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { text } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
+import { insertAdminAction } from '../../db/admin-actions.ts'
 import type { Database } from '../../db/connect.ts'
 import { createAccounts } from '../accounts.ts'
 import type { Config } from '../config.ts'
@@ -57,7 +58,7 @@ async function setDisabled(database: Database, user: User, disabled: boolean): P
   const users = createAccounts(database, createPasswords())
   const deps = { sql: database.sql, record: () => {}, accounts: users.accounts }
   if (disabled) await disableUser(deps, user.id, { actorUserId: null, origin: commandLine })
-  else await enableUser(deps, user.id)
+  else await enableUser(deps, user.id, { actorUserId: null })
 }
 
 async function changeUser(
@@ -82,7 +83,14 @@ async function createUser(
   account: { email: string; password: string; role: Role },
 ): Promise<User> {
   return withDatabase(config, { role: 'token_ledger_app' }, (database) =>
-    createAccounts(database, createPasswords()).accounts.create(account),
+    createAccounts(database, createPasswords()).accounts.create(account, (within, user) =>
+      insertAdminAction(within, {
+        action: 'user_created',
+        actorUserId: null,
+        targetUserId: user.id,
+        role: user.role,
+      }),
+    ),
   )
 }
 

@@ -11,7 +11,7 @@ import {
   type TestBrowser,
 } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
-import { countKinds, expectPeace } from '../support/ledger.ts'
+import { countKinds, expectPeace } from '../support/ledger-counts.ts'
 import { makeUser } from '../support/users.ts'
 
 const rounds = 20

@@ -1,20 +1,131 @@
-import { expect } from 'vitest'
-import type { TestApp } from './app.ts'
+import { randomBytes, randomUUID } from 'node:crypto'
+import { connect, type Database } from '../../db/connect.ts'
+import { readLedger } from '../../db/ledger-check.ts'
+import { createAccounts } from '../../server/accounts.ts'
+import type { ExportEnd, EventRecord, FamilyRecord } from '../../server/ledger/record.ts'
+import { createPasswords } from '../../server/passwords.ts'
+import { deriveRefreshTokenKeys } from '../../server/refresh-token.ts'
+import { createRotation, type Rotate } from '../../server/rotation.ts'
+import {
+  startSession,
+  type LiveSession,
+  type SessionDeps,
+  type SessionPolicy,
+} from '../../server/sessions.ts'
+import type { User } from '../../server/user-directory.ts'
+import { freshDatabase, type FreshDatabase } from './database.ts'
+import { testSecret } from './server.ts'
 
-/** How many events of each kind the ledger holds. */
-export async function countKinds(app: TestApp): Promise<Record<string, number>> {
-  const rows = await app.owner.ownerSql<{ kind: string; count: number }[]>`
-    select kind, count(*)::int as count
-    from token_audit.events
-    group by kind
-  `
-  return Object.fromEntries(rows.map(({ kind, count }) => [kind, count]))
+/** The service's functions in this process, on a database of its own, without HTTP. */
+export type TestLedger = AsyncDisposable & {
+  readonly owner: FreshDatabase
+  /** As the service sees it: the role token_ledger_app. */
+  readonly database: Database
+  readonly deps: SessionDeps & { readonly users: ReturnType<typeof createAccounts> }
+  readonly rotate: Rotate
+  /** A user with an e-mail and no password worth the name: no hash is computed. */
+  makeUser(role?: 'user' | 'admin'): Promise<User>
+  start(user: User, options?: Partial<Parameters<typeof startSession>[1]>): Promise<LiveSession>
+  refresh(session: LiveSession, attemptId?: string | null): Promise<LiveSession>
 }
 
-/** Nothing in the ledger looks like theft, and its chain holds. */
-export async function expectPeace(app: TestApp): Promise<void> {
-  expect((await countKinds(app)).reuse_detected ?? 0).toBe(0)
-  const sql = app.owner.ownerSql
-  const [found] = await sql`select to_regprocedure('token_audit.verify_ledger()') as verify`
-  if (found?.verify) expect(await sql`select * from token_audit.verify_ledger()`).toHaveLength(0)
+export const testOrigin = { ip: '192.0.2.7', userAgent: 'test browser' }
+
+export async function startLedger(policy: Partial<SessionPolicy> = {}): Promise<TestLedger> {
+  const owner = await freshDatabase()
+  const database = connect(owner.url, { role: 'token_ledger_app' })
+  const users = createAccounts(database, createPasswords())
+  const deps = {
+    sql: database.sql,
+    users,
+    refreshKeys: deriveRefreshTokenKeys([testSecret]),
+    policy: {
+      idleMs: 7 * 24 * 3_600_000,
+      absoluteMs: 30 * 24 * 3_600_000,
+      graceMs: 10_000,
+      reuseScope: 'family' as const,
+      maxSessionsPerUser: 100,
+      ...policy,
+    },
+    record: () => {},
+  }
+  const { rotate } = createRotation(deps)
+  return {
+    owner,
+    database,
+    deps,
+    rotate,
+    async makeUser(role = 'user') {
+      const id = randomUUID()
+      const email = `user-${id}@example.com`
+      await owner.ownerSql`
+        insert into token_ledger.user_account (user_id, email, password_hash, role)
+        values (${id}, ${email}, ${randomBytes(8).toString('hex')}, ${role})`
+      return { id, email, role, disabled: false }
+    },
+    start: (user, options) =>
+      startSession(deps, {
+        user,
+        epoch: 0,
+        transport: 'body',
+        deviceName: 'laptop',
+        origin: testOrigin,
+        ...options,
+      }),
+    refresh: ({ token, transport }, attemptId = null) =>
+      rotate({ token, transport, attemptId, origin: testOrigin }),
+    async [Symbol.asyncDispose]() {
+      await database.close()
+      await owner[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** The whole ledger as the lines of an export. */
+export async function exportLines(database: Database): Promise<string[]> {
+  const records: (FamilyRecord | EventRecord)[] = []
+  const found = await readLedger(database.sql, { fromAt: null, toAt: null }, (record) => {
+    records.push(record)
+  })
+  const end: ExportEnd = { record: 'end', ...found }
+  const begin = { record: 'export', version: 1, from: null, to: null }
+  return [begin, ...records, end].map((record) => JSON.stringify(record))
+}
+
+/** Undoes the guards as a superuser can, for this one connection's statements. */
+export async function tamper(owner: FreshDatabase, statement: string): Promise<void> {
+  const tables = ['token_event', 'token_family']
+  const partitions = await owner.ownerSql<{ name: string }[]>`
+    select inhrelid::regclass::text as name from pg_inherits
+    where inhparent in ('token_ledger.token_event'::regclass, 'token_ledger.token_family'::regclass)`
+  const all = [...tables.map((t) => `token_ledger.${t}`), ...partitions.map((p) => p.name)]
+  await owner.ownerSql.begin(async (tx) => {
+    for (const name of all) await tx.unsafe(`alter table ${name} disable trigger all`)
+    await tx.unsafe(statement)
+    for (const name of all)
+      await tx.unsafe(
+        `do $$ declare t text; begin
+          for t in select tgname from pg_trigger where tgrelid = '${name}'::regclass loop
+            execute format('alter table ${name} enable always trigger %I', t);
+          end loop;
+        end $$`,
+      )
+  })
+}
+
+/** A month's partitions, as `ensure_partitions` makes them ahead of time. */
+export async function makeMonth({ ownerSql }: FreshDatabase, month: string): Promise<void> {
+  const begins = `${month.slice(0, 4)}-${month.slice(4)}-01T00:00:00Z`
+  for (const parent of ['token_family', 'token_event']) {
+    const [range] = await ownerSql<{ first: string; next: string }[]>`
+      select
+        token_ledger.first_family_id(${begins}::timestamptz) as first,
+        token_ledger.first_family_id(
+          (${begins}::timestamptz at time zone 'UTC' + interval '1 month') at time zone 'UTC') as next`
+    await ownerSql.unsafe(
+      `create table token_ledger.${parent}_${month} partition of token_ledger.${parent}
+       for values from ('${range!.first}') to ('${range!.next}')`,
+    )
+    await ownerSql`select token_ledger.guard_partition(${`${parent}_${month}`})`
+  }
 }

@@ -1,0 +1,41 @@
+import { parseArgs } from 'node:util'
+import { ArchiveRefused, archiveLedger } from '../ledger-archive.ts'
+import { instantOf } from './arguments.ts'
+import { UsageError, type Command } from './command.ts'
+import { withDatabase } from './database.ts'
+import { counted, createProgress } from './output.ts'
+
+export const ledgerArchive: Command = {
+  usage: '--before T --to FILE',
+  does: 'moves whole months that are over into a file; exit 1 when one is not',
+  async run(args, config) {
+    const { values } = parseArgs({
+      args: [...args],
+      options: { before: { type: 'string' }, to: { type: 'string' } },
+    })
+    const { before, to: file } = values
+    if (before === undefined || file === undefined)
+      throw new UsageError('--before and --to are needed')
+    const beforeAt = instantOf(before, '--before')
+    try {
+      // As the owner: nobody else may drop anything of the ledger.
+      const archived = await withDatabase(config, {}, ({ sql }) =>
+        archiveLedger(sql, { beforeAt, file }, createProgress()),
+      )
+      if (archived === null) {
+        console.error('no month had ended by then: there is nothing to archive, and no file')
+        return 0
+      }
+      const { months, families, events, sha256 } = archived
+      console.log(`${sha256}  ${file}`)
+      console.error(
+        `archived ${months.join(', ')}: ${counted(families, 'family', 'families')}, ${counted(events, 'event')}`,
+      )
+      return 0
+    } catch (error) {
+      if (!(error instanceof ArchiveRefused)) throw error
+      console.error(`nothing was archived: ${error.message}`)
+      return 1
+    }
+  },
+}

@@ -1,0 +1,38 @@
+import { canonicalEmail } from '../email.ts'
+import { UsageError } from './command.ts'
+
+/** @throws {UsageError} unless there is exactly one */
+export function only(positionals: readonly string[], what: string): string {
+  const [one, ...more] = positionals
+  if (one === undefined || more.length > 0) throw new UsageError(`one ${what} is needed`)
+  return one
+}
+
+export function emailOf(text: string): string {
+  const email = canonicalEmail(text)
+  if (email === null) throw new UsageError(`${JSON.stringify(text)} is no e-mail address`)
+  return email
+}
+
+export function familyIdOf(text: string): string {
+  const id = text.toLowerCase()
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id))
+    throw new UsageError(`${JSON.stringify(text)} is no family id: a UUID is needed`)
+  return id
+}
+
+/** What somebody who asks later will read. */
+export function reasonOf(text: string | undefined): string {
+  const reason = text?.trim() ?? ''
+  if (reason === '' || reason.length > 500) throw new UsageError('--reason: 1 to 500 characters')
+  return reason
+}
+
+/** A day (UTC), or an instant with its zone; epoch milliseconds. */
+export function instantOf(text: string, option: string): number {
+  const isPlain = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2}))?$/
+  const at = isPlain.test(text) ? Date.parse(text) : Number.NaN
+  if (Number.isNaN(at))
+    throw new UsageError(`${option}: a day or an instant, as 2026-01-31 or 2026-01-31T09:00:00Z`)
+  return at
+}

@@ -1,0 +1,83 @@
+import { createReadStream } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { parseArgs } from 'node:util'
+import { checkLedger, readLedger } from '../../db/ledger-check.ts'
+import { writeExport } from '../export-writer.ts'
+import { jsonLine } from '../json-line.ts'
+import { verifyExport } from '../ledger-export.ts'
+import { instantOf, only } from './arguments.ts'
+import type { Command } from './command.ts'
+import { withDatabase } from './database.ts'
+import { counted, createProgress, printable } from './output.ts'
+
+export const ledgerVerify: Command = {
+  usage: '[--json]',
+  does: 'checks every hash and every history; exit 1 when one is wrong',
+  async run(args, config) {
+    const { values } = parseArgs({
+      args: [...args],
+      options: { json: { type: 'boolean', default: false } },
+    })
+    const { broken, families, events } = await withDatabase(
+      config,
+      { role: 'token_ledger_app' },
+      ({ sql }) => checkLedger(sql, createProgress()),
+    )
+    if (values.json)
+      console.log(jsonLine({ intact: broken.length === 0, families, events, broken }))
+    else
+      for (const { familyId, firstBrokenSeq, problem } of broken)
+        console.log(`${familyId}  event ${firstBrokenSeq}  ${problem}`)
+    return verdict({ families, events, problems: broken.length })
+  },
+}
+
+export const ledgerExport: Command = {
+  usage: '[--from T] [--to T]',
+  does: 'families that began in that time, as JSON Lines',
+  async run(args, config) {
+    const { values } = parseArgs({
+      args: [...args],
+      options: { from: { type: 'string' }, to: { type: 'string' } },
+    })
+    const period = {
+      fromAt: values.from === undefined ? null : instantOf(values.from, '--from'),
+      toAt: values.to === undefined ? null : instantOf(values.to, '--to'),
+    }
+    const found = await withDatabase(config, { role: 'token_ledger_app' }, ({ sql }) => {
+      const read = (take: Parameters<typeof readLedger>[2]) => readLedger(sql, period, take)
+      return writeExport(process.stdout, { period, read }, createProgress())
+    })
+    console.error(summary(found))
+    return 0
+  },
+}
+
+export const ledgerVerifyExport: Command = {
+  usage: 'FILE',
+  does: 'checks an export, with no database; exit 1 when it is wrong',
+  async run(args) {
+    const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} })
+    const file = createReadStream(only(positionals, 'file'))
+    const lines = createInterface({ input: file, crlfDelay: Infinity })
+    const failed = new Promise<never>((_, reject) => file.once('error', reject))
+    const report = await Promise.race([verifyExport(lines, createProgress()), failed])
+    for (const { familyId, seq, problem } of report.problems)
+      console.log(
+        [familyId, seq === null ? null : `event ${seq}`, printable(problem, 200)]
+          .filter((part) => part !== null)
+          .join('  '),
+      )
+    return verdict({ ...report, problems: report.problems.length })
+  },
+}
+
+function verdict(found: { families: number; events: number; problems: number }): number {
+  const what = found.problems === 0 ? 'intact' : `${counted(found.problems, 'problem')} found`
+  console.error(`${what}: ${summary(found)}`)
+  return found.problems === 0 ? 0 : 1
+}
+
+function summary({ families, events }: { families: number; events: number }): string {
+  return `${counted(families, 'family', 'families')}, ${counted(events, 'event')}`
+}

@@ -1,0 +1,53 @@
+/**
+ * Text that somebody else chose, made safe for a terminal and a table: controls, line breaks and marks that turn the
+ * direction of writing are shown as `\u{…}`, and what is too long is cut.
+ */
+export function printable(text: string, maxLength = 80): string {
+  const shown = text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, escape)
+  const characters = Array.from(shown)
+  return characters.length <= maxLength ? shown : `${characters.slice(0, maxLength - 1).join('')}…`
+}
+
+/** Columns under their titles, two spaces apart. */
+export function table(
+  titles: readonly string[],
+  rows: readonly (readonly string[])[],
+): readonly string[] {
+  const widths = titles.map((title, i) =>
+    Math.max(...[title, ...rows.map((row) => row[i] ?? '')].map((cell) => widthOf(cell))),
+  )
+  return [titles, ...rows].map((row) =>
+    row
+      .map((cell, i) => cell + ' '.repeat((widths[i] ?? 0) - widthOf(cell)))
+      .join('  ')
+      .trimEnd(),
+  )
+}
+
+/** Says on stderr how far a long work is: not in the first second, and then once a second. */
+export function createProgress(): (found: { families: number; events: number }) => void {
+  let toldAt = performance.now()
+  return ({ families, events }) => {
+    const nowAt = performance.now()
+    if (nowAt - toldAt < 1_000) return
+    toldAt = nowAt
+    console.error(`… ${counted(families, 'family', 'families')}, ${counted(events, 'event')}`)
+  }
+}
+
+export function counted(count: number, one: string, many = `${one}s`): string {
+  return `${count.toLocaleString('en')} ${count === 1 ? one : many}`
+}
+
+/** `2026-01-31 22:00:50`, in UTC. */
+export function dateTime(at: Date): string {
+  return at.toISOString().slice(0, 19).replace('T', ' ')
+}
+
+function widthOf(cell: string): number {
+  return Array.from(cell).length
+}
+
+function escape(character: string): string {
+  return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`
+}

@@ -1,0 +1,174 @@
+import { parseArgs } from 'node:util'
+import { insertAdminAction, listFamilyActions } from '../../db/admin-actions.ts'
+import { listSessions, readSession } from '../../db/audit.ts'
+import type { AuditSession } from '../../db/schema.ts'
+import { listFamilyEvents } from '../../db/audit-events.ts'
+import { createAccounts } from '../accounts.ts'
+import { jsonLine } from '../json-line.ts'
+import { createPasswords } from '../passwords.ts'
+import { endAllSessions, endSession } from '../sessions.ts'
+import { toEvent, toSession } from '../procedures/admin/shapes.ts'
+import { emailOf, familyIdOf, only, reasonOf } from './arguments.ts'
+import { UsageError, type Command } from './command.ts'
+import { withDatabase } from './database.ts'
+import { counted, dateTime, printable, table } from './output.ts'
+import { timeline } from './timeline.ts'
+
+const app = { role: 'token_ledger_app' } as const
+const statuses = ['active', 'expired', 'revoked', 'reuse_detected'] as const
+const pageSize = 200
+
+/** Whoever sits at the keyboard has no address, and no account. */
+const by = {
+  reason: 'admin_revoked',
+  actorUserId: null,
+  origin: { ip: null, userAgent: 'token-ledger command line' },
+} as const
+
+export const sessionsList: Command = {
+  usage: '[--user E] [--status S] [--json]',
+  does: 'newest first; --json gives a line each',
+  async run(args, config) {
+    const { values } = parseArgs({
+      args: [...args],
+      options: {
+        user: { type: 'string' },
+        status: { type: 'string' },
+        json: { type: 'boolean', default: false },
+      },
+    })
+    const status = statuses.find((one) => one === values.status)
+    if (values.status !== undefined && status === undefined)
+      throw new UsageError(`--status: one of ${statuses.join(', ')}`)
+    const email = values.user === undefined ? undefined : emailOf(values.user)
+    let count = 0
+    await withDatabase(config, app, async (database) => {
+      let cursor: string | undefined
+      do {
+        const page = await listSessions(database, { email, status }, { cursor, limit: pageSize })
+        cursor = page.length === pageSize ? page.at(-1)?.familyId : undefined
+        show(page, { asJson: values.json, isFirst: count === 0 })
+        count += page.length
+      } while (cursor !== undefined)
+    })
+    console.error(counted(count, 'session'))
+    return 0
+  },
+}
+
+export const sessionsInspect: Command = {
+  usage: 'FAMILY_ID [--json]',
+  does: 'what happened in one session, and why it ended',
+  async run(args, config) {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: { json: { type: 'boolean', default: false } },
+    })
+    const familyId = familyIdOf(only(positionals, 'family id'))
+    return withDatabase(config, app, async (database) => {
+      const session = await readSession(database, familyId)
+      if (session === null) throw new Error(`there is no session ${familyId}`)
+      const events = await listFamilyEvents(database.sql, familyId, 100_000)
+      const actions = await listFamilyActions(database.sql, familyId)
+      if (values.json)
+        console.log(
+          jsonLine({ ...toSession(session), events: events.map(toEvent), adminActions: actions }),
+        )
+      else for (const line of timeline({ session, events, actions })) console.log(line)
+      return 0
+    })
+  },
+}
+
+export const sessionsRevoke: Command = {
+  usage: 'FAMILY_ID --reason R',
+  does: 'ends one session; prints how many were ended',
+  async run(args, config) {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: { reason: { type: 'string' } },
+    })
+    const familyId = familyIdOf(only(positionals, 'family id'))
+    const reason = reasonOf(values.reason)
+    const ended = await withDatabase(config, app, ({ sql }) =>
+      endSession(
+        { sql, record: () => {} },
+        {
+          familyId,
+          alongside: (within, targetUserId) =>
+            insertAdminAction(within, {
+              action: 'session_revoked',
+              actorUserId: null,
+              targetUserId,
+              familyId,
+              reason,
+            }),
+        },
+        by,
+      ),
+    )
+    if (ended === null) throw new Error(`there is no session ${familyId}`)
+    if (!ended) console.error('it was over already')
+    console.log(ended ? 1 : 0)
+    return 0
+  },
+}
+
+export const sessionsRevokeUser: Command = {
+  usage: 'E --reason R',
+  does: 'ends all sessions of a user; prints how many',
+  async run(args, config) {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: { reason: { type: 'string' } },
+    })
+    const email = emailOf(only(positionals, 'e-mail address'))
+    const reason = reasonOf(values.reason)
+    const ended = await withDatabase(config, app, async (database) => {
+      const user = await createAccounts(database, createPasswords()).findByEmail(email)
+      if (user === null) throw new Error(`there is no user ${email}`)
+      return endAllSessions({ sql: database.sql, record: () => {} }, user.id, {
+        by,
+        alongside: (within) =>
+          insertAdminAction(within, {
+            action: 'sessions_revoked',
+            actorUserId: null,
+            targetUserId: user.id,
+            reason,
+          }),
+      })
+    })
+    console.log(ended)
+    return 0
+  },
+}
+
+function show(
+  page: readonly AuditSession[],
+  { asJson, isFirst }: { asJson: boolean; isFirst: boolean },
+): void {
+  if (asJson) {
+    for (const row of page) console.log(jsonLine(toSession(row)))
+    return
+  }
+  const titles = ['session', 'user', 'status', 'began (UTC)', 'last refresh', 'device', 'from']
+  const lines = table(titles, page.map(toRow))
+  for (const line of isFirst ? lines : lines.slice(1)) console.log(line)
+}
+
+function toRow(row: AuditSession): string[] {
+  return [
+    row.familyId,
+    printable(row.email ?? '(erased)', 40),
+    row.endReason === null || row.endReason === row.status
+      ? row.status
+      : `${row.status} (${row.endReason})`,
+    dateTime(new Date(row.createdAt)),
+    row.lastRotatedAt === null ? '' : dateTime(new Date(row.lastRotatedAt)),
+    printable(row.deviceName ?? '', 30),
+    [row.ip ?? '', printable(row.userAgent ?? '', 40)].join('  ').trim(),
+  ]
+}

@@ -1,0 +1,162 @@
+import type { AdminActionRow } from '../../db/admin-actions.ts'
+import type { AuditSession } from '../../db/schema.ts'
+import type { AuditEvent } from '../../db/audit-events.ts'
+import { dateTime, printable, table } from './output.ts'
+
+/** More refreshes in a row from one place than this are told as one line. */
+const refreshesShown = 4
+
+export type FamilyStory = {
+  readonly session: AuditSession
+  readonly events: readonly AuditEvent[]
+  readonly actions: readonly AdminActionRow[]
+}
+
+/** One session from sign-in to end, for somebody who has a person on the phone. Instants are UTC. */
+export function timeline({ session, events, actions }: FamilyStory): readonly string[] {
+  const lines = fold(events)
+  const rows = lines.map(({ event, more }, i) => {
+    const before = lines[i - 1]?.event
+    const what = more > 0 ? `… ${more} more refreshes from the same place` : tell(event, actions)
+    return [
+      String(event.seq),
+      dateTime(new Date(event.occurredAt)),
+      before === undefined ? '' : `+${duration(event.occurredAt - before.occurredAt)}`,
+      what,
+      more > 0 ? '' : placeOf(event, before),
+    ]
+  })
+  return [
+    `session  ${session.familyId}`,
+    `user     ${printable(session.email ?? '(erased)')}  ${session.userId}`,
+    `device   ${printable(session.deviceName ?? '(no name)')}, token in a ${session.transport}`,
+    `status   ${statusOf(session)}`,
+    '',
+    ...table(['', 'when (UTC)', 'after', 'what happened', 'from'], rows),
+    '',
+    conclusion(session, events),
+  ]
+}
+
+function tell(event: AuditEvent, actions: readonly AdminActionRow[]): string {
+  switch (event.kind) {
+    case 'issued':
+      return 'signed in'
+    case 'rotated':
+      return `refreshed: token ${event.generation}`
+    case 'replayed':
+      return event.reason === 'same_attempt'
+        ? `asked again after a lost answer: token ${event.generation} once more`
+        : `token ${event.presentedGeneration} came twice within the grace time: token ${event.generation} once more`
+    case 'reuse_detected':
+      return `REUSE: token ${event.presentedGeneration} came back, ${event.generation - (event.presentedGeneration ?? 0)} behind`
+    case 'revoked':
+      return `ended: ${revocation(event, actions)}`
+  }
+}
+
+function revocation(event: AuditEvent, actions: readonly AdminActionRow[]): string {
+  switch (event.reason) {
+    case 'logout':
+      return 'signed out'
+    case 'logout_everywhere':
+      return 'signed out everywhere'
+    case 'user_revoked':
+      return 'by the user, from another session'
+    case 'admin_revoked': {
+      const done = actions.find(({ action }) => action === 'session_revoked')
+      const who = done?.actorEmail ?? event.actorUserId ?? 'the command line'
+      const why = done?.reason ? `: ${printable(done.reason, 200)}` : ''
+      return `by an admin (${printable(who)})${why}`
+    }
+    case 'password_changed':
+      return 'the password was changed'
+    case 'user_disabled':
+      return 'the account was disabled'
+    case 'reuse_elsewhere':
+      return 'a spent token came back in another session'
+    case 'session_limit':
+      return 'too many sessions, this was the oldest'
+    default:
+      return event.reason ?? 'no reason'
+  }
+}
+
+/** What a support person can say. */
+function conclusion(session: AuditSession, events: readonly AuditEvent[]): string {
+  const last = events.at(-1)
+  if (session.status === 'active')
+    return `It is active. Unless it is used it ends at ${dateTime(new Date(session.expiresAt))}.`
+  if (session.status === 'expired')
+    return session.expiresAt === session.absoluteExpiresAt
+      ? `It ended by itself at ${dateTime(new Date(session.expiresAt))}, its last moment however much it was used.`
+      : `It ended by itself at ${dateTime(new Date(session.expiresAt))}: nobody had used it in time.`
+  if (session.status === 'revoked' || last === undefined)
+    return `It was ended on purpose. Incident ${session.incidentId}.`
+  const newest = events.findLast(({ kind }) => kind === 'rotated' || kind === 'issued')
+  const isSamePlace = newest?.ip === last.ip && newest?.userAgent === last.userAgent
+  const hint =
+    last.ip === null
+      ? 'Where it came from was erased.'
+      : isSamePlace
+        ? 'It came from where the newest token had gone: a broken client is more likely than a thief.'
+        : 'It came from elsewhere than the newest token had gone: treat it as a theft.'
+  return `A spent token came back, so everything of this session was ended. ${hint} Incident ${session.incidentId}.`
+}
+
+function statusOf({ status, endReason, endedAt }: AuditSession): string {
+  const ended = endedAt === null ? '' : ` at ${dateTime(new Date(endedAt))}`
+  return endReason === null || endReason === status
+    ? `${status}${ended}`
+    : `${status}${ended} (${endReason})`
+}
+
+/** Long runs of refreshes from one place become their first, their last, and a number. */
+function fold(events: readonly AuditEvent[]): { event: AuditEvent; more: number }[] {
+  const lines: { event: AuditEvent; more: number }[] = []
+  let i = 0
+  while (i < events.length) {
+    const length = runLength(events, i)
+    const run = events.slice(i, i + length)
+    const [first] = run
+    const last = run.at(-1)
+    const hidden = run.at(-2)
+    if (length > refreshesShown && first && last && hidden)
+      lines.push(
+        { event: first, more: 0 },
+        { event: hidden, more: length - 2 },
+        { event: last, more: 0 },
+      )
+    else lines.push(...run.map((event) => ({ event, more: 0 })))
+    i += length
+  }
+  return lines
+}
+
+function runLength(events: readonly AuditEvent[], start: number): number {
+  const [first, ...rest] = events.slice(start)
+  if (first?.kind !== 'rotated') return 1
+  const other = rest.findIndex((event) => event.kind !== 'rotated' || !isSame(first, event))
+  return 1 + (other === -1 ? rest.length : other)
+}
+
+function isSame(one: AuditEvent, other: AuditEvent | undefined): boolean {
+  return one.ip === other?.ip && one.userAgent === other.userAgent
+}
+
+function placeOf(event: AuditEvent, before: AuditEvent | undefined): string {
+  if (before !== undefined && isSame(event, before)) return 'same place'
+  const parts = [event.ip, event.userAgent === null ? null : printable(event.userAgent, 60)]
+  return parts.filter((part) => part !== null).join('  ') || '(unknown)'
+}
+
+function duration(ms: number): string {
+  if (ms < 1_000) return `${ms} ms`
+  const seconds = Math.round(ms / 1_000)
+  if (seconds < 60) return `${seconds} s`
+  const minutes = Math.floor(seconds / 60)
+  if (minutes < 60) return `${minutes} min ${seconds % 60} s`
+  const hours = Math.floor(minutes / 60)
+  if (hours < 24) return `${hours} h ${minutes % 60} min`
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`
+}

@@ -1,0 +1,13 @@
+/**
+ * One line of JSON whatever its strings hold. What a terminal would obey, or a reader not see, is written as an escape:
+ * controls, and marks that turn the direction of writing.
+ */
+export function jsonLine(value: unknown): string {
+  return JSON.stringify(value).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) =>
+    Array.from({ length: character.length }, (_, i) => escape(character.charCodeAt(i))).join(''),
+  )
+}
+
+function escape(codeUnit: number): string {
+  return `\\u${codeUnit.toString(16).padStart(4, '0')}`
+}

@@ -1,0 +1,180 @@
+import { createHash } from 'node:crypto'
+import type { EventRecord, FamilyRecord } from './record.ts'
+
+/** The first place of a family that is wrong, in words that SQL's `verify_family` uses, too. */
+export type Problem = { readonly seq: number; readonly problem: string }
+
+/** As in SQL's `event_hash`: the version names this very list of fields. */
+const version = 'token-ledger/v1'
+
+/** 2000-01-01, from where Postgres counts. */
+const postgresEpochMs = 946_684_800_000
+
+const nothingBefore = Buffer.alloc(32)
+
+/** At most that many times one token is handed out again. */
+const maxReplays = 20
+
+/** The hash an event must have, after the event whose hash is its `prevHash`. */
+export function eventHash(e: EventRecord): string {
+  const fields = [
+    text(e.kind),
+    int(e.generation),
+    instant(e.occurredAt),
+    instant(e.expiresAt),
+    instant(e.absoluteExpiresAt),
+    uuid(e.userId),
+    text(e.transport),
+    hex(e.tokenHash),
+    hex(e.salt),
+    hex(e.attemptHash),
+    int(e.presentedGeneration),
+    text(e.reason),
+    uuid(e.actorUserId),
+    hex(e.originHash),
+  ]
+  const hash = createHash('sha256')
+  hash.update(text(version))
+  hash.update(uuid(e.familyId))
+  hash.update(int(e.seq))
+  hash.update(hex(e.prevHash) ?? nothingBefore)
+  for (const value of fields) hash.update(field(value))
+  return hash.digest('hex')
+}
+
+/** What `originHash` must be while the address and the user agent have not been erased. */
+export function originHash(e: EventRecord): string {
+  const hash = createHash('sha256')
+  for (const value of [hex(e.originSalt), text(e.ip), text(e.userAgent)]) hash.update(field(value))
+  return hash.digest('hex')
+}
+
+/**
+ * Checks the hashes, the legality and the meaning of one family's history, in the order it is written.
+ *
+ * @returns null when all of it holds
+ */
+export function checkFamily(
+  family: FamilyRecord | null,
+  events: readonly EventRecord[],
+): Problem | null {
+  const [first] = events
+  if (first === undefined) return { seq: 1, problem: 'event 1 is missing' }
+  let made: EventRecord | null = null
+  for (const [i, event] of events.entries()) {
+    const before = events[i - 1] ?? null
+    const expected = (before?.seq ?? 0) + 1
+    if (event.seq !== expected)
+      return { seq: Math.min(event.seq, expected), problem: `event ${expected} is missing` }
+    const problem =
+      linkProblem(event, before) ??
+      historyProblem(event, before, first) ??
+      timeProblem(event, before, made) ??
+      (before === null ? familyProblem(event, family) : null)
+    if (problem !== null) return { seq: event.seq, problem }
+    if (event.kind === 'issued' || event.kind === 'rotated') made = event
+  }
+  return null
+}
+
+function linkProblem(e: EventRecord, before: EventRecord | null): string | null {
+  if (e.prevHash !== (before?.hash ?? null))
+    return before === null
+      ? 'prev_hash of the first event is not empty'
+      : `prev_hash is not the hash of event ${before.seq}`
+  if (e.hash !== eventHash(e)) return 'the hash does not match the content'
+  if (e.originSalt === null)
+    return e.ip === null && e.userAgent === null ? null : 'ip or user_agent without their salt'
+  return e.originHash === originHash(e) ? null : 'ip or user_agent do not match their hash'
+}
+
+function historyProblem(
+  e: EventRecord,
+  before: EventRecord | null,
+  first: EventRecord,
+): string | null {
+  if (before === null) {
+    if (e.kind !== 'issued') return `it begins with ${e.kind}`
+    return e.generation === 0 ? null : `it begins with generation ${e.generation}`
+  }
+  if (before.kind === 'revoked' || before.kind === 'reuse_detected')
+    return `${e.kind} after the family was over`
+  if (e.kind === 'issued') return 'it is issued twice'
+  if (e.kind === 'rotated' && e.generation !== before.generation + 1)
+    return `generation ${e.generation} follows ${before.generation}`
+  if (e.kind !== 'rotated' && e.generation !== before.generation)
+    return `${e.kind} changes the generation`
+  if (e.kind === 'replayed' && e.presentedGeneration !== e.generation - 1)
+    return 'replayed, but not the direct predecessor'
+  const isSpent = e.presentedGeneration !== null && e.presentedGeneration < e.generation
+  if (e.kind === 'reuse_detected' && !isSpent) return 'the token that came back was not spent'
+  if (Date.parse(e.occurredAt) < Date.parse(before.occurredAt))
+    return 'it comes before the event before it'
+  return e.kind === 'rotated' && e.absoluteExpiresAt !== first.absoluteExpiresAt
+    ? 'the end of the family moved'
+    : null
+}
+
+function timeProblem(
+  e: EventRecord,
+  before: EventRecord | null,
+  made: EventRecord | null,
+): string | null {
+  if (e.expiresAt !== null && e.absoluteExpiresAt !== null)
+    if (Date.parse(e.expiresAt) > Date.parse(e.absoluteExpiresAt))
+      return 'the token outlives the family'
+  if (made?.expiresAt && Date.parse(e.occurredAt) >= Date.parse(made.expiresAt))
+    return `${e.kind} after the token had expired`
+  if (e.kind === 'replayed' && made !== null && e.seq - made.seq > maxReplays)
+    return `replayed more than ${maxReplays} times`
+  return before !== null && BigInt(e.txid) < BigInt(before.txid)
+    ? 'its transaction is older than the one before'
+    : null
+}
+
+function familyProblem(issued: EventRecord, family: FamilyRecord | null): string | null {
+  if (family === null) return 'the family row is missing'
+  const isSame =
+    family.userId === issued.userId &&
+    family.transport === issued.transport &&
+    family.createdAt === issued.occurredAt &&
+    family.absoluteExpiresAt === issued.absoluteExpiresAt
+  return isSame ? null : 'the family row differs from the first event'
+}
+
+/** Its length, then its bytes; -1 for null. No two records share a form. */
+function field(value: Buffer | null): Buffer {
+  return value === null ? int(-1) : Buffer.concat([int(value.length), value])
+}
+
+function text(value: string): Buffer
+function text(value: string | null): Buffer | null
+function text(value: string | null): Buffer | null {
+  return value === null ? null : Buffer.from(value, 'utf8')
+}
+
+function hex(value: string | null): Buffer | null {
+  return value === null ? null : Buffer.from(value, 'hex')
+}
+
+function uuid(value: string): Buffer
+function uuid(value: string | null): Buffer | null
+function uuid(value: string | null): Buffer | null {
+  return value === null ? null : Buffer.from(value.replaceAll('-', ''), 'hex')
+}
+
+function int(value: number): Buffer
+function int(value: number | null): Buffer | null
+function int(value: number | null): Buffer | null {
+  if (value === null) return null
+  const bytes = Buffer.alloc(4)
+  bytes.writeInt32BE(value)
+  return bytes
+}
+
+function instant(value: string | null): Buffer | null {
+  if (value === null) return null
+  const bytes = Buffer.alloc(8)
+  bytes.writeBigInt64BE(BigInt(Date.parse(value) - postgresEpochMs) * 1000n)
+  return bytes
+}

@@ -1,0 +1,61 @@
+import { z } from 'zod'
+import { countEvents, listIncidents } from '../../../db/audit-events.ts'
+import { AuthError } from '../../errors.ts'
+import { adminProcedure, appRouterOf } from '../../trpc.ts'
+import { instant, limit, pageOf } from './input.ts'
+import { iso } from './shapes.ts'
+
+/** A chart has fewer points than this: a day in minutes. */
+const maxBuckets = 1_500
+
+const bucketMs = { minute: 60_000, hour: 3_600_000, day: 24 * 3_600_000 } as const
+
+/** `<epoch ms>:<family id>` */
+const cursor = z
+  .string()
+  .regex(/^\d{1,15}:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
+  .transform((text) => {
+    const [at = '', familyId = ''] = text.split(':')
+    return { at: Number(at), familyId }
+  })
+
+const list = adminProcedure
+  .input(
+    z
+      .strictObject({
+        from: instant.optional(),
+        to: instant.optional(),
+        cursor: cursor.optional(),
+        limit,
+      })
+      .prefault({}),
+  )
+  .query(async ({ ctx, input }) => {
+    const period = { fromAt: input.from, toAt: input.to }
+    const page = { cursor: input.cursor, limit: input.limit }
+    const rows = await listIncidents(ctx.deps.database.sql, period, page)
+    return pageOf(rows, input.limit, {
+      item: (row) => ({ ...row, occurredAt: iso(row.occurredAt) }),
+      cursor: (row) => `${row.occurredAt}:${row.familyId}`,
+    })
+  })
+
+/** What happened, counted in equal steps of UTC. */
+export const stats = adminProcedure
+  .input(z.strictObject({ from: instant, to: instant, bucket: z.enum(['minute', 'hour', 'day']) }))
+  .query(async ({ ctx, input }) => {
+    const { from, to, bucket } = input
+    const step = bucketMs[bucket]
+    const count = (to - from) / step
+    const problem =
+      count <= 0
+        ? 'to: It must come after from.'
+        : count > maxBuckets
+          ? `bucket: At most ${maxBuckets} steps; take a longer one, or a shorter time.`
+          : null
+    if (problem !== null) throw new AuthError('validation_failed', problem, { problem })
+    const rows = await countEvents(ctx.deps.database.sql, { fromAt: from, toAt: to }, step)
+    return { bucket, items: rows.map((row) => ({ ...row, at: iso(row.at) })), nextCursor: null }
+  })
+
+export const adminIncidentsRouter = appRouterOf({ list })

@@ -1,0 +1,90 @@
+import { z } from 'zod'
+import { insertAdminAction, listFamilyActions } from '../../../db/admin-actions.ts'
+import { listSessions, readSession, readStateAt } from '../../../db/audit.ts'
+import { listFamilyEvents } from '../../../db/audit-events.ts'
+import { canonicalEmail } from '../../email.ts'
+import { AuthError } from '../../errors.ts'
+import { endSession } from '../../sessions.ts'
+import { adminProcedure, appRouterOf } from '../../trpc.ts'
+import { id, instant, limit, pageOf, reason } from './input.ts'
+import { iso, toEvent, toSession } from './shapes.ts'
+
+/** A family of one year with a refresh every 15 minutes has more; its page is `admin.ledger.events`. */
+const eventsShown = 1_000
+
+const list = adminProcedure
+  .input(
+    z
+      .strictObject({
+        userId: id.optional(),
+        email: z.string().max(1_000).optional(),
+        status: z.enum(['active', 'expired', 'revoked', 'reuse_detected']).optional(),
+        cursor: id.optional(),
+        limit,
+      })
+      .prefault({}),
+  )
+  .query(async ({ ctx, input }) => {
+    const { cursor, limit: atMost, email: typed, ...filter } = input
+    const email = typed === undefined ? undefined : canonicalEmail(typed)
+    if (email === null) return { items: [], nextCursor: null }
+    const page = { cursor, limit: atMost }
+    const rows = await listSessions(ctx.deps.database, { ...filter, email }, page)
+    return pageOf(rows, atMost, { item: toSession, cursor: (row) => row.familyId })
+  })
+
+const get = adminProcedure
+  .input(z.strictObject({ familyId: id }))
+  .query(async ({ ctx, input: { familyId } }) => {
+    const { database } = ctx.deps
+    const session = await readSession(database, familyId)
+    if (session === null) throw unknown()
+    const [events, actions] = await Promise.all([
+      listFamilyEvents(database.sql, familyId, eventsShown),
+      listFamilyActions(database.sql, familyId),
+    ])
+    return {
+      ...toSession(session),
+      /** The newest, oldest first. */
+      events: events.map(toEvent),
+      adminActions: actions.map((done) => ({ ...done, occurredAt: iso(done.occurredAt) })),
+    }
+  })
+
+const stateAt = adminProcedure
+  .input(z.strictObject({ familyId: id, at: instant }))
+  .query(async ({ ctx, input }) => {
+    const state = await readStateAt(ctx.deps.database, input.familyId, input.at)
+    if (state === null) throw unknown()
+    return { ...state, expiresAt: iso(state.expiresAt) }
+  })
+
+const revoke = adminProcedure
+  .input(z.strictObject({ familyId: id, reason }))
+  .mutation(async ({ ctx, input }) => {
+    const { familyId } = input
+    const actorUserId = ctx.session.userId
+    const ended = await endSession(
+      ctx.deps,
+      {
+        familyId,
+        alongside: (within, targetUserId) =>
+          insertAdminAction(within, {
+            action: 'session_revoked',
+            actorUserId,
+            targetUserId,
+            familyId,
+            reason: input.reason,
+          }),
+      },
+      { reason: 'admin_revoked', actorUserId, origin: ctx.origin },
+    )
+    if (ended === null) throw unknown()
+    return { revoked: ended ? 1 : 0 }
+  })
+
+export const adminSessionsRouter = appRouterOf({ list, get, stateAt, revoke })
+
+function unknown(): AuthError {
+  return new AuthError('not_found', 'no such session, or not yet')
+}

@@ -1,0 +1,143 @@
+import { randomBytes } from 'node:crypto'
+import { z } from 'zod'
+import { insertAdminAction } from '../../../db/admin-actions.ts'
+import type { Deps } from '../../deps.ts'
+import { canonicalEmail } from '../../email.ts'
+import { AuthError } from '../../errors.ts'
+import { passwordProblem } from '../../passwords.ts'
+import { endAllSessions } from '../../sessions.ts'
+import { adminProcedure, appRouterOf } from '../../trpc.ts'
+import type { AccountStore } from '../../user-directory.ts'
+import { disableUser, enableUser, setRole as changeRole } from '../../user-status.ts'
+import { id, limit, pageOf, reason } from './input.ts'
+
+const role = z.enum(['user', 'admin'])
+
+const list = adminProcedure
+  .input(
+    z
+      .strictObject({
+        /** How the address begins. */
+        email: z.string().max(254).optional(),
+        cursor: z.string().max(254).optional(),
+        limit,
+      })
+      .prefault({}),
+  )
+  .query(async ({ ctx, input }) => {
+    const emailPrefix = input.email?.toLowerCase()
+    const page = { cursor: input.cursor, limit: input.limit }
+    const users = await accountsOf(ctx.deps).list({ emailPrefix }, page)
+    return pageOf(users, input.limit, {
+      item: ({ id: userId, ...user }) => ({ userId, ...user }),
+      cursor: (user) => user.email,
+    })
+  })
+
+const create = adminProcedure
+  .input(
+    z.strictObject({
+      email: z.string().max(1_000),
+      password: z.string().max(4_096).optional(),
+      role,
+    }),
+  )
+  .mutation(async ({ ctx, input }) => {
+    const email = canonicalEmail(input.email)
+    if (email === null) throw invalid('email: This is no e-mail address we can take.')
+    const problem =
+      input.password === undefined
+        ? null
+        : passwordProblem(input.password, ctx.deps.config.passwordMinLength)
+    if (problem !== null) throw invalid(`password: ${problem}`)
+    const password = input.password ?? randomBytes(18).toString('base64url')
+    const actorUserId = ctx.session.userId
+    const user = await accountsOf(ctx.deps).create(
+      { email, password, role: input.role },
+      (within, { id: targetUserId }) =>
+        insertAdminAction(within, {
+          action: 'user_created',
+          actorUserId,
+          targetUserId,
+          role: input.role,
+        }),
+    )
+    return {
+      user: { userId: user.id, email: user.email, role: user.role },
+      /** Shown this once, when it was made here. */
+      password: input.password === undefined ? password : null,
+    }
+  })
+
+const setRole = adminProcedure
+  .input(z.strictObject({ userId: id, role }))
+  .mutation(async ({ ctx, input }) => {
+    const deps = await depsFor(ctx.deps, input.userId)
+    await changeRole(deps, input, { actorUserId: ctx.session.userId })
+    return { success: true as const }
+  })
+
+const disable = adminProcedure
+  .input(z.strictObject({ userId: id }))
+  .mutation(async ({ ctx, input: { userId } }) => {
+    const deps = await depsFor(ctx.deps, userId)
+    const by = { actorUserId: ctx.session.userId, origin: ctx.origin }
+    return { success: true as const, revoked: await disableUser(deps, userId, by) }
+  })
+
+const enable = adminProcedure
+  .input(z.strictObject({ userId: id }))
+  .mutation(async ({ ctx, input: { userId } }) => {
+    const deps = await depsFor(ctx.deps, userId)
+    await enableUser(deps, userId, { actorUserId: ctx.session.userId })
+    return { success: true as const }
+  })
+
+const revokeSessions = adminProcedure
+  .input(z.strictObject({ userId: id, reason }))
+  .mutation(async ({ ctx, input: { userId, reason: why } }) => {
+    const { deps, origin } = ctx
+    await mustKnow(deps, userId)
+    const actorUserId = ctx.session.userId
+    const revoked = await endAllSessions(deps, userId, {
+      by: { reason: 'admin_revoked', actorUserId, origin },
+      alongside: (within) =>
+        insertAdminAction(within, {
+          action: 'sessions_revoked',
+          actorUserId,
+          targetUserId: userId,
+          reason: why,
+        }),
+    })
+    return { revoked }
+  })
+
+export const adminUsersRouter = appRouterOf({
+  list,
+  create,
+  setRole,
+  disable,
+  enable,
+  revokeSessions,
+})
+
+function accountsOf(deps: Deps): AccountStore {
+  const { accounts } = deps.users
+  if (accounts === undefined) throw new AuthError('not_found', 'another directory keeps the users')
+  return accounts
+}
+
+async function depsFor(deps: Deps, userId: string): Promise<Deps & { accounts: AccountStore }> {
+  const accounts = accountsOf(deps)
+  await mustKnow(deps, userId)
+  return { ...deps, accounts }
+}
+
+async function mustKnow({ users }: Deps, userId: string): Promise<void> {
+  if (!(await users.findMany([userId])).has(userId))
+    throw new AuthError('not_found', 'no such user')
+}
+
+function invalid(problem: string): AuthError {
+  return new AuthError('validation_failed', problem, { problem })
+}

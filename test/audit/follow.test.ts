@@ -1,0 +1,117 @@
+import { expect, test } from 'vitest'
+import { readForward, readHorizon, type AuditEvent } from '../../db/audit-events.ts'
+import { lockFamilies, lockUser } from '../../db/ledger.ts'
+import { inTransaction } from '../../db/transaction.ts'
+import { followLedger } from '../../server/ledger-tail.ts'
+import { connect } from '../../db/connect.ts'
+import { createRotation } from '../../server/rotation.ts'
+import { endSession, revokeLocked, startSession } from '../../server/sessions.ts'
+import { startLedger, testOrigin } from '../support/ledger.ts'
+
+const writers = 16
+const runMs = 4_000
+
+class RolledBack extends Error {}
+
+test(`${writers} writers with random rollbacks: a reader that comes and goes is told every event once, in order`, async () => {
+  await using ledger = await startLedger({ maxSessionsPerUser: 1_000 })
+  await using pool = Object.assign(
+    connect(ledger.owner.url, { role: 'token_ledger_app', maxConnections: writers }),
+    { [Symbol.asyncDispose]: () => pool.close() },
+  )
+  const deps = { ...ledger.deps, sql: pool.sql }
+  const { rotate } = createRotation(deps)
+  const users = await Promise.all(Array.from({ length: 4 }, () => ledger.makeUser()))
+  const start = await readHorizon(ledger.database.sql)
+  const endsAt = Date.now() + runMs
+  let rollbacks = 0
+
+  const write = async (n: number) => {
+    const user = users[n % users.length]!
+    while (Date.now() < endsAt) {
+      const dice = Math.random()
+      const signIn = {
+        user,
+        epoch: 0,
+        transport: 'body',
+        deviceName: null,
+        origin: testOrigin,
+      } as const
+      let session = await startSession(deps, signIn)
+      for (let i = 0; i < 3; i++)
+        session = await rotate({ ...session, attemptId: null, origin: testOrigin })
+      const by = { reason: 'logout', actorUserId: null, origin: testOrigin } as const
+      if (dice < 0.5) await endSession(deps, { familyId: session.familyId }, by)
+      // One that takes its id early, waits, writes late, and half of the time takes it back.
+      await inTransaction(deps.sql, async (tx) => {
+        await lockUser(tx, user.id)
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
+        const { txid, families } = await lockFamilies(tx, [session.familyId], 'wait')
+        await revokeLocked(tx, { txid, families: [...families.values()], by })
+        if (Math.random() < 0.5) throw new RolledBack()
+      }).catch((error: unknown) => {
+        if (!(error instanceof RolledBack)) throw error
+        rollbacks += 1
+      })
+    }
+  }
+
+  const seen: AuditEvent[] = []
+  const done = new AbortController()
+  const reader = (async () => {
+    let position = start
+    while (!done.signal.aborted) {
+      // Connects again and again, after whatever it got last.
+      const visit = new AbortController()
+      const timer = setTimeout(() => visit.abort(), Math.random() * 400)
+      const signal = AbortSignal.any([visit.signal, done.signal])
+      for await (const event of followLedger(ledger.database.sql, { after: position, signal })) {
+        seen.push(event)
+        position = event.position
+        if (Math.random() < 0.01) break
+      }
+      clearTimeout(timer)
+    }
+    seen.push(...(await readForward(ledger.database.sql, position, 100_000)))
+  })()
+  await Promise.all(Array.from({ length: writers }, (_, n) => write(n)))
+  done.abort()
+  await reader
+
+  const committed = await ledger.owner.ownerSql<{ family_id: string; seq: number }[]>`
+    select family_id, seq from token_ledger.token_event`
+  const keys = seen.map((event) => key(event.familyId, event.seq))
+  expect(rollbacks).toBeGreaterThan(10)
+  expect(new Set(keys).size).toBe(keys.length)
+  expect(keys.toSorted()).toEqual(committed.map((row) => key(row.family_id, row.seq)).toSorted())
+  const lastSeq = new Map<string, number>()
+  for (const { familyId, seq } of seen) {
+    expect(seq).toBe((lastSeq.get(familyId) ?? 0) + 1)
+    lastSeq.set(familyId, seq)
+  }
+}, 60_000)
+
+test('a transaction that began early and wrote late is read after what it followed', async () => {
+  await using ledger = await startLedger()
+  const user = await ledger.makeUser()
+  const session = await ledger.start(user)
+  const start = await readHorizon(ledger.database.sql)
+  const by = { reason: 'logout', actorUserId: null, origin: testOrigin } as const
+  await inTransaction(ledger.database.sql, async (tx) => {
+    await lockUser(tx, user.id)
+    // Another transaction, with a later id, commits in between.
+    await ledger.refresh(session)
+    expect(await readForward(ledger.deps.sql, start, 10)).toEqual([])
+    const { txid, families } = await lockFamilies(tx, [session.familyId], 'wait')
+    await revokeLocked(tx, { txid, families: [...families.values()], by })
+  })
+  const events = await readForward(ledger.database.sql, start, 10)
+  expect(events.map(({ seq, kind }) => [seq, kind])).toEqual([
+    [2, 'rotated'],
+    [3, 'revoked'],
+  ])
+})
+
+function key(familyId: string, seq: number): string {
+  return `${familyId}:${seq}`
+}

@@ -1,0 +1,46 @@
+import { expect, test } from 'vitest'
+import { disableUser, enableUser, setRole } from '../../server/user-status.ts'
+import { startLedger, testOrigin } from '../support/ledger.ts'
+
+const by = { actorUserId: null, origin: testOrigin }
+const refused = {
+  reason: 'validation_failed',
+  extras: { problem: 'This is the last admin. Make another one first.' },
+}
+
+test('the last admin can be neither demoted nor disabled, and stays signed in', async () => {
+  await using ledger = await startLedger()
+  const deps = { ...ledger.deps, accounts: ledger.deps.users.accounts }
+  const admin = await ledger.makeUser('admin')
+  await ledger.makeUser('user')
+  await ledger.start(admin)
+  const demotion = { userId: admin.id, role: 'user' } as const
+  await expect(setRole(deps, demotion, by)).rejects.toMatchObject(refused)
+  await expect(disableUser(deps, admin.id, by)).rejects.toMatchObject(refused)
+  const active = await ledger.owner
+    .ownerSql`select from token_audit.sessions where status = 'active'`
+  expect(active.count).toBe(1)
+  expect(await ledger.owner.ownerSql`select from token_ledger.admin_action`).toHaveLength(0)
+
+  const other = await ledger.makeUser('admin')
+  await disableUser(deps, other.id, by)
+  await expect(setRole(deps, demotion, by)).rejects.toMatchObject(refused)
+  await enableUser(deps, other.id, by)
+  await setRole(deps, demotion, by)
+  expect((await ledger.deps.users.findByEmail(admin.email))?.role).toBe('user')
+})
+
+test('ten admins who demote and disable each other at once leave one', async () => {
+  await using ledger = await startLedger()
+  const deps = { ...ledger.deps, accounts: ledger.deps.users.accounts }
+  const admins = await Promise.all(Array.from({ length: 10 }, () => ledger.makeUser('admin')))
+  const ends = await Promise.allSettled(
+    admins.map(({ id: userId }, i) =>
+      i % 2 === 0 ? setRole(deps, { userId, role: 'user' }, by) : disableUser(deps, userId, by),
+    ),
+  )
+  expect(ends.filter(({ status }) => status === 'rejected')).toHaveLength(1)
+  const left = await ledger.owner.ownerSql`
+    select from token_ledger.user_account where role = 'admin' and disabled_at is null`
+  expect(left.count).toBe(1)
+})

@@ -1,0 +1,106 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { startApp, type TestApp } from '../support/app.ts'
+import { auth, mutate, query } from '../support/http.ts'
+import { endOf, firstEvents, readTail } from '../support/tail.ts'
+import { makeUser, testPassword } from '../support/users.ts'
+
+async function signIn(app: TestApp, role: 'user' | 'admin' = 'user') {
+  const user = await makeUser(app.owner.url, undefined, role)
+  const input = { email: user.email, password: testPassword, transport: 'body' }
+  const { data } = await auth(app.url, 'login', input)
+  return { userId: user.id, ...data } as {
+    userId: string
+    accessToken: string
+    refreshToken: string
+    familyId: string
+  }
+}
+
+test('the tail tells each event from now on, and after a reconnect goes on where it was', async () => {
+  await using app = await startApp()
+  const admin = await signIn(app, 'admin')
+  const live = firstEvents(readTail(app.url, admin.accessToken), 2)
+  await sleep(200)
+  let { refreshToken, familyId } = await signIn(app)
+  const refresh = async () =>
+    (refreshToken = (await auth(app.url, 'refresh', { refreshToken })).data.refreshToken)
+  await refresh()
+  const seen = await live
+  expect(seen.map(({ data }) => [data.familyId, data.seq, data.kind])).toEqual([
+    [familyId, 1, 'issued'],
+    [familyId, 2, 'rotated'],
+  ])
+  expect(seen.map(({ id }) => id)).toEqual(seen.map(({ data }) => data.position))
+
+  await refresh()
+  await refresh()
+  const after = seen[1]!.id!
+  const more = await firstEvents(readTail(app.url, admin.accessToken, { after }), 2)
+  expect(more.map(({ data }) => data.seq)).toEqual([3, 4])
+
+  const { data } = await query(app.url, 'admin.ledger.events', admin.accessToken, { limit: 2 })
+  const fromList = data.items[1].position
+  const [last] = await firstEvents(readTail(app.url, admin.accessToken, { after: fromList }), 1)
+  expect(last!.data.seq).toBe(4)
+})
+
+test('the tail ends with the access token, and says so', async () => {
+  await using app = await startApp({ ACCESS_TOKEN_SECONDS: '2' })
+  const { accessToken } = await signIn(app, 'admin')
+  expect(await endOf(readTail(app.url, accessToken))).toBe('access_token_expired')
+})
+
+test('an open tail ends when the session is revoked, or the role is taken away', async () => {
+  await using app = await startApp()
+  const admin = await signIn(app, 'admin')
+  const revoked = await signIn(app, 'admin')
+  const demoted = await signIn(app, 'admin')
+  const ends = [revoked, demoted].map(({ accessToken }) => endOf(readTail(app.url, accessToken)))
+  await sleep(300)
+  const { accessToken } = admin
+  const { familyId } = revoked
+  await mutate(app.url, 'admin.sessions.revoke', accessToken, { familyId, reason: 'test' })
+  await mutate(app.url, 'admin.users.setRole', accessToken, {
+    userId: demoted.userId,
+    role: 'user',
+  })
+  expect(await Promise.all(ends)).toEqual(['access_token_revoked', 'role_required'])
+})
+
+test('whoever is no admin gets no tail', async () => {
+  await using app = await startApp()
+  const { accessToken } = await signIn(app)
+  expect(await endOf(readTail(app.url, accessToken))).toBe('role_required')
+  expect(await endOf(readTail(app.url, 'nonsense'))).toBe('access_token_invalid')
+})
+
+test('a user has five tails at most; one that is closed makes room', async () => {
+  await using app = await startApp()
+  const { accessToken } = await signIn(app, 'admin')
+  const leave = new AbortController()
+  const open = Array.from({ length: 5 }, () =>
+    endOf(readTail(app.url, accessToken, { signal: leave.signal })).catch(() => 'left'),
+  )
+  await sleep(500)
+  expect(await endOf(readTail(app.url, accessToken))).toBe('too_many_attempts')
+  leave.abort()
+  expect(await Promise.all(open)).toEqual(Array(5).fill('left'))
+  await sleep(500)
+  const [event] = await Promise.all([
+    firstEvents(readTail(app.url, accessToken), 1),
+    sleep(300).then(() => signIn(app)),
+  ])
+  expect(event).toHaveLength(1)
+})
+
+test('a service that closes ends its tails', async () => {
+  const app = await startApp()
+  const { accessToken } = await signIn(app, 'admin')
+  const end = endOf(readTail(app.url, accessToken))
+  await sleep(300)
+  const began = performance.now()
+  await app[Symbol.asyncDispose]()
+  expect(await end).toBeNull()
+  expect(performance.now() - began).toBeLessThan(5_000)
+})

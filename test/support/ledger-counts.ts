@@ -1,0 +1,20 @@
+import { expect } from 'vitest'
+import type { TestApp } from './app.ts'
+
+/** How many events of each kind the ledger holds. */
+export async function countKinds(app: TestApp): Promise<Record<string, number>> {
+  const rows = await app.owner.ownerSql<{ kind: string; count: number }[]>`
+    select kind, count(*)::int as count
+    from token_audit.events
+    group by kind
+  `
+  return Object.fromEntries(rows.map(({ kind, count }) => [kind, count]))
+}
+
+/** Nothing in the ledger looks like theft, and its chain holds. */
+export async function expectPeace(app: TestApp): Promise<void> {
+  expect((await countKinds(app)).reuse_detected ?? 0).toBe(0)
+  const sql = app.owner.ownerSql
+  const [found] = await sql`select to_regprocedure('token_audit.verify_ledger()') as verify`
+  if (found?.verify) expect(await sql`select * from token_audit.verify_ledger()`).toHaveLength(0)
+}

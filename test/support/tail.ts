@@ -1,0 +1,63 @@
+/** One message of an SSE stream. */
+export type SseMessage = { readonly event: string; readonly id: string | null; readonly data: any }
+
+/** `admin.ledger.tail` over a real socket; leaving the loop closes it. */
+export async function* readTail(
+  url: string,
+  accessToken: string,
+  options: { after?: string; signal?: AbortSignal } = {},
+): AsyncGenerator<SseMessage, void> {
+  const input = options.after === undefined ? {} : { after: options.after }
+  const search = `?input=${encodeURIComponent(JSON.stringify(input))}`
+  const leave = new AbortController()
+  const signals = options.signal === undefined ? [leave.signal] : [leave.signal, options.signal]
+  const response = await fetch(`${url}/trpc/admin.ledger.tail${search}`, {
+    headers: { authorization: `Bearer ${accessToken}`, accept: 'text/event-stream' },
+    signal: AbortSignal.any(signals),
+  })
+  if (!response.ok) throw new Error(`${response.status} ${await response.text()}`)
+  try {
+    let text = ''
+    for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
+      text += chunk
+      const blocks = text.split('\n\n')
+      text = blocks.pop()!
+      for (const block of blocks) yield parse(block)
+    }
+  } finally {
+    leave.abort()
+  }
+}
+
+/** Why a tail was refused or ended by the service: its last message. */
+export async function endOf(tail: AsyncIterable<SseMessage>): Promise<string | null> {
+  for await (const { event, data } of tail)
+    if (event === 'serialized-error') return data?.data?.reason ?? 'no reason'
+  return null
+}
+
+/** The first `count` events of a tail. */
+export async function firstEvents(
+  tail: AsyncIterable<SseMessage>,
+  count: number,
+): Promise<SseMessage[]> {
+  const events: SseMessage[] = []
+  if (count === 0) return events
+  for await (const message of tail) {
+    if (message.event !== 'message' || message.id === null) continue
+    events.push(message)
+    if (events.length === count) break
+  }
+  return events
+}
+
+function parse(block: string): SseMessage {
+  const lines = block.split('\n').map((line) => line.split(/: ?(.*)/s))
+  const value = (name: string) => lines.find(([key]) => key === name)?.[1] ?? null
+  const data = value('data')
+  return {
+    event: value('event') ?? 'message',
+    id: value('id'),
+    data: data === null || data === '' ? null : JSON.parse(data),
+  }
+}
