@@ -97,11 +97,12 @@ function exchanging(socket: Socket): (request: string) => Promise<Answer> {
     const headEnd = text.indexOf('\r\n\r\n')
     if (headEnd === -1) return
     const head = text.slice(0, headEnd)
-    const length = Number(/content-length: (\d+)/i.exec(head)?.[1] ?? Number.NaN)
-    if (Number.isNaN(length)) return fail(new Error(`an answer without a length: ${head}`))
-    if (text.length < headEnd + 4 + length) return
-    const body = text.slice(headEnd + 4, headEnd + 4 + length)
-    text = text.slice(headEnd + 4 + length)
+    const rest = text.slice(headEnd + 4)
+    const body = /transfer-encoding: chunked/i.test(head)
+      ? chunkedBody(rest)
+      : sizedBody(head, rest)
+    if (body === null) return
+    text = ''
     waiting?.resolve({ status: Number(head.slice(9, 12)), head, body })
   })
   return (request) =>
@@ -109,6 +110,24 @@ function exchanging(socket: Socket): (request: string) => Promise<Answer> {
       waiting = { resolve, reject }
       socket.write(request)
     })
+}
+
+/** Null while it is not all there. */
+function sizedBody(head: string, rest: string): string | null {
+  const length = Number(/content-length: (\d+)/i.exec(head)![1])
+  return rest.length < length ? null : rest.slice(0, length)
+}
+
+function chunkedBody(rest: string): string | null {
+  let body = ''
+  for (let at = 0; ;) {
+    const lineEnd = rest.indexOf('\r\n', at)
+    const length = Number.parseInt(rest.slice(at, lineEnd), 16)
+    if (lineEnd === -1 || rest.length < lineEnd + length + 4) return null
+    if (length === 0) return body
+    body += rest.slice(lineEnd + 2, lineEnd + 2 + length)
+    at = lineEnd + length + 4
+  }
 }
 
 /** Verifies the newest access token of every client: that the answers were fast is not enough. */
