@@ -1,4 +1,4 @@
-import { and, eq, gt, inArray, isNotNull, sql } from 'drizzle-orm'
+import { and, eq, gt, isNotNull, sql } from 'drizzle-orm'
 import type { Database } from './connect.ts'
 import { userAccount } from './schema.ts'
 import type { FencedTransaction } from './transaction.ts'
@@ -22,11 +22,15 @@ export async function findUserByEmail({ db }: Database, email: string): Promise<
   return row ?? null
 }
 
-export async function findUsers({ db }: Database, userIds: readonly string[]): Promise<UserRow[]> {
-  return db
-    .select(columns)
-    .from(userAccount)
-    .where(inArray(userAccount.userId, [...userIds]))
+/** Asked for every batch of refreshes: in SQL, because drizzle would have it planned each time. */
+export async function findUsers(
+  { statements }: Database,
+  userIds: readonly string[],
+): Promise<UserRow[]> {
+  return statements<UserRow[]>`
+    select user_id as "userId", email, role, disabled_at as "disabledAt"
+    from token_ledger.user_account
+    where user_id = any(${userIds as string[]}::uuid[])`
 }
 
 export async function readPasswordHash({ db }: Database, userId: string): Promise<string | null> {

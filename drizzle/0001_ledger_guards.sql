@@ -40,6 +40,11 @@ return sha256(
 --> statement-breakpoint
 -- Checks that the new row continues its family's history, then chains it.
 -- force_generic_plan: planning over the partitions costs ten times what the look-up does.
+--
+-- An event's txid is never below that of the event before it. A transaction that began early may write late: it
+-- takes its id, waits for a family, and appends after an event of a younger one. Readers that follow (txid,
+-- family_id, seq) would be given the two the wrong way round. The younger one has committed by then, so the larger
+-- id is below the horizon only when both are over.
 create function token_ledger.chain_event() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, token_ledger
@@ -49,7 +54,7 @@ declare
   last record;
   problem text;
 begin
-  select seq, kind, generation, occurred_at, absolute_expires_at, hash into last
+  select seq, kind, generation, occurred_at, absolute_expires_at, hash, txid into last
   from token_ledger.token_event
   where family_id = new.family_id
   order by seq desc
@@ -80,6 +85,7 @@ begin
     raise exception 'illegal history of family %: %', new.family_id, problem using errcode = 'TL002';
   end if;
 
+  new.txid := greatest(pg_current_xact_id(), last.txid);
   new.origin_hash := token_ledger.origin_hash(new.origin_salt, new.ip, new.user_agent);
   new.prev_hash := last.hash;
   new.hash := token_ledger.event_hash(new);

@@ -1,5 +1,4 @@
-import { randomUUID } from 'node:crypto'
-import { SignJWT } from 'jose'
+import { randomUUID, sign, type KeyObject } from 'node:crypto'
 import type { SigningKeys } from './signing-keys.ts'
 import type { User } from './user-directory.ts'
 
@@ -16,16 +15,17 @@ export type AccessTokenSettings = {
  * @param session.signedInAt epoch milliseconds; becomes `auth_time`
  * @returns the token and its life in seconds
  */
-export async function mintAccessToken(
+export function mintAccessToken(
   keys: SigningKeys,
   settings: AccessTokenSettings,
   session: { familyId: string; user: User; signedInAt: number },
-): Promise<{ accessToken: string; expiresIn: number }> {
+): { accessToken: string; expiresIn: number } {
   const { kid, privateKey } = keys.current()
   const issuedAt = Math.floor(Date.now() / 1000)
   const expiresIn = Math.floor(settings.lifetimeMs / 1000)
   const { user, familyId, signedInAt } = session
-  const accessToken = await new SignJWT({
+  const header = { alg: 'ES256', typ: 'at+jwt', kid }
+  const claims = {
     iss: settings.issuer,
     aud: settings.audience,
     sub: user.id,
@@ -37,8 +37,21 @@ export async function mintAccessToken(
     auth_time: Math.floor(signedInAt / 1000),
     role: user.role,
     email: user.email,
-  })
-    .setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid })
-    .sign(privateKey)
-  return { accessToken, expiresIn }
+  }
+  return { accessToken: signES256(header, claims, privateKey), expiresIn }
+}
+
+/**
+ * A JWS in compact form (RFC 7515 §3.1), signed at once: `jose` hands each signature to another
+ * thread and waits for it, which costs twice the processor time of making it.
+ */
+function signES256(header: object, claims: object, key: KeyObject): string {
+  const input = `${encode(header)}.${encode(claims)}`
+  // r ‖ s, as RFC 7518 §3.4 wants it; OpenSSL's own form is DER.
+  const signature = sign('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' })
+  return `${input}.${signature.toString('base64url')}`
+}
+
+function encode(part: object): string {
+  return Buffer.from(JSON.stringify(part)).toString('base64url')
 }

@@ -27,6 +27,8 @@ export type RotationQueueOptions<Item, Result> = {
 
 /** How long a family may be locked by somebody else before its caller is told to come again. */
 const maxLockedMs = 5_000
+/** A batch that takes longer than this, ten times the usual, holds back nobody any more. */
+const patienceMs = 100
 /** How soon a locked family is looked at again. */
 const lockedPauseMs = 10
 
@@ -39,7 +41,7 @@ type Entry<Item, Result> = {
 
 /**
  * @param options.maxBatch 64: more makes each wait longer and saves little.
- * @param options.maxInFlight 2: one is written while the other is read and decided.
+ * @param options.maxInFlight 2: beside a full batch, or a slow one.
  * @param options.maxWaiting 2,000: what a busy server settles in half a second.
  */
 export function createRotationQueue<Item extends { readonly familyId: string }, Result>({
@@ -52,6 +54,8 @@ export function createRotationQueue<Item extends { readonly familyId: string }, 
   let waiting: Entry<Item, Result>[] = []
   const familiesInFlight = new Set<string>()
   let batchesInFlight = 0
+  let lastBatchAt = 0
+  let nextLook: NodeJS.Timeout | null = null
 
   return {
     submit(item) {
@@ -72,16 +76,31 @@ export function createRotationQueue<Item extends { readonly familyId: string }, 
   }
 
   function dispatch(): void {
-    while (batchesInFlight < maxInFlight) {
+    while (mayStart()) {
       const batch = takeBatch()
       if (batch.length === 0) return
       batchesInFlight++
+      lastBatchAt = performance.now()
       void run(batch).finally(() => {
         batchesInFlight--
         for (const { item } of batch) familiesInFlight.delete(item.familyId)
         dispatch()
       })
     }
+    // Nobody else need come for those left behind a slow batch to go out.
+    if (waiting.length > 0) nextLook ??= setTimeout(lookAgain, patienceMs)
+  }
+
+  function lookAgain(): void {
+    nextLook = null
+    dispatch()
+  }
+
+  /** One transaction for sixty costs much less than two for thirty: only a full batch goes beside another. */
+  function mayStart(): boolean {
+    if (batchesInFlight === 0) return true
+    if (batchesInFlight === maxInFlight) return false
+    return waiting.length >= maxBatch || performance.now() - lastBatchAt >= patienceMs
   }
 
   /** The oldest ones, each family once: two tokens of one family are decided one after the other. */

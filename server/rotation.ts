@@ -59,6 +59,8 @@ export function createRotation(deps: SessionDeps): {
     // After a lost connection nobody knows whether it committed: the caller asks again, with its attempt.
     mayRetry: (error) => !isUnavailable(error),
     ...(deps.policy.rotationBatchSize && { maxBatch: deps.policy.rotationBatchSize }),
+    // Without grouping each has a transaction of its own, and a few connections stay free for the rest.
+    ...(deps.policy.rotationBatchSize === 1 && { maxInFlight: 5 }),
   })
 
   async function rotate(request: RefreshRequest): Promise<LiveSession> {

@@ -1,4 +1,12 @@
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
+import {
+  createCipheriv,
+  createDecipheriv,
+  createPrivateKey,
+  hkdfSync,
+  randomBytes,
+  type JsonWebKey,
+  type KeyObject,
+} from 'node:crypto'
 import {
   calculateJwkThumbprint,
   errors,
@@ -35,7 +43,7 @@ const maxKeyAgeMs = 30 * 24 * 3600 * 1000
 
 export type SigningKeys = {
   /** The key that signs now. */
-  current(): { readonly kid: string; readonly privateKey: CryptoKey }
+  current(): { readonly kid: string; readonly privateKey: KeyObject }
   /** Public keys of every token that may still be about, and of the next. */
   jwks(): { keys: JWK[] }
   readonly keySource: JWTVerifyGetKey
@@ -47,7 +55,7 @@ type LoadedKey = {
   readonly kid: string
   readonly publicJwk: JWK
   readonly publicKey: CryptoKey
-  readonly privateKey: CryptoKey
+  readonly privateKey: KeyObject
   /** On the process's own monotonic clock (`performance.now`). */
   readonly signsAt: number
 }
@@ -179,12 +187,12 @@ async function openKey(
   if (opened?.privateJwk == null) throw new Error(wrongSecret)
   if (opened.secret !== secrets[0])
     await resealSigningKey(database, kid, seal(secrets[0], kid, opened.privateJwk))
-  const [publicKey, privateKey] = await Promise.all([
-    importJWK(publicJwk, 'ES256'),
-    importJWK(JSON.parse(opened.privateJwk) as JWK, 'ES256'),
-  ])
-  if (publicKey instanceof Uint8Array || privateKey instanceof Uint8Array)
-    throw new Error(`signing key ${kid} is not a key pair`)
+  const privateKey = createPrivateKey({
+    key: JSON.parse(opened.privateJwk) as JsonWebKey,
+    format: 'jwk',
+  })
+  const publicKey = await importJWK(publicJwk, 'ES256')
+  if (publicKey instanceof Uint8Array) throw new Error(`signing key ${kid} is not a key pair`)
   return { kid, publicJwk, publicKey, privateKey }
 }
 

@@ -71,7 +71,7 @@ export const refresh = authProcedure
     }
     const attemptId = input.attemptId?.toLowerCase() ?? null
     try {
-      return await answer(ctx, await deps.rotate({ token, transport, attemptId, origin }))
+      return answer(ctx, await deps.rotate({ token, transport, attemptId, origin }))
     } catch (error) {
       // Only what will never work again is taken from the browser: the loser of a race holds a
       // cookie that the winner has replaced.
@@ -146,10 +146,10 @@ async function endPresented(
   return ended === true ? 1 : 0
 }
 
-async function answer({ deps, cookie }: AuthContext, session: LiveSession) {
+function answer({ deps, cookie }: AuthContext, session: LiveSession) {
   const { config, signingKeys } = deps
   const { familyId, user, token, transport } = session
-  const { accessToken, expiresIn } = await mintAccessToken(
+  const { accessToken, expiresIn } = mintAccessToken(
     signingKeys,
     {
       issuer: config.publicUrl,

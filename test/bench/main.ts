@@ -1,0 +1,48 @@
+import { parseArgs } from 'node:util'
+import { createBench, type Bench } from './bench.ts'
+import { benchGrowth } from './growth.ts'
+import { benchIsolation } from './isolation.ts'
+import { benchMemory } from './memory.ts'
+import { benchProcedures } from './procedures.ts'
+import { benchProcesses } from './processes-count.ts'
+import { report } from './report.ts'
+import { benchRotation } from './rotation.ts'
+
+const parts: Record<string, (bench: Bench) => Promise<void>> = {
+  rotation: benchRotation,
+  procedures: benchProcedures,
+  growth: benchGrowth,
+  processes: benchProcesses,
+  isolation: benchIsolation,
+  memory: benchMemory,
+}
+
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string', multiple: true },
+    seconds: { type: 'string', default: '4' },
+    rounds: { type: 'string', default: '3' },
+    large: { type: 'boolean', default: false },
+  },
+})
+const chosen = values.only ?? Object.keys(parts)
+const unknown = chosen.find((name) => !(name in parts))
+if (unknown !== undefined) {
+  console.error(`there is no part ${unknown}; there are: ${Object.keys(parts).join(', ')}`)
+  process.exit(3)
+}
+
+const bench = await createBench({
+  seconds: Number(values.seconds),
+  rounds: Number(values.rounds),
+  large: values.large,
+})
+try {
+  for (const name of chosen) {
+    bench.say(name)
+    await parts[name]!(bench)
+  }
+  report(bench)
+} finally {
+  await bench.stop()
+}

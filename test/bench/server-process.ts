@@ -1,0 +1,58 @@
+import { randomBytes } from 'node:crypto'
+import type * as App from '../../server/app.ts'
+import type { Rotate } from '../../server/rotation.ts'
+import type * as Tokens from '../../server/refresh-token.ts'
+import { fromDist } from './dist.ts'
+import { answerCalls } from './processes.ts'
+import type { ServerKind } from './processes.ts'
+
+// The service, as `server/main.ts` starts it, but for the rate limits (one address makes all the load)
+// and for what BENCH_SERVER takes out.
+
+const { buildApp, connect, loadConfig } = await fromDist<typeof App>('server/app.js')
+const { deriveRefreshTokenKeys, deriveSuccessor } =
+  await fromDist<typeof Tokens>('server/refresh-token.js')
+const kind = process.env.BENCH_SERVER as ServerKind
+const idleMs = 7 * 24 * 3600 * 1000
+
+answerCalls({ start, heap })
+
+async function start(): Promise<void> {
+  // Production refuses RATE_LIMITS=off, as it should: the limits are taken off behind its check.
+  const config = { ...loadConfig(process.env), rateLimits: 'off' as const }
+  const database = connect(config.databaseUrl!, { role: 'token_ledger_app' })
+  const app = await buildApp({
+    config,
+    database,
+    ...(kind === 'one-by-one' && { rotationBatchSize: 1 }),
+    ...(kind === 'ceiling' && { rotate: rotateNothing(config.authSecret!) }),
+  })
+  await app.listen({ host: config.host, port: config.port })
+}
+
+/** Makes the successor as a rotation does, and asks no database. */
+function rotateNothing(secret: string): Rotate {
+  const keys = deriveRefreshTokenKeys([secret])
+  const user = {
+    id: '01890000-0000-7000-8000-000000000000',
+    email: 'user-1@bench.example.com',
+    role: 'user' as const,
+    disabled: false,
+  }
+  return async ({ token, transport }) => ({
+    familyId: token.familyId,
+    user,
+    transport,
+    token: deriveSuccessor(keys[0], token, randomBytes(16)),
+    signedInAt: Date.now(),
+    refreshExpiresAt: Date.now() + idleMs,
+    refreshRemainingMs: idleMs,
+  })
+}
+
+/** Bytes in use after two collections. */
+function heap(): number {
+  globalThis.gc!()
+  globalThis.gc!()
+  return process.memoryUsage().heapUsed
+}

@@ -1,0 +1,67 @@
+import type * as App from '../../server/app.ts'
+import type * as Accounts from '../../server/accounts.ts'
+import type * as Passwords from '../../server/passwords.ts'
+import type * as Tokens from '../../server/refresh-token.ts'
+import type * as Rotation from '../../server/rotation.ts'
+import { fromDist } from './dist.ts'
+import type { Job, JobResult, Session } from './load.ts'
+import { answerCalls } from './processes.ts'
+import { summarize } from './statistics.ts'
+
+// Rotations straight at the database: the SQL of the service, without HTTP and without signing.
+
+const { connect } = await fromDist<typeof App>('server/app.js')
+const { createAccounts } = await fromDist<typeof Accounts>('server/accounts.js')
+const { createPasswords } = await fromDist<typeof Passwords>('server/passwords.js')
+const tokens = await fromDist<typeof Tokens>('server/refresh-token.js')
+const { createRotation } = await fromDist<typeof Rotation>('server/rotation.js')
+
+const database = connect(process.env.DATABASE_URL!, { role: 'token_ledger_app' })
+const refreshKeys = tokens.deriveRefreshTokenKeys([process.env.AUTH_SECRET!])
+const day = 24 * 3600 * 1000
+const { rotate } = createRotation({
+  sql: database.sql,
+  users: createAccounts(database, createPasswords()),
+  refreshKeys,
+  policy: {
+    idleMs: 7 * day,
+    absoluteMs: 30 * day,
+    graceMs: 10_000,
+    reuseScope: 'family',
+    maxSessionsPerUser: 100,
+  },
+  record: () => {},
+})
+const origin = { ip: '127.0.0.1', userAgent: null }
+const fleets = new Map<string, Session[]>()
+
+answerCalls({
+  enlist: ({ fleet, sessions }: { fleet: string; sessions: Session[] }) =>
+    void fleets.set(fleet, sessions),
+  run,
+})
+
+async function run(job: Job): Promise<JobResult> {
+  const sessions = fleets.get(job.fleet)!
+  const newest = sessions.map(({ token }) => tokens.parseRefreshToken(refreshKeys, token)!)
+  const latencies: number[] = []
+  const startedAt = performance.now()
+  const deadlineAt = startedAt + job.seconds * 1000
+  await Promise.all(
+    Array.from({ length: job.connections }, async (_, i) => {
+      for (let at = i; performance.now() < deadlineAt; at = next(at)) {
+        const sentAt = performance.now()
+        const token = newest[at]!
+        const session = await rotate({ token, transport: 'cookie', attemptId: null, origin })
+        if (session.token.generation !== token.generation + 1) throw new Error('no successor')
+        newest[at] = session.token
+        latencies.push(performance.now() - sentAt)
+      }
+      function next(at: number): number {
+        return at + job.connections < newest.length ? at + job.connections : i
+      }
+    }),
+  )
+  for (const [at, token] of newest.entries()) sessions[at]!.token = token.value
+  return summarize(latencies, (performance.now() - startedAt) / 1000)
+}
