@@ -1,5 +1,7 @@
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
+import { startApp, type TestApp } from './app.ts'
+import { freePort } from './server.ts'
 
 export type Fault =
   | { readonly kind: 'none' }
@@ -31,6 +33,35 @@ export type FaultyProxy = AsyncDisposable & {
 }
 
 export const noFault: Fault = { kind: 'none' }
+
+/** A fault that lasts until `release`. */
+export function hold(): { readonly fault: Fault; release(): void } {
+  const opened = new EventEmitter()
+  const until = once(opened, 'open').then(() => {})
+  return { fault: { kind: 'hold', until }, release: () => void opened.emit('open') }
+}
+
+/** The service, seen by its callers through a proxy: its public address is the proxy's. */
+export async function startBehindProxy(
+  options: { readonly exampleFolder?: string } = {},
+  env: Record<string, string> = {},
+): Promise<AsyncDisposable & { readonly app: TestApp; readonly proxy: FaultyProxy }> {
+  const port = await freePort()
+  const { exampleFolder } = options
+  const app = await startApp(
+    { PUBLIC_URL: `http://127.0.0.1:${port}`, ...env },
+    exampleFolder === undefined ? {} : { exampleFolder },
+  )
+  const proxy = await startProxy(port, app.url)
+  return {
+    app,
+    proxy,
+    async [Symbol.asyncDispose]() {
+      await proxy[Symbol.asyncDispose]()
+      await app[Symbol.asyncDispose]()
+    },
+  }
+}
 
 /** Between a client and the server, on that port of the loopback interface. */
 export async function startProxy(port: number, upstream: string): Promise<FaultyProxy> {
