@@ -30,10 +30,6 @@ describe.runIf(hasChromium)('six tabs on one cookie', () => {
 
   test('and do so without Web Locks', async () => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
-    const withoutLocks = (context: BrowserContext) =>
-      context.addInitScript(() => {
-        Reflect.deleteProperty(Navigator.prototype, 'locks')
-      })
     const tabs = await openTabs(browser, app, app.url, withoutLocks)
     expect(await tabs[0]!.evaluate(() => 'locks' in navigator)).toBe(false)
     expect(await race(app, tabs)).toBeGreaterThanOrEqual(rounds)
@@ -80,6 +76,12 @@ async function openTabs(
   return [first, ...others]
 }
 
+function withoutLocks(context: BrowserContext): Promise<unknown> {
+  return context.addInitScript(() => {
+    Reflect.deleteProperty(Navigator.prototype, 'locks')
+  })
+}
+
 /** @returns the rotations there were */
 async function race(app: TestApp, tabs: readonly Page[]): Promise<number> {
   const [{ clock }] = tabs as [Page]
@@ -89,9 +91,7 @@ async function race(app: TestApp, tabs: readonly Page[]): Promise<number> {
     // Of all tabs: the clock is the context's.
     await clock.fastForward(quarterHourMs)
     for (const [index, page] of tabs.entries())
-      await expect
-        .poll(() => refreshesOf(page), { timeout: 15_000 })
-        .toBeGreaterThan(before[index]!)
+      await expect.poll(() => refreshesOf(page)).toBeGreaterThan(before[index]!)
     await clock.runFor(3_000)
     await settled(tabs)
     const { rotated = 0 } = await countKinds(app)

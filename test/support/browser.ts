@@ -84,7 +84,7 @@ export async function refreshesOf(page: Page): Promise<number> {
 export async function callProtected(page: Page): Promise<void> {
   await page.evaluate(() => document.querySelector('#answer')!.replaceChildren())
   await page.click('#call')
-  await expect.poll(() => page.textContent('#answer'), { timeout: 15_000 }).toContain('familyId')
+  await expect.poll(() => page.textContent('#answer')).toContain('familyId')
 }
 
 /** Everything of a page that outlives a closure: an access or refresh token must be in none of it. */
