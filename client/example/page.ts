@@ -1,18 +1,25 @@
 import { createTRPCClient } from '@trpc/client'
 // In a project of yours: from 'token-ledger/client'.
-import { AuthClientError, authLink, createAuthClient, type AppRouter } from '../index.ts'
+import {
+  AuthClientError,
+  authLink,
+  createAuthClient,
+  type AppRouter,
+  type Session,
+} from '../index.ts'
 import { element, showSession, showSessions, type SessionItem } from './view.ts'
 
 const auth = createAuthClient()
 const trpc = createTRPCClient<AppRouter>({ links: [authLink(auth)] })
 
-let refreshes = -1
-let familyId: string | null = null
+let shown: Session = auth.session
+let refreshes = 0
 
 auth.subscribe((session) => {
-  const isNew = session.status === 'signed-in' && session.familyId !== familyId
-  familyId = session.status === 'signed-in' ? session.familyId : null
-  refreshes = isNew ? 0 : refreshes + 1
+  const isNew = familyOf(session) !== null && familyOf(session) !== familyOf(shown)
+  if (isNew) refreshes = 0
+  else if (tokenEndOf(session) !== tokenEndOf(shown)) refreshes += 1
+  shown = session
   showSession(session, refreshes)
   if (isNew) attempt(listSessions)
 })
@@ -50,6 +57,14 @@ async function endSession(item: SessionItem): Promise<void> {
   await trpc.sessions.revoke.mutate({ familyId: item.familyId })
   // Of this session itself, the next call hears.
   await (item.isCurrent ? auth.refresh() : listSessions())
+}
+
+function familyOf(session: Session): string | null {
+  return session.status === 'signed-in' ? session.familyId : null
+}
+
+function tokenEndOf(session: Session): number | null {
+  return session.status === 'signed-in' ? session.accessTokenExpiresAt : null
 }
 
 function onClick(selector: string, act: () => Promise<unknown>): void {

@@ -1,8 +1,8 @@
-import { existsSync, mkdtempSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
 import { buildExample } from '../../client/example/build.ts'
 import { testPassword } from './users.ts'
 
@@ -21,36 +21,41 @@ const launchArgs = [
 ]
 
 export type TestBrowser = {
-  /** Of its own cookies and storage; closed at the end. */
+  /** Of its own cookies and storage; closed with the browser. */
   newContext(): Promise<BrowserContext>
   /** The example page, built. */
   readonly exampleFolder: string
 }
 
-/** Tests in a real browser; skipped, loudly, where there is none, which CI does not allow. */
-export function describeInBrowser(title: string, tests: (browser: TestBrowser) => void): void {
-  if (executablePath === undefined) {
-    const problem = `NO CHROMIUM, so not tested: ${title}. Install it (apt-get install chromium) or set CHROMIUM.`
-    if (process.env.CI === 'true') throw new Error(problem)
-    console.warn(`\n\x1b[1;33m!!! ${problem}\x1b[0m\n`)
-    describe.skip(`${title} (no Chromium)`, () => {})
-    return
-  }
-  describe(title, () => {
-    const exampleFolder = mkdtempSync(join(tmpdir(), 'token-ledger-example-'))
-    let browser: Browser
-    beforeAll(async () => {
-      await buildExample(exampleFolder)
-      browser = await chromium.launch({ executablePath, args: launchArgs })
-    })
-    afterAll(() => browser.close())
-    tests({ newContext: () => browser.newContext(), exampleFolder })
-  })
+/** Browser tests are skipped, loudly, where there is no Chromium, which CI does not allow. */
+export const hasChromium = executablePath !== undefined
+
+if (!hasChromium) {
+  const problem =
+    'NO CHROMIUM: the browser tests are skipped. Install it (apt-get install chromium) or set CHROMIUM.'
+  if (process.env.CI === 'true') throw new Error(problem)
+  console.warn(`\n\x1b[1;33m!!! ${problem}\x1b[0m\n`)
 }
 
-/** The example page in a new tab, and everything the tab said on its console. */
+/** One browser for the tests of a `describe.runIf(hasChromium)`. */
+export function useBrowser(): TestBrowser {
+  const exampleFolder = mkdtempSync(join(tmpdir(), 'token-ledger-example-'))
+  let browser: Browser | undefined
+  beforeAll(async () => {
+    await buildExample(exampleFolder)
+    browser = await chromium.launch({ executablePath: executablePath!, args: launchArgs })
+  })
+  afterAll(async () => {
+    await browser?.close()
+    rmSync(exampleFolder, { recursive: true })
+  })
+  return { newContext: () => browser!.newContext(), exampleFolder }
+}
+
+/** The example page in a new tab, which must never put a token on its console. */
 export async function openExample(context: BrowserContext, url: string): Promise<Page> {
   const page = await context.newPage()
+  page.on('console', (line) => expect(line.text()).not.toMatch(/eyJ|tlr1/))
   await page.goto(`${url}/example/`)
   return page
 }
@@ -79,5 +84,43 @@ export async function refreshesOf(page: Page): Promise<number> {
 export async function callProtected(page: Page): Promise<void> {
   await page.evaluate(() => document.querySelector('#answer')!.replaceChildren())
   await page.click('#call')
-  await expect.poll(() => page.textContent('#answer'), { timeout: 15_000 }).toContain('familyId')
+  await expect.poll(() => page.textContent('#answer')).toContain('familyId')
+}
+
+/** Everything of a page that outlives a closure: an access or refresh token must be in none of it. */
+export async function expectNoToken(page: Page): Promise<void> {
+  const said = await page.evaluate(searchPage)
+  expect(said.filter((place) => /eyJ[\w-]+\.[\w-]+|tlr1\./.test(place))).toEqual([])
+}
+
+/** Runs in the page: every text it can reach. */
+async function searchPage(): Promise<string[]> {
+  const found: string[] = [
+    location.href,
+    document.cookie,
+    document.documentElement.outerHTML,
+    window.name,
+  ]
+  found.push(JSON.stringify(history.state), JSON.stringify(performance.getEntries()))
+  for (const storage of [localStorage, sessionStorage])
+    found.push(JSON.stringify(Object.entries(storage)))
+  found.push(JSON.stringify(await indexedDB.databases()), JSON.stringify(await caches.keys()))
+
+  const seen = new Set<unknown>()
+  const queue: [string, unknown][] = [['window', window]]
+  for (let next = queue.pop(); next !== undefined && seen.size < 50_000; next = queue.pop()) {
+    const [path, value] = next
+    if (typeof value === 'string') found.push(`${path}=${value}`)
+    const isObject = (typeof value === 'object' && value !== null) || typeof value === 'function'
+    if (!isObject || seen.has(value)) continue
+    seen.add(value)
+    for (const key of Reflect.ownKeys(value)) {
+      try {
+        queue.push([`${path}.${String(key)}`, Reflect.get(value, key)])
+      } catch {
+        // A getter that wants another `this`.
+      }
+    }
+  }
+  return found
 }

@@ -1,0 +1,69 @@
+import { describe, expect, test } from 'vitest'
+import { startApp } from '../support/app.ts'
+import {
+  callProtected,
+  expectNoToken,
+  hasChromium,
+  hasStatus,
+  openExample,
+  refreshesOf,
+  signIn,
+  useBrowser,
+} from '../support/browser.ts'
+import { countKinds, expectPeace } from '../support/ledger-counts.ts'
+import { makeUser } from '../support/users.ts'
+
+const minuteMs = 60_000
+const hourMs = 60 * minuteMs
+
+describe.runIf(hasChromium)('the clock of this device', () => {
+  const browser = useBrowser()
+
+  test.each([2, -2])('may be wrong by %i hours', async (hours) => {
+    await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
+    const { email } = await makeUser(app.owner.url)
+    const context = await browser.newContext()
+    await context.clock.install({ time: Date.now() + hours * hourMs })
+    const page = await openExample(context, app.url)
+    await signIn(page, email)
+    await page.clock.runFor(10 * minuteMs)
+    expect(await refreshesOf(page)).toBe(0)
+    await page.clock.runFor(4 * minuteMs)
+    await expect.poll(() => refreshesOf(page)).toBe(1)
+    // Set right while the page is open.
+    await page.clock.setSystemTime(Date.now())
+    await callProtected(page)
+    expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
+    expect((await countKinds(app)).rotated).toBeLessThanOrEqual(2)
+    await expectNoToken(page)
+  })
+
+  test('may run an hour of timers late: one refresh, no storm', async () => {
+    await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
+    const { email } = await makeUser(app.owner.url)
+    const context = await browser.newContext()
+    await context.clock.install()
+    const page = await openExample(context, app.url)
+    await signIn(page, email)
+    for (let hours = 1; hours <= 5; hours += 1) {
+      await page.clock.fastForward(hourMs)
+      await expect.poll(() => refreshesOf(page)).toBe(hours)
+      await callProtected(page)
+    }
+    expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
+    expect((await countKinds(app)).rotated).toBe(5)
+    await expectPeace(app)
+  })
+
+  test('access tokens that live two seconds are renewed ahead of their end', async () => {
+    const env = { ACCESS_TOKEN_SECONDS: '2' }
+    await using app = await startApp(env, { exampleFolder: browser.exampleFolder })
+    const { email } = await makeUser(app.owner.url)
+    const page = await openExample(await browser.newContext(), app.url)
+    await signIn(page, email)
+    await expect.poll(() => refreshesOf(page)).toBeGreaterThanOrEqual(3)
+    await callProtected(page)
+    await expectNoToken(page)
+    await expectPeace(app)
+  })
+})

@@ -1,0 +1,141 @@
+import type { Page } from 'playwright-core'
+import { describe, expect, test } from 'vitest'
+import {
+  expectNoToken,
+  hasChromium,
+  hasStatus,
+  openExample,
+  refreshesOf,
+  signIn,
+  useBrowser,
+} from '../support/browser.ts'
+import { moveClock } from '../support/clock.ts'
+import { countKinds, expectPeace } from '../support/ledger-counts.ts'
+import { hold, noFault, randomFault, seeded, startBehindProxy } from '../support/proxy.ts'
+import { makeUser } from '../support/users.ts'
+
+const seed = 20_260_817
+const refreshes = 500
+const minuteMs = 60_000
+
+describe.runIf(hasChromium)('on a line that fails', () => {
+  const browser = useBrowser()
+
+  test('500 refreshes sign nobody out, whatever is dropped, delayed, doubled or cut', async () => {
+    await using behind = await startBehindProxy(browser)
+    const { app, proxy } = behind
+    const { email } = await makeUser(app.owner.url)
+    const context = await browser.newContext()
+    const first = await openExample(context, proxy.url)
+    await signIn(first, email)
+    const tabs = [first, await openExample(context, proxy.url)]
+    for (const page of tabs) await hasStatus(page, 'signed-in')
+    const random = seeded(seed)
+    proxy.chooseFault = (path) => (path === '/auth/refresh' ? randomFault(random) : noFault)
+    // Half the refreshes find the grace window closed behind them: what was lost stays repairable.
+    let minutes = 0
+    const passed = setInterval(() => {
+      minutes += 1
+      void moveClock(app.owner.ownerSql, minutes * minuteMs)
+    }, 200)
+    await Promise.all(tabs.map((page) => refreshAgain(page, refreshes / tabs.length)))
+    clearInterval(passed)
+    proxy.chooseFault = () => noFault
+    for (const page of tabs) {
+      expect(await hasStatus(page, 'signed-in')).toContain('Signed in')
+      await expectNoToken(page)
+    }
+    const { replayed = 0, rotated = 0 } = await countKinds(app)
+    expect(rotated + replayed).toBeGreaterThanOrEqual(refreshes)
+    expect(replayed).toBeGreaterThan(refreshes / 50)
+    await expectPeace(app)
+  }, 150_000)
+
+  test('an answer that was lost is repaired by another tab, though its own was closed and the grace window is over', async () => {
+    await using behind = await startBehindProxy(browser)
+    const { app, proxy } = behind
+    const { email } = await makeUser(app.owner.url)
+    const context = await browser.newContext()
+    const page = await openExample(context, proxy.url)
+    await signIn(page, email)
+    const held = hold()
+    proxy.chooseFault = (path) => (path === '/auth/refresh' ? held.fault : noFault)
+    await page.click('#refresh')
+    await expect.poll(async () => (await countKinds(app)).rotated).toBe(1)
+    proxy.chooseFault = () => noFault
+    await page.close()
+    await moveClock(app.owner.ownerSql, minuteMs)
+    const next = await openExample(context, proxy.url)
+    expect(await hasStatus(next, 'signed-in')).toBe('Signed in')
+    expect(await countKinds(app)).toMatchObject({ rotated: 1, replayed: 1 })
+    held.release()
+    await expectPeace(app)
+  })
+
+  test('and by the page itself after a reload', async () => {
+    await using behind = await startBehindProxy(browser)
+    const { app, proxy } = behind
+    const { email } = await makeUser(app.owner.url)
+    const page = await openExample(await browser.newContext(), proxy.url)
+    await signIn(page, email)
+    proxy.chooseFault = (path) => (path === '/auth/refresh' ? { kind: 'drop-answer' } : noFault)
+    await page.click('#refresh')
+    await expect.poll(async () => (await countKinds(app)).replayed).toBeGreaterThanOrEqual(1)
+    proxy.chooseFault = () => noFault
+    await moveClock(app.owner.ownerSql, minuteMs)
+    await page.reload()
+    expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
+    const attempts = await app.owner.ownerSql`
+      select distinct attempt_hash
+      from token_ledger.token_event
+      where kind in ('rotated', 'replayed')
+    `
+    expect(attempts).toHaveLength(1)
+    await expectPeace(app)
+  })
+
+  test('an old cookie that comes in after a newer one does no harm', async () => {
+    await using behind = await startBehindProxy(browser)
+    const { app, proxy } = behind
+    const { email } = await makeUser(app.owner.url)
+    const context = await browser.newContext()
+    await context.addInitScript(() => {
+      Reflect.deleteProperty(Navigator.prototype, 'locks')
+    })
+    const slow = await openExample(context, proxy.url)
+    await signIn(slow, email)
+    const quick = await openExample(context, proxy.url)
+    await hasStatus(quick, 'signed-in')
+    const held = hold()
+    proxy.chooseFault = (path) => (path === '/auth/refresh' ? held.fault : noFault)
+    await slow.click('#refresh')
+    await expect.poll(async () => (await countKinds(app)).rotated).toBe(2)
+    proxy.chooseFault = () => noFault
+    await refreshAgain(quick, 2)
+    expect(await countKinds(app)).toMatchObject({ rotated: 3, replayed: 1 })
+    held.release()
+    // The browser holds a spent token now, and asks for the newest by itself.
+    await expect.poll(async () => (await countKinds(app)).replayed).toBe(2)
+    await moveClock(app.owner.ownerSql, minuteMs)
+    await refreshAgain(slow, 1)
+    await refreshAgain(quick, 1)
+    await expectPeace(app)
+  })
+})
+
+/** Asks so often, and again for each time that the line was too bad. */
+async function refreshAgain(page: Page, times: number): Promise<void> {
+  const goal = (await refreshesOf(page)) + times
+  for (;;) {
+    const before = await refreshesOf(page)
+    if (before >= goal) return
+    expect(await page.getAttribute('#status', 'data-status')).toBe('signed-in')
+    await page.evaluate(() => document.querySelector<HTMLElement>('#refresh')!.click())
+    await page.waitForFunction(
+      (count) =>
+        Number(/\d+/.exec(document.querySelector('#refreshes')!.textContent)![0]) > count ||
+        !document.querySelector<HTMLElement>('#problem')!.hidden,
+      before,
+    )
+  }
+}

@@ -1,0 +1,94 @@
+import { describe, expect, test } from 'vitest'
+import { startApp } from '../support/app.ts'
+import {
+  callProtected,
+  expectNoToken,
+  hasChromium,
+  hasStatus,
+  openExample,
+  signIn,
+  useBrowser,
+} from '../support/browser.ts'
+import { moveClock } from '../support/clock.ts'
+import { countKinds } from '../support/ledger-counts.ts'
+import { makeUser } from '../support/users.ts'
+
+describe.runIf(hasChromium)('a session that is over', () => {
+  const browser = useBrowser()
+
+  test('a cookie copied to another profile ends both, and both say why', async () => {
+    await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
+    const { email } = await makeUser(app.owner.url)
+    const victim = await openExample(await browser.newContext(), app.url)
+    await signIn(victim, email)
+    const otherTab = await openExample(victim.context(), app.url)
+    await hasStatus(otherTab, 'signed-in')
+
+    const thiefsProfile = await browser.newContext()
+    await thiefsProfile.addCookies(await victim.context().cookies(`${app.url}/auth`))
+    const thief = await openExample(thiefsProfile, app.url)
+    await hasStatus(thief, 'signed-in')
+    await callProtected(thief)
+
+    await moveClock(app.owner.ownerSql, 11_000)
+    await victim.click('#refresh')
+    const farewell = await hasStatus(victim, 'signed-out')
+    expect(farewell).toMatch(/\(refresh_token_reused\)\. Incident [0-9a-f-]{36}:\d+\.$/)
+    expect(await hasStatus(otherTab, 'signed-out')).toBe(farewell)
+    await thief.click('#refresh')
+    expect(await hasStatus(thief, 'signed-out')).toBe(farewell)
+    expect((await countKinds(app)).reuse_detected).toBe(1)
+    for (const page of [victim, otherTab, thief]) await expectNoToken(page)
+    expect(await victim.context().cookies()).toEqual([])
+  })
+
+  test('one that another tab signed out of is over here, and a sign-in there begins one here', async () => {
+    await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
+    const { email } = await makeUser(app.owner.url)
+    const context = await browser.newContext()
+    const here = await openExample(context, app.url)
+    const there = await openExample(context, app.url)
+    expect(await hasStatus(here, 'signed-out')).toBe('Not signed in')
+    await signIn(there, email)
+    await hasStatus(here, 'signed-in')
+    await callProtected(here)
+    await there.click('#sign-out')
+    expect(await hasStatus(here, 'signed-out')).toBe('You signed out.')
+    await here.reload()
+    expect(await hasStatus(here, 'signed-out')).toBe('Not signed in')
+    await expectNoToken(here)
+  })
+
+  test('one of the list is ended, and its browser is told at its next call', async () => {
+    await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
+    const { email } = await makeUser(app.owner.url)
+    const lost = await openExample(await browser.newContext(), app.url)
+    await signIn(lost, email)
+    const page = await openExample(await browser.newContext(), app.url)
+    await signIn(page, email)
+    await expect.poll(() => page.locator('#sessions tr').count()).toBe(2)
+    await page.locator('#sessions tr', { hasNotText: '(this one)' }).getByRole('button').click()
+    await expect.poll(() => page.locator('#sessions tr').count()).toBe(1)
+    await lost.click('#refresh')
+    expect(await hasStatus(lost, 'signed-out')).toMatch(/\(session_revoked\)\. Incident /)
+    expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
+  })
+
+  test('a refresh that is answered after the sign-out does not bring it back', async () => {
+    await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
+    const { email } = await makeUser(app.owner.url)
+    const page = await openExample(await browser.newContext(), app.url)
+    await signIn(page, email)
+    for (let times = 0; times < 10; times += 1) {
+      await page.evaluate(() => {
+        document.querySelector<HTMLElement>('#refresh')!.click()
+        document.querySelector<HTMLElement>('#sign-out')!.click()
+      })
+      expect(await hasStatus(page, 'signed-out')).toBe('You signed out.')
+      await expect.poll(async () => (await countKinds(app)).revoked).toBe(times + 1)
+      await page.reload()
+      expect(await hasStatus(page, 'signed-out')).toBe('Not signed in')
+      await signIn(page, email)
+    }
+  })
+})
