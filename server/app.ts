@@ -18,6 +18,7 @@ import { clientErrorHandler } from './client-error.ts'
 import { mountHealth } from './health.ts'
 import { createTails } from './ledger-tail.ts'
 import { deriveRefreshTokenKeys } from './refresh-token.ts'
+import { keepPartitionsAhead } from './partitions.ts'
 import { createRotation } from './rotation.ts'
 import { createSecurityLog } from './security-log.ts'
 import { jwksMaxAgeSeconds, loadSigningKeys } from './signing-keys.ts'
@@ -122,6 +123,7 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
 
   const signingKeys = await loadSigningKeys(database, secrets)
   app.addHook('onClose', async () => signingKeys.close())
+  await keepPartitionsAhead(app, database)
   const { record, reportError } = createSecurityLog(app.log)
   const sessionDeps = {
     sql: database.sql,
