@@ -23,6 +23,7 @@ import { createMetrics, mountMetrics } from './metrics.ts'
 import { createTails } from './ledger-tail.ts'
 import { deriveRefreshTokenKeys } from './refresh-token.ts'
 import { createRotation, type Rotate } from './rotation.ts'
+import { keepPartitionsAhead } from './partitions.ts'
 import { createSecurityLog } from './security-log.ts'
 import { jwksMaxAgeSeconds, loadSigningKeys } from './signing-keys.ts'
 import { mountTrpc } from './trpc-mount.ts'
@@ -136,6 +137,7 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
 
   const signingKeys = await loadSigningKeys(database, secrets)
   app.addHook('onClose', async () => signingKeys.close())
+  await keepPartitionsAhead(app, database)
   const { record, reportError } = createSecurityLog(app.log)
   const passwords = createPasswords()
   const metrics = createMetrics({

@@ -1,6 +1,6 @@
 import { UsageError, type Command } from './command.ts'
 import { withDatabase } from './database.ts'
-import { formatTable } from './table.ts'
+import { printable, table } from './output.ts'
 
 export const sqlCommand: Command = {
   usage: '"select …"',
@@ -11,8 +11,16 @@ export const sqlCommand: Command = {
     const rows = await withDatabase(config, { role: 'token_ledger_auditor' }, ({ sql }) =>
       sql.begin('read only', (tx) => tx.unsafe(statement).values()),
     )
-    const names = rows.columns.map(({ name }) => name)
-    console.log(formatTable(names, rows))
+    const titles = rows.columns.map(({ name }) => name)
+    for (const line of table(titles, rows.map(toCells))) console.log(line)
     return 0
   },
+}
+
+function toCells(row: readonly unknown[]): string[] {
+  return row.map((value) => {
+    if (value === null || value === undefined) return '–'
+    if (Buffer.isBuffer(value)) return value.toString('hex')
+    return printable(typeof value === 'string' ? value : JSON.stringify(value))
+  })
 }

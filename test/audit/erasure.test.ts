@@ -83,6 +83,6 @@ test('the service itself may not erase: it runs as a role that cannot', async ()
 function asOwner({ owner, deps }: TestLedger) {
   const database = connect(owner.url, { maxConnections: 1 })
   const { accounts } = deps.users
-  const record = () => {}
+  const { record } = deps
   return { sql: database.sql, record, accounts, [Symbol.asyncDispose]: () => database.close() }
 }

@@ -1,0 +1,72 @@
+import { readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { eventHash, originHash } from '../../server/ledger/chain.ts'
+import type { EventRecord, FamilyRecord, LedgerRecord } from '../../server/ledger/record.ts'
+import { verifyExport } from '../../server/ledger-export.ts'
+import { freshDatabase } from '../support/database.ts'
+import { tamper } from '../support/ledger.ts'
+
+/** Written once by the database; if a line of it stops to verify, every export out there does. */
+const file = new URL('golden-chain-v1.jsonl', import.meta.url)
+const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
+const records = lines.map((line) => JSON.parse(line) as LedgerRecord)
+const events = records.filter((r): r is EventRecord => r.record === 'event')
+const families = records.filter((r): r is FamilyRecord => r.record === 'family')
+
+test('the golden export holds every kind, an erased person, IPv6 and what no terminal likes', () => {
+  expect(new Set(events.map(({ kind }) => kind)).size).toBe(5)
+  expect(events.some(({ originSalt }) => originSalt === null)).toBe(true)
+  expect(events.some(({ ip }) => ip === '2001:db8::7')).toBe(true)
+})
+
+test('TypeScript computes the golden hashes', async () => {
+  expect(events.map(eventHash)).toEqual(events.map(({ hash }) => hash))
+  const kept = events.filter(({ originSalt }) => originSalt !== null)
+  expect(kept.map(originHash)).toEqual(kept.map((event) => event.originHash))
+  expect(await verifyExport(lines)).toEqual({
+    families: families.length,
+    events: events.length,
+    problems: [],
+  })
+})
+
+test('SQL computes the golden hashes', async () => {
+  await using owner = await freshDatabase()
+  const { ownerSql } = owner
+  await ownerSql`
+    create table public.golden as
+    select ${JSON.stringify(families.map(toRow))}::text::jsonb as families,
+      ${JSON.stringify(events.map(toRow))}::text::jsonb as events`
+  await tamper(
+    owner,
+    `insert into token_ledger.token_family
+     select (jsonb_populate_record(null::token_ledger.token_family, f || '{"lock_mark": 0}')).*
+     from public.golden, jsonb_array_elements(families) f;
+     insert into token_ledger.token_event
+     select (jsonb_populate_record(null::token_ledger.token_event, e)).*
+     from public.golden, jsonb_array_elements(events) e`,
+  )
+  const computed = await ownerSql<{ hash: string; again: string }[]>`
+    select encode(hash, 'hex') as hash, encode(token_ledger.event_hash(e), 'hex') as again
+    from token_ledger.token_event e order by family_id, seq`
+  expect(computed.map(({ again }) => again)).toEqual(events.map(({ hash }) => hash))
+  expect(await ownerSql`select * from token_audit.verify_ledger()`).toEqual([])
+})
+
+test('fields that flow into one another would have one hash; these have two', () => {
+  const [event] = events
+  const one = { ...event!, reason: 'ab', transport: 'c' }
+  const other = { ...event!, reason: 'a', transport: 'cb' }
+  expect(eventHash(one)).not.toBe(eventHash(other))
+  expect(eventHash({ ...event!, reason: '' })).not.toBe(eventHash({ ...event!, reason: null }))
+})
+
+/** As `jsonb_populate_record` takes it. */
+function toRow(record: object): object {
+  return Object.fromEntries(
+    Object.entries(record).map(([name, value]) => [
+      name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+      /hash|salt/i.test(name) && value !== null ? `\\x${value}` : value,
+    ]),
+  )
+}

@@ -1,0 +1,116 @@
+import { drizzle } from 'drizzle-orm/postgres-js'
+import postgres from 'postgres'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { listActiveSessions, listSessions } from '../../db/audit.ts'
+import {
+  countEvents,
+  listEvents,
+  listFamilyEvents,
+  listIncidents,
+  readForward,
+} from '../../db/audit-events.ts'
+import type { Database } from '../../db/connect.ts'
+import { freshDatabase, type FreshDatabase } from '../support/database.ts'
+
+const families = 20_000
+const users = 2_000
+
+let owner: FreshDatabase
+let database: Database
+let asked: { query: string; params: unknown[] }[] = []
+
+beforeAll(async () => {
+  owner = await freshDatabase()
+  const { ownerSql } = owner
+  await ownerSql`
+    insert into token_ledger.user_account (user_id, email, password_hash, role)
+    select md5(n::text)::uuid, 'user-' || n || '@example.com', 'x', 'user'
+    from generate_series(0, ${users - 1}::int) n`
+  // A minute apart, from now on: they reach into the months ahead.
+  await ownerSql`
+    create table public.made as
+    select
+      (left(token_ledger.first_family_id(at)::text, 14) || '7' || right(md5(n::text)::uuid::text, 21))::uuid as id,
+      md5((n % ${users}::int)::text)::uuid as user_id,
+      at
+    from generate_series(0, ${families - 1}::int) n,
+      lateral (select date_trunc('milliseconds', now()) + n * interval '1 minute' as at) t`
+  await ownerSql`
+    insert into token_ledger.token_family (family_id, user_id, transport, created_at, absolute_expires_at)
+    select id, user_id, 'body', at, at + interval '30 days' from public.made`
+  await ownerSql`
+    insert into token_ledger.token_event
+      (family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id, transport, token_hash)
+    select id, 1, 'issued', 0, at, at + interval '7 days', at + interval '30 days', user_id, 'body', sha256('x')
+    from public.made`
+  await ownerSql`
+    insert into token_ledger.token_event
+      (family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, token_hash, salt)
+    select
+      id, 2, 'rotated', 1, at, at + interval '7 days', at + interval '30 days', sha256('y'),
+      decode(repeat('00', 16), 'hex')
+    from public.made`
+  await ownerSql`analyze`
+  const sql = postgres(owner.url, {
+    max: 1,
+    connection: { role: 'token_ledger_app' },
+    debug: (_connection, query, params) => asked.push({ query, params: [...params] }),
+  })
+  database = { sql, db: drizzle(sql), close: () => sql.end() }
+}, 120_000)
+
+afterAll(async () => {
+  await database.close()
+  await owner[Symbol.asyncDispose]()
+})
+
+/** The plan of what `ask` really sends, as the tables it reads from one end to the other. */
+async function scannedWhole(ask: () => Promise<unknown>): Promise<string[]> {
+  asked = []
+  await ask()
+  const scanned: string[] = []
+  for (const { query, params } of asked.filter((one) => /token_(audit|ledger)/.test(one.query))) {
+    const [row] = await owner.ownerSql.unsafe(`explain (format json) ${query}`, params as never[])
+    const walk = (node: any) => {
+      if (node['Node Type'] === 'Seq Scan') scanned.push(node['Relation Name'])
+      for (const child of node.Plans ?? []) walk(child)
+    }
+    walk(row!['QUERY PLAN'][0].Plan)
+  }
+  expect(asked.length).toBeGreaterThan(0)
+  // Months to come, and the default: nothing is the quickest to read from end to end.
+  const empty = await owner.ownerSql<{ name: string }[]>`
+    select relname as name from pg_class where reltuples = 0 and relkind = 'r'`
+  return scanned.filter((name) => !empty.some((one) => one.name === name))
+}
+
+const userId = 'cfcd2084-95d5-65ef-66e7-dff9f98764da'
+const email = 'user-7@example.com'
+const familyId = '01990000-0000-7000-8000-000000000000'
+const position = { txid: '99999999', familyId, seq: 1 }
+const page = { limit: 50 }
+
+test.each<[string, () => Promise<unknown>]>([
+  ['own active sessions', () => listActiveSessions(database, userId, page)],
+  ['sessions of a user', () => listSessions(database, { userId }, page)],
+  [
+    'the next page of them',
+    () => listSessions(database, { userId }, { ...page, cursor: familyId }),
+  ],
+  ['sessions of an address', () => listSessions(database, { email }, page)],
+  ['active sessions of a user', () => listSessions(database, { userId, status: 'active' }, page)],
+  ['events of a user', () => listEvents(database.sql, { userId }, page)],
+  ['events of a family', () => listFamilyEvents(database.sql, familyId, 50)],
+  ['newest events', () => listEvents(database.sql, {}, page)],
+  ['the next page of events', () => listEvents(database.sql, {}, { ...page, cursor: position })],
+  ['the live tail', () => readForward(database.sql, { ...position, txid: '1' }, 500)],
+  ['incidents', () => listIncidents(database.sql, {}, page)],
+])('no table is read from end to end for %s', async (_what, ask) => {
+  expect(await scannedWhole(ask)).toEqual([])
+})
+
+test('an hour of statistics does not read the months around it', async () => {
+  const fromAt = Date.now() - 3_600_000
+  const period = { fromAt, toAt: fromAt + 7_200_000 }
+  expect(await countEvents(database.sql, period, 3_600_000)).not.toHaveLength(0)
+})
