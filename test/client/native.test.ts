@@ -1,0 +1,188 @@
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { build } from 'esbuild'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { fileStore } from '../../client/file-store.ts'
+import { AuthClientError, createAuthClient, memoryStorage } from '../../client/index.ts'
+import { startApp } from '../support/app.ts'
+import { moveClock } from '../support/clock.ts'
+import { countKinds, expectPeace } from '../support/ledger.ts'
+import { noFault, randomFault, seeded, startBehindProxy } from '../support/proxy.ts'
+import { makeUser, testPassword } from '../support/users.ts'
+
+const seed = 20_260_818
+const refreshes = 500
+const hourMs = 3600 * 1000
+const kills = 10
+
+const folder = mkdtempSync(join(tmpdir(), 'token-ledger-native-'))
+const tool = join(folder, 'tool.mjs')
+
+beforeAll(() =>
+  build({
+    entryPoints: ['test/support/native-process.ts'],
+    outfile: tool,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+  }),
+)
+afterAll(() => rmSync(folder, { recursive: true }))
+
+test('a tool that is killed between the answer and its store goes on an hour later', async () => {
+  await using app = await startApp()
+  const { email } = await makeUser(app.owner.url)
+  const file = join(folder, 'killed')
+  const auth = createAuthClient({ baseUrl: app.url, storage: fileStore(file) })
+  const { familyId } = await auth.login({ email, password: testPassword })
+  auth.dispose()
+  for (let round = 1; round <= kills; round += 1) {
+    expect(await runTool(app.url, file, 'die')).toEqual({ signal: 'SIGKILL', said: '' })
+    await moveClock(app.owner.ownerSql, round * hourMs)
+    const { said } = await runTool(app.url, file, 'live')
+    expect(JSON.parse(said)).toMatchObject({ status: 'signed-in', familyId })
+  }
+  expect(await countKinds(app)).toEqual({ issued: 1, rotated: kills, replayed: kills })
+  await expectPeace(app)
+}, 60_000)
+
+test('two tools on one file and a line that fails: 500 refreshes, no false sign-out', async () => {
+  await using behind = await startBehindProxy()
+  const { app, proxy } = behind
+  const { email } = await makeUser(app.owner.url)
+  const file = join(folder, 'shared')
+  const make = () => createAuthClient({ baseUrl: proxy.url, storage: fileStore(file) })
+  const tools = [make(), make()]
+  await tools[0]!.login({ email, password: testPassword })
+  await tools[1]!.restore()
+  const random = seeded(seed)
+  proxy.chooseFault = () => randomFault(random)
+  let minutes = 0
+  const passing = setInterval(() => {
+    minutes += 1
+    void moveClock(app.owner.ownerSql, minutes * 60_000)
+  }, 200)
+  const refreshAgain = async (auth: (typeof tools)[number]) => {
+    for (let done = 0; done < refreshes / tools.length;) {
+      const outcome = await auth.refresh().then(() => 'done', reasonOf)
+      expect(['done', 'network_error', 'timeout', 'unreadable_answer']).toContain(outcome)
+      if (outcome === 'done') done += 1
+      expect(auth.session.status).toBe('signed-in')
+    }
+  }
+  await Promise.all(tools.map(refreshAgain))
+  clearInterval(passing)
+  proxy.chooseFault = () => noFault
+  await tools[0]!.refresh()
+  for (const auth of tools) auth.dispose()
+  const { rotated = 0 } = await countKinds(app)
+  expect(rotated).toBeGreaterThan(refreshes / 2)
+  await expectPeace(app)
+}, 150_000)
+
+test('ten tools that start at once on one file are one session', async () => {
+  await using app = await startApp()
+  const { email } = await makeUser(app.owner.url)
+  const file = join(folder, 'ten')
+  const first = createAuthClient({ baseUrl: app.url, storage: fileStore(file) })
+  const { familyId } = await first.login({ email, password: testPassword })
+  const tools = Array.from({ length: 10 }, () =>
+    createAuthClient({ baseUrl: app.url, storage: fileStore(file) }),
+  )
+  const sessions = await Promise.all(tools.map((auth) => auth.restore()))
+  for (const session of sessions) expect(session).toMatchObject({ status: 'signed-in', familyId })
+  await expectPeace(app)
+})
+
+test('a store that fails is no sign-out, and what it missed is repaired', async () => {
+  await using app = await startApp()
+  const { email } = await makeUser(app.owner.url)
+  const memory = memoryStorage()
+  let swapsUntilFull = Infinity
+  const storage = {
+    load: () => memory.load(),
+    async swap(expected: string | null, next: string | null) {
+      swapsUntilFull -= 1
+      if (swapsUntilFull < 0) throw new Error('ENOSPC')
+      return memory.swap(expected, next)
+    },
+  }
+  const auth = createAuthClient({ baseUrl: app.url, storage })
+  await auth.login({ email, password: testPassword })
+  // The attempt is noted; its outcome cannot be.
+  swapsUntilFull = 1
+  await expect(auth.refresh()).rejects.toMatchObject({ reason: 'storage_failed' })
+  expect(auth.session).toMatchObject({ status: 'signed-in', problem: 'storage_failed' })
+  await moveClock(app.owner.ownerSql, hourMs)
+  swapsUntilFull = Infinity
+  await auth.refresh()
+  expect(await countKinds(app)).toMatchObject({ rotated: 1 })
+  await expectPeace(app)
+})
+
+test('what one tool signed out of stays over for the other, whose refresh was under way', async () => {
+  await using app = await startApp()
+  const { email } = await makeUser(app.owner.url)
+  const storage = memoryStorage()
+  const one = createAuthClient({ baseUrl: app.url, storage })
+  const other = createAuthClient({ baseUrl: app.url, storage })
+  await one.login({ email, password: testPassword })
+  await other.restore()
+  const [refreshed] = await Promise.all([
+    other.refresh().then(() => 'done', reasonOf),
+    one.logout(),
+  ])
+  expect(['done', 'refresh_token_missing', 'session_revoked']).toContain(refreshed)
+  await other.refresh().catch(() => {})
+  expect(other.session.status).toBe('signed-out')
+  expect(await storage.load()).toBeNull()
+})
+
+test('a register of a tool begins one session, which is its own', async () => {
+  await using app = await startApp()
+  const storage = memoryStorage()
+  const auth = createAuthClient({ baseUrl: app.url, storage })
+  await auth.register({ email: 'new@example.com', password: testPassword })
+  expect(await storage.load()).toContain('tlr1.')
+  await auth.refresh()
+  const open = await app.owner.ownerSql`
+    select family_id from token_audit.sessions where status = 'active'`
+  expect(open).toHaveLength(1)
+})
+
+test('of fifty swaps at once on one file, one wins, and only the owner may read it', async () => {
+  const file = join(folder, 'deep', 'swaps')
+  const stores = Array.from({ length: 50 }, () => fileStore(file))
+  let value: string | null = null
+  for (let round = 0; round < 10; round += 1) {
+    const next = stores.map((_, index) => `${round}-${index}`)
+    const results = await Promise.all(stores.map((store, index) => store.swap(value, next[index]!)))
+    expect(results.filter(Boolean)).toHaveLength(1)
+    value = next[results.indexOf(true)]!
+    expect(await stores[0]!.load()).toBe(value)
+  }
+  expect(await stores[0]!.swap('another', 'text')).toBe(false)
+  expect(await stores[1]!.swap(value, null)).toBe(true)
+  expect(await stores[2]!.load()).toBeNull()
+  const files = readdirSync(join(folder, 'deep'))
+  expect(files).toHaveLength(1)
+  expect(statSync(join(folder, 'deep', files[0]!)).mode & 0o777).toBe(0o600)
+})
+
+function reasonOf(error: unknown): string {
+  return error instanceof AuthClientError ? error.reason : String(error)
+}
+
+function runTool(
+  url: string,
+  file: string,
+  mode: 'live' | 'die',
+): Promise<{ signal: string | null; said: string }> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [tool, url, file, mode], (error, stdout) =>
+      resolve({ signal: error?.signal ?? null, said: stdout }),
+    )
+  })
+}

@@ -1,0 +1,54 @@
+import { createTRPCClient } from '@trpc/client'
+import { build } from 'esbuild'
+import { expect, expectTypeOf, test } from 'vitest'
+import {
+  authLink,
+  createAuthClient,
+  type AppRouter,
+  type AuthClient,
+  type Session,
+} from '../../client/index.ts'
+
+const auth = createAuthClient({ baseUrl: 'http://127.0.0.1:1', transport: 'body' })
+const trpc = createTRPCClient<AppRouter>({ links: [authLink(auth)] })
+
+test('calls are typed from the server to the page, and wrong ones do not compile', () => {
+  expectTypeOf(trpc.me.query).returns.resolves.toHaveProperty('user')
+  expectTypeOf(trpc.sessions.revoke.mutate).parameter(0).toEqualTypeOf<{ familyId: string }>()
+  expectTypeOf<AuthClient['session']>().toEqualTypeOf<Session>()
+  const wrong = () => {
+    // @ts-expect-error a number is no family
+    void trpc.sessions.revoke.mutate({ familyId: 1 })
+    // @ts-expect-error a query is not mutated
+    void trpc.me.mutate()
+    // @ts-expect-error there is no such procedure
+    void trpc.nobody.query()
+    // @ts-expect-error no password
+    void auth.login({ email: 'a@example.com' })
+    // @ts-expect-error no such transport
+    createAuthClient({ transport: 'header' })
+    // @ts-expect-error who is signed out has no user
+    if (auth.session.status === 'signed-out') return auth.session.user
+    return null
+  }
+  expect(wrong).toBeTypeOf('function')
+})
+
+test('a bundle for browsers needs @trpc/client and nothing else', async () => {
+  const { metafile } = await build({
+    entryPoints: ['client/index.ts'],
+    bundle: true,
+    packages: 'external',
+    platform: 'browser',
+    format: 'esm',
+    write: false,
+    metafile: true,
+  })
+  const files = Object.keys(metafile.inputs)
+  expect(files.filter((file) => !file.startsWith('client/'))).toEqual([])
+  expect(files).not.toContain('client/file-store.ts')
+  const needed = Object.values(metafile.inputs)
+    .flatMap(({ imports }) => imports)
+    .filter(({ external }) => external)
+  expect([...new Set(needed.map(({ path }) => path))]).toEqual(['@trpc/client'])
+})
