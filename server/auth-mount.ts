@@ -7,7 +7,7 @@ import { acceptJsonOnly } from './json-body.ts'
 import { checkOrigin, originOf } from './origin.ts'
 import { hasRefreshCookie, refreshCookieOf } from './refresh-cookie.ts'
 import { authRouter } from './router.ts'
-import type { AuthContext } from './trpc.ts'
+import { asUnavailable, type AuthContext } from './trpc.ts'
 
 /**
  * `POST /auth/:procedure`: the only paths that read or write the refresh cookie.
@@ -34,7 +34,7 @@ export async function mountAuth(app: FastifyInstance, deps: Deps): Promise<void>
       })
       return { result: { data } }
     } catch (cause) {
-      const error = getTRPCErrorFromUnknown(cause)
+      const error = asUnavailable(getTRPCErrorFromUnknown(cause))
       deps.reportError(error, path)
       return sendError(reply, error, path)
     }

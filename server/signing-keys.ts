@@ -43,7 +43,7 @@ const maxKeyAgeMs = 30 * 24 * 3600 * 1000
 
 export type SigningKeys = {
   /** The key that signs now. */
-  current(): { readonly kid: string; readonly privateKey: KeyObject }
+  current(): SigningKey
   /** Public keys of every token that may still be about, and of the next. */
   jwks(): { keys: JWK[] }
   readonly keySource: JWTVerifyGetKey
@@ -51,11 +51,16 @@ export type SigningKeys = {
   close(): void
 }
 
-type LoadedKey = {
+export type SigningKey = {
   readonly kid: string
+  /** The protected header of what it signs (RFC 9068 §2.1), encoded. */
+  readonly jwsHeader: string
+  readonly privateKey: KeyObject
+}
+
+type LoadedKey = SigningKey & {
   readonly publicJwk: JWK
   readonly publicKey: CryptoKey
-  readonly privateKey: KeyObject
   /** On the process's own monotonic clock (`performance.now`). */
   readonly signsAt: number
 }
@@ -193,7 +198,9 @@ async function openKey(
   })
   const publicKey = await importJWK(publicJwk, 'ES256')
   if (publicKey instanceof Uint8Array) throw new Error(`signing key ${kid} is not a key pair`)
-  return { kid, publicJwk, publicKey, privateKey }
+  const header = JSON.stringify({ alg: 'ES256', typ: 'at+jwt', kid })
+  const jwsHeader = Buffer.from(header).toString('base64url')
+  return { kid, publicJwk, publicKey, jwsHeader, privateKey }
 }
 
 /** AES-256-GCM, bound to the key's id: iv (12 bytes) ‖ tag (16) ‖ ciphertext. */

@@ -53,12 +53,15 @@ const app = initTRPC.context<AppContext>().create({
   },
 })
 
-/** A database that is away is 503, not 500. */
-const authProcedures = auth.procedure.use(async ({ next }) => whenAvailable(await next()))
-const appProcedures = app.procedure.use(async ({ next }) => whenAvailable(await next()))
+const appProcedures = app.procedure.use(async ({ next }) => {
+  const result = await next()
+  if (!result.ok) throw asUnavailable(result.error)
+  return result
+})
 
 export const authRouterOf = auth.router
-export const authProcedure = authProcedures
+/** Its mount asks `asUnavailable` itself: a middleware would cost every refresh a copy of its context. */
+export const authProcedure = auth.procedure
 
 export const appRouterOf = app.router
 export const publicProcedure = appProcedures
@@ -105,13 +108,10 @@ async function claimsOf({ deps, authorization }: AppContext): Promise<AccessToke
   }
 }
 
-function whenAvailable<Result extends { ok: true } | { ok: false; error: TRPCError }>(
-  result: Result,
-): Result {
-  const error = result.ok ? null : result.error
-  if (error !== null && !(error instanceof AuthError) && isUnavailable(error.cause))
-    throw new AuthError('service_unavailable', describe(error.cause), { retryAfterSeconds: 1 })
-  return result
+/** A database that is away is 503, not 500; every other error stays as it is. */
+export function asUnavailable(error: TRPCError): TRPCError {
+  if (error instanceof AuthError || !isUnavailable(error.cause)) return error
+  return new AuthError('service_unavailable', describe(error.cause), { retryAfterSeconds: 1 })
 }
 
 /** The reason, words and extras a caller may see of any error. */
