@@ -56,7 +56,7 @@ beforeAll(async () => {
     connection: { role: 'token_ledger_app' },
     debug: (_connection, query, params) => asked.push({ query, params: [...params] }),
   })
-  database = { sql, db: drizzle(sql), close: () => sql.end() }
+  database = { sql, db: drizzle(sql), statements: sql, close: () => sql.end() }
 }, 120_000)
 
 afterAll(async () => {

@@ -8,7 +8,7 @@ import { fileStore } from '../../client/file-store.ts'
 import { AuthClientError, createAuthClient, memoryStorage } from '../../client/index.ts'
 import { startApp } from '../support/app.ts'
 import { moveClock } from '../support/clock.ts'
-import { countKinds, expectPeace } from '../support/ledger.ts'
+import { countKinds, expectPeace } from '../support/ledger-counts.ts'
 import { noFault, randomFault, seeded, startBehindProxy } from '../support/proxy.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
