@@ -33,8 +33,13 @@ describe.each(Object.keys(allowed))('%s', (layer) => {
 })
 
 test('the ledger is pure: no package, no clock, no randomness, no await', async () => {
-  const impure = /from '[^.]|\b(?:Date|performance|Math\.random|crypto|process|await|async)\b/m
-  const found = (await sourcesOf('server/ledger')).filter(({ text }) => impure.test(codeOf(text)))
+  const impure =
+    /from '[^.]|\bnew Date\(\)|\b(?:Date\.now|performance|Math\.random|random\w+|process|await|async)\b/m
+  // A hash of the same bytes is the same hash.
+  const hashing = "import { createHash } from 'node:crypto'"
+  const found = (await sourcesOf('server/ledger')).filter(({ text }) =>
+    impure.test(codeOf(text).replace(hashing, '')),
+  )
   expect(found.map(({ file }) => file)).toEqual([])
 })
 
