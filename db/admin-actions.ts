@@ -41,7 +41,7 @@ export type AdminActionRow = {
   readonly reason: string | null
 }
 
-/** What admins did to one session, oldest first. */
+/** What admins did to one session, alone or with all of its user's, oldest first. */
 export async function listFamilyActions(
   sql: postgres.Sql,
   familyId: string,
@@ -50,7 +50,19 @@ export async function listFamilyActions(
     select
       (extract(epoch from occurred_at) * 1000)::float8 as "occurredAt",
       actor_user_id as "actorUserId", actor_email as "actorEmail", action, reason
-    from token_audit.admin_actions
-    where family_id = ${familyId}::uuid
+    from token_audit.admin_actions a
+    where a.family_id = ${familyId}::uuid
+      or (
+        a.action = 'sessions_revoked'
+        and exists (
+          select
+          from token_audit.events e
+          where e.family_id = ${familyId}::uuid
+            and e.reason = 'admin_revoked'
+            and e.user_id = a.target_user_id
+            -- One transaction, by one clock: the session ends, then the act is written down.
+            and a.occurred_at between e.occurred_at and e.occurred_at + interval '10 seconds'
+        )
+      )
     order by action_id`
 }

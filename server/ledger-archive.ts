@@ -42,7 +42,9 @@ export async function archiveLedger(
       for (const month of months) {
         const openFamilies = await countOpenFamilies(tx, month)
         if (openFamilies > 0)
-          throw new ArchiveRefused(`${openFamilies} families of ${month.month} are still open`)
+          throw new ArchiveRefused(
+            `${openFamilies} of the families of ${month.month} are still open`,
+          )
       }
       const out = (await open(file, 'wx', 0o600)).createWriteStream()
       isOurs = true

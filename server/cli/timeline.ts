@@ -64,7 +64,7 @@ function revocation(event: AuditEvent, actions: readonly AdminActionRow[]): stri
     case 'user_revoked':
       return 'by the user, from another session'
     case 'admin_revoked': {
-      const done = actions.find(({ action }) => action === 'session_revoked')
+      const done = actions.find(({ action }) => /^sessions?_revoked$/.test(action))
       const who = done?.actorEmail ?? event.actorUserId ?? 'the command line'
       const why = done?.reason ? `: ${printable(done.reason, 200)}` : ''
       return `by an admin (${printable(who)})${why}`

@@ -41,7 +41,8 @@ async function verdicts() {
 }
 
 /** Tampers in a copy of the two tables, looks, and puts everything back. */
-async function after(statement: string) {
+async function after(template: string) {
+  const statement = template.replaceAll('%FAMILY%', familyId)
   const { ownerSql } = ledger.owner
   await ownerSql`create table public.kept_event as select * from token_ledger.token_event`
   await ownerSql`create table public.kept_family as select * from token_ledger.token_family`
@@ -59,7 +60,7 @@ async function after(statement: string) {
   }
 }
 
-const event = (seq: number, of = familyId) => `where family_id = '${of}' and seq = ${seq}`
+const event = (seq: number, of = '%FAMILY%') => `where family_id = '${of}' and seq = ${seq}`
 
 test('an untouched ledger is intact, in SQL and in TypeScript', async () => {
   expect(await verdicts()).toEqual({ inSql: [], inTypeScript: [] })
@@ -152,13 +153,57 @@ test('an event put in at the end is found by its hash', async () => {
   expect(found.inTypeScript).toEqual(found.inSql)
 })
 
-test('a chain computed anew after one changed event is found by what it says, where that is illegal', async () => {
-  const found = await after(
-    `update token_ledger.token_event set expires_at = occurred_at + interval '1 ms' ${event(2)};
-     ${rebuiltChain}`,
-  )
-  expect(found.inSql).toEqual([[familyId, 3, 'replayed after the token had expired']])
-  expect(found.inTypeScript).toEqual(found.inSql)
+describe('a chain computed anew is found by what it says, where that is illegal', () => {
+  const columns = `family_id, seq, kind, generation, occurred_at, reason, origin_hash, hash`
+  test.each<[problem: string, seq: number, statement: string]>([
+    [
+      'replayed after the token had expired',
+      3,
+      `update token_ledger.token_event set expires_at = occurred_at ${event(2)}`,
+    ],
+    [
+      'revoked after the family was over',
+      6,
+      `insert into token_ledger.token_event (${columns})
+       select family_id, 6, 'revoked', generation, occurred_at, 'logout', origin_hash, hash
+       from token_ledger.token_event ${event(5)}`,
+    ],
+    ['generation 5 follows 1', 4, `update token_ledger.token_event set generation = 5 ${event(4)}`],
+    [
+      'replayed changes the generation',
+      3,
+      `update token_ledger.token_event set generation = 2, presented_generation = 1 ${event(3)}`,
+    ],
+    [
+      'it comes before the event before it',
+      4,
+      `update token_ledger.token_event set occurred_at = occurred_at - interval '1 minute' ${event(4)}`,
+    ],
+    [
+      'the end of the family moved',
+      4,
+      `update token_ledger.token_event
+       set absolute_expires_at = absolute_expires_at + interval '1 day' ${event(4)}`,
+    ],
+    [
+      'it is issued twice',
+      4,
+      `update token_ledger.token_event
+       set kind = 'issued', generation = 0, user_id = gen_random_uuid(), transport = 'body', salt = null,
+         attempt_hash = null ${event(4)}`,
+    ],
+    [
+      'it begins with rotated',
+      1,
+      `update token_ledger.token_event
+       set kind = 'rotated', generation = 1, user_id = null, transport = null,
+         salt = decode(repeat('00', 16), 'hex') ${event(1)}`,
+    ],
+  ])('%s', async (problem, seq, statement) => {
+    const found = await after(`${statement}; ${rebuiltChain}`)
+    expect(found.inSql).toEqual([[familyId, seq, problem]])
+    expect(found.inTypeScript).toEqual(found.inSql)
+  })
 })
 
 describe('what a chain alone cannot see, and the README says so', () => {

@@ -1,9 +1,11 @@
+import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { moveClock, stopClock } from '../support/clock.ts'
 import { cli } from '../support/cli.ts'
-import { startLedger, tamper, testOrigin, type TestLedger } from '../support/ledger.ts'
+import { makeMonth, startLedger, tamper, testOrigin, type TestLedger } from '../support/ledger.ts'
 
 const hostile = '<script>alert(1)</script>\n\u202egnp.exe\u001b[2J\u2028" '
 const folder = mkdtempSync(join(tmpdir(), 'token-ledger-cli-'))
@@ -73,6 +75,35 @@ test('an export of a period holds the families that began in it', async () => {
   expect(later.stderr).toBe('0 families, 0 events\n')
   const sooner = await cli(url, 'ledger', 'export', '--to', tomorrow)
   expect(sooner.stderr).toBe('2 families, 3 events\n')
+})
+
+test('a month that is over is archived, with its checksum; one that is open is not, and exits 1', async () => {
+  const { ownerSql } = ledger.owner
+  await makeMonth(ledger.owner, '202601')
+  await stopClock(ownerSql, Date.UTC(2026, 0, 10))
+  const user = await ledger.makeUser()
+  await ledger.start(user)
+  await stopClock(ownerSql, Date.UTC(2026, 1, 2))
+  const early = join(folder, 'early.jsonl')
+  const late = join(folder, 'late.jsonl')
+  const archive = (file: string) =>
+    cli(url, 'ledger', 'archive', '--before', '2026-02-01', '--to', file)
+  // Used three days ago, good for four more.
+  await stopClock(ownerSql, Date.UTC(2026, 0, 30))
+  await ledger.start(user)
+  await stopClock(ownerSql, Date.UTC(2026, 1, 2))
+  expect(await archive(early)).toMatchObject({
+    code: 1,
+    stdout: '',
+    stderr: 'nothing was archived: 1 of the families of 202601 are still open\n',
+  })
+  await moveClock(ownerSql, 0)
+  const archived = await archive(late)
+  expect(archived).toMatchObject({ code: 0, stderr: 'archived 202601: 2 families, 2 events\n' })
+  const sha256 = createHash('sha256').update(readFileSync(late)).digest('hex')
+  expect(archived.stdout).toBe(`${sha256}  ${late}\n`)
+  expect(await cli(null, 'ledger', 'verify-export', late)).toMatchObject({ code: 0 })
+  expect(await cli(url, 'ledger', 'verify')).toMatchObject({ code: 0 })
 })
 
 test('exit codes: 1 for a problem, 2 for no answer, 3 for wrong usage', async () => {

@@ -155,6 +155,31 @@ describe('sessions', () => {
     expect(state.data).toMatchObject({ status: 'active', generation: 0, endReason: null })
   })
 
+  test('a user agent is stored cut and answered as text, whatever it holds', async () => {
+    const user = await makeUser(app.owner.url)
+    // Header values are bytes: U+202E turns the direction of writing.
+    const rtl = Buffer.from('\u202e').toString('latin1')
+    const hostile = `<script>alert(1)</script>${rtl}\t"\\${'x'.repeat(8_192)}`
+    const { familyId } = await signIn(user.email, { 'user-agent': hostile })
+    const { data, headers } = await ask('sessions.get', { familyId })
+    expect(data.userAgent).toBe(hostile.slice(0, 512))
+    expect(headers.get('content-type')).toMatch(/^application\/json/)
+    expect(headers.get('x-content-type-options')).toBe('nosniff')
+    const [row] = await app.owner.ownerSql`
+      select user_agent from token_audit.events where family_id = ${familyId}`
+    expect(row!.user_agent).toBe(hostile.slice(0, 512))
+  })
+
+  test('revoking all of a user shows its reason at each of them', async () => {
+    const user = await makeUser(app.owner.url)
+    const { familyId } = await signIn(user.email)
+    await act('users.revokeSessions', { userId: user.id, reason: 'laptop stolen' })
+    const { data } = await ask('sessions.get', { familyId })
+    expect(data.adminActions).toMatchObject([
+      { action: 'sessions_revoked', reason: 'laptop stolen' },
+    ])
+  })
+
   test('an unknown id answers not_found everywhere', async () => {
     for (const [kind, path, input] of calls) {
       if (input === undefined || !/get|stateAt|revoke|setRole|disable|enable/.test(path)) continue
