@@ -26,14 +26,14 @@ describe.runIf(hasChromium)('six tabs on one cookie', () => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
     const tabs = await openTabs(browser, app)
     expect(await race(app, tabs)).toBeGreaterThanOrEqual(rounds)
-  }, 90_000)
+  }, 240_000)
 
   test('and do so without Web Locks', async () => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
     const tabs = await openTabs(browser, app, app.url, withoutLocks)
     expect(await tabs[0]!.evaluate(() => 'locks' in navigator)).toBe(false)
     expect(await race(app, tabs)).toBeGreaterThanOrEqual(rounds)
-  }, 90_000)
+  }, 240_000)
 
   test('go on when the one that holds the lock is closed in the middle', async () => {
     await using behind = await startBehindProxy(browser)
@@ -56,7 +56,7 @@ describe.runIf(hasChromium)('six tabs on one cookie', () => {
     await settled(others)
     for (const page of others) expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
     await expectPeace(app)
-  })
+  }, 60_000)
 })
 
 async function openTabs(

@@ -18,3 +18,19 @@ export async function stopClock(ownerSql: Sql, atMs: number): Promise<void> {
     language sql volatile
     return '${new Date(atMs).toISOString()}'::timestamptz`)
 }
+
+/** A minute of the database's clock passes five times a second, until disposed. */
+export function passMinutes(ownerSql: Sql): AsyncDisposable {
+  let minutes = 0
+  let last: Promise<unknown> = Promise.resolve()
+  const timer = setInterval(() => {
+    minutes += 1
+    last = last.then(() => moveClock(ownerSql, minutes * 60_000))
+  }, 200)
+  return {
+    async [Symbol.asyncDispose]() {
+      clearInterval(timer)
+      await last
+    },
+  }
+}
