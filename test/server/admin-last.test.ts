@@ -44,3 +44,18 @@ test('ten admins who demote and disable each other at once leave one', async () 
     select from token_ledger.user_account where role = 'admin' and disabled_at is null`
   expect(left.count).toBe(1)
 })
+
+test('what admins did can be changed by nobody, and dated by nobody', async () => {
+  await using ledger = await startLedger()
+  const { ownerSql } = ledger.owner
+  const deps = { ...ledger.deps, accounts: ledger.deps.users.accounts }
+  await enableUser(deps, (await ledger.makeUser()).id, by)
+  const code = { code: 'TL001' }
+  const update = ownerSql`update token_ledger.admin_action set reason = 'x'`
+  await expect(update).rejects.toMatchObject(code)
+  await expect(ownerSql`delete from token_ledger.admin_action`).rejects.toMatchObject(code)
+  await expect(ownerSql`truncate token_ledger.admin_action`).rejects.toMatchObject(code)
+  const forged = ledger.database.sql`
+    insert into token_ledger.admin_action (action, occurred_at) values ('role_set', now())`
+  await expect(forged).rejects.toMatchObject({ code: '42501' })
+})
