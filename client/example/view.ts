@@ -28,7 +28,7 @@ export function showSession(session: Session, refreshes: number): void {
   const seconds = Math.max(0, Math.round((session.accessTokenExpiresAt - Date.now()) / 1000))
   element('#countdown').textContent =
     `expires in ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`
-  element('#refreshes').textContent = `refreshed ${refreshes} times`
+  element('#refreshes').textContent = `refreshes: ${refreshes}`
 }
 
 export function showSessions(
