@@ -15,13 +15,7 @@ beforeAll(async () => {
   const { stdout } = await run('npm', ['pack', '--silent', '--pack-destination', folder])
   await writeFile(path.join(folder, 'package.json'), '{"type":"module","private":true}')
   const tarball = path.join(folder, stdout.trim())
-  const flags = [
-    '--omit=optional',
-    '--ignore-scripts',
-    '--no-audit',
-    '--no-fund',
-    '--prefer-offline',
-  ]
+  const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline']
   await run('npm', ['install', ...flags, tarball], { cwd: folder })
 }, 240_000)
 
