@@ -52,6 +52,9 @@ export type AppOptions = {
   readonly rotate?: Rotate
 }
 
+/** Answers under way get this long when the app closes; then their connections are cut. */
+const drainMs = 5_000
+
 /**
  * The service as one Fastify app with everything mounted; it never listens by itself.
  *
@@ -74,6 +77,10 @@ export async function buildApp(
     forceCloseConnections: 'idle',
     clientErrorHandler,
     frameworkErrors,
+  })
+  app.addHook('preClose', async () => {
+    // A browser opens connections ahead of need: one that has sent nothing yet is not idle to Node.
+    setTimeout(() => app.server.closeAllConnections(), drainMs).unref()
   })
   await app.register(tokenLedger, options)
   return app

@@ -9,7 +9,8 @@ export type ServerProcess = AsyncDisposable & {
   readonly pid: number
   /** All it wrote so far, stdout and stderr. */
   output(): string
-  kill(signal: NodeJS.Signals): Promise<void>
+  /** Resolves once it is gone, with its exit code; null when the signal ended it. */
+  kill(signal: NodeJS.Signals): Promise<number | null>
 }
 
 /** For services under test: 48 bytes, and nobody's. */
@@ -61,13 +62,16 @@ export async function startServer(
   const kill = async (signal: NodeJS.Signals) => {
     if (child.exitCode === null && child.signalCode === null) child.kill(signal)
     await exited
+    return child.exitCode
   }
   return {
     url: env.PUBLIC_URL === undefined ? url : own,
     pid: child.pid!,
     output: () => output,
     kill,
-    [Symbol.asyncDispose]: () => kill('SIGTERM'),
+    async [Symbol.asyncDispose]() {
+      await kill('SIGTERM')
+    },
   }
 }
 
