@@ -1,4 +1,4 @@
-import { hash, randomBytes } from 'node:crypto'
+import { hash } from 'node:crypto'
 import {
   appendEvents,
   findFamilies,
@@ -18,6 +18,7 @@ import { decideRotation, type Refusal } from './ledger/decide.ts'
 import type { LedgerEvent, Transport } from './ledger/events.ts'
 import { foldFamily, type Family } from './ledger/family.ts'
 import { deriveSuccessor, findSuccessor, hashSecret, type RefreshToken } from './refresh-token.ts'
+import { randomSalt } from './random-salt.ts'
 import { createRotationQueue, type RotationQueue } from './rotation-queue.ts'
 import { newAppend, revokeLocked, type LiveSession, type SessionDeps } from './sessions.ts'
 import type { User } from './user-directory.ts'
@@ -98,7 +99,7 @@ type Refused = {
 
 function prepare({ refreshKeys }: SessionDeps, request: RefreshRequest): Pending {
   const { token, attemptId } = request
-  const salt = randomBytes(16)
+  const salt = randomSalt()
   return {
     ...request,
     familyId: token.familyId,
