@@ -16,7 +16,7 @@ export const writes = [
     ],
     [
       'the attempt is not read',
-      "attemptHash: attemptId === null ? null : createHash('sha256').update(attemptId).digest()",
+      "attemptHash: attemptId === null ? null : hash('sha256', attemptId, 'buffer')",
       'attemptHash: null',
     ],
     [
@@ -63,6 +63,13 @@ export const writes = [
       'a reuse ends the other families without the turn of the user',
       '    await lockUser(tx, userId)\n    const open',
       '    const open',
+    ],
+  ]),
+  ...mutationsOf('server/rotation.ts', race, [
+    [
+      'the history is read before the lock',
+      '  const locking = lockFamilies(tx, of.familyIds, of.whenLocked)\n',
+      "  await readTails(tx, [])\n  const early = readTails(tx, of.asked.map(({ token }) => token))\n  const locking = lockFamilies(tx, of.familyIds, of.whenLocked)\n  if (of.whenLocked === 'skip') return { ...(await locking), users: await deps.users.findMany([...(await locking).families.values()].map(({ userId }) => userId)), ...(await early) }\n",
     ],
   ]),
   ...mutationsOf('server/access-token.ts', sessions, [
@@ -184,6 +191,7 @@ export const writes = [
         "      if (isOver()) throw new Error('the transaction is over: its connection was lost')\n",
         '',
       ],
+      ['a last write that failed is not noticed', '    await lastWrite\n', ''],
       [
         'a conflict is not tried again',
         'attempt === maxTries || !isRetryable(error)',
