@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import {
   appendEvents,
+  bumpEpoch,
   findFamilies,
   listOpenFamilies,
   lockFamilies,
@@ -18,7 +19,14 @@ import type { LedgerEvent, Transport } from './ledger/events.ts'
 import { foldFamily, type Family } from './ledger/family.ts'
 import { deriveSuccessor, findSuccessor, hashSecret, type RefreshToken } from './refresh-token.ts'
 import { createRotationQueue, type RotationQueue } from './rotation-queue.ts'
-import { newAppend, revokeLocked, type LiveSession, type SessionDeps } from './sessions.ts'
+import {
+  newAppend,
+  recordEnds,
+  revokeLocked,
+  type EndedBy,
+  type LiveSession,
+  type SessionDeps,
+} from './sessions.ts'
 import type { User } from './user-directory.ts'
 
 export type RefreshRequest = {
@@ -67,7 +75,7 @@ export function createRotation(deps: SessionDeps): {
     const pending = prepare(deps, request)
     const first = await queue.submit(pending)
     const answer = 'endUser' in first ? await endUserForReuse(deps, pending, first.endUser) : first
-    report(deps, answer)
+    report(deps, request.token, answer)
     if (answer.refusal !== null) throw answer.refusal
     return answer.session
   }
@@ -93,6 +101,8 @@ type Refused = {
   readonly refusal: RefreshRefused
   readonly family: LockedFamily | null
   readonly event: LedgerEvent | null
+  /** The token is authentic, and newer than anything this ledger knows: it was restored from a copy. */
+  readonly isAhead?: { readonly currentGeneration: number | null }
 }
 
 function prepare({ refreshKeys }: SessionDeps, request: RefreshRequest): Pending {
@@ -187,8 +197,15 @@ function decide(deps: SessionDeps, pending: Pending, known: Known): Granted | Re
     now,
     policy: deps.policy,
   })
-  if (refusal !== null)
-    return { refusal: explain(refusal, { row, family, event }), family: row, event }
+  if (refusal !== null) {
+    const { generation } = family.current
+    return {
+      refusal: explain(refusal, { row, family, event }),
+      family: row,
+      event,
+      ...(pending.token.generation > generation && { isAhead: { currentGeneration: generation } }),
+    }
+  }
   if (event === null || user === undefined) throw new Error('a grant without an event or a user')
   return { refusal: null, session: grant(deps, pending, { row, family, event, now, user }), event }
 }
@@ -233,7 +250,7 @@ function explain(
 /** Authentic, but of a family that a restored backup does not know, or that was archived. */
 function unknownFamily(): Refused {
   const refusal = new RefreshRefused('session_revoked', false, { detail: 'no such family' })
-  return { refusal, family: null, event: null }
+  return { refusal, family: null, event: null, isAhead: { currentGeneration: null } }
 }
 
 async function findUnknown(tx: Transaction, missed: readonly Pending[]): Promise<Pending[]> {
@@ -245,34 +262,34 @@ async function findUnknown(tx: Transaction, missed: readonly Pending[]): Promise
 }
 
 /**
- * `REUSE_SCOPE=user`: the reuse and the end of the user's every other family, in one transaction. It
- * takes the user's turn first, as everything that locks more than one family does.
+ * `REUSE_SCOPE=user`: the reuse, the end of the user's every other family, and of sign-ins that have
+ * begun, in one transaction. It takes the user's turn first, as everything that locks more than one
+ * family does.
  */
 async function endUserForReuse(
   deps: SessionDeps,
   pending: Pending,
   userId: string,
 ): Promise<Granted | Refused> {
-  return inTransaction(deps.sql, async (tx) => {
+  const by: EndedBy = { reason: 'reuse_elsewhere', actorUserId: null, origin: pending.origin }
+  const { answer, ended } = await inTransaction(deps.sql, async (tx) => {
     await lockUser(tx, userId)
     const open = await listOpenFamilies(tx, userId)
     const { txid, families } = await lockFamilies(tx, [...open, pending.familyId], 'wait')
     const row = families.get(pending.familyId)
-    if (row === undefined) return unknownFamily()
+    if (row === undefined) return { answer: unknownFamily(), ended: [] }
     const own = new Map([[pending.familyId, row]])
     const [decided] = await decideAll(deps, tx, { held: [pending], families: own })
     if (decided === undefined) throw new Error('a decision is missing')
     await appendEvents(tx, txid, appendOf(decided))
-    if (isReuse(decided.answer)) {
-      const others = [...families.values()].filter(({ familyId }) => familyId !== pending.familyId)
-      await revokeLocked(tx, {
-        txid,
-        families: others,
-        by: { reason: 'reuse_elsewhere', actorUserId: null, origin: pending.origin },
-      })
-    }
-    return decided.answer
+    if (!isReuse(decided.answer)) return { answer: decided.answer, ended: [] }
+    await bumpEpoch(tx, txid, userId)
+    const others = [...families.values()].filter(({ familyId }) => familyId !== pending.familyId)
+    const ends = await revokeLocked(tx, { txid, families: others, by })
+    return { answer: decided.answer, ended: ends }
   })
+  recordEnds(deps, ended, by)
+  return answer
 }
 
 function appendOf({ pending, answer }: Decided): Append[] {
@@ -284,7 +301,11 @@ function isReuse(answer: Granted | Refused): boolean {
   return answer.event?.kind === 'reuse_detected'
 }
 
-function report({ record }: SessionDeps, answer: Granted | Refused): void {
+function report(
+  { record }: SessionDeps,
+  { familyId: presentedId, generation: presentedGeneration }: RefreshToken,
+  answer: Granted | Refused,
+): void {
   const { event } = answer
   if (answer.refusal === null) {
     const { familyId, user } = answer.session
@@ -292,5 +313,13 @@ function report({ record }: SessionDeps, answer: Granted | Refused): void {
   } else if (event?.kind === 'reuse_detected' && answer.family !== null) {
     const { familyId, userId } = answer.family
     record({ fact: 'reuse_detected', familyId, userId })
+  } else if (answer.isAhead !== undefined) {
+    record({
+      fact: 'token_ahead_of_ledger',
+      familyId: presentedId,
+      userId: answer.family?.userId ?? null,
+      presentedGeneration,
+      currentGeneration: answer.isAhead.currentGeneration,
+    })
   }
 }
