@@ -1,5 +1,6 @@
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
+import { socketsThatGiveUp } from './socket.ts'
 
 /**
  * One database, spoken to in two ways: `db` for single statements built with drizzle, `sql` for the
@@ -20,11 +21,18 @@ export type ConnectOptions = {
   /** The role every connection becomes. The server has no more rights than this one. */
   readonly role?: 'token_ledger_app' | 'token_ledger_auditor'
   readonly maxConnections?: number
+  /** Null for work that takes minutes by intent, and lifts the time limits of its statements. */
+  readonly answerWithinMs?: number | null
 }
+
+/** A statement gets this long, and so does a transaction that is not gone on with. */
+const statementMs = 10_000
+/** No answer for longer than any statement may take: nobody is there any more. */
+const silenceMs = statementMs + 2_000
 
 /** Connects lazily: a database that is away shows at the first statement. */
 export function connect(databaseUrl: string, options: ConnectOptions = {}): Database {
-  const { role, maxConnections = 10 } = options
+  const { role, maxConnections = 10, answerWithinMs = silenceMs } = options
   const open = (max: number) =>
     openPool((onclose) =>
       postgres(databaseUrl, {
@@ -32,6 +40,7 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
         connect_timeout: 3,
         // A connection that closes is one that was lost: see openPool.
         max_lifetime: null,
+        ...(answerWithinMs !== null && { socket: socketsThatGiveUp(answerWithinMs) }),
         onclose,
         onnotice: () => {},
         connection: {
@@ -41,9 +50,13 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
           // costs ten times what running it does, and Postgres by itself does not see that.
           plan_cache_mode: 'force_generic_plan',
           // A statement or a lock that takes longer is answered 503, and a forgotten transaction ends.
-          statement_timeout: 10_000,
+          statement_timeout: statementMs,
           lock_timeout: 5_000,
-          idle_in_transaction_session_timeout: 10_000,
+          idle_in_transaction_session_timeout: statementMs,
+          // Of a process that is gone without a word, Postgres keeps no connection for hours.
+          tcp_keepalives_idle: 10,
+          tcp_keepalives_interval: 5,
+          tcp_keepalives_count: 3,
         },
       }),
     )
