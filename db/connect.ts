@@ -34,13 +34,13 @@ const silenceMs = statementMs + 2_000
 export function connect(databaseUrl: string, options: ConnectOptions = {}): Database {
   const { role, maxConnections = 10, answerWithinMs = silenceMs } = options
   const open = (max: number) =>
-    openPool((onclose) =>
+    openPool(leaveAll, ({ onclose, onSilence }) =>
       postgres(databaseUrl, {
         max: Math.max(1, max),
         connect_timeout: 3,
         // A connection that closes is one that was lost: see openPool.
         max_lifetime: null,
-        ...(answerWithinMs !== null && { socket: socketsThatGiveUp(answerWithinMs) }),
+        ...(answerWithinMs !== null && { socket: socketsThatGiveUp({ answerWithinMs, onSilence }) }),
         onclose,
         onnotice: () => {},
         connection: {
@@ -63,6 +63,11 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
   const forStatements = Math.floor(maxConnections / 3)
   const transactions = open(maxConnections - forStatements)
   const statements = open(forStatements)
+  /** Where one connection is silent, the others are, too: nobody waits for each to be found out. */
+  function leaveAll(): void {
+    transactions.leave()
+    statements.leave()
+  }
   return {
     sql: transactions.sql,
     db: drizzle(statements.sql),
@@ -82,22 +87,31 @@ const farewellMs = 2_500
  * A connection of postgres.js 3.4 that dies with a statement under way does not forget it: it fails the
  * next statement with the old error, or never sends it, or tries to connect without end.
  */
-function openPool(open: (onclose: () => void) => postgres.Sql): {
+function openPool(
+  onSilence: () => void,
+  open: (events: { onclose: () => void; onSilence: () => void }) => postgres.Sql,
+): {
   sql: postgres.Sql
+  leave(): void
   close(): Promise<void>
 } {
   let current = start()
   let isClosed = false
 
   function start(): postgres.Sql {
-    const pool: postgres.Sql = open(() => {
-      if (isClosed || pool !== current) return
-      current = start()
-      setTimeout(() => void pool.end({ timeout: farewellMs / 1000 }), farewellMs).unref()
-    })
+    const ifCurrent = (then: () => void) => () => {
+      if (!isClosed && pool === current) then()
+    }
+    const pool: postgres.Sql = open({ onclose: ifCurrent(leave), onSilence: ifCurrent(onSilence) })
     // Sets how this pool reads and writes instants and JSON.
     drizzle(pool)
     return pool
+  }
+
+  function leave(): void {
+    const left = current
+    current = start()
+    setTimeout(() => void left.end({ timeout: farewellMs / 1000 }), farewellMs).unref()
   }
 
   return {
@@ -105,6 +119,7 @@ function openPool(open: (onclose: () => void) => postgres.Sql): {
       apply: (_pool, self, args) => Reflect.apply(current, self, args) as unknown,
       get: (_pool, key) => Reflect.get(current, key) as unknown,
     }),
+    leave,
     close() {
       isClosed = true
       return current.end({ timeout: 5 })

@@ -16,12 +16,13 @@ export type Target = {
  * When the way to Postgres, or its machine, is gone without a word, TCP by itself says so after a
  * quarter of an hour; until then a statement waits, and every caller behind it.
  *
- * @param answerWithinMs longer than any statement may take
+ * @param options.answerWithinMs longer than any statement may take
+ * @param options.onSilence called for each that is given up
  */
-export function socketsThatGiveUp(answerWithinMs: number): (target: Target) => Duplex {
+export function socketsThatGiveUp(options: Patience): (target: Target) => Duplex {
   let attempts = 0
   return ({ host, port, path, ssl }) => {
-    const socket = new ImpatientSocket(answerWithinMs)
+    const socket = new ImpatientSocket(options)
     if (path) return socket.connect(path)
     // With several hosts, the next one at each attempt, as the driver does.
     const at = attempts++ % port.length
@@ -32,21 +33,23 @@ export function socketsThatGiveUp(answerWithinMs: number): (target: Target) => D
   }
 }
 
+type Patience = { readonly answerWithinMs: number; readonly onSilence: () => void }
+
 class ImpatientSocket extends Socket {
-  readonly #answerWithinMs: number
+  readonly #patience: Patience
   #unanswered: NodeJS.Timeout | undefined
 
-  constructor(answerWithinMs: number) {
+  constructor(patience: Patience) {
     super()
     // Who listens sends nothing for hours: the kernel asks meanwhile whether the other end is there.
     this.setKeepAlive(true, 10_000)
-    this.#answerWithinMs = answerWithinMs
+    this.#patience = patience
     this.on('data', () => this.#calm())
     this.once('close', () => this.#calm())
   }
 
   override _write(chunk: unknown, encoding: BufferEncoding, done: (error?: Error | null) => void) {
-    this.#unanswered ??= setTimeout(() => this.#giveUp(), this.#answerWithinMs)
+    this.#unanswered ??= setTimeout(() => this.#giveUp(), this.#patience.answerWithinMs)
     super._write(chunk, encoding, done)
   }
 
@@ -58,6 +61,7 @@ class ImpatientSocket extends Socket {
   #giveUp(): void {
     const error = new Error('Postgres does not answer')
     this.destroy(Object.assign(error, { code: 'ETIMEDOUT' }))
+    this.#patience.onSilence()
   }
 }
 
