@@ -40,7 +40,9 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
         connect_timeout: 3,
         // A connection that closes is one that was lost: see openPool.
         max_lifetime: null,
-        ...(answerWithinMs !== null && { socket: socketsThatGiveUp({ answerWithinMs, onSilence }) }),
+        ...(answerWithinMs !== null && {
+          socket: socketsThatGiveUp({ answerWithinMs, onSilence }),
+        }),
         onclose,
         onnotice: () => {},
         connection: {

@@ -4,12 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { insertAdminAction } from '../../db/admin-actions.ts'
 import { appendEvents, bumpEpoch, insertFamily, lockFamilies, lockUser } from '../../db/ledger.ts'
 import { fenced, type Transaction } from '../../db/transaction.ts'
-import {
-  insertUserWithin,
-  updateDisabled,
-  updatePasswordHash,
-  updateRole,
-} from '../../db/users.ts'
+import { insertUserWithin, updateDisabled, updatePasswordHash, updateRole } from '../../db/users.ts'
 import { createFamilyId } from '../../server/family-id.ts'
 import { newAppend } from '../../server/sessions.ts'
 import { startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'

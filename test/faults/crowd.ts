@@ -37,11 +37,7 @@ const requestTimeoutMs = 10_000
 const slowMs = 300
 
 /** Signs in so many clients of one user, who refresh without end. */
-export async function startCrowd(at: {
-  url: string
-  email: string
-  size: number
-}): Promise<Crowd> {
+export async function startCrowd(at: { url: string; email: string; size: number }): Promise<Crowd> {
   const members: Member[] = []
   for (let i = 0; i < at.size; i++) members.push(await Member.signIn(at.url, at.email))
   let isOver = false

@@ -55,7 +55,10 @@ test('the database is lost and restored from a copy of an hour ago: who moved on
     )
   const metrics = await (await fetch(`${rig.url}/metrics`)).text()
   expect(metrics).toMatch(
-    new RegExp(`^token_ledger_security_facts_total\\{fact="token_ahead_of_ledger".*\\} ${left.length}$`, 'm'),
+    new RegExp(
+      `^token_ledger_security_facts_total\\{fact="token_ahead_of_ledger".*\\} ${left.length}$`,
+      'm',
+    ),
   )
   // They sign in again.
   await using again = await crowdOf(1)

@@ -25,9 +25,21 @@ export const faults: readonly Fault[] = [
   { name: 'connections are cut in mid-query', recoversWithinMs: 15_000, inflict: snapWire },
   { name: 'the database is out of reach', recoversWithinMs: 15_000, inflict: cutWire },
   { name: 'the wire is slow', recoversWithinMs: 15_000, inflict: slowWire },
-  { name: 'what is asked gets lost', recoversWithinMs: halfOpenMs, inflict: halfOpen('requests', 0) },
-  { name: 'what is answered gets lost', recoversWithinMs: halfOpenMs, inflict: halfOpen('answers', 0) },
-  { name: 'packets get lost both ways', recoversWithinMs: halfOpenMs, inflict: halfOpen('both', 4_000) },
+  {
+    name: 'what is asked gets lost',
+    recoversWithinMs: halfOpenMs,
+    inflict: halfOpen('requests', 0),
+  },
+  {
+    name: 'what is answered gets lost',
+    recoversWithinMs: halfOpenMs,
+    inflict: halfOpen('answers', 0),
+  },
+  {
+    name: 'packets get lost both ways',
+    recoversWithinMs: halfOpenMs,
+    inflict: halfOpen('both', 4_000),
+  },
   { name: 'the pool is full', recoversWithinMs: 15_000, inflict: fillPool },
   { name: 'the database takes nobody in', recoversWithinMs: 15_000, inflict: fillDatabase },
 ]
