@@ -13,11 +13,11 @@ import {
   type Tail,
 } from '../db/ledger.ts'
 import { inTransaction, isUnavailable, type Transaction } from '../db/transaction.ts'
-import { AuthError } from './errors.ts'
-import { decideRotation, type Refusal } from './ledger/decide.ts'
+import { decideRotation } from './ledger/decide.ts'
 import type { LedgerEvent, Transport } from './ledger/events.ts'
 import { foldFamily, type Family } from './ledger/family.ts'
 import { deriveSuccessor, findSuccessor, hashSecret, type RefreshToken } from './refresh-token.ts'
+import { explain, unknownFamily, unwanted, type Refused } from './refresh-refused.ts'
 import { createRotationQueue, type RotationQueue } from './rotation-queue.ts'
 import {
   newAppend,
@@ -34,21 +34,11 @@ export type RefreshRequest = {
   readonly transport: Transport
   readonly attemptId: string | null
   readonly origin: Origin
-}
-
-/** A refresh that was turned away. */
-export class RefreshRefused extends AuthError {
-  /** The family is known to be over: nothing the caller holds of it will ever work again. */
-  readonly isFinal: boolean
-
-  constructor(reason: Refusal, isFinal: boolean, details: { detail: string; incidentId?: string }) {
-    const { detail, incidentId } = details
-    super(reason, detail, {
-      incidentId,
-      retryAfterSeconds: reason === 'too_many_attempts' ? 60 : undefined,
-    })
-    this.isFinal = isFinal
-  }
+  /**
+   * Asked once the family is locked; nothing is decided for whom nobody waits any more. Its caller may
+   * have got the successor elsewhere meanwhile, and gone on: the late request would look like a thief.
+   */
+  readonly isWanted?: () => boolean
 }
 
 export type Rotate = (request: RefreshRequest) => Promise<LiveSession>
@@ -56,7 +46,7 @@ export type Rotate = (request: RefreshRequest) => Promise<LiveSession>
 /**
  * @returns `rotate`, which resolves with the session and its newest token.
  * @throws {RefreshRefused} by `rotate`, with the contract's reason
- * @throws {AuthError} by `rotate`: `service_unavailable` when the queue is full
+ * @throws {AuthError} by `rotate`: `service_unavailable` when the queue is full, or nobody waits any more
  */
 export function createRotation(deps: SessionDeps): {
   rotate: Rotate
@@ -97,14 +87,6 @@ type Granted = {
   readonly session: LiveSession
   readonly event: LedgerEvent
 }
-type Refused = {
-  readonly refusal: RefreshRefused
-  readonly family: LockedFamily | null
-  readonly event: LedgerEvent | null
-  /** The token is authentic, and newer than anything this ledger knows: it was restored from a copy. */
-  readonly isAhead?: { readonly currentGeneration: number | null }
-}
-
 function prepare({ refreshKeys }: SessionDeps, request: RefreshRequest): Pending {
   const { token, attemptId } = request
   const salt = randomBytes(16)
@@ -129,7 +111,10 @@ async function settle(
       batch.map(({ familyId }) => familyId),
       'skip',
     )
-    const held = batch.filter(({ familyId }) => locked.families.has(familyId))
+    const wanted = batch.filter(isWanted)
+    if (wanted.length < batch.length)
+      for (const pending of batch) if (!wanted.includes(pending)) answers.set(pending, unwanted())
+    const held = wanted.filter(({ familyId }) => locked.families.has(familyId))
     if (held.length > 0) {
       const decided = await decideAll(deps, tx, { held, families: locked.families })
       const endsUser = (one: Decided) => deps.policy.reuseScope === 'user' && isReuse(one.answer)
@@ -138,8 +123,8 @@ async function settle(
       const appends = decided.filter((one) => !endsUser(one)).flatMap(appendOf)
       await appendEvents(tx, locked.txid, appends)
     }
-    if (held.length < batch.length) {
-      const missed = batch.filter(({ familyId }) => !locked.families.has(familyId))
+    if (held.length < wanted.length) {
+      const missed = wanted.filter(({ familyId }) => !locked.families.has(familyId))
       for (const pending of await findUnknown(tx, missed)) answers.set(pending, unknownFamily())
     }
     return answers
@@ -234,25 +219,6 @@ function grant(
   }
 }
 
-function explain(
-  refusal: Refusal,
-  { row, family, event }: { row: LockedFamily; family: Family; event: LedgerEvent | null },
-): RefreshRefused {
-  const end = family.end ?? (event?.kind === 'reuse_detected' ? event : null)
-  const isFinal =
-    end !== null || refusal === 'session_expired' || refusal === 'refresh_token_malformed'
-  return new RefreshRefused(refusal, isFinal, {
-    detail: `family ${row.familyId} at generation ${family.current.generation}: ${refusal}`,
-    ...(end !== null && { incidentId: `${row.familyId}:${end.seq}` }),
-  })
-}
-
-/** Authentic, but of a family that a restored backup does not know, or that was archived. */
-function unknownFamily(): Refused {
-  const refusal = new RefreshRefused('session_revoked', false, { detail: 'no such family' })
-  return { refusal, family: null, event: null, isAhead: { currentGeneration: null } }
-}
-
 async function findUnknown(tx: Transaction, missed: readonly Pending[]): Promise<Pending[]> {
   const known = await findFamilies(
     tx,
@@ -278,6 +244,7 @@ async function endUserForReuse(
     const { txid, families } = await lockFamilies(tx, [...open, pending.familyId], 'wait')
     const row = families.get(pending.familyId)
     if (row === undefined) return { answer: unknownFamily(), ended: [] }
+    if (!isWanted(pending)) return { answer: unwanted(), ended: [] }
     const own = new Map([[pending.familyId, row]])
     const [decided] = await decideAll(deps, tx, { held: [pending], families: own })
     if (decided === undefined) throw new Error('a decision is missing')
@@ -290,6 +257,11 @@ async function endUserForReuse(
   })
   recordEnds(deps, ended, by)
   return answer
+}
+
+/** Seen under the lock: from here on nobody overtakes it. */
+function isWanted(pending: Pending): boolean {
+  return pending.isWanted?.() ?? true
 }
 
 function appendOf({ pending, answer }: Decided): Append[] {
