@@ -3,6 +3,8 @@ import { AuthError } from './errors.ts'
 import type { Refusal } from './ledger/decide.ts'
 import type { LedgerEvent } from './ledger/events.ts'
 import type { Family } from './ledger/family.ts'
+import type { RefreshToken } from './refresh-token.ts'
+import type { SecurityFact } from './security-log.ts'
 
 /** A refresh that was turned away. */
 export class RefreshRefused extends AuthError {
@@ -53,4 +55,18 @@ export function unwanted(): Refused {
   const details = { retryAfterSeconds: 1 }
   const refusal = new AuthError('service_unavailable', 'nobody waits for it any more', details)
   return { refusal, family: null, event: null }
+}
+
+/** What the security log is told of it; null when it is nothing to be told. */
+export function factOf(
+  { event, family, isAhead }: Refused,
+  { familyId, generation }: RefreshToken,
+): SecurityFact | null {
+  const userId = family?.userId ?? null
+  if (event?.kind === 'reuse_detected' && userId !== null)
+    return { fact: 'reuse_detected', familyId, userId }
+  if (isAhead === undefined) return null
+  const { currentGeneration } = isAhead
+  const presentedGeneration = generation
+  return { fact: 'token_ahead_of_ledger', familyId, userId, presentedGeneration, currentGeneration }
 }

@@ -1,4 +1,4 @@
-import { createHash, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHmac, hash, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
 
 /**
  * A refresh token: `tlr1.` and the base64url of family (16 bytes) ‖ generation (4) ‖ secret (32) ‖
@@ -91,7 +91,7 @@ export function findSuccessor(
 
 /** What the ledger keeps of a token: SHA-256 is enough for 256 random bits (ASVS 5.0, 6.5.2). */
 export function hashSecret({ secret }: RefreshToken): Buffer {
-  return createHash('sha256').update(secret).digest()
+  return hash('sha256', secret, 'buffer')
 }
 
 function seal(
