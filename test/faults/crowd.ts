@@ -40,13 +40,13 @@ const slowMs = 300
 export async function startCrowd(at: { url: string; email: string; size: number }): Promise<Crowd> {
   const members: Member[] = []
   for (let i = 0; i < at.size; i++) members.push(await Member.signIn(at.url, at.email))
-  let isOver = false
+  const over = new AbortController()
   let resting: { promise: Promise<void>; end: () => void } | null = null
   const running = Promise.all(members.map(run))
 
   async function run(member: Member): Promise<void> {
     await sleep(Math.random() * 200)
-    while (!isOver && member.signedOut === null) {
+    while (!over.signal.aborted && member.signedOut === null) {
       if (resting !== null && member.isSettled) {
         await resting.promise
         continue
@@ -80,7 +80,7 @@ export async function startCrowd(at: { url: string; email: string; size: number 
       resting = null
     },
     async [Symbol.asyncDispose]() {
-      isOver = true
+      over.abort()
       resting?.end()
       await running
     },

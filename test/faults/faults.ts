@@ -11,7 +11,7 @@ export type Fault = {
   /** From the end of the fault, every client is served again within this, and nobody does anything. */
   readonly recoversWithinMs: number
   /** @returns when it was over (`performance.now`) */
-  inflict(rig: Rig): Promise<number>
+  readonly inflict: (rig: Rig) => Promise<number>
 }
 
 /** The time until silence is noticed (12 s), for the request that began last, and a new connection. */

@@ -64,30 +64,33 @@ describe('REUSE_SCOPE', () => {
   test.each([
     ['family', false],
     ['user', true],
-  ] as const)('%s: a sign-in that had begun before the reuse is void: %s', async (scope, isVoid) => {
-    await using ledger = await startLedger({ reuseScope: scope, graceMs: 0 })
-    const facts: SecurityFact[] = []
-    const deps = { ...ledger.deps, record: (fact: SecurityFact) => void facts.push(fact) }
-    const { rotate } = createRotation(deps)
-    const user = await ledger.makeUser()
-    const stolen = await ledger.start(user)
-    const other = await ledger.start(user)
-    await ledger.refresh(stolen)
-    const epoch = await readEpoch(ledger.database.sql, user.id)
-    const { token, transport } = stolen
-    const reuse = rotate({ token, transport, attemptId: null, origin: testOrigin })
-    await expect(reuse).rejects.toMatchObject({ reason: 'refresh_token_reused' })
-    const late = ledger.start(user, { epoch })
-    if (isVoid) await expect(late).rejects.toMatchObject({ reason: 'session_revoked' })
-    else await late
-    // Who signs in from now on is let in, and each end is told once.
-    await ledger.start(user, { epoch: await readEpoch(ledger.database.sql, user.id) })
-    const ended = { fact: 'session_revoked', familyId: other.familyId, reason: 'reuse_elsewhere' }
-    expect(facts).toEqual([
-      ...(isVoid ? [expect.objectContaining(ended)] : []),
-      { fact: 'reuse_detected', familyId: stolen.familyId, userId: user.id },
-    ])
-  })
+  ] as const)(
+    '%s: a sign-in that had begun before the reuse is void: %s',
+    async (scope, isVoid) => {
+      await using ledger = await startLedger({ reuseScope: scope, graceMs: 0 })
+      const facts: SecurityFact[] = []
+      const deps = { ...ledger.deps, record: (fact: SecurityFact) => void facts.push(fact) }
+      const { rotate } = createRotation(deps)
+      const user = await ledger.makeUser()
+      const stolen = await ledger.start(user)
+      const other = await ledger.start(user)
+      await ledger.refresh(stolen)
+      const epoch = await readEpoch(ledger.database.sql, user.id)
+      const { token, transport } = stolen
+      const reuse = rotate({ token, transport, attemptId: null, origin: testOrigin })
+      await expect(reuse).rejects.toMatchObject({ reason: 'refresh_token_reused' })
+      const late = ledger.start(user, { epoch })
+      if (isVoid) await expect(late).rejects.toMatchObject({ reason: 'session_revoked' })
+      else await late
+      // Who signs in from now on is let in, and each end is told once.
+      await ledger.start(user, { epoch: await readEpoch(ledger.database.sql, user.id) })
+      const ended = { fact: 'session_revoked', familyId: other.familyId, reason: 'reuse_elsewhere' }
+      expect(facts).toEqual([
+        ...(isVoid ? [expect.objectContaining(ended)] : []),
+        { fact: 'reuse_detected', familyId: stolen.familyId, userId: user.id },
+      ])
+    },
+  )
 })
 
 test('a sign-in that is tried twice tells once whom it ended (MAX_SESSIONS_PER_USER)', async () => {
@@ -107,8 +110,13 @@ test('a sign-in that is tried twice tells once whom it ended (MAX_SESSIONS_PER_U
     end $$;
     create trigger a_fail_once before insert on token_ledger.token_family
     for each row execute function public.fail_once()`)
-  const signIn = { user, epoch: 0, transport: 'body', deviceName: null, origin: testOrigin } as const
-  const next = await startSession(deps, signIn)
+  const next = await startSession(deps, {
+    user,
+    epoch: 0,
+    transport: 'body',
+    deviceName: null,
+    origin: testOrigin,
+  })
   expect(facts).toEqual([
     {
       fact: 'session_revoked',

@@ -157,7 +157,8 @@ const arrive = fc.record({ i: tabs, isLost: fc.boolean() }).map(({ i, isLost }) 
     `tab ${i} is ${isLost ? 'answered in vain' : 'answered'}`,
     ({ tabs: { [i]: tab }, loot, law }) =>
       tab.request !== null &&
-      // Honest without a thief: no request is so late that two rotations have overtaken it.
+      // No request is so late that two rotations have overtaken it: nobody waits for that one any more,
+      // and the service refuses it for that. With a thief, the owner cannot know.
       (loot.length > 0 || tab.request.token.generation >= law.current - 1),
     async (world) => {
       const tab = world.tabs[i]
@@ -218,7 +219,10 @@ const steal = fc.constant(
 
 /** By which attempt the thief presents: the copied one, none, or one of his own. */
 const use = fc
-  .record({ age: fc.nat(3), by: fc.constantFrom('copied', 'none', 'own') })
+  .record({
+    age: fc.nat(3),
+    by: fc.constantFrom<'copied' | 'none' | 'own'>('copied', 'none', 'own'),
+  })
   .map(({ age, by }) =>
     step(
       `the thief presents his last but ${age} by ${by} attempt`,
@@ -226,7 +230,7 @@ const use = fc
       async (world) => {
         const { token, attempt } = world.loot[world.loot.length - 1 - age]!
         const attempts = { copied: attempt, none: null, own: newAttempt(world) }
-        await thiefPresents(world, { token, attempt: attempts[by as keyof typeof attempts] })
+        await thiefPresents(world, { token, attempt: attempts[by] })
       },
     ),
   )
