@@ -134,7 +134,7 @@ class Member implements Client {
       this.#attemptId = null
       this.granted++
       this.servedAt = askedAt
-      return 20 + Math.random() * 150
+      return 10 + Math.random() * 70
     }
     if (answer !== null) this.#takeRefusal(answer)
     const retryAfterMs = Number(answer?.headers.get('retry-after') ?? 0) * 1000

@@ -22,7 +22,8 @@ export const faults: readonly Fault[] = [
   { name: 'the server is killed', recoversWithinMs: 15_000, inflict: killServer },
   { name: 'the database is killed', recoversWithinMs: 30_000, inflict: killDatabase },
   { name: 'a backend is killed', recoversWithinMs: 30_000, inflict: killBackend },
-  { name: 'connections are cut in mid-query', recoversWithinMs: 15_000, inflict: snapWire },
+  { name: 'clients are cut off in mid-request', recoversWithinMs: 15_000, inflict: snap('line') },
+  { name: 'connections are cut in mid-query', recoversWithinMs: 15_000, inflict: snap('wire') },
   { name: 'the database is out of reach', recoversWithinMs: 15_000, inflict: cutWire },
   { name: 'the wire is slow', recoversWithinMs: 15_000, inflict: slowWire },
   {
@@ -72,12 +73,15 @@ async function killBackend(rig: Rig): Promise<number> {
   return performance.now()
 }
 
-async function snapWire({ wire }: Rig): Promise<number> {
-  for (let i = 0; i < 10; i++) {
-    await sleep(50 + Math.random() * 250)
-    wire.snap()
+/** Ten times, each at some moment of the load. */
+function snap(which: 'line' | 'wire'): Fault['inflict'] {
+  return async ({ [which]: wire }) => {
+    for (let i = 0; i < 10; i++) {
+      await sleep(50 + Math.random() * 250)
+      wire.snap()
+    }
+    return performance.now()
   }
-  return performance.now()
 }
 
 async function cutWire({ wire }: Rig): Promise<number> {

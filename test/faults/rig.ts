@@ -7,14 +7,16 @@ import { databaseUrl } from '../support/admin.ts'
 import { startOwner } from '../support/owner-process.ts'
 import { freePort, startServer, type ServerProcess } from '../support/server.ts'
 import { makeUser } from '../support/users.ts'
-import { startDatabaseProxy, type Proxy } from '../support/wire.ts'
+import { startDatabaseProxy, startProxy, type Proxy } from '../support/wire.ts'
 
-/** A service whose every part can be broken: a Postgres of its own, a wire to it, and a server process. */
+/** A service whose every part can be broken: a Postgres of its own, a server process, and the wires to both. */
 export type Rig = AsyncDisposable & {
-  /** Of the server; the same after it was started again. */
+  /** Where clients reach the server; the same after it was started again. */
   readonly url: string
   /** One for all clients. */
   readonly email: string
+  /** Between clients and the server. */
+  readonly line: Proxy
   /** Between the server and Postgres. */
   readonly wire: Proxy
   /** Where Postgres keeps its data: what runs on it can be found and killed. */
@@ -41,9 +43,11 @@ export async function startRig(): Promise<Rig> {
   const port = await freePort()
   const start = () => startServer(wire.url, { ...settings, PORT: String(port) })
   let server = await start()
+  const line = await startProxy({ host: '127.0.0.1', port })
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: `http://127.0.0.1:${line.port}`,
     email,
+    line,
     wire,
     dataDir,
     server: () => server,
@@ -60,6 +64,7 @@ export async function startRig(): Promise<Rig> {
       }
     },
     async [Symbol.asyncDispose]() {
+      await line[Symbol.asyncDispose]()
       await server[Symbol.asyncDispose]()
       await wire[Symbol.asyncDispose]()
       await owner.stop()
