@@ -42,7 +42,7 @@ class ImpatientSocket extends Socket {
   constructor(patience: Patience) {
     super()
     // Who listens sends nothing for hours: the kernel asks meanwhile whether the other end is there.
-    this.setKeepAlive(true, 10_000)
+    this.setKeepAlive(true, 5_000)
     this.#patience = patience
     this.on('data', () => this.#calm())
     this.once('close', () => this.#calm())

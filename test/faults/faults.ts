@@ -98,18 +98,23 @@ async function slowWire({ wire }: Rig): Promise<number> {
   return performance.now()
 }
 
-/** After so long new connections get through; the old ones never hear of it. */
+/** After so long new connections get through; the old ones, all of the pool, never hear of it. */
 function halfOpen(what: Lost, lastsMs: number): Fault['inflict'] {
-  return async ({ wire }) => {
-    wire.lose(what)
+  return async (rig) => {
+    await occupyPool(rig, 500)
+    rig.wire.lose(what)
     await sleep(lastsMs)
-    wire.mend()
+    rig.wire.mend()
     return performance.now()
   }
 }
 
+function fillPool(rig: Rig): Promise<number> {
+  return occupyPool(rig, 7_000)
+}
+
 /** More sign-outs of one locked session than the pool has connections. */
-async function fillPool(rig: Rig): Promise<number> {
+async function occupyPool(rig: Rig, lastsMs: number): Promise<number> {
   const credentials = { email: rig.email, password: testPassword, transport: 'body' }
   const { refreshToken, familyId } = (await auth(rig.url, 'login', credentials)).data
   return rig.ask(async (sql) => {
@@ -118,7 +123,7 @@ async function fillPool(rig: Rig): Promise<number> {
       await tx`select from token_ledger.token_family where family_id = ${familyId} for update`
       for (let i = 0; i < 25; i++)
         waiting.push(auth(rig.url, 'logout', { refreshToken }).catch(() => null))
-      await sleep(7_000)
+      await sleep(lastsMs)
     })
     const overAt = performance.now()
     await Promise.all(waiting)

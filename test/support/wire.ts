@@ -22,12 +22,16 @@ export type Proxy = AsyncDisposable & {
 /** What is said to the target, what it answers, or both. */
 export type Lost = 'requests' | 'answers' | 'both'
 
-/** When the end that lost the other one notices by itself, as TCP's keep-alive does. */
-const keepAliveMs = 25_000
+/** When Postgres notices by itself: TCP's keep-alive as `db/connect.ts` sets it. */
+const keepAliveMs = 14_000
 
 export async function startProxy(target: NetConnectOpts): Promise<Proxy> {
   const open = new Set<Socket>()
   const lines = new Set<Line>()
+  const loseNow = (line: Line, what: Lost) => {
+    line.lost = what
+    setTimeout(() => line.far.destroy(), keepAliveMs).unref()
+  }
   let isCut = false
   let lost: Lost | null = null
   let delayMs = 0
@@ -38,8 +42,9 @@ export async function startProxy(target: NetConnectOpts): Promise<Proxy> {
       return
     }
     const far = createConnection(target)
-    const line: Line = { lost }
+    const line: Line = { far, lost: null }
     lines.add(line)
+    if (lost !== null) loseNow(line, lost)
     const loses = (what: Lost) => line.lost === what || line.lost === 'both'
     carry(near, far, () => (loses('requests') ? null : delayMs))
     carry(far, near, () => (loses('answers') || isSwallowing ? null : delayMs))
@@ -53,7 +58,6 @@ export async function startProxy(target: NetConnectOpts): Promise<Proxy> {
         open.delete(one)
         lines.delete(line)
         if (line.lost === null) other.destroy()
-        else setTimeout(() => other.destroy(), keepAliveMs).unref()
       })
     }
   }).listen(0, '127.0.0.1')
@@ -67,7 +71,7 @@ export async function startProxy(target: NetConnectOpts): Promise<Proxy> {
   }
   const lose = (what: Lost) => {
     lost = what
-    for (const line of lines) line.lost = what
+    for (const line of lines) loseNow(line, what)
   }
   return {
     port: (server.address() as { port: number }).port,
@@ -93,8 +97,8 @@ export async function startProxy(target: NetConnectOpts): Promise<Proxy> {
   }
 }
 
-/** One connection through the wire; once it has lost packets, it is lost. */
-type Line = { lost: Lost | null }
+/** One connection through the wire; once it has lost packets, it is lost, and neither end hears of the other's. */
+type Line = { readonly far: Socket; lost: Lost | null }
 
 /** Hands on what `from` says, in order, after the delay of the moment; null loses it. */
 function carry(from: Socket, to: Socket, delayNow: () => number | null): void {
