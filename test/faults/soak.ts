@@ -87,7 +87,7 @@ function report(name: string, recoveredMs: number | null): void {
   const time = new Date().toISOString().slice(11, 19)
   const recovered =
     recoveredMs === null ? 'NOT RECOVERED' : `recovered in ${(recoveredMs / 1000).toFixed(1)} s`
-  console.log(`${time}  ${name.padEnd(32)}  ${recovered}`)
+  console.log(`${time}  ${name.padEnd(36)}  ${recovered}`)
 }
 
 function shuffled<T>(items: T[]): T[] {
