@@ -68,12 +68,12 @@ export function deriveSuccessor(
   salt: Uint8Array,
 ): RefreshToken {
   const generation = token.generation + 1
-  const numbered = Buffer.alloc(4)
-  numbered.writeUInt32BE(generation)
+  const numbered = Buffer.alloc(20)
+  parseUuid(token.familyId).copy(numbered)
+  numbered.writeUInt32BE(generation, 16)
   const secret = createHmac('sha256', key.ratchet)
     .update(token.secret)
     .update(salt)
-    .update(parseUuid(token.familyId))
     .update(numbered)
     .digest()
   return seal(key, { familyId: token.familyId, generation, secret })
@@ -118,5 +118,6 @@ function parseUuid(uuid: string): Buffer {
 }
 
 function formatUuid(bytes: Buffer): string {
-  return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+  const hex = bytes.toString('hex')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }

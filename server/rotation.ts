@@ -1,4 +1,4 @@
-import { hash, randomBytes } from 'node:crypto'
+import { hash } from 'node:crypto'
 import {
   appendEvents,
   bumpEpoch,
@@ -19,6 +19,7 @@ import type { LedgerEvent, Transport } from './ledger/events.ts'
 import { foldFamily, type Family } from './ledger/family.ts'
 import { deriveSuccessor, findSuccessor, hashSecret, type RefreshToken } from './refresh-token.ts'
 import { explain, factOf, unknownFamily, unwanted, type Refused } from './refresh-refused.ts'
+import { randomSalt } from './random-salt.ts'
 import { createRotationQueue, type RotationQueue } from './rotation-queue.ts'
 import {
   newAppend,
@@ -90,7 +91,7 @@ type Granted = {
 }
 function prepare({ refreshKeys }: SessionDeps, request: RefreshRequest): Pending {
   const { token, attemptId } = request
-  const salt = randomBytes(16)
+  const salt = randomSalt()
   return {
     ...request,
     familyId: token.familyId,
