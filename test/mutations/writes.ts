@@ -35,12 +35,25 @@ export const writes = [
       'for (const pending of await findUnknown(tx, missed)) answers.set(pending, unknownFamily())',
       'await findUnknown(tx, missed)',
     ],
+  ]),
+  ...mutationsOf('server/refresh-refused.ts', wire, [
     [
       'a refusal does not name its incident',
       '...(end !== null && { incidentId',
       '...(end === null && { incidentId',
     ],
   ]),
+  ...mutationsOf(
+    'server/rotation.ts',
+    ['test/faults/late-request.test.ts'],
+    [
+      [
+        'a refresh that nobody waits for is decided',
+        'const wanted = batch.filter(isWanted)',
+        'const wanted = batch',
+      ],
+    ],
+  ),
   ...mutationsOf('server/rotation.ts', sessions, [
     [
       'REUSE_SCOPE=user ends one family alone',
