@@ -12,7 +12,7 @@ export type Metrics = {
   readonly registry: Registry
   readonly count: RecordFact
   /** A refresh that waited so long for its batch. */
-  waited(ms: number): void
+  readonly waited: (ms: number) => void
   /** Times a refresh and counts it by its outcome: `granted`, or the reason of the refusal. */
   timing(rotate: Rotate): Rotate
 }
