@@ -71,7 +71,7 @@ export const writes = [
       'true',
     ],
   ]),
-  ...mutationsOf('server/rotation.ts', race, [
+  ...mutationsOf('server/rotation.ts', ends, [
     [
       'a reuse ends the other families without the turn of the user',
       '    await lockUser(tx, userId)\n    const open',
