@@ -169,6 +169,14 @@ describe('the direct predecessor', () => {
       .then(replayed(3, hour, { attemptHash, reason: 'same_attempt' }))
   })
 
+  test('is not the same attempt when one byte of its hash is another', () => {
+    const almost = new Uint8Array(hashOf('a'))
+    almost[31]! ^= 1
+    given(issued(), rotated(1, 5, { attemptHash: hashOf('a') }))
+      .whenRotating(present(0, hour, { attemptHash: almost }))
+      .thenRefused('refresh_token_reused', reuseDetected(3, hour))
+  })
+
   test('is said to be the same attempt also within the window', () => {
     given(issued(), rotated(1, 5, { attemptHash }))
       .whenRotating(present(0, 6, { attemptHash }))

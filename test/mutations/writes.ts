@@ -52,13 +52,13 @@ export const writes = [
       "deps.policy.reuseScope === 'user' && isReuse(one.answer)",
       'isReuse(one.answer)',
     ],
+  ]),
+  ...mutationsOf('server/rotation.ts', ends, [
     [
       'the secret of a token is not compared',
       'hashSecret(pending.token).equals(tail.tokenHash)',
       'true',
     ],
-  ]),
-  ...mutationsOf('server/rotation.ts', race, [
     [
       'a reuse ends the other families without the turn of the user',
       '    await lockUser(tx, userId)\n    const open',
@@ -179,11 +179,6 @@ export const writes = [
     'db/transaction.ts',
     ['test/db/transaction.test.ts'],
     [
-      [
-        'a transaction that lost its connection sends on',
-        "      if (isOver()) throw new Error('the transaction is over: its connection was lost')\n",
-        '',
-      ],
       [
         'a conflict is not tried again',
         'attempt === maxTries || !isRetryable(error)',
