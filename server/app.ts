@@ -1,6 +1,5 @@
 import cookie from '@fastify/cookie'
 import cors from '@fastify/cors'
-import helmet from '@fastify/helmet'
 import fastify, {
   LogController,
   type FastifyBaseLogger,
@@ -9,7 +8,7 @@ import fastify, {
   type FastifyPluginAsync,
 } from 'fastify'
 import type { Database } from '../db/connect.ts'
-import { isUnavailable } from '../db/transaction.ts'
+import { isUnavailable, transactionsOf } from '../db/transaction.ts'
 import { mountAuth } from './auth-mount.ts'
 import type { Config } from './config.ts'
 import type { Deps } from './deps.ts'
@@ -17,6 +16,7 @@ import { sendError } from './envelope.ts'
 import { AuthError } from './errors.ts'
 import { clientErrorHandler, frameworkErrors } from './client-error.ts'
 import { mountExamplePage } from './example-page.ts'
+import { hardeningHeaders } from './hardening.ts'
 import { mountHealth } from './health.ts'
 import { createLimits, noLimits } from './limits.ts'
 import { createMetrics, mountMetrics } from './metrics.ts'
@@ -90,14 +90,11 @@ export async function buildApp(
 export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) => {
   const deps = await makeDeps(app, options)
   // Before CORS, which answers a preflight by itself.
-  app.addHook('onRequest', async (_request, reply) => {
-    void reply.headers({
-      'cache-control': 'no-store',
-      'content-security-policy': contentSecurityPolicy,
-    })
+  const hardening = hardeningHeaders()
+  app.addHook('onRequest', (_request, reply, done) => {
+    void reply.headers(hardening)
+    done()
   })
-  // The policy above is a constant, which helmet would put together for every answer.
-  await app.register(helmet, { global: true, contentSecurityPolicy: false })
   await app.register(cors, {
     // A function, so that a foreign origin is told nothing at all; a list would tell it the rest.
     origin: async (origin: string | undefined) =>
@@ -111,7 +108,7 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
   await app.register(cookie)
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const said = toAuthError(error)
-    deps.reportError(said, request.routeOptions.url ?? '')
+    deps.reportError(said, request.routeOptions.url ?? '', request.ip)
     return sendError(reply, said)
   })
   app.setNotFoundHandler((_request, reply) =>
@@ -129,10 +126,6 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
   )
 }
 
-/** An API shows nothing and runs nothing. */
-const contentSecurityPolicy =
-  "default-src 'none';base-uri 'none';form-action 'none';frame-ancestors 'none'"
-
 async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps> {
   const { config, database } = options
   if (config.authSecret === undefined) throw new Error('AUTH_SECRET is not set')
@@ -142,12 +135,15 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
   const signingKeys = await loadSigningKeys(database, secrets)
   app.addHook('onClose', async () => signingKeys.close())
   await keepPartitionsAhead(app, database)
-  const { record, reportError } = createSecurityLog(app.log)
   const passwords = createPasswords()
+  const tails = createTails()
   const metrics = createMetrics({
     queueDepth: () => rotation.queue.depth,
     passwordHashes: () => passwords.load(),
+    transactions: () => transactionsOf(database.sql),
+    openTails: () => tails.open(),
   })
+  const { record, reportError } = createSecurityLog(app.log, metrics.count)
   const sessionDeps = {
     sql: database.sql,
     users: options.users ?? createAccounts(database, passwords),
@@ -162,16 +158,15 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
         rotationBatchSize: options.rotationBatchSize,
       }),
     },
-    record: metrics.counting(record),
+    record,
   }
-  const rotation = createRotation(sessionDeps)
+  const rotation = createRotation(sessionDeps, { onWaited: metrics.waited })
   const rotate = metrics.timing(options.rotate ?? rotation.rotate)
   const verifier = verifierOf(signingKeys.keySource, {
     issuer: config.publicUrl,
     audience: config.accessTokenAudience,
   })
   const limits = config.rateLimits === 'on' ? createLimits(database) : noLimits
-  const tails = createTails()
   // Before connections are waited for: a tail would keep its own open.
   app.addHook('preClose', async () => tails.close())
   return {

@@ -20,6 +20,8 @@ export type RotationQueueOptions<Item, Result> = {
   readonly settle: (batch: readonly Item[]) => Promise<ReadonlyMap<Item, Result>>
   /** Whether a failed batch has certainly not happened, and may be tried one by one. */
   readonly mayRetry: (error: unknown) => boolean
+  /** Told of each item how long it waited for its batch, in milliseconds. */
+  readonly onWaited?: (ms: number) => void
   readonly maxBatch?: number
   readonly maxInFlight?: number
   readonly maxWaiting?: number
@@ -47,6 +49,7 @@ type Entry<Item, Result> = {
 export function createRotationQueue<Item extends { readonly familyId: string }, Result>({
   settle,
   mayRetry,
+  onWaited = () => {},
   maxBatch = 64,
   maxInFlight = 2,
   maxWaiting = 2_000,
@@ -81,6 +84,7 @@ export function createRotationQueue<Item extends { readonly familyId: string }, 
       if (batch.length === 0) return
       batchesInFlight++
       lastBatchAt = performance.now()
+      for (const { since } of batch) onWaited(lastBatchAt - since)
       void run(batch).finally(() => {
         batchesInFlight--
         for (const { item } of batch) familiesInFlight.delete(item.familyId)
@@ -96,11 +100,14 @@ export function createRotationQueue<Item extends { readonly familyId: string }, 
     dispatch()
   }
 
-  /** One transaction for sixty costs much less than two for thirty: only a full batch goes beside another. */
+  /**
+   * One transaction for sixty costs less than two for thirty, but while the database works on the only one this
+   * process has nothing to do: a batch that is half full goes beside another.
+   */
   function mayStart(): boolean {
     if (batchesInFlight === 0) return true
     if (batchesInFlight === maxInFlight) return false
-    return waiting.length >= maxBatch || performance.now() - lastBatchAt >= patienceMs
+    return waiting.length >= maxBatch / 2 || performance.now() - lastBatchAt >= patienceMs
   }
 
   /** The oldest ones, each family once: two tokens of one family are decided one after the other. */

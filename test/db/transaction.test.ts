@@ -39,6 +39,22 @@ test('what comes after the connection was lost is not sent, not even on another 
   expect(await owner.ownerSql`select from public.note`).toHaveLength(0)
 })
 
+test('a last write that fails, behind which the commit was sent already, undoes all and is told', async () => {
+  const failed = inTransaction(database.sql, async (tx, atCommit) => {
+    await tx`insert into public.note values ('before the last write')`
+    atCommit(
+      (async () => {
+        await tx`select 1 / 0`
+      })(),
+    )
+    return 'done'
+  })
+  await expect(failed).rejects.toMatchObject({ code: '22012' })
+  expect(
+    await owner.ownerSql`select from public.note where text = 'before the last write'`,
+  ).toHaveLength(0)
+})
+
 test.each(['40001', '40P01', '23505'])(
   '%s is decided again, three times at most',
   async (state) => {

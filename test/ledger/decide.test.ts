@@ -169,14 +169,6 @@ describe('the direct predecessor', () => {
       .then(replayed(3, hour, { attemptHash, reason: 'same_attempt' }))
   })
 
-  test('is not the same attempt when one byte of its hash is another', () => {
-    const almost = new Uint8Array(hashOf('a'))
-    almost[31]! ^= 1
-    given(issued(), rotated(1, 5, { attemptHash: hashOf('a') }))
-      .whenRotating(present(0, hour, { attemptHash: almost }))
-      .thenRefused('refresh_token_reused', reuseDetected(3, hour))
-  })
-
   test('is said to be the same attempt also within the window', () => {
     given(issued(), rotated(1, 5, { attemptHash }))
       .whenRotating(present(0, 6, { attemptHash }))
@@ -192,6 +184,8 @@ describe('the direct predecessor', () => {
 
   test.each([
     ['another attempt', hashOf('a'), hashOf('b')],
+    ['an attempt that differs in its last byte', hashOf('a'), hashOf('a').with(31, 0)],
+    ['an attempt that differs in its first byte', hashOf('a'), hashOf('a').with(0, 0)],
     ['no attempt', hashOf('a'), null],
     ['an attempt where the rotation had none', null, hashOf('a')],
     ['no attempt where the rotation had none', null, null],

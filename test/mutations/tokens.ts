@@ -24,7 +24,16 @@ export const tokens = [
       ],
       ['a successor needs no predecessor', '    .update(token.secret)\n', ''],
       ['a successor needs no salt', '    .update(salt)\n', ''],
-      ['a successor is the same in every family', '    .update(parseUuid(token.familyId))\n', ''],
+      [
+        'a successor is the same in every family',
+        '  parseUuid(token.familyId).copy(numbered)\n',
+        '',
+      ],
+      [
+        'a successor is the same in every generation',
+        '  numbered.writeUInt32BE(generation, 16)\n',
+        '',
+      ],
       [
         'a successor needs no secret of the server',
         "createHmac('sha256', key.ratchet)",
@@ -37,7 +46,7 @@ export const tokens = [
       ],
       [
         'the ledger keeps the secret itself',
-        "return createHash('sha256').update(secret).digest()",
+        "return hash('sha256', secret, 'buffer')",
         'return Buffer.from(secret)',
       ],
       ['a first token is not random', 'secret: randomBytes(32)', 'secret: Buffer.alloc(32)'],

@@ -16,7 +16,7 @@ export const writes = [
     ],
     [
       'the attempt is not read',
-      "attemptHash: attemptId === null ? null : createHash('sha256').update(attemptId).digest()",
+      "attemptHash: attemptId === null ? null : hash('sha256', attemptId, 'buffer')",
       'attemptHash: null',
     ],
     [
@@ -35,12 +35,25 @@ export const writes = [
       'for (const pending of await findUnknown(tx, missed)) answers.set(pending, unknownFamily())',
       'await findUnknown(tx, missed)',
     ],
+  ]),
+  ...mutationsOf('server/refresh-refused.ts', wire, [
     [
       'a refusal does not name its incident',
       '...(end !== null && { incidentId',
       '...(end === null && { incidentId',
     ],
   ]),
+  ...mutationsOf(
+    'server/rotation.ts',
+    ['test/faults/late-request.test.ts'],
+    [
+      [
+        'a refresh that nobody waits for is decided',
+        'const wanted = batch.filter(isWanted)',
+        'const wanted = batch',
+      ],
+    ],
+  ),
   ...mutationsOf('server/rotation.ts', sessions, [
     [
       'REUSE_SCOPE=user ends one family alone',
@@ -52,17 +65,24 @@ export const writes = [
       "deps.policy.reuseScope === 'user' && isReuse(one.answer)",
       'isReuse(one.answer)',
     ],
-  ]),
-  ...mutationsOf('server/rotation.ts', ends, [
     [
       'the secret of a token is not compared',
       'hashSecret(pending.token).equals(tail.tokenHash)',
       'true',
     ],
+  ]),
+  ...mutationsOf('server/rotation.ts', ends, [
     [
       'a reuse ends the other families without the turn of the user',
       '    await lockUser(tx, userId)\n    const open',
       '    const open',
+    ],
+  ]),
+  ...mutationsOf('server/rotation.ts', race, [
+    [
+      'the history is read before the lock',
+      '  const locking = lockFamilies(tx, of.familyIds, of.whenLocked)\n',
+      "  await readTails(tx, [])\n  const early = readTails(tx, of.asked.map(({ token }) => token))\n  const locking = lockFamilies(tx, of.familyIds, of.whenLocked)\n  if (of.whenLocked === 'skip') return { ...(await locking), users: await deps.users.findMany([...(await locking).families.values()].map(({ userId }) => userId)), ...(await early) }\n",
     ],
   ]),
   ...mutationsOf('server/access-token.ts', sessions, [
@@ -179,6 +199,8 @@ export const writes = [
     'db/transaction.ts',
     ['test/db/transaction.test.ts'],
     [
+      // A statement that is sent after a connection was lost is held by the fence as well.
+      ['a last write that failed is not noticed', '    await lastWrite\n', ''],
       [
         'a conflict is not tried again',
         'attempt === maxTries || !isRetryable(error)',

@@ -42,6 +42,11 @@ test('the MAC covers family, generation and secret with a key of its own (RFC 97
   expect(bytes.subarray(52)).toEqual(mac)
 })
 
+test('the ledger is given SHA-256 of the secret, never the secret (ASVS 5.0, 6.5.2)', () => {
+  const token = createRefreshToken(keys, familyId)
+  expect(hashSecret(token)).toEqual(createHash('sha256').update(token.secret).digest())
+})
+
 test('no two first tokens are alike: 256 random bits (ASVS 5.0, 7.2.3)', () => {
   const made = Array.from({ length: 1000 }, () => createRefreshToken(keys, familyId).value)
   expect(new Set(made).size).toBe(1000)
