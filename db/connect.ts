@@ -13,7 +13,27 @@ export type Database = {
   readonly db: PostgresJsDatabase
   /** The connections of `db`, for a statement sent so often that it must not be planned each time. */
   readonly statements: postgres.Sql
+  /**
+   * One connection beside the pools that can listen to notifications, for as long as it lasts. `close` of
+   * the database leaves it alone.
+   */
+  openLine(heard: (payload: string) => void): Line
   close(): Promise<void>
+}
+
+/**
+ * It is never taken up again once lost: what was told in between would be missing, and nobody would know.
+ */
+export type Line = {
+  /**
+   * One question at a time. An answer proves that the line still hears.
+   *
+   * @throws when the connection is lost, or was at any time before, and when there is no answer after
+   * `timeoutMs`, which closes the line
+   */
+  ask<T>(question: (sql: postgres.Sql) => Promise<T>, timeoutMs: number): Promise<T>
+  /** Waits for nothing. */
+  close(): void
 }
 
 export type ConnectOptions = {
@@ -25,28 +45,25 @@ export type ConnectOptions = {
 /** Connects lazily: a database that is away shows at the first statement. */
 export function connect(databaseUrl: string, options: ConnectOptions = {}): Database {
   const { role, maxConnections = 10 } = options
+  const settings = {
+    connect_timeout: 3,
+    // A connection that closes is one that was lost: see openPool.
+    max_lifetime: null,
+    onnotice: () => {},
+    connection: {
+      application_name: 'token-ledger',
+      ...(role && { role }),
+      // Each statement is planned once a connection: over the partitions, planning it each time
+      // costs ten times what running it does, and Postgres by itself does not see that.
+      plan_cache_mode: 'force_generic_plan' as const,
+      // A statement or a lock that takes longer is answered 503, and a forgotten transaction ends.
+      statement_timeout: 10_000,
+      lock_timeout: 5_000,
+      idle_in_transaction_session_timeout: 10_000,
+    },
+  }
   const open = (max: number) =>
-    openPool((onclose) =>
-      postgres(databaseUrl, {
-        max: Math.max(1, max),
-        connect_timeout: 3,
-        // A connection that closes is one that was lost: see openPool.
-        max_lifetime: null,
-        onclose,
-        onnotice: () => {},
-        connection: {
-          application_name: 'token-ledger',
-          ...(role && { role }),
-          // Each statement is planned once a connection: over the partitions, planning it each time
-          // costs ten times what running it does, and Postgres by itself does not see that.
-          plan_cache_mode: 'force_generic_plan',
-          // A statement or a lock that takes longer is answered 503, and a forgotten transaction ends.
-          statement_timeout: 10_000,
-          lock_timeout: 5_000,
-          idle_in_transaction_session_timeout: 10_000,
-        },
-      }),
-    )
+    openPool((onclose) => postgres(databaseUrl, { ...settings, max: Math.max(1, max), onclose }))
   const forStatements = Math.floor(maxConnections / 3)
   const transactions = open(maxConnections - forStatements)
   const statements = open(forStatements)
@@ -54,9 +71,52 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
     sql: transactions.sql,
     db: drizzle(statements.sql),
     statements: statements.sql,
+    openLine: (heard) => openLine(databaseUrl, settings, heard),
     async close() {
       await Promise.all([transactions.close(), statements.close()])
     },
+  }
+}
+
+function openLine(
+  databaseUrl: string,
+  settings: postgres.Options<Record<string, never>>,
+  heard: (payload: string) => void,
+): Line {
+  let isLost = false
+  let giveUp: ((error: Error) => void) | null = null
+  const lose = () => {
+    isLost = true
+    giveUp?.(new Error('the connection was lost'))
+  }
+  const options = {
+    ...settings,
+    max: 1,
+    fetch_types: false,
+    onclose: lose,
+    // What the driver's own `listen` is made of; that one takes up a lost connection without a word.
+    onnotify: (_channel: string, payload: string) => heard(payload),
+  }
+  const sql = postgres(databaseUrl, options)
+  const close = () => {
+    lose()
+    sql.end({ timeout: 0 }).catch(() => {})
+  }
+  return {
+    async ask(question, timeoutMs) {
+      const timer = setTimeout(close, timeoutMs)
+      try {
+        // The driver may never settle what is under way on a connection that is lost.
+        return await new Promise((resolve, reject) => {
+          giveUp = reject
+          if (isLost) lose()
+          else question(sql).then(resolve, reject)
+        })
+      } finally {
+        clearTimeout(timer)
+      }
+    },
+    close,
   }
 }
 

@@ -13,6 +13,7 @@ import { isUnavailable } from '../db/transaction.ts'
 import { mountAuth } from './auth-mount.ts'
 import type { Config } from './config.ts'
 import type { Deps } from './deps.ts'
+import { followEndedSessions } from './ended-sessions.ts'
 import { sendError } from './envelope.ts'
 import { AuthError } from './errors.ts'
 import { clientErrorHandler, frameworkErrors } from './client-error.ts'
@@ -22,6 +23,7 @@ import { createLimits, noLimits } from './limits.ts'
 import { createMetrics, mountMetrics } from './metrics.ts'
 import { createTails } from './ledger-tail.ts'
 import { deriveRefreshTokenKeys } from './refresh-token.ts'
+import { mountRevocations } from './revocation-feed.ts'
 import { createRotation, type Rotate } from './rotation.ts'
 import { keepPartitionsAhead } from './partitions.ts'
 import { createSecurityLog } from './security-log.ts'
@@ -120,6 +122,7 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
   await app.register(async (scope) => mountAuth(scope, deps))
   await app.register(async (scope) => mountTrpc(scope, deps))
   mountHealth(app, deps)
+  mountRevocations(app, deps)
   mountMetrics(app, deps.metrics, deps.config.metricsToken)
   if (!deps.config.isProduction) await mountExamplePage(app, options.exampleFolder)
   app.get('/.well-known/jwks.json', (_request, reply) =>
@@ -147,6 +150,7 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
   const metrics = createMetrics({
     queueDepth: () => rotation.queue.depth,
     passwordHashes: () => passwords.load(),
+    revocationLagMs: () => endedSessions.lagMs(),
   })
   const sessionDeps = {
     sql: database.sql,
@@ -174,6 +178,9 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
   const tails = createTails()
   // Before connections are waited for: a tail would keep its own open.
   app.addHook('preClose', async () => tails.close())
+  const endedSessions = followEndedSessions(database, { log: app.log })
+  // It ends the streams of those who follow us.
+  app.addHook('preClose', () => endedSessions.close())
   return {
     ...sessionDeps,
     config,
@@ -184,6 +191,7 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
     limits,
     metrics,
     tails,
+    endedSessions,
     reportError,
   }
 }

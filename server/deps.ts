@@ -1,6 +1,7 @@
 import type { TRPCError } from '@trpc/server'
 import type { Database } from '../db/connect.ts'
 import type { Config } from './config.ts'
+import type { EndedSessions } from './ended-sessions.ts'
 import type { Limits } from './limits.ts'
 import type { Metrics } from './metrics.ts'
 import type { Tails } from './ledger-tail.ts'
@@ -19,6 +20,7 @@ export type Deps = SessionDeps & {
   readonly limits: Limits
   readonly metrics: Metrics
   readonly tails: Tails
+  readonly endedSessions: EndedSessions
   /** Logs an error that a caller was shown the public face of. */
   readonly reportError: (error: TRPCError, procedure: string) => void
 }

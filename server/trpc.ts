@@ -66,20 +66,31 @@ export const authProcedure = auth.procedure
 export const appRouterOf = app.router
 export const publicProcedure = appProcedures
 
-/** Needs a valid access token; asks no database. */
-export const signedInProcedure = appProcedures.use(async ({ ctx, next }) => {
+/** Needs a valid access token of a session that this process does not know to be over. */
+const bearerProcedure = appProcedures.use(async ({ ctx, next }) => {
   const session = await claimsOf(ctx)
-  return next({ ctx: { ...ctx, session } })
+  const state = ctx.deps.endedSessions.stateOf(session.familyId)
+  if (state === 'ended') throw new AuthError('access_token_revoked', 'the session is over')
+  return next({ ctx: { ...ctx, session, isGoingOn: state === 'going_on' } })
 })
 
-/** Needs a session that is alive now, whatever the access token still says. */
-export const liveProcedure = signedInProcedure.use(async ({ ctx, next }) => {
+/**
+ * Needs a session that was not ended, as this process follows it: at most five seconds late. The database
+ * is asked only while it cannot be followed.
+ */
+export const signedInProcedure = bearerProcedure.use(async ({ ctx, next }) => {
+  if (!ctx.isGoingOn) await mustBeAlive(ctx.deps, ctx.session)
+  return next({ ctx })
+})
+
+/** Needs a session that is alive now, as the database says: no process is late. */
+export const liveProcedure = bearerProcedure.use(async ({ ctx, next }) => {
   await mustBeAlive(ctx.deps, ctx.session)
   return next({ ctx })
 })
 
 /** Needs the role admin as it is now. */
-export const adminProcedure = signedInProcedure.use(async ({ ctx, next }) => {
+export const adminProcedure = bearerProcedure.use(async ({ ctx, next }) => {
   await mustBeAdmin(ctx.deps, ctx.session)
   return next({ ctx })
 })
