@@ -79,7 +79,7 @@ const bearerProcedure = appProcedures.use(async ({ ctx, next }) => {
  * is asked only while it cannot be followed.
  */
 export const signedInProcedure = bearerProcedure.use(async ({ ctx, next }) => {
-  if (!ctx.isGoingOn) await mustBeAlive(ctx.deps, ctx.session)
+  if (!ctx.isGoingOn) await inTime(mustBeAlive(ctx.deps, ctx.session))
   return next({ ctx })
 })
 
@@ -99,6 +99,20 @@ async function mustBeAlive({ database }: Deps, session: AccessTokenClaims): Prom
   const state = await readSession(database, session.familyId)
   if (state?.status !== 'active')
     throw new AuthError('access_token_revoked', `the session is ${state?.status ?? 'unknown'}`)
+}
+
+/** A call that needs no database when all is well waits so long for one that says nothing. */
+const answerTimeoutMs = 3_000
+
+async function inTime(question: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    const error = new AuthError('service_unavailable', 'the database says nothing', {
+      retryAfterSeconds: 1,
+    })
+    timer = setTimeout(() => reject(error), answerTimeoutMs)
+  })
+  await Promise.race([question, late]).finally(() => clearTimeout(timer))
 }
 
 /** @throws {AuthError} `access_token_revoked`, `role_required`: as the database says now */
