@@ -112,9 +112,9 @@ test(
     const seen: string[] = []
     let lastEventId: string | undefined
     let visits = 0
-    let isDone = false
+    const done = new AbortController()
     const reader = (async () => {
-      while (!isDone || seen.length < sessions.length) {
+      while (!done.signal.aborted || seen.length < sessions.length) {
         visits += 1
         const visit = new AbortController()
         const timer = setTimeout(() => visit.abort(), 20 + Math.random() * 150)
@@ -142,7 +142,7 @@ test(
       }
     })
     await Promise.all(writers)
-    isDone = true
+    done.abort()
     await reader
     expect(visits).toBeGreaterThan(5)
     expect(seen.toSorted()).toEqual(sessions.map(({ familyId }) => familyId).toSorted())
@@ -196,11 +196,9 @@ test(
     const user = await makeUser(owner.url)
     const [session] = await beginSessions(owner.url, user, 1)
     wire.cut()
-    const cutAt = performance.now()
-    await sleep(8_000)
-    // While it is not told otherwise, a reader counts from the last look, and so comes to the same end.
-    for (const { at, lagMs } of checks.filter((one) => one.at > cutAt))
-      expect(at - cutAt - lagMs).toBeLessThan(1_000)
+    // One comes every second, as long as it can be said.
+    await expect.poll(() => performance.now() - checks.at(-1)!.at).toBeGreaterThan(3_500)
+    for (const { lagMs } of checks) expect(lagMs).toBeLessThanOrEqual(5_000)
     const before = checks.length
     const database = connect(owner.url, { role: 'token_ledger_app' })
     await endSession({ sql: database.sql, record: () => {} }, session!, by)
@@ -218,12 +216,10 @@ test('a server that is told to stop ends its feeds (HT-03)', { timeout }, async 
   const server = await startServer(owner.url, { REVOCATIONS_TOKEN: feedToken })
   const feeds = Array.from({ length: 3 }, () => readFeed(server.url))
   for (const feed of feeds) expect((await feed.next()).value!.event).toBe('checked')
-  const began = performance.now()
   const stopped = server.kill('SIGTERM')
+  // To their end: one that is cut throws.
   for (const feed of feeds) for await (const _ of feed);
   expect(await stopped).toBe(0)
-  // Longer, and they were cut: that takes five seconds.
-  expect(performance.now() - began).toBeLessThan(4_500)
 })
 
 test(
