@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { createVerifier } from '../../server/verifier.ts'
 import { freshDatabase } from '../support/database.ts'
 import { feedToken } from '../support/feed.ts'
-import { auth } from '../support/http.ts'
+import { auth, query } from '../support/http.ts'
 import { freePort, startServer } from '../support/server.ts'
 import { signIn } from '../support/sessions.ts'
 import { startProxy } from '../support/wire.ts'
@@ -142,6 +142,8 @@ test(
     const begin = () => signIn({ url: server.url, owner })
     const [stays, ends] = [await begin(), await begin()]
     await auth(server.url, 'logout', { refreshToken: ends.refreshToken })
+    const said = async () => (await query(server.url, 'me', ends.accessToken)).reason
+    await expect.poll(said).toBe('access_token_revoked')
     const verifier = createVerifier({
       issuer: server.url,
       audience: server.url,
