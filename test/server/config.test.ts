@@ -45,6 +45,7 @@ describe('nothing set', () => {
       rateLimits: 'on',
       maxSessionsPerUser: 100,
       metricsToken: undefined,
+      revocationsToken: undefined,
       logLevel: 'info',
     })
   })
@@ -111,6 +112,7 @@ const bad: [variable: string, value: string][] = [
   ['RATE_LIMITS', 'hunter2'],
   ['MAX_SESSIONS_PER_USER', '0'],
   ['METRICS_TOKEN', 'hunter2'],
+  ['REVOCATIONS_TOKEN', 'hunter2'],
   ['LOG_LEVEL', 'hunter2'],
 ]
 
