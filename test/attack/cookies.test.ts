@@ -132,8 +132,8 @@ describe.each(services)('at $scheme', ({ scheme, name, attacked, origin }) => {
       name.replace('_token', '%5Ftoken'),
       // As bytes: what a script that trims Unicode spaces, and no browser, takes for the name alone.
       `\u00a0${name}`,
-      `${Buffer.from(`\u2000${name}`).toString('latin1')}`,
-      `${Buffer.from(`\ufeff${name}`).toString('latin1')}`,
+      Buffer.from(`\u2000${name}`).toString('latin1'),
+      Buffer.from(`\ufeff${name}`).toString('latin1'),
       ...(scheme === 'http' ? ['__Secure-refresh_token', '__Host-refresh_token'] : []),
       ...(scheme === 'https' ? ['refresh_token', '__secure-refresh_token'] : []),
     ]
