@@ -2,6 +2,7 @@ import { fastifyRequestHandler } from '@trpc/server/adapters/fastify'
 import type { TRPCError } from '@trpc/server'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Deps } from './deps.ts'
+import { AuthError } from './errors.ts'
 import { acceptJsonOnly } from './json-body.ts'
 import { originOf } from './origin.ts'
 import { appRouter } from './router.ts'
@@ -21,6 +22,9 @@ export async function mountTrpc(app: FastifyInstance, deps: Deps): Promise<void>
 
   const handle = async (request: FastifyRequest, reply: FastifyReply) => {
     const { path } = request.params as { path: string }
+    // tRPC makes a URL of it, and what is none would be an error of ours.
+    if (!URL.canParse(`http://${request.headers.host ?? 'localhost'}`))
+      throw new AuthError('validation_failed', 'Host is no host')
     await fastifyRequestHandler({
       router: appRouter,
       req: request,

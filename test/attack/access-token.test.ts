@@ -197,12 +197,13 @@ test('AT-03 (RFC 9068 §4, RFC 8725 §3.11): the type is at+jwt', async () => {
     expect((await knock('me', mint({ header: { typ } }))).status).toBe(200)
 })
 
-test.each(
-  'iss aud sub sid client_id jti iat exp auth_time role email'.split(' '),
-)('AT-04 (RFC 9068 §2.2 and §4, ASVS 9.2.1): without %s, or with another type of it, no token is good', async (claim) => {
-  const values = [undefined, null, '', [], {}, true, ['a']]
-  await expectRefused(minted(values, (value) => ({ claims: { [claim]: value } })))
-})
+test.each('iss aud sub sid client_id jti iat exp auth_time role email'.split(' '))(
+  'AT-04 (RFC 9068 §2.2 and §4, ASVS 9.2.1): without %s, or with another type of it, no token is good',
+  async (claim) => {
+    const values = [undefined, null, '', [], {}, true, ['a']]
+    await expectRefused(minted(values, (value) => ({ claims: { [claim]: value } })))
+  },
+)
 
 test('AT-05 (ASVS 9.2.1, RFC 8725 §3.10): a life of more than 15 minutes, or one that begins later, is refused', async () => {
   const now = nowSeconds()
@@ -215,7 +216,9 @@ test('AT-05 (ASVS 9.2.1, RFC 8725 §3.10): a life of more than 15 minutes, or on
     'good in an hour': mint({ claims: { nbf: now + 3600 } }),
     'a text': mint({ claims: { exp: String(now + 600) } }),
     'a fraction': mint({ claims: { exp: now + 600.5 } }),
-    'beyond numbers': mint({ payload: JSON.stringify(claimsOf(session.accessToken)).replace(/"exp":\d+/, '"exp":1e400') }),
+    'beyond numbers': mint({
+      payload: JSON.stringify(claimsOf(session.accessToken)).replace(/"exp":\d+/, '"exp":1e400'),
+    }),
   })
   const over = {
     'before 1970': mint({ claims: { iat: -600, exp: -60 } }),
@@ -255,8 +258,7 @@ test('AT-07 (RFC 9068 §4, JWT denylist by id): no other spelling of a token out
     'as base64': `${header}.${payload}.${Buffer.from(signature, 'base64url').toString('base64')}`,
   }
   // ECDSA itself has two signatures for a text: both are good while the session is.
-  for (const door of doors)
-    expect((await knock(door, spellings['the other s'])).status).toBe(200)
+  for (const door of doors) expect((await knock(door, spellings['the other s'])).status).toBe(200)
   await auth(world.url, 'logout', { refreshToken: own.refreshToken })
   await world.unchanged(async () => {
     for (const door of ['sessions.list', 'admin.users.list', 'admin.ledger.events'])

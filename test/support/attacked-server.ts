@@ -32,6 +32,8 @@ export type AttackRequest = {
   readonly body?: string | Buffer
   /** A body in JSON, with its content type. */
   readonly json?: unknown
+  /** Hangs up on an answer that has not ended by then: for streams. */
+  readonly leaveAfterMs?: number
 }
 
 export type AttackAnswer = RawAnswer & {
@@ -121,16 +123,20 @@ export function attackedServer(
     get sql() {
       return database.ownerSql
     },
-    async request(path, { method = 'POST', headers = {}, body, json } = {}) {
+    async request(path, { method = 'POST', headers = {}, body, json, leaveAfterMs } = {}) {
       const isJson = json !== undefined
+      const text = isJson ? JSON.stringify(json) : body
       const answer = await raw(server.url + path, {
         method,
         headers: { ...(isJson && { 'content-type': 'application/json' }), ...headers },
-        ...(isJson ? { body: JSON.stringify(json) } : body !== undefined && { body }),
+        // As bytes: Node would send the headers in the encoding of a text behind them.
+        ...(text !== undefined && { body: Buffer.from(text) }),
+        ...(leaveAfterMs !== undefined && { leaveAfterMs }),
       })
-      const { status, text } = answer
-      watch(`${method} ${path}`, status, text, answer.headers['retry-after'])
-      return { ...answer, body: parsed(text) }
+      watch(`${method} ${path}`, answer.status, answer.text, answer.headers['retry-after'])
+      // Of a stream: the last thing it says.
+      const [, said] = /"reason":"(\w+)"/.exec(answer.text) ?? []
+      return { ...answer, reason: answer.reason ?? said, body: parsed(answer.text) }
     },
     async raw(bytes) {
       const conversation = await converse(server.url, bytes)
