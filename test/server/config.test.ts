@@ -116,7 +116,7 @@ const bad: [variable: string, value: string][] = [
 
 const variables = new Set([...bad.map(([name]) => name), 'DATA_DIR', 'NODE_ENV'])
 
-test.each(bad)('%s may not be %s: one line, what and how, and never the value', (name, value) => {
+test.each(bad)('AT-13, RT-12 (ASVS 13.3.1 and 7.1.1): %s may not be %s: one line, what and how, and never the value', (name, value) => {
   const problem = problemOf({ [name]: value })
   expect(problem).toMatch(new RegExp(`^${name}: .+`))
   expect(problem).not.toContain('\n')
