@@ -31,7 +31,7 @@ test('CL-05 (ASVS 15.3.2): the bearer goes to configured origins alone, and foll
   auth.dispose()
 })
 
-test('CL-03 (contract): a refused access token is renewed once and the call repeated once, query or mutation', async () => {
+test('CL-03, CL-09: a refused access token is renewed once and the call repeated once, query or mutation', async () => {
   await using behind = await startBehindProxy()
   const { app, proxy } = behind
   const auth = await signedIn(app, {}, proxy.url)
