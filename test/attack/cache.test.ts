@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
-import { auth, query, refreshCookieIn } from '../support/http.ts'
+import { auth, refreshCookieIn } from '../support/http.ts'
 import { hasNginx, startCache } from '../support/nginx.ts'
 import { raw } from '../support/raw-http.ts'
 import { freePort, startServer, type ServerProcess } from '../support/server.ts'
