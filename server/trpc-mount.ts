@@ -22,8 +22,9 @@ export async function mountTrpc(app: FastifyInstance, deps: Deps): Promise<void>
 
   const handle = async (request: FastifyRequest, reply: FastifyReply) => {
     const { path } = request.params as { path: string }
-    // tRPC makes a URL of it, and what is none would be an error of ours.
-    if (!URL.canParse(`http://${request.headers.host ?? 'localhost'}`))
+    // tRPC makes a URL of it, and what is none, or holds more than a host, would be an error of ours.
+    const host = request.headers.host ?? 'localhost'
+    if (!/^[\w.:[\]-]+$/.test(host) || !URL.canParse(`http://${host}`))
       throw new AuthError('validation_failed', 'Host is no host')
     // Of two, Node would give us the first, and a proxy may have looked at the other (RFC 6750 §2).
     if ((request.raw.headersDistinct['authorization']?.length ?? 0) > 1)

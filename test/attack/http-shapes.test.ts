@@ -60,10 +60,10 @@ describe('HT-04 (ASVS 15.2.2): what is too large is refused, and not kept', () =
     expect((await memoryOf()) - before).toBeLessThan(50 * 1024 * 1024)
   })
 
-  test('20 MB of a form, or of anything, leave the memory as it was', async () => {
+  test('100 MB of a form, or of anything, leave the memory as it was', async () => {
     const { accessToken } = await signIn(attacked)
     const before = await memoryOf()
-    const part = 'a'.repeat(20 * 1024 * 1024)
+    const part = 'a'.repeat(100 * 1024 * 1024)
     for (const type of ['multipart/form-data; boundary=a', 'text/plain', json]) {
       const sent = attacked.request('/trpc/sessions.revokeOthers', {
         headers: { 'content-type': type, authorization: `Bearer ${accessToken}` },
@@ -76,7 +76,8 @@ describe('HT-04 (ASVS 15.2.2): what is too large is refused, and not kept', () =
       )
       expect([413, 415, 'EPIPE', 'ECONNRESET']).toContain(said)
     }
-    expect((await memoryOf()) - before).toBeLessThan(20 * 1024 * 1024)
+    // Less than one of them, with what the process itself takes meanwhile.
+    expect((await memoryOf()) - before).toBeLessThan(70 * 1024 * 1024)
   })
 
   test.each([
@@ -241,6 +242,10 @@ describe('V26 TR-15 (ASVS 4.1.3): what a request calls this host is believed now
     'evil.example.com',
     'evil.example.com:80',
     '127.0.0.1@evil.example.com',
+    'user:pass@evil.example.com',
+    'evil.example.com/trpc/me?',
+    'evil.example.com#',
+    'evil.example.com\\',
     '[::1]',
     'a b:::',
     '',

@@ -81,7 +81,7 @@ describe('RT-18 (ASVS 7.4.1, RFC 7009 §2.2): logout', () => {
     })
   })
 
-  test('clears the cookie with the attributes it was set with', async () => {
+  test('CK-02: clears the cookie with the attributes it was set with', async () => {
     const { cookie, familyId } = await signInWithCookie(app)
     const answer = await fromPage(app, 'logout', cookie)
     expect(answer.data).toEqual({ success: true, revoked: 1 })
@@ -228,7 +228,7 @@ describe('register', () => {
   })
 })
 
-test('login says the same to the unknown, the mistyped and the disabled', async () => {
+test('PW-08 V22 (ASVS 6.3.8): login says the same to the unknown, the mistyped and the disabled', async () => {
   const { email } = await makeUser(app.owner.url)
   const disabled = await makeUser(app.owner.url)
   await app.owner.ownerSql`

@@ -170,7 +170,7 @@ describe('production', () => {
     ['PUBLIC_URL', { PUBLIC_URL: 'http://auth.example.com' }],
     ['PUBLIC_URL', { PUBLIC_URL: '', HOST: '0.0.0.0' }],
     ['RATE_LIMITS', { RATE_LIMITS: 'off' }],
-  ])('insists on %s: %o', (name, changes) => {
+  ])('CK-07 (ASVS 13.4.2): insists on %s: %o', (name, changes) => {
     expect(problemOf({ ...production, ...changes })).toMatch(new RegExp(`^${name}: .+`))
   })
 

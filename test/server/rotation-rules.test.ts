@@ -195,7 +195,7 @@ describe('after a restore of an older backup', () => {
 })
 
 describe('how a token travels', () => {
-  test('a body family has its token in the body alone, a cookie family in the cookie alone', async () => {
+  test('CK-03 (ASVS 3.3.4): a body family has its token in the body alone, a cookie family in the cookie alone', async () => {
     await using app = await startApp()
     const body = await signIn(app)
     const inBody = await refresh(app, body.refreshToken)

@@ -16,7 +16,7 @@ import { makeUser, testPassword } from '../support/users.ts'
 
 const forged = `tlr1.${'A'.repeat(91)}`
 
-test('RT-06, RT-24 (ASVS 2.2.1): a token that is not authentic asks no database and revokes nobody', async () => {
+test('RT-06, RT-22, RT-24 (ASVS 2.2.1): a token that is not authentic asks no database and revokes nobody', async () => {
   await using app = await startApp()
   const { refreshToken, familyId } = await signIn(app)
   const mangled = `${refreshToken.slice(0, -4)}AAAA`
@@ -212,7 +212,7 @@ async function startBeside(
   return { url, close: () => app.close() }
 }
 
-describe('the cookie (ASVS 5.0, 3.3.1–3.3.4)', () => {
+describe('CK-01 CK-02 CK-06 (ASVS 3.3.1–3.3.5): the cookie', () => {
   const startAt = Date.UTC(2030, 0, 1)
 
   test.each([
