@@ -1,4 +1,4 @@
-import { createHmac, hkdfSync } from 'node:crypto'
+import { createHash, createHmac, hkdfSync } from 'node:crypto'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createFamilyId } from '../../server/family-id.ts'
@@ -40,6 +40,11 @@ test('AT-13 (ASVS 13.3.1, RFC 9700 §4.14.2): the MAC covers family, generation 
   const key = Buffer.from(hkdfSync('sha256', testSecret, '', 'token-ledger refresh mac', 32))
   const mac = createHmac('sha256', key).update(bytes.subarray(0, 52)).digest().subarray(0, 16)
   expect(bytes.subarray(52)).toEqual(mac)
+})
+
+test('RT-02 (ASVS 6.5.2): the ledger is given SHA-256 of the secret, never the secret', () => {
+  const token = createRefreshToken(keys, familyId)
+  expect(hashSecret(token)).toEqual(createHash('sha256').update(token.secret).digest())
 })
 
 test('RT-01 (ASVS 7.2.3): no two first tokens are alike: 256 random bits', () => {
