@@ -6,4 +6,10 @@ import { tokens } from './tokens.ts'
 import { writes } from './writes.ts'
 
 /** Every rule that was broken on purpose: `npm run test:mutations` breaks each again. */
-export const mutations: readonly Mutation[] = [...rules, ...tokens, ...writes, ...guards, ...revocations]
+export const mutations: readonly Mutation[] = [
+  ...rules,
+  ...tokens,
+  ...writes,
+  ...guards,
+  ...revocations,
+]

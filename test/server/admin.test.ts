@@ -155,7 +155,7 @@ describe('sessions', () => {
     expect(state.data).toMatchObject({ status: 'active', generation: 0, endReason: null })
   })
 
-  test('AD-06, V25 (ASVS 3.2.2 and 1.2.1): a user agent is stored cut and answered as text, whatever it holds', async () => {
+  test('AD-06, V25 (ASVS 1.2.1 and 3.2.2): a user agent is stored cut and answered as text, whatever it holds', async () => {
     const user = await makeUser(app.owner.url)
     // Header values are bytes: U+202E turns the direction of writing.
     const rtl = Buffer.from('\u202e').toString('latin1')
