@@ -9,7 +9,11 @@ import { readSession } from '../db/audit.ts'
 import { AccessTokenError, type AccessTokenClaims } from './verifier.ts'
 
 type BaseContext = { readonly deps: Deps; readonly origin: Origin }
-export type AuthContext = BaseContext & { readonly cookie: RefreshCookie }
+export type AuthContext = BaseContext & {
+  readonly cookie: RefreshCookie
+  /** Whether the caller can be thought to wait still. */
+  readonly isWanted: () => boolean
+}
 export type AppContext = BaseContext & { readonly authorization: string | undefined }
 
 /** What a caller is told of an error: the contract's envelope, and nothing of the error itself. */
@@ -79,8 +83,10 @@ export const liveProcedure = signedInProcedure.use(async ({ ctx, next }) => {
 })
 
 /** Needs the role admin as it is now. */
-export const adminProcedure = signedInProcedure.use(async ({ ctx, next }) => {
+export const adminProcedure = signedInProcedure.use(async ({ ctx, path, next }) => {
   await mustBeAdmin(ctx.deps, ctx.session)
+  const { deps, origin, session } = ctx
+  deps.record({ fact: 'admin_called', procedure: path, actorUserId: session.userId, ip: origin.ip })
   return next({ ctx })
 })
 
