@@ -71,6 +71,9 @@ describe('RT-16, V4, V6 (ASVS 7.4.1–7.4.3, RFC 9700 §4.14.2): neither token o
         expect(await refresh(token)).toMatchObject({ status: 401, reason: 'session_revoked' })
       for (const accessToken of [one.accessToken, newest.accessToken])
         await expectNothingOpens(accessToken)
+      // What asks no database hears of it, whichever process ended it.
+      const me = async () => (await query(world.url, 'me', newest.accessToken)).reason
+      await expect.poll(me).toBe('access_token_revoked')
     })
     expect((await refresh(bystander.refreshToken)).status).toBe(200)
     expect((await query(world.url, 'sessions.list', bystander.accessToken)).status).toBe(200)
