@@ -28,7 +28,7 @@ function inputOf({ url, sample }: Procedure): unknown {
   }
 }
 
-// `me` asks no database: it says what the token says.
+// `me` asks no database while the ends of sessions can be followed, and for seconds longer.
 const asking = procedures.filter(({ url }) => url !== '/trpc/me')
 
 describe('FS-01 (ASVS 16.5.2 and 16.5.3): while the database is away, nothing is granted', () => {

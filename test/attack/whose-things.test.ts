@@ -10,7 +10,7 @@ import { makeUser, testPassword } from '../support/users.ts'
 const nobody = '0198c0de-0000-7000-8000-00000000dead'
 const bearerCalls = procedures.filter(({ url }) => url.startsWith('/trpc/'))
 const adminCalls = bearerCalls.filter(({ url }) => url.startsWith('/trpc/admin.'))
-// `me` believes the token; everything else asks the ledger whether its session is alive.
+// `me` hears of an end within seconds; everything else asks the ledger whether its session is alive.
 const liveCalls = bearerCalls.filter(({ url }) => url !== '/trpc/me')
 
 const world = attackedServer()

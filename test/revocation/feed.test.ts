@@ -211,7 +211,7 @@ test(
   },
 )
 
-test('a server that is told to stop ends its feeds (HT-03)', { timeout }, async () => {
+test('HT-03: a server that is told to stop ends its feeds', { timeout }, async () => {
   await using owner = await freshDatabase()
   const server = await startServer(owner.url, { REVOCATIONS_TOKEN: feedToken })
   const feeds = Array.from({ length: 3 }, () => readFeed(server.url))

@@ -53,7 +53,7 @@ async function startTwo(env: Record<string, string> = {}) {
 }
 
 test(
-  'every way to end a session refuses its access token in another process soon after (ASVS 7.4.1)',
+  'AT-08, V6 (ASVS 7.4.1): every way to end a session refuses its access token in another process soon after',
   { timeout },
   async () => {
     await using two = await startTwo({ ROTATION_GRACE_SECONDS: '0' })
@@ -98,7 +98,7 @@ test(
 )
 
 test(
-  'sessions.*, account.* and admin.* refuse at once in every process (ASVS 7.4.1; contract §6)',
+  'AT-08, V6 (ASVS 7.4.1): sessions.*, account.* and admin.* refuse at once in every process (contract §6)',
   { timeout },
   async () => {
     await using two = await startTwo()
@@ -123,7 +123,7 @@ test(
 )
 
 test(
-  'without its database a process answers `me` for five seconds, then 503; then what ended meanwhile is refused',
+  'FS-01, AT-08 (ASVS 16.5.3): without its database a process answers `me` for five seconds, then 503; then what ended meanwhile is refused',
   { timeout },
   async () => {
     await using two = await startTwo()
@@ -189,7 +189,7 @@ test(
 )
 
 test(
-  'a database that takes questions and never answers makes `me` a 503 and no wait (FS-01)',
+  'FS-01 (ASVS 16.5.3): a database that takes questions and never answers makes `me` a 503 and no wait',
   { timeout },
   async () => {
     await using two = await startTwo()

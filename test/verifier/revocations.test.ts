@@ -33,7 +33,7 @@ const outcomeOf = (checked: Promise<unknown>) =>
   )
 
 test(
-  'a service that follows refuses an ended session soon after, is told of an outage, and recovers',
+  'AT-08 (ASVS 7.4.1): a service that follows refuses an ended session soon after, is told of an outage, and recovers',
   { timeout },
   async () => {
     await using owner = await freshDatabase()
