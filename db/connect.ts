@@ -1,5 +1,6 @@
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
+import { openLine, type Line } from './line.ts'
 import { socketsThatGiveUp } from './socket.ts'
 
 /**
@@ -14,6 +15,11 @@ export type Database = {
   readonly db: PostgresJsDatabase
   /** The connections of `db`, for what is said better in SQL. */
   readonly statements: postgres.Sql
+  /**
+   * One connection beside the pools that can listen to notifications, for as long as it lasts. `close` of
+   * the database leaves it alone.
+   */
+  openLine(heard: (payload: string) => void): Line
   close(): Promise<void>
 }
 
@@ -30,37 +36,58 @@ const statementMs = 10_000
 /** No answer for longer than any statement may take: nobody is there any more. */
 const silenceMs = statementMs + 2_000
 
+/**
+ * The arrays that statements send, by their number in pg_type. The driver (postgres.js 3.4) would ask for
+ * all there are on each new connection, and one that is lost meanwhile ends the process: nobody waits for
+ * that answer.
+ */
+const arrayTypes = Object.fromEntries(
+  Object.entries({ integers: 1007, texts: 1009, uuids: 2951 }).map(([name, oid]) => [
+    name,
+    { to: oid, from: [], serialize: arrayLiteral, parse: (text: string) => text },
+  ]),
+)
+
+function arrayLiteral(values: readonly (string | number)[]): string {
+  return `{${values.map((value) => JSON.stringify(String(value))).join(',')}}`
+}
+
 /** Connects lazily: a database that is away shows at the first statement. */
 export function connect(databaseUrl: string, options: ConnectOptions = {}): Database {
   const { role, maxConnections = 10, answerWithinMs = silenceMs } = options
+  const settings = {
+    connect_timeout: 3,
+    // A connection that closes is one that was lost: see openPool.
+    max_lifetime: null,
+    onnotice: () => {},
+    types: arrayTypes,
+    fetch_types: false,
+    connection: {
+      application_name: 'token-ledger',
+      ...(role && { role }),
+      // Each statement is planned once a connection: over the partitions, planning it each time
+      // costs ten times what running it does, and Postgres by itself does not see that.
+      plan_cache_mode: 'force_generic_plan' as const,
+      // A statement or a lock that takes longer is answered 503, and a forgotten transaction ends.
+      statement_timeout: statementMs,
+      lock_timeout: 5_000,
+      idle_in_transaction_session_timeout: statementMs,
+      // A backend that has half of a statement is under none of these limits, and keeps its locks:
+      // it ends 14 s after it last heard of us.
+      tcp_keepalives_idle: 5,
+      tcp_keepalives_interval: 3,
+      tcp_keepalives_count: 3,
+    },
+  }
   const open = (max: number) =>
     openPool(leaveAll, ({ onclose, onSilence }) =>
       postgres(databaseUrl, {
+        ...settings,
         max: Math.max(1, max),
-        connect_timeout: 3,
-        // A connection that closes is one that was lost: see openPool.
-        max_lifetime: null,
         ...(answerWithinMs !== null && {
           socket: socketsThatGiveUp({ answerWithinMs, onSilence }),
         }),
         onclose,
-        onnotice: () => {},
-        connection: {
-          application_name: 'token-ledger',
-          ...(role && { role }),
-          // Each statement is planned once a connection: over the partitions, planning it each time
-          // costs ten times what running it does, and Postgres by itself does not see that.
-          plan_cache_mode: 'force_generic_plan',
-          // A statement or a lock that takes longer is answered 503, and a forgotten transaction ends.
-          statement_timeout: statementMs,
-          lock_timeout: 5_000,
-          idle_in_transaction_session_timeout: statementMs,
-          // A backend that has half of a statement is under none of these limits, and keeps its locks:
-          // it ends 14 s after it last heard of us.
-          tcp_keepalives_idle: 5,
-          tcp_keepalives_interval: 3,
-          tcp_keepalives_count: 3,
-        },
       }),
     )
   const forStatements = Math.floor(maxConnections / 3)
@@ -75,6 +102,7 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
     sql: transactions.sql,
     db: drizzle(plannedOnce(statements.sql)),
     statements: statements.sql,
+    openLine: (heard) => openLine(databaseUrl, settings, heard),
     async close() {
       await Promise.all([transactions.close(), statements.close()])
     },

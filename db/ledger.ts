@@ -1,5 +1,6 @@
 import type postgres from 'postgres'
 import type { LedgerEvent, Transport } from '../server/ledger/events.ts'
+import { tellEnds } from './ended-families.ts'
 import type { Transaction } from './transaction.ts'
 
 /**
@@ -131,7 +132,8 @@ export async function readTails(
 }
 
 /**
- * Appends one event each to families that `txid` has locked.
+ * Appends one event each to families that `txid` has locked; of ends, every process is told when the
+ * transaction commits.
  *
  * @throws {Error} when not every row was written: the transaction is not the one that locked
  */
@@ -155,6 +157,12 @@ export async function appendEvents(
       actor_user_id uuid, ip inet, user_agent text, origin_salt bytea)
     where pg_current_xact_id()::text = ${txid}`
   fence(written.count, appends.length)
+  const endedAt = appends.flatMap(({ event }) => (isEnd(event) ? [event.at] : []))
+  if (endedAt.length > 0) await tellEnds(tx, Math.min(...endedAt))
+}
+
+function isEnd({ kind }: LedgerEvent): boolean {
+  return kind === 'revoked' || kind === 'reuse_detected'
 }
 
 /** Which of these families there are, locked or not. */

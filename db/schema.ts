@@ -108,6 +108,10 @@ export const tokenEvent = tokenLedger.table(
     index('token_event_reuse')
       .on(t.occurredAt, t.familyId)
       .where(sql`${t.kind} = 'reuse_detected'`),
+    // What every process follows (db/ended-families.ts): few, and no refresh is among them.
+    index('token_event_ends')
+      .on(t.occurredAt, t.familyId)
+      .where(sql`${t.kind} in ('revoked', 'reuse_detected')`),
     check('token_event_seq_positive', sql`${t.seq} >= 1`),
     check('token_event_expires_in_time', sql`${t.expiresAt} <= ${t.absoluteExpiresAt}`),
     check(

@@ -106,6 +106,18 @@ export async function updatePasswordHash(
     where user_id = ${userId}::uuid and pg_current_xact_id()::text = ${txid}`
 }
 
+/** The same password, hashed anew; nothing happens when another one was set meanwhile. */
+export async function replacePasswordHash(
+  { db }: Database,
+  userId: string,
+  { from, to }: { from: string; to: string },
+): Promise<void> {
+  await db
+    .update(userAccount)
+    .set({ passwordHash: to })
+    .where(and(eq(userAccount.userId, userId), eq(userAccount.passwordHash, from)))
+}
+
 export async function updateDisabled(
   { tx, txid }: FencedTransaction,
   userId: string,

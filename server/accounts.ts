@@ -7,6 +7,7 @@ import {
   insertUserWithin,
   listUsers,
   readPasswordHash,
+  replacePasswordHash,
   updateDisabled,
   updatePasswordHash,
   updateRole,
@@ -33,7 +34,14 @@ export function createAccounts(
     },
     async checkPassword(user, password) {
       const phc = user && (await readPasswordHash(database, user.id))
-      return passwords.verify(phc, password)
+      const isRight = await passwords.verify(phc, password)
+      // Made when hashing was cheaper: this is the moment the password is there.
+      if (isRight && user !== null && phc !== null && passwords.needsRehash(phc))
+        await replacePasswordHash(database, user.id, {
+          from: phc,
+          to: await passwords.hash(password),
+        })
+      return isRight
     },
     accounts: {
       async create({ email, password, role }, alongside) {

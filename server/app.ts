@@ -12,6 +12,7 @@ import { isUnavailable, transactionsOf } from '../db/transaction.ts'
 import { mountAuth } from './auth-mount.ts'
 import type { Config } from './config.ts'
 import type { Deps } from './deps.ts'
+import { followEndedSessions } from './ended-sessions.ts'
 import { sendError } from './envelope.ts'
 import { AuthError } from './errors.ts'
 import { clientErrorHandler, frameworkErrors } from './client-error.ts'
@@ -22,6 +23,7 @@ import { createLimits, noLimits } from './limits.ts'
 import { createMetrics, mountMetrics } from './metrics.ts'
 import { createTails } from './ledger-tail.ts'
 import { deriveRefreshTokenKeys } from './refresh-token.ts'
+import { mountRevocations } from './revocation-feed.ts'
 import { createRotation, type Rotate } from './rotation.ts'
 import { keepPartitionsAhead } from './partitions.ts'
 import { createSecurityLog } from './security-log.ts'
@@ -117,6 +119,7 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
   await app.register(async (scope) => mountAuth(scope, deps))
   await app.register(async (scope) => mountTrpc(scope, deps))
   mountHealth(app, deps)
+  mountRevocations(app, deps)
   mountMetrics(app, deps.metrics, deps.config.metricsToken)
   if (!deps.config.isProduction) await mountExamplePage(app, options.exampleFolder)
   app.get('/.well-known/jwks.json', (_request, reply) =>
@@ -142,6 +145,7 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
     passwordHashes: () => passwords.load(),
     transactions: () => transactionsOf(database.sql),
     openTails: () => tails.open(),
+    revocationLagMs: () => endedSessions.lagMs(),
   })
   const { record, reportError } = createSecurityLog(app.log, metrics.count)
   const sessionDeps = {
@@ -169,6 +173,9 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
   const limits = config.rateLimits === 'on' ? createLimits(database, config) : noLimits
   // Before connections are waited for: a tail would keep its own open.
   app.addHook('preClose', async () => tails.close())
+  const endedSessions = followEndedSessions(database, { log: app.log })
+  // It ends the streams of those who follow us.
+  app.addHook('preClose', () => endedSessions.close())
   return {
     ...sessionDeps,
     config,
@@ -179,6 +186,7 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
     limits,
     metrics,
     tails,
+    endedSessions,
     reportError,
   }
 }

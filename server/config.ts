@@ -99,6 +99,10 @@ const Environment = z
       .string()
       .min(16, 'must have at least 16 characters; make one with: openssl rand -hex 24')
       .optional(),
+    REVOCATIONS_TOKEN: z
+      .string()
+      .min(16, 'must have at least 16 characters; make one with: openssl rand -hex 24')
+      .optional(),
     LOG_LEVEL: flag('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent').prefault('info'),
   })
   .transform((env, ctx) => {
@@ -153,6 +157,7 @@ const Environment = z
       rateLimits: env.RATE_LIMITS,
       maxSessionsPerUser: env.MAX_SESSIONS_PER_USER,
       metricsToken: env.METRICS_TOKEN,
+      revocationsToken: env.REVOCATIONS_TOKEN,
       logLevel: env.LOG_LEVEL,
     }
   })

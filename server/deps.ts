@@ -1,5 +1,6 @@
 import type { Database } from '../db/connect.ts'
 import type { Config } from './config.ts'
+import type { EndedSessions } from './ended-sessions.ts'
 import type { Limits } from './limits.ts'
 import type { Metrics } from './metrics.ts'
 import type { Tails } from './ledger-tail.ts'
@@ -19,5 +20,6 @@ export type Deps = SessionDeps & {
   readonly limits: Limits
   readonly metrics: Metrics
   readonly tails: Tails
+  readonly endedSessions: EndedSessions
   readonly reportError: ReportError
 }

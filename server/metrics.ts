@@ -1,4 +1,3 @@
-import { timingSafeEqual } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { TransactionLoad } from '../db/transaction.ts'
@@ -7,6 +6,7 @@ import { AuthError } from './errors.ts'
 import type { HashLoad } from './hash-queue.ts'
 import type { Rotate } from './rotation.ts'
 import type { RecordFact } from './security-log.ts'
+import { hasSharedToken } from './shared-token.ts'
 
 export type Metrics = {
   readonly registry: Registry
@@ -23,6 +23,7 @@ export function createMetrics(load: {
   passwordHashes: () => HashLoad
   transactions: () => TransactionLoad
   openTails: () => number
+  revocationLagMs: () => number
 }): Metrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
@@ -85,6 +86,12 @@ export function createMetrics(load: {
       hashes.set({ state: 'waiting' }, waiting)
     },
   })
+  const lag: Gauge = new Gauge({
+    name: 'token_ledger_revocation_lag_seconds',
+    help: 'Since the ends of sessions were last looked for with success; beyond 5 each call asks the database',
+    registers,
+    collect: () => lag.set(load.revocationLagMs() / 1000),
+  })
 
   return {
     registry,
@@ -113,7 +120,7 @@ export function mountMetrics(
   token: string | undefined,
 ): void {
   app.get('/metrics', async (request, reply) => {
-    if (!isLocal(request) && !hasToken(request, token))
+    if (!isLocal(request) && !hasSharedToken(request, token))
       throw new AuthError('not_found', 'neither loopback nor METRICS_TOKEN')
     return reply.type(registry.contentType).send(await registry.metrics())
   })
@@ -125,10 +132,4 @@ function isLocal(request: FastifyRequest): boolean {
   const isForwarded = headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined
   const address = (socket.remoteAddress ?? '').replace('::ffff:', '')
   return isLoopback(address) && isLoopback(request.hostname) && !isForwarded
-}
-
-function hasToken(request: FastifyRequest, token: string | undefined): boolean {
-  const given = Buffer.from(request.headers.authorization ?? '')
-  const expected = Buffer.from(`Bearer ${token}`)
-  return token !== undefined && given.length === expected.length && timingSafeEqual(given, expected)
 }

@@ -26,6 +26,9 @@ export async function mountTrpc(app: FastifyInstance, deps: Deps): Promise<void>
     const host = request.headers.host ?? 'localhost'
     if (!/^[\w.:[\]-]+$/.test(host) || !URL.canParse(`http://${host}`))
       throw new AuthError('validation_failed', 'Host is no host')
+    // Of two, Node would give us the first, and a proxy may have looked at the other (RFC 6750 §2).
+    if ((request.raw.headersDistinct['authorization']?.length ?? 0) > 1)
+      throw new AuthError('validation_failed', 'two access tokens')
     await fastifyRequestHandler({
       router: appRouter,
       req: request,

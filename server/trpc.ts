@@ -70,20 +70,31 @@ export const authProcedure = auth.procedure
 export const appRouterOf = app.router
 export const publicProcedure = appProcedures
 
-/** Needs a valid access token; asks no database. */
-export const signedInProcedure = appProcedures.use(async ({ ctx, next }) => {
+/** Needs a valid access token of a session that this process does not know to be over. */
+const bearerProcedure = appProcedures.use(async ({ ctx, next }) => {
   const session = await claimsOf(ctx)
-  return next({ ctx: { ...ctx, session } })
+  const state = ctx.deps.endedSessions.stateOf(session.familyId)
+  if (state === 'ended') throw new AuthError('access_token_revoked', 'the session is over')
+  return next({ ctx: { ...ctx, session, isGoingOn: state === 'going_on' } })
 })
 
-/** Needs a session that is alive now, whatever the access token still says. */
-export const liveProcedure = signedInProcedure.use(async ({ ctx, next }) => {
+/**
+ * Needs a session that was not ended, as this process follows it: at most five seconds late. The database
+ * is asked only while it cannot be followed.
+ */
+export const signedInProcedure = bearerProcedure.use(async ({ ctx, next }) => {
+  if (!ctx.isGoingOn) await inTime(mustBeAlive(ctx.deps, ctx.session))
+  return next({ ctx })
+})
+
+/** Needs a session that is alive now, as the database says: no process is late. */
+export const liveProcedure = bearerProcedure.use(async ({ ctx, next }) => {
   await mustBeAlive(ctx.deps, ctx.session)
   return next({ ctx })
 })
 
 /** Needs the role admin as it is now. */
-export const adminProcedure = signedInProcedure.use(async ({ ctx, path, next }) => {
+export const adminProcedure = bearerProcedure.use(async ({ ctx, path, next }) => {
   await mustBeAdmin(ctx.deps, ctx.session)
   const { deps, origin, session } = ctx
   deps.record({ fact: 'admin_called', procedure: path, actorUserId: session.userId, ip: origin.ip })
@@ -94,6 +105,20 @@ async function mustBeAlive({ database }: Deps, session: AccessTokenClaims): Prom
   const state = await readSession(database, session.familyId)
   if (state?.status !== 'active')
     throw new AuthError('access_token_revoked', `the session is ${state?.status ?? 'unknown'}`)
+}
+
+/** A call that needs no database when all is well waits so long for one that says nothing. */
+const answerTimeoutMs = 3_000
+
+async function inTime(question: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    const error = new AuthError('service_unavailable', 'the database says nothing', {
+      retryAfterSeconds: 1,
+    })
+    timer = setTimeout(() => reject(error), answerTimeoutMs)
+  })
+  await Promise.race([question, late]).finally(() => clearTimeout(timer))
 }
 
 /** @throws {AuthError} `access_token_revoked`, `role_required`: as the database says now */

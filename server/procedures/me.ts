@@ -1,6 +1,6 @@
 import { signedInProcedure } from '../trpc.ts'
 
-/** Who is calling, as the access token says: no database is asked. */
+/** Who is calling, as the access token says. */
 export const me = signedInProcedure.query(({ ctx }) => {
   const { userId, email, role, familyId, expiresAt, authenticatedAt } = ctx.session
   return {

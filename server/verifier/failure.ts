@@ -1,11 +1,16 @@
 /** Why a call is refused: the same reasons as the token-ledger service itself answers. */
 export type AccessTokenReason =
-  'access_token_missing' | 'access_token_invalid' | 'access_token_expired'
+  | 'access_token_missing'
+  | 'access_token_invalid'
+  | 'access_token_expired'
+  /** Of a verifier that follows revocations alone. */
+  | 'access_token_revoked'
 
 const messages = {
   access_token_missing: 'The access token is missing.',
   access_token_invalid: 'The access token is not valid.',
   access_token_expired: 'The access token has expired.',
+  access_token_revoked: 'The session was ended. Sign in again.',
   service_unavailable: 'Not available. Try again soon.',
 } as const
 
@@ -29,19 +34,36 @@ export class AccessTokenError extends Error {
   }
 }
 
-/**
- * The keys could not be asked for, so nobody knows whether the token is good: 503, and no reason for
- * a client to sign anybody out. `cause` is what went wrong.
- */
-export class KeysUnavailableError extends Error {
+/** Nobody knows whether the token is good: 503, and no reason for a client to sign anybody out. */
+abstract class UnavailableError extends Error {
   readonly statusCode = 503
   readonly reason = 'service_unavailable'
+  abstract readonly retryAfterSeconds: number
+  abstract readonly detail: string
+
+  constructor(name: string, cause: unknown) {
+    super(messages.service_unavailable, { cause })
+    this.name = name
+  }
+}
+
+/** The keys could not be asked for. `cause` is what went wrong. */
+export class KeysUnavailableError extends UnavailableError {
   readonly retryAfterSeconds = 5
   readonly detail = 'the signing keys could not be fetched'
 
   constructor(cause: unknown) {
-    super(messages.service_unavailable, { cause })
-    this.name = 'KeysUnavailableError'
+    super('KeysUnavailableError', cause)
+  }
+}
+
+/** The revocations are followed, and not at the moment. `cause` is what went wrong, when that is known. */
+export class RevocationsUnavailableError extends UnavailableError {
+  readonly retryAfterSeconds = 1
+  readonly detail = 'the revocations could not be followed'
+
+  constructor(cause: unknown) {
+    super('RevocationsUnavailableError', cause)
   }
 }
 
@@ -73,7 +95,7 @@ export function failureOf(error: unknown): Failure | null {
     // -32001 and -32603 are the JSON-RPC numbers that tRPC gives these two codes.
     return failure(data, headers, { message: error.message, code: -32001 })
   }
-  if (error instanceof KeysUnavailableError) {
+  if (error instanceof UnavailableError) {
     const { retryAfterSeconds, reason } = error
     const data = {
       code: 'SERVICE_UNAVAILABLE',

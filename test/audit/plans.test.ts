@@ -10,6 +10,7 @@ import {
   readForward,
 } from '../../db/audit-events.ts'
 import type { Database } from '../../db/connect.ts'
+import { readEnds } from '../../db/ended-families.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
 
 const families = 20_000
@@ -56,7 +57,8 @@ beforeAll(async () => {
     connection: { role: 'token_ledger_app' },
     debug: (_connection, query, params) => asked.push({ query, params: [...params] }),
   })
-  database = { sql, db: drizzle(sql), statements: sql, close: () => sql.end() }
+  const openLine = () => ({ ask: (question: any) => question(sql), close: () => {} })
+  database = { sql, db: drizzle(sql), statements: sql, openLine, close: () => sql.end() }
 }, 120_000)
 
 afterAll(async () => {
@@ -105,6 +107,10 @@ test.each<[string, () => Promise<unknown>]>([
   ['the next page of events', () => listEvents(database.sql, {}, { ...page, cursor: position })],
   ['the live tail', () => readForward(database.sql, { ...position, txid: '1' }, 500)],
   ['incidents', () => listIncidents(database.sql, {}, page)],
+  [
+    'lately ended sessions',
+    () => readEnds(database.sql, { sinceAt: 0, keepMs: 990_000, limit: 100_001 }),
+  ],
 ])('no table is read from end to end for %s', async (_what, ask) => {
   expect(await scannedWhole(ask)).toEqual([])
 })

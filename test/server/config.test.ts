@@ -45,6 +45,7 @@ describe('nothing set', () => {
       rateLimits: 'on',
       maxSessionsPerUser: 100,
       metricsToken: undefined,
+      revocationsToken: undefined,
       logLevel: 'info',
     })
   })
@@ -111,19 +112,23 @@ const bad: [variable: string, value: string][] = [
   ['RATE_LIMITS', 'hunter2'],
   ['MAX_SESSIONS_PER_USER', '0'],
   ['METRICS_TOKEN', 'hunter2'],
+  ['REVOCATIONS_TOKEN', 'hunter2'],
   ['LOG_LEVEL', 'hunter2'],
 ]
 
 const variables = new Set([...bad.map(([name]) => name), 'DATA_DIR', 'NODE_ENV'])
 
-test.each(bad)('%s may not be %s: one line, what and how, and never the value', (name, value) => {
-  const problem = problemOf({ [name]: value })
-  expect(problem).toMatch(new RegExp(`^${name}: .+`))
-  expect(problem).not.toContain('\n')
-  expect(problem).not.toContain('hunter2')
-  // An example, a way to make one, or the whole list of what it may be.
-  expect(problem).toMatch(/such as |make one with: |expected one of |set it to: |"allow"/)
-})
+test.each(bad)(
+  'AT-13, RT-12 (ASVS 13.3.1 and 7.1.1): %s may not be %s: one line, what and how, and never the value',
+  (name, value) => {
+    const problem = problemOf({ [name]: value })
+    expect(problem).toMatch(new RegExp(`^${name}: .+`))
+    expect(problem).not.toContain('\n')
+    expect(problem).not.toContain('hunter2')
+    // An example, a way to make one, or the whole list of what it may be.
+    expect(problem).toMatch(/such as |make one with: |expected one of |set it to: |"allow"/)
+  },
+)
 
 test.each([
   ['PORT', '1'],

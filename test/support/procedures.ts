@@ -16,8 +16,12 @@ export type Procedure = {
 export type FieldSchema = {
   readonly type?: string
   readonly format?: string
+  readonly pattern?: string
   readonly enum?: readonly string[]
   readonly minimum?: number
+  readonly maximum?: number
+  readonly maxLength?: number
+  readonly maxItems?: number
   readonly items?: FieldSchema
 }
 
@@ -30,6 +34,16 @@ export const procedures: readonly Procedure[] = [
     toProcedure('trpc', path, made),
   ),
 ]
+
+/** Calls it with this access token, with its good input unless another is given. */
+export function callAs(
+  attacked: AttackedServer,
+  procedure: Procedure,
+  { token, input = procedure.sample }: { token: string; input?: unknown },
+): Promise<AttackAnswer> {
+  const headers = { authorization: `Bearer ${token}` }
+  return callProcedure(attacked, procedure, { input, headers })
+}
 
 /** Calls it as a program would, whatever the input; a stream is left when it goes on. */
 export async function callProcedure(

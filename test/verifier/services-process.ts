@@ -11,6 +11,8 @@ export type TokenSource = {
   readonly issuer: string
   readonly audience: string
   readonly jwksUrl?: string
+  /** Followed when given. */
+  readonly revocations?: { readonly token: string; readonly whenBehind?: 'accept' }
 }
 
 export type Answer = {
@@ -37,6 +39,10 @@ export async function startServices(source: TokenSource): Promise<Services> {
       ISSUER: source.issuer,
       AUDIENCE: source.audience,
       ...(source.jwksUrl && { JWKS_URL: source.jwksUrl }),
+      ...(source.revocations && {
+        REVOCATIONS_TOKEN: source.revocations.token,
+        WHEN_BEHIND: source.revocations.whenBehind,
+      }),
     },
   })
   const exited = once(child, 'exit')

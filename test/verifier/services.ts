@@ -15,8 +15,18 @@ import {
 } from '../../server/verifier.ts'
 import type { AccessTokenContext, VerifiedRequest } from '../../server/verifier.ts'
 
-const { ISSUER = '', AUDIENCE = '', JWKS_URL } = process.env
-const verifier = createVerifier({ issuer: ISSUER, audience: AUDIENCE, jwksUrl: JWKS_URL })
+const { ISSUER = '', AUDIENCE = '', JWKS_URL, REVOCATIONS_TOKEN, WHEN_BEHIND } = process.env
+const verifier = createVerifier({
+  issuer: ISSUER,
+  audience: AUDIENCE,
+  jwksUrl: JWKS_URL,
+  ...(REVOCATIONS_TOKEN && {
+    revocations: {
+      token: REVOCATIONS_TOKEN,
+      whenBehind: WHEN_BEHIND === 'accept' ? 'accept' : 'refuse',
+    },
+  }),
+})
 
 const app = fastify()
 app.get('/open', () => ({ open: true }))

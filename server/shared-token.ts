@@ -1,0 +1,9 @@
+import { timingSafeEqual } from 'node:crypto'
+import type { FastifyRequest } from 'fastify'
+
+/** Whether the request brings this token of the configuration; never when there is none. */
+export function hasSharedToken({ headers }: FastifyRequest, token: string | undefined): boolean {
+  const given = Buffer.from(headers.authorization ?? '')
+  const expected = Buffer.from(`Bearer ${token}`)
+  return token !== undefined && given.length === expected.length && timingSafeEqual(given, expected)
+}

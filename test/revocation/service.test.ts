@@ -1,0 +1,289 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import postgres from 'postgres'
+import { expect, test } from 'vitest'
+import { lockFamilies } from '../../db/ledger.ts'
+import { inTransaction } from '../../db/transaction.ts'
+import { revokeLocked } from '../../server/sessions.ts'
+import { connect } from '../../db/connect.ts'
+import { freshDatabase, type FreshDatabase } from '../support/database.ts'
+import { waitFor } from '../support/gate.ts'
+import { auth, mutate, query } from '../support/http.ts'
+import { testOrigin } from '../support/ledger.ts'
+import { cli } from '../support/run.ts'
+import { startServer } from '../support/server.ts'
+import { signIn } from '../support/sessions.ts'
+import { makeUser, testPassword } from '../support/users.ts'
+import { startDatabaseProxy } from '../support/wire.ts'
+
+// Real processes take a while to start, and the bound is five seconds.
+const timeout = 120_000
+
+/** What `me` says: its status, and the reason of a refusal. */
+async function me(url: string, accessToken: string): Promise<string> {
+  const { status, reason } = await query(url, 'me', accessToken)
+  return reason === undefined ? String(status) : `${status} ${reason}`
+}
+
+const revoked = '401 access_token_revoked'
+
+async function lagSeconds(url: string): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text()
+  return Number(/^token_ledger_revocation_lag_seconds (\S+)$/m.exec(text)![1])
+}
+
+/** Two processes on one database, the second behind a wire that can be cut. */
+async function startTwo(env: Record<string, string> = {}) {
+  const owner = await freshDatabase()
+  const wire = await startDatabaseProxy(owner.url)
+  const common = { ACCESS_TOKEN_AUDIENCE: 'both', PUBLIC_URL: 'http://auth.test', ...env }
+  const [a, b] = await Promise.all([startServer(owner.url, common), startServer(wire.url, common)])
+  return {
+    owner,
+    wire,
+    a,
+    b,
+    /** Signs in at the first process. */
+    begin: (email?: string) => signIn({ url: a.url, owner }, email),
+    async [Symbol.asyncDispose]() {
+      await Promise.all([a.kill('SIGTERM'), b.kill('SIGTERM')])
+      await wire[Symbol.asyncDispose]()
+      await owner[Symbol.asyncDispose]()
+    },
+  }
+}
+
+test(
+  'every way to end a session refuses its access token in another process soon after (ASVS 7.4.1)',
+  { timeout },
+  async () => {
+    await using two = await startTwo({ ROTATION_GRACE_SECONDS: '0' })
+    const { a, b, owner } = two
+    const admin = await two.begin(await adminOf(owner))
+    const ends: Record<string, (s: Awaited<ReturnType<typeof two.begin>>) => Promise<unknown>> = {
+      logout: ({ refreshToken }) => auth(a.url, 'logout', { refreshToken }),
+      'its own word': ({ accessToken, familyId }) =>
+        mutate(a.url, 'sessions.revoke', accessToken, { familyId }),
+      'an admin': ({ familyId }) =>
+        mutate(a.url, 'admin.sessions.revoke', admin.accessToken, { familyId, reason: 'test' }),
+      'a disabled user': ({ userId }) =>
+        mutate(a.url, 'admin.users.disable', admin.accessToken, { userId }),
+      'the command line': ({ familyId }) =>
+        cli(owner.url, ['sessions', 'revoke', familyId, '--reason', 'test']),
+      'the command line, erasing': ({ email }) => cli(owner.url, ['user', 'erase', email]),
+      'a spent token that came back': async ({ refreshToken }) => {
+        await auth(a.url, 'refresh', { refreshToken })
+        await auth(a.url, 'refresh', { refreshToken })
+      },
+      'a new password': async ({ email }) => {
+        const other = await signIn({ url: a.url, owner }, email)
+        await mutate(a.url, 'account.changePassword', other.accessToken, {
+          currentPassword: testPassword,
+          newPassword: `${testPassword} again`,
+        })
+        expect(await me(b.url, other.accessToken)).toBe('200')
+      },
+    }
+    const bystander = await two.begin()
+    for (const [how, end] of Object.entries(ends)) {
+      const session = await two.begin()
+      expect({ how, says: await me(b.url, session.accessToken) }).toEqual({ how, says: '200' })
+      await end(session)
+      await expect
+        .poll(async () => ({ how, says: await me(b.url, session.accessToken) }))
+        .toEqual({ how, says: revoked })
+      await expect.poll(() => me(a.url, session.accessToken)).toBe(revoked)
+    }
+    expect(await me(b.url, bystander.accessToken)).toBe('200')
+  },
+)
+
+test(
+  'sessions.*, account.* and admin.* refuse at once in every process (ASVS 7.4.1; contract §6)',
+  { timeout },
+  async () => {
+    await using two = await startTwo()
+    const { a, b, owner } = two
+    const email = await adminOf(owner)
+    const calls = [
+      (token: string) => query(b.url, 'sessions.list', token),
+      (token: string) => mutate(b.url, 'sessions.revokeOthers', token),
+      (token: string) => query(b.url, 'admin.users.list', token),
+      (token: string) =>
+        mutate(b.url, 'account.changePassword', token, {
+          currentPassword: testPassword,
+          newPassword: `${testPassword} again`,
+        }),
+    ]
+    for (const call of calls) {
+      const { accessToken, refreshToken } = await two.begin(email)
+      await auth(a.url, 'logout', { refreshToken })
+      expect((await call(accessToken)).reason).toBe('access_token_revoked')
+    }
+  },
+)
+
+test(
+  'without its database a process answers `me` for five seconds, then 503; then what ended meanwhile is refused',
+  { timeout },
+  async () => {
+    await using two = await startTwo()
+    const { a, b, wire } = two
+    const [stays, ends] = [await two.begin(), await two.begin()]
+    await expect.poll(() => lagSeconds(b.url)).toBeLessThan(2)
+    expect(await me(b.url, ends.accessToken)).toBe('200')
+    wire.cut()
+    const cutAt = performance.now()
+    await auth(a.url, 'logout', { refreshToken: ends.refreshToken })
+    // Nobody but the memory of the process can have said so.
+    const answers = [await me(b.url, stays.accessToken)]
+    while (answers.at(-1) === '200' && performance.now() - cutAt < 30_000) {
+      answers.push(await me(b.url, stays.accessToken))
+      await sleep(20)
+    }
+    expect(new Set(answers)).toEqual(new Set(['200', '503 service_unavailable']))
+    expect(await me(b.url, ends.accessToken)).toBe('503 service_unavailable')
+    expect(await lagSeconds(b.url)).toBeGreaterThan(5)
+    expect(await query(b.url, 'sessions.list', stays.accessToken)).toMatchObject({ status: 503 })
+    wire.mend()
+    // Never "200" on the way: while it is behind the database is asked.
+    const after: string[] = []
+    await expect
+      .poll(async () => {
+        after.push(await me(b.url, ends.accessToken))
+        return after.at(-1)
+      })
+      .toBe(revoked)
+    expect(after).not.toContain('200')
+    await expect.poll(() => me(b.url, stays.accessToken)).toBe('200')
+    await expect.poll(() => lagSeconds(b.url)).toBeLessThan(2)
+    expect(await me(b.url, ends.accessToken)).toBe(revoked)
+  },
+)
+
+test(
+  'a process that is behind asks the database: `me` is right though nothing is followed',
+  { timeout },
+  async () => {
+    await using two = await startTwo()
+    const { a, b, owner } = two
+    const [stays, ends, first] = [await two.begin(), await two.begin(), await two.begin()]
+    // Nobody can look for ends in time, and asking for one session goes on.
+    await owner.ownerSql.unsafe(`
+      create function public.slow(text) returns boolean language plpgsql volatile as $$
+      begin
+        perform pg_sleep(30);
+        return true;
+      end $$`)
+    await owner.ownerSql`alter table token_ledger.token_event enable row level security`
+    await owner.ownerSql.unsafe(`
+      create policy slow on token_ledger.token_event to token_ledger_app
+      using (position('order by occurred_at desc' in current_query()) = 0 or public.slow(kind))
+      with check (true)`)
+    await auth(a.url, 'logout', { refreshToken: first.refreshToken })
+    await expect.poll(() => lagSeconds(b.url), { timeout: 30_000 }).toBeGreaterThan(5)
+    expect(await me(b.url, stays.accessToken)).toBe('200')
+    await auth(a.url, 'logout', { refreshToken: ends.refreshToken })
+    expect(await me(b.url, ends.accessToken)).toBe(revoked)
+    expect(await me(b.url, stays.accessToken)).toBe('200')
+  },
+)
+
+test(
+  'a database that takes questions and never answers makes `me` a 503 and no wait (FS-01)',
+  { timeout },
+  async () => {
+    await using two = await startTwo()
+    const { b, wire } = two
+    const { accessToken } = await two.begin()
+    await expect.poll(() => me(b.url, accessToken)).toBe('200')
+    wire.swallow()
+    await expect
+      .poll(() => me(b.url, accessToken), { timeout: 30_000 })
+      .toBe('503 service_unavailable')
+  },
+)
+
+test(
+  'an end is found when the following connection was lost as it was told',
+  { timeout },
+  async () => {
+    await using two = await startTwo()
+    const { a, b, owner } = two
+    for (let i = 0; i < 5; i++) {
+      const { accessToken, refreshToken } = await two.begin()
+      await expect.poll(() => me(b.url, accessToken)).toBe('200')
+      const lines = await owner.ownerSql<{ pid: number }[]>`
+      select pid from pg_stat_activity
+      where datname = current_database() and query like '%order by occurred_at desc%'
+        and pid <> pg_backend_pid()`
+      expect(lines.length).toBeGreaterThanOrEqual(2)
+      for (const { pid } of lines) await owner.ownerSql`select pg_terminate_backend(${pid})`
+      await auth(a.url, 'logout', { refreshToken })
+      await expect.poll(() => me(b.url, accessToken)).toBe(revoked)
+    }
+  },
+)
+
+test(
+  'an end that is committed long after its time is refused once it is committed, and not before',
+  { timeout },
+  async () => {
+    await using two = await startTwo()
+    const { b, owner } = two
+    const { accessToken, familyId } = await two.begin()
+    const database = connect(owner.url, { role: 'token_ledger_app', maxConnections: 3 })
+    const by = { reason: 'logout', actorUserId: null, origin: testOrigin } as const
+    await inTransaction(database.sql, async (tx) => {
+      const { txid, families } = await lockFamilies(tx, [familyId], 'wait')
+      await revokeLocked(tx, { txid, families: [...families.values()], by })
+      // Longer than a look reaches back by itself; a few looks see nothing of it.
+      await sleep(8_000)
+      expect(await me(b.url, accessToken)).toBe('200')
+    })
+    await expect.poll(() => me(b.url, accessToken)).toBe(revoked)
+    await database.close()
+  },
+)
+
+test('only what ends a session is told: no sign-in and no refresh', { timeout }, async () => {
+  await using owner = await freshDatabase()
+  await using server = await startServer(owner.url)
+  const told: string[] = []
+  const listener = postgres(owner.url, { max: 1, onnotice: () => {} })
+  try {
+    await listener.listen('token_ledger_ends', (payload) => told.push(payload))
+    let { refreshToken } = await signIn({ url: server.url, owner })
+    for (let i = 0; i < 5; i++) {
+      const { data } = await auth(server.url, 'refresh', { refreshToken })
+      refreshToken = data.refreshToken
+    }
+    await auth(server.url, 'logout', { refreshToken })
+    await waitFor(async () => told.length > 0)
+    // Notifications come in the order of the commits: nothing came before this one.
+    expect(told).toHaveLength(1)
+  } finally {
+    await listener.end()
+  }
+})
+
+test(
+  'whatever anybody tells, nobody is refused for it and the ends are followed on',
+  { timeout },
+  async () => {
+    await using two = await startTwo()
+    const { a, b, owner } = two
+    const [stays, ends] = [await two.begin(), await two.begin()]
+    for (const payload of ['', 'nonsense', stays.familyId, '-1', '9'.repeat(15), '9'.repeat(7_000)])
+      await owner.ownerSql`select pg_notify('token_ledger_ends', ${payload})`
+    await sleep(500)
+    expect(await me(b.url, stays.accessToken)).toBe('200')
+    await auth(a.url, 'logout', { refreshToken: ends.refreshToken })
+    await expect.poll(() => me(b.url, ends.accessToken)).toBe(revoked)
+    expect(await me(b.url, stays.accessToken)).toBe('200')
+    expect(b.output()).not.toContain('cannot be followed')
+  },
+)
+
+async function adminOf(owner: FreshDatabase): Promise<string> {
+  return (await makeUser(owner.url, undefined, 'admin')).email
+}

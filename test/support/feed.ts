@@ -1,0 +1,43 @@
+import { readMessages, type SseMessage } from '../../server/verifier/sse.ts'
+
+export const feedToken = 'a-token-for-the-feed-of-35-letters'
+
+/** `GET /revocations` over a real socket; leaving the loop closes it. */
+export async function* readFeed(
+  url: string,
+  options: { lastEventId?: string | undefined; signal?: AbortSignal } = {},
+): AsyncGenerator<SseMessage & { data: any }, void> {
+  const { lastEventId, signal } = options
+  const leave = new AbortController()
+  const response = await fetch(`${url}/revocations`, {
+    headers: {
+      authorization: `Bearer ${feedToken}`,
+      ...(lastEventId !== undefined && { 'last-event-id': lastEventId }),
+    },
+    signal: signal === undefined ? leave.signal : AbortSignal.any([leave.signal, signal]),
+  })
+  if (response.status !== 200) throw new Error(`${response.status} ${await response.text()}`)
+  const reader = response.body!.getReader()
+  // Node's fetch may have forgotten the signal by the time that it has answered.
+  const cancel = () => void reader.cancel().catch(() => {})
+  signal?.addEventListener('abort', cancel)
+  try {
+    yield* readMessages(reader, () => {})
+  } finally {
+    cancel()
+    leave.abort()
+  }
+}
+
+/** What the feed has told when it first says that this is all. */
+export async function toldAtFirst(
+  url: string,
+  lastEventId?: string,
+): Promise<(SseMessage & { data: any })[]> {
+  const told: SseMessage[] = []
+  for await (const message of readFeed(url, { lastEventId })) {
+    if (message.event === 'checked') break
+    told.push(message)
+  }
+  return told
+}
