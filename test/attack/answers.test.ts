@@ -46,7 +46,7 @@ test('HT-05 HT-06 HT-07 TR-10 CS-08 (ASVS 3.4.1–3.4.8, 14.3.2): every answer o
   expect([...statuses]).toEqual(expect.arrayContaining([200, 400, 401, 403, 404]))
 })
 
-test('HT-05 HT-06 HT-07 (ASVS 3.4.1–3.4.8): so is what is no procedure, and what is refused before one is found', async () => {
+test('TR-05 HT-05 HT-06 HT-07 (ASVS 3.4.1–3.4.8, 16.5.1): so is what is no procedure, and what is refused before one is found', async () => {
   const json = { 'content-type': 'application/json' }
   const asked: [string, string, number, object?][] = [
     ['GET', '/healthz', 200],
