@@ -11,7 +11,7 @@ import postgres from 'postgres'
 export type Database = {
   readonly sql: postgres.Sql
   readonly db: PostgresJsDatabase
-  /** The connections of `db`, for a statement sent so often that it must not be planned each time. */
+  /** The connections of `db`, for what is said better in SQL. */
   readonly statements: postgres.Sql
   /**
    * One connection beside the pools that can listen to notifications, for as long as it lasts. `close` of
@@ -69,7 +69,7 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
   const statements = open(forStatements)
   return {
     sql: transactions.sql,
-    db: drizzle(statements.sql),
+    db: drizzle(plannedOnce(statements.sql)),
     statements: statements.sql,
     openLine: (heard) => openLine(databaseUrl, settings, heard),
     async close() {
@@ -118,6 +118,18 @@ function openLine(
     },
     close,
   }
+}
+
+/**
+ * For drizzle, which asks for each statement to be planned anew: over the views and their partitions that
+ * costs more than running it. What drizzle sends has few shapes, so a connection keeps few plans.
+ */
+function plannedOnce(sql: postgres.Sql): postgres.Sql {
+  const unsafe: postgres.Sql['unsafe'] = (query, parameters, options) =>
+    sql.unsafe(query, parameters, { ...options, prepare: true })
+  return new Proxy(sql, {
+    get: (pool, key) => (key === 'unsafe' ? unsafe : (Reflect.get(pool, key) as unknown)),
+  })
 }
 
 /** A pool that was left gets this long for what it has begun, and then as long again to stop. */

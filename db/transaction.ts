@@ -6,6 +6,12 @@ export type Transaction = postgres.TransactionSql
 /** A transaction and its id, for writes that must happen in this one or not at all. */
 export type FencedTransaction = { readonly tx: Transaction; readonly txid: string }
 
+/**
+ * What is done in a transaction. It may hand its last write to `atCommit` instead of waiting for it:
+ * then the commit is sent behind it at once. Where that write fails, Postgres rolls back instead.
+ */
+export type Work<T> = (tx: Transaction, atCommit: (write: Promise<void>) => void) => Promise<T>
+
 /** Serialization failure, deadlock, and a key that another writer took first: decide again. */
 const retryable = new Set(['40001', '40P01', '23505'])
 const maxTries = 3
@@ -19,10 +25,7 @@ const maxTries = 3
  * because that is noticed a little late, every write is fenced by the transaction's id as well (see
  * `db/ledger.ts`).
  */
-export async function inTransaction<T>(
-  sql: postgres.Sql,
-  work: (tx: Transaction) => Promise<T>,
-): Promise<T> {
+export async function inTransaction<T>(sql: postgres.Sql, work: Work<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await tryOnce(sql, work)
@@ -61,8 +64,14 @@ export function isUnavailable(error: unknown): boolean {
 /** How soon after a statement failed with its connection the driver says that this is gone. */
 const closingMs = 100
 
-async function tryOnce<T>(sql: postgres.Sql, work: (tx: Transaction) => Promise<T>): Promise<T> {
+async function tryOnce<T>(sql: postgres.Sql, work: Work<T>): Promise<T> {
   let isOver = false
+  let lastWrite: Promise<void> | undefined
+  const atCommit = (write: Promise<void>) => {
+    lastWrite = write
+    // Waited for below, unless the commit fails first.
+    write.catch(() => {})
+  }
   const begun = sql.begin(
     (tx) =>
       // Settled only while the driver may still commit or roll back.
@@ -70,7 +79,10 @@ async function tryOnce<T>(sql: postgres.Sql, work: (tx: Transaction) => Promise<
         const fail = (error: unknown) => {
           if (!isOver) reject(error instanceof Error ? error : new Error(String(error)))
         }
-        work(whileOpen(tx, () => isOver)).then(
+        work(
+          whileOpen(tx, () => isOver),
+          atCommit,
+        ).then(
           (result) => {
             if (!isOver) resolve(result)
           },
@@ -83,7 +95,9 @@ async function tryOnce<T>(sql: postgres.Sql, work: (tx: Transaction) => Promise<
       }),
   )
   try {
-    return (await begun) as T
+    const result = (await begun) as T
+    await lastWrite
+    return result
   } finally {
     isOver = true
   }

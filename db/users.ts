@@ -22,7 +22,7 @@ export async function findUserByEmail({ db }: Database, email: string): Promise<
   return row ?? null
 }
 
-/** Asked for every batch of refreshes: in SQL, because drizzle would have it planned each time. */
+/** Asked for every batch of refreshes: in SQL, where an array is one parameter, and any number one statement. */
 export async function findUsers(
   { statements }: Database,
   userIds: readonly string[],

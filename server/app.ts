@@ -1,6 +1,5 @@
 import cookie from '@fastify/cookie'
 import cors from '@fastify/cors'
-import helmet from '@fastify/helmet'
 import fastify, {
   LogController,
   type FastifyBaseLogger,
@@ -18,6 +17,7 @@ import { sendError } from './envelope.ts'
 import { AuthError } from './errors.ts'
 import { clientErrorHandler, frameworkErrors } from './client-error.ts'
 import { mountExamplePage } from './example-page.ts'
+import { hardeningHeaders } from './hardening.ts'
 import { mountHealth } from './health.ts'
 import { createLimits, noLimits } from './limits.ts'
 import { createMetrics, mountMetrics } from './metrics.ts'
@@ -92,14 +92,11 @@ export async function buildApp(
 export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) => {
   const deps = await makeDeps(app, options)
   // Before CORS, which answers a preflight by itself.
-  app.addHook('onRequest', async (_request, reply) => {
-    void reply.headers({
-      'cache-control': 'no-store',
-      'content-security-policy': contentSecurityPolicy,
-    })
+  const hardening = hardeningHeaders()
+  app.addHook('onRequest', (_request, reply, done) => {
+    void reply.headers(hardening)
+    done()
   })
-  // The policy above is a constant, which helmet would put together for every answer.
-  await app.register(helmet, { global: true, contentSecurityPolicy: false })
   await app.register(cors, {
     // A function, so that a foreign origin is told nothing at all; a list would tell it the rest.
     origin: async (origin: string | undefined) =>
@@ -131,10 +128,6 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
       .send(deps.signingKeys.jwks()),
   )
 }
-
-/** An API shows nothing and runs nothing. */
-const contentSecurityPolicy =
-  "default-src 'none';base-uri 'none';form-action 'none';frame-ancestors 'none'"
 
 async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps> {
   const { config, database } = options

@@ -1,4 +1,4 @@
-import { createHash, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHmac, hash, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
 
 /**
  * A refresh token: `tlr1.` and the base64url of family (16 bytes) ‖ generation (4) ‖ secret (32) ‖
@@ -68,12 +68,12 @@ export function deriveSuccessor(
   salt: Uint8Array,
 ): RefreshToken {
   const generation = token.generation + 1
-  const numbered = Buffer.alloc(4)
-  numbered.writeUInt32BE(generation)
+  const numbered = Buffer.alloc(20)
+  parseUuid(token.familyId).copy(numbered)
+  numbered.writeUInt32BE(generation, 16)
   const secret = createHmac('sha256', key.ratchet)
     .update(token.secret)
     .update(salt)
-    .update(parseUuid(token.familyId))
     .update(numbered)
     .digest()
   return seal(key, { familyId: token.familyId, generation, secret })
@@ -91,7 +91,7 @@ export function findSuccessor(
 
 /** What the ledger keeps of a token: SHA-256 is enough for 256 random bits (ASVS 5.0, 6.5.2). */
 export function hashSecret({ secret }: RefreshToken): Buffer {
-  return createHash('sha256').update(secret).digest()
+  return hash('sha256', secret, 'buffer')
 }
 
 function seal(
@@ -118,5 +118,6 @@ function parseUuid(uuid: string): Buffer {
 }
 
 function formatUuid(bytes: Buffer): string {
-  return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+  const hex = bytes.toString('hex')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { hash } from 'node:crypto'
 import {
   appendEvents,
   findFamilies,
@@ -7,6 +7,7 @@ import {
   lockUser,
   readTails,
   type Append,
+  type LockedFamilies,
   type LockedFamily,
   type Origin,
   type Tail,
@@ -17,6 +18,7 @@ import { decideRotation, type Refusal } from './ledger/decide.ts'
 import type { LedgerEvent, Transport } from './ledger/events.ts'
 import { foldFamily, type Family } from './ledger/family.ts'
 import { deriveSuccessor, findSuccessor, hashSecret, type RefreshToken } from './refresh-token.ts'
+import { randomSalt } from './random-salt.ts'
 import { createRotationQueue, type RotationQueue } from './rotation-queue.ts'
 import { newAppend, revokeLocked, type LiveSession, type SessionDeps } from './sessions.ts'
 import type { User } from './user-directory.ts'
@@ -97,11 +99,11 @@ type Refused = {
 
 function prepare({ refreshKeys }: SessionDeps, request: RefreshRequest): Pending {
   const { token, attemptId } = request
-  const salt = randomBytes(16)
+  const salt = randomSalt()
   return {
     ...request,
     familyId: token.familyId,
-    attemptHash: attemptId === null ? null : createHash('sha256').update(attemptId).digest(),
+    attemptHash: attemptId === null ? null : hash('sha256', attemptId, 'buffer'),
     successor: deriveSuccessor(refreshKeys[0], token, salt),
     salt,
   }
@@ -112,28 +114,52 @@ async function settle(
   deps: SessionDeps,
   batch: readonly Pending[],
 ): Promise<ReadonlyMap<Pending, Answer>> {
-  return inTransaction(deps.sql, async (tx) => {
+  return inTransaction(deps.sql, async (tx, atCommit) => {
     const answers = new Map<Pending, Answer>()
-    const locked = await lockFamilies(
-      tx,
-      batch.map(({ familyId }) => familyId),
-      'skip',
-    )
-    const held = batch.filter(({ familyId }) => locked.families.has(familyId))
-    if (held.length > 0) {
-      const decided = await decideAll(deps, tx, { held, families: locked.families })
-      const endsUser = (one: Decided) => deps.policy.reuseScope === 'user' && isReuse(one.answer)
-      for (const one of decided)
-        answers.set(one.pending, endsUser(one) ? { endUser: one.userId } : one.answer)
-      const appends = decided.filter((one) => !endsUser(one)).flatMap(appendOf)
-      await appendEvents(tx, locked.txid, appends)
-    }
-    if (held.length < batch.length) {
-      const missed = batch.filter(({ familyId }) => !locked.families.has(familyId))
+    const familyIds = batch.map(({ familyId }) => familyId)
+    const known = await lockAndRead(deps, tx, { familyIds, whenLocked: 'skip', asked: batch })
+    const isHeld = ({ familyId }: Pending) => known.families.has(familyId)
+    const missed = batch.filter((pending) => !isHeld(pending))
+    if (missed.length > 0) {
       for (const pending of await findUnknown(tx, missed)) answers.set(pending, unknownFamily())
     }
+    const decided = batch.filter(isHeld).map((pending) => decideKnown(deps, pending, known))
+    const endsUser = (one: Decided) => deps.policy.reuseScope === 'user' && isReuse(one.answer)
+    for (const one of decided)
+      answers.set(one.pending, endsUser(one) ? { endUser: one.userId } : one.answer)
+    const appends = decided.filter((one) => !endsUser(one)).flatMap(appendOf)
+    atCommit(appendEvents(tx, known.txid, appends))
     return answers
   })
+}
+
+type Known = LockedFamilies & {
+  readonly tails: ReadonlyMap<string, Tail>
+  readonly now: number
+  readonly users: ReadonlyMap<string, User>
+}
+
+/** Locks the families, and then reads those that are asked for, and who their users are now. */
+async function lockAndRead(
+  deps: SessionDeps,
+  tx: Transaction,
+  of: {
+    readonly familyIds: readonly string[]
+    readonly whenLocked: 'wait' | 'skip'
+    readonly asked: readonly Pending[]
+  },
+): Promise<Known> {
+  const locking = lockFamilies(tx, of.familyIds, of.whenLocked)
+  const asking = locking.then(({ families }) =>
+    deps.users.findMany([...new Set([...families.values()].map(({ userId }) => userId))]),
+  )
+  // Sent behind the lock without waiting for its answer: the database takes them one after the other.
+  const reading = readTails(
+    tx,
+    of.asked.map(({ token }) => token),
+  )
+  const [locked, users, { tails, now }] = await Promise.all([locking, asking, reading])
+  return { ...locked, users, tails, now }
 }
 
 type Decided = {
@@ -142,35 +168,21 @@ type Decided = {
   readonly answer: Granted | Refused
 }
 
-async function decideAll(
+function decideKnown(deps: SessionDeps, pending: Pending, known: Known): Decided {
+  const row = known.families.get(pending.familyId)
+  const tail = known.tails.get(pending.familyId)
+  if (row === undefined || tail === undefined)
+    throw new Error(`ledger corrupt: family ${pending.familyId} has no events`)
+  const user = known.users.get(row.userId)
+  const answer = decide(deps, pending, { row, tail, now: known.now, user })
+  return { pending, userId: row.userId, answer }
+}
+
+function decide(
   deps: SessionDeps,
-  tx: Transaction,
-  batch: { held: readonly Pending[]; families: ReadonlyMap<string, LockedFamily> },
-): Promise<Decided[]> {
-  const asked = batch.held.map(({ token }) => token)
-  const userIds = [...new Set([...batch.families.values()].map(({ userId }) => userId))]
-  const [{ now, tails }, users] = await Promise.all([
-    readTails(tx, asked),
-    deps.users.findMany(userIds),
-  ])
-  return batch.held.map((pending) => {
-    const row = batch.families.get(pending.familyId)
-    const tail = tails.get(pending.familyId)
-    if (row === undefined || tail === undefined)
-      throw new Error(`ledger corrupt: family ${pending.familyId} has no events`)
-    const answer = decide(deps, pending, { row, tail, now, user: users.get(row.userId) })
-    return { pending, userId: row.userId, answer }
-  })
-}
-
-type Known = {
-  readonly row: LockedFamily
-  readonly tail: Tail
-  readonly now: number
-  readonly user: User | undefined
-}
-
-function decide(deps: SessionDeps, pending: Pending, known: Known): Granted | Refused {
+  pending: Pending,
+  known: { row: LockedFamily; tail: Tail; now: number; user: User | undefined },
+): Granted | Refused {
   const { row, tail, user } = known
   const family = foldFamily(tail.events)
   const now = Math.max(known.now, family.lastAt)
@@ -256,12 +268,11 @@ async function endUserForReuse(
   return inTransaction(deps.sql, async (tx) => {
     await lockUser(tx, userId)
     const open = await listOpenFamilies(tx, userId)
-    const { txid, families } = await lockFamilies(tx, [...open, pending.familyId], 'wait')
-    const row = families.get(pending.familyId)
-    if (row === undefined) return unknownFamily()
-    const own = new Map([[pending.familyId, row]])
-    const [decided] = await decideAll(deps, tx, { held: [pending], families: own })
-    if (decided === undefined) throw new Error('a decision is missing')
+    const familyIds = [...open, pending.familyId]
+    const known = await lockAndRead(deps, tx, { familyIds, whenLocked: 'wait', asked: [pending] })
+    const { txid, families } = known
+    if (!families.has(pending.familyId)) return unknownFamily()
+    const decided = decideKnown(deps, pending, known)
     await appendEvents(tx, txid, appendOf(decided))
     if (isReuse(decided.answer)) {
       const others = [...families.values()].filter(({ familyId }) => familyId !== pending.familyId)

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import type postgres from 'postgres'
 import {
   appendEvents,
@@ -24,6 +23,7 @@ import {
   type RefreshToken,
   type RefreshTokenKeys,
 } from './refresh-token.ts'
+import { randomSalt } from './random-salt.ts'
 import type { RecordFact } from './security-log.ts'
 import type { User, UserDirectory } from './user-directory.ts'
 
@@ -227,7 +227,7 @@ export async function revokeLocked(
 }
 
 export function newAppend(familyId: string, event: LedgerEvent, origin: Origin): Append {
-  return { familyId, event, origin, originSalt: randomBytes(16) }
+  return { familyId, event, origin, originSalt: randomSalt() }
 }
 
 /** Ends the user's oldest sessions where the new one would be one too many (ASVS 5.0, 7.1.2). */

@@ -9,7 +9,7 @@ export type Session = {
   accessToken?: string
 }
 
-export type JobKind = 'rotate' | 'sign-in' | 'logout' | 'me' | 'list' | 'locked'
+export type JobKind = 'rotate' | 'sign-in' | 'logout' | 'me' | 'list' | 'admin-list' | 'locked'
 
 export type Job = {
   readonly fleet: string
@@ -91,6 +91,20 @@ export const exchanges: Record<JobKind, Exchange> = {
       const { items } = dataOf(answer)
       if (!items.some((item: { familyId: string }) => item.familyId === session.familyId))
         throw new Error('the own session is missing in the list')
+    },
+    isRepeatable: true,
+  },
+  'admin-list': {
+    request: ({ userId, accessToken }, origin) => {
+      const input = encodeURIComponent(JSON.stringify({ userId }))
+      return get(`/trpc/admin.sessions.list?input=${input}`, origin, accessToken!)
+    },
+    accept(session, answer) {
+      const { items } = dataOf(answer)
+      if (!items.every((item: { userId: string }) => item.userId === session.userId))
+        throw new Error("somebody else's session is in the list")
+      if (!items.some((item: { familyId: string }) => item.familyId === session.familyId))
+        throw new Error('a session is missing in the list')
     },
     isRepeatable: true,
   },

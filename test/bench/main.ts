@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util'
 import { createBench, type Bench } from './bench.ts'
 import { benchGrowth } from './growth.ts'
 import { benchIsolation } from './isolation.ts'
+import { benchListing } from './listing.ts'
 import { benchMemory } from './memory.ts'
 import { benchProcedures } from './procedures.ts'
 import { benchProcesses } from './processes-count.ts'
@@ -12,6 +13,7 @@ const parts: Record<string, (bench: Bench) => Promise<void>> = {
   rotation: benchRotation,
   procedures: benchProcedures,
   growth: benchGrowth,
+  listing: benchListing,
   processes: benchProcesses,
   isolation: benchIsolation,
   memory: benchMemory,

@@ -51,9 +51,12 @@ test('those that come while a batch is in the database go together in the next',
   expect(await answers).toEqual(['a settled', 'b settled', 'c settled', 'd settled'])
 })
 
-test('a full batch goes out beside another, and a third one waits', () => {
-  const { queue, batches } = queueByHand({ maxBatch: 2 })
-  for (const name of ['a', 'b', 'c', 'd', 'e']) void queue.submit(item(name))
+test('a batch that is half full goes out beside another, and a third one waits', () => {
+  const { queue, batches } = queueByHand({ maxBatch: 4 })
+  void queue.submit(item('a'))
+  void queue.submit(item('b'))
+  expect(batches.map(({ names }) => names)).toEqual([['a']])
+  for (const name of ['c', 'd', 'e']) void queue.submit(item(name))
   expect(batches.map(({ names }) => names)).toEqual([['a'], ['b', 'c']])
   expect(queue.depth).toBe(2)
 })
