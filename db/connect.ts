@@ -1,5 +1,7 @@
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
+import { openLine, type Line } from './line.ts'
+import { socketsThatGiveUp } from './socket.ts'
 
 /**
  * One database, spoken to in two ways: `db` for single statements built with drizzle, `sql` for the
@@ -21,102 +23,71 @@ export type Database = {
   close(): Promise<void>
 }
 
-/**
- * It is never taken up again once lost: what was told in between would be missing, and nobody would know.
- */
-export type Line = {
-  /**
-   * One question at a time. An answer proves that the line still hears.
-   *
-   * @throws when the connection is lost, or was at any time before, and when there is no answer after
-   * `timeoutMs`, which closes the line
-   */
-  ask<T>(question: (sql: postgres.Sql) => Promise<T>, timeoutMs: number): Promise<T>
-  /** Waits for nothing. */
-  close(): void
-}
-
 export type ConnectOptions = {
   /** The role every connection becomes. The server has no more rights than this one. */
   readonly role?: 'token_ledger_app' | 'token_ledger_auditor'
   readonly maxConnections?: number
+  /** Null for work that takes minutes by intent, and lifts the time limits of its statements. */
+  readonly answerWithinMs?: number | null
 }
+
+type StartOptions = Pick<postgres.Options<Record<string, never>>, 'max' | 'onclose'> & {
+  readonly onSilence: () => void
+}
+
+/** A statement gets this long, and so does a transaction that is not gone on with. */
+const statementMs = 10_000
+/** No answer for longer than any statement may take: nobody is there any more. */
+const silenceMs = statementMs + 2_000
 
 /** Connects lazily: a database that is away shows at the first statement. */
 export function connect(databaseUrl: string, options: ConnectOptions = {}): Database {
-  const { role, maxConnections = 10 } = options
-  const settings = {
-    connect_timeout: 3,
-    // A connection that closes is one that was lost: see openPool.
-    max_lifetime: null,
-    onnotice: () => {},
-    connection: {
-      application_name: 'token-ledger',
-      ...(role && { role }),
-      // Each statement is planned once a connection: over the partitions, planning it each time
-      // costs ten times what running it does, and Postgres by itself does not see that.
-      plan_cache_mode: 'force_generic_plan' as const,
-      // A statement or a lock that takes longer is answered 503, and a forgotten transaction ends.
-      statement_timeout: 10_000,
-      lock_timeout: 5_000,
-      idle_in_transaction_session_timeout: 10_000,
-    },
-  }
+  const { role, maxConnections = 10, answerWithinMs = silenceMs } = options
+  const start = ({ onSilence, ...rest }: StartOptions) =>
+    postgres(databaseUrl, {
+      connect_timeout: 3,
+      // A connection that closes is one that was lost: see openPool and openLine.
+      max_lifetime: null,
+      ...(answerWithinMs !== null && {
+        socket: socketsThatGiveUp({ answerWithinMs, onSilence }),
+      }),
+      onnotice: () => {},
+      connection: {
+        application_name: 'token-ledger',
+        ...(role && { role }),
+        // Each statement is planned once a connection: over the partitions, planning it each time
+        // costs ten times what running it does, and Postgres by itself does not see that.
+        plan_cache_mode: 'force_generic_plan',
+        // A statement or a lock that takes longer is answered 503, and a forgotten transaction ends.
+        statement_timeout: statementMs,
+        lock_timeout: 5_000,
+        idle_in_transaction_session_timeout: statementMs,
+        // A backend that has half of a statement is under none of these limits, and keeps its locks:
+        // it ends 14 s after it last heard of us.
+        tcp_keepalives_idle: 5,
+        tcp_keepalives_interval: 3,
+        tcp_keepalives_count: 3,
+      },
+      ...rest,
+    })
   const open = (max: number) =>
-    openPool((onclose) => postgres(databaseUrl, { ...settings, max: Math.max(1, max), onclose }))
+    openPool(leaveAll, (events) => start({ ...events, max: Math.max(1, max) }))
   const forStatements = Math.floor(maxConnections / 3)
   const transactions = open(maxConnections - forStatements)
   const statements = open(forStatements)
+  /** Where one connection is silent, the others are, too: nobody waits for each to be found out. */
+  function leaveAll(): void {
+    transactions.leave()
+    statements.leave()
+  }
   return {
     sql: transactions.sql,
     db: drizzle(plannedOnce(statements.sql)),
     statements: statements.sql,
-    openLine: (heard) => openLine(databaseUrl, settings, heard),
+    openLine: (heard) => openLine(start, heard),
     async close() {
       await Promise.all([transactions.close(), statements.close()])
     },
-  }
-}
-
-function openLine(
-  databaseUrl: string,
-  settings: postgres.Options<Record<string, never>>,
-  heard: (payload: string) => void,
-): Line {
-  let isLost = false
-  let giveUp: ((error: Error) => void) | null = null
-  const lose = () => {
-    isLost = true
-    giveUp?.(new Error('the connection was lost'))
-  }
-  const options = {
-    ...settings,
-    max: 1,
-    fetch_types: false,
-    onclose: lose,
-    // What the driver's own `listen` is made of; that one takes up a lost connection without a word.
-    onnotify: (_channel: string, payload: string) => heard(payload),
-  }
-  const sql = postgres(databaseUrl, options)
-  const close = () => {
-    lose()
-    sql.end({ timeout: 0 }).catch(() => {})
-  }
-  return {
-    async ask(question, timeoutMs) {
-      const timer = setTimeout(close, timeoutMs)
-      try {
-        // The driver may never settle what is under way on a connection that is lost.
-        return await new Promise((resolve, reject) => {
-          giveUp = reject
-          if (isLost) lose()
-          else question(sql).then(resolve, reject)
-        })
-      } finally {
-        clearTimeout(timer)
-      }
-    },
-    close,
   }
 }
 
@@ -141,22 +112,31 @@ const farewellMs = 2_500
  * A connection of postgres.js 3.4 that dies with a statement under way does not forget it: it fails the
  * next statement with the old error, or never sends it, or tries to connect without end.
  */
-function openPool(open: (onclose: () => void) => postgres.Sql): {
+function openPool(
+  onSilence: () => void,
+  open: (events: { onclose: () => void; onSilence: () => void }) => postgres.Sql,
+): {
   sql: postgres.Sql
+  leave(): void
   close(): Promise<void>
 } {
   let current = start()
   let isClosed = false
 
   function start(): postgres.Sql {
-    const pool: postgres.Sql = open(() => {
-      if (isClosed || pool !== current) return
-      current = start()
-      setTimeout(() => void pool.end({ timeout: farewellMs / 1000 }), farewellMs).unref()
-    })
+    const ifCurrent = (then: () => void) => () => {
+      if (!isClosed && pool === current) then()
+    }
+    const pool: postgres.Sql = open({ onclose: ifCurrent(leave), onSilence: ifCurrent(onSilence) })
     // Sets how this pool reads and writes instants and JSON.
     drizzle(pool)
     return pool
+  }
+
+  function leave(): void {
+    const left = current
+    current = start()
+    setTimeout(() => void left.end({ timeout: farewellMs / 1000 }), farewellMs).unref()
   }
 
   return {
@@ -164,6 +144,7 @@ function openPool(open: (onclose: () => void) => postgres.Sql): {
       apply: (_pool, self, args) => Reflect.apply(current, self, args) as unknown,
       get: (_pool, key) => Reflect.get(current, key) as unknown,
     }),
+    leave,
     close() {
       isClosed = true
       return current.end({ timeout: 5 })

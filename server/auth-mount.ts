@@ -9,6 +9,9 @@ import { hasRefreshCookie, refreshCookieOf } from './refresh-cookie.ts'
 import { authRouter } from './router.ts'
 import { asUnavailable, type AuthContext } from './trpc.ts'
 
+/** A refresh that waited longer is not carried out: its caller asks again after ten seconds. */
+const longestWaitMs = 8_000
+
 /**
  * `POST /auth/:procedure`: the only paths that read or write the refresh cookie.
  *
@@ -52,9 +55,11 @@ function contextOf(
   const beginsSession = path === 'login' || path === 'register'
   if (hasCookie || beginsSession)
     checkOrigin(request, { ownOrigin: publicUrl, allowedOrigins, isOriginRequired: hasCookie })
+  const arrivedAt = performance.now()
   return {
     deps,
     origin: originOf(request),
+    isWanted: () => !request.raw.socket.destroyed && performance.now() - arrivedAt < longestWaitMs,
     cookie: refreshCookieOf(request, reply, isSecure),
   }
 }

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import {
   appendEvents,
+  bumpEpoch,
   findFamilies,
   listOpenFamilies,
   lockFamilies,
@@ -13,14 +14,21 @@ import {
   type Tail,
 } from '../db/ledger.ts'
 import { inTransaction, isUnavailable, type Transaction } from '../db/transaction.ts'
-import { AuthError } from './errors.ts'
-import { decideRotation, type Refusal } from './ledger/decide.ts'
+import { decideRotation } from './ledger/decide.ts'
 import type { LedgerEvent, Transport } from './ledger/events.ts'
 import { foldFamily, type Family } from './ledger/family.ts'
 import { deriveSuccessor, findSuccessor, hashSecret, type RefreshToken } from './refresh-token.ts'
+import { explain, factOf, unknownFamily, unwanted, type Refused } from './refresh-refused.ts'
 import { randomSalt } from './random-salt.ts'
 import { createRotationQueue, type RotationQueue } from './rotation-queue.ts'
-import { newAppend, revokeLocked, type LiveSession, type SessionDeps } from './sessions.ts'
+import {
+  newAppend,
+  recordEnds,
+  revokeLocked,
+  type EndedBy,
+  type LiveSession,
+  type SessionDeps,
+} from './sessions.ts'
 import type { User } from './user-directory.ts'
 
 export type RefreshRequest = {
@@ -28,21 +36,11 @@ export type RefreshRequest = {
   readonly transport: Transport
   readonly attemptId: string | null
   readonly origin: Origin
-}
-
-/** A refresh that was turned away. */
-export class RefreshRefused extends AuthError {
-  /** The family is known to be over: nothing the caller holds of it will ever work again. */
-  readonly isFinal: boolean
-
-  constructor(reason: Refusal, isFinal: boolean, details: { detail: string; incidentId?: string }) {
-    const { detail, incidentId } = details
-    super(reason, detail, {
-      incidentId,
-      retryAfterSeconds: reason === 'too_many_attempts' ? 60 : undefined,
-    })
-    this.isFinal = isFinal
-  }
+  /**
+   * Asked once the family is locked; nothing is decided for whom nobody waits any more. Its caller may
+   * have got the successor elsewhere meanwhile, and gone on: the late request would look like a thief.
+   */
+  readonly isWanted?: () => boolean
 }
 
 export type Rotate = (request: RefreshRequest) => Promise<LiveSession>
@@ -50,7 +48,7 @@ export type Rotate = (request: RefreshRequest) => Promise<LiveSession>
 /**
  * @returns `rotate`, which resolves with the session and its newest token.
  * @throws {RefreshRefused} by `rotate`, with the contract's reason
- * @throws {AuthError} by `rotate`: `service_unavailable` when the queue is full
+ * @throws {AuthError} by `rotate`: `service_unavailable` when the queue is full, or nobody waits any more
  */
 export function createRotation(deps: SessionDeps): {
   rotate: Rotate
@@ -69,7 +67,7 @@ export function createRotation(deps: SessionDeps): {
     const pending = prepare(deps, request)
     const first = await queue.submit(pending)
     const answer = 'endUser' in first ? await endUserForReuse(deps, pending, first.endUser) : first
-    report(deps, answer)
+    report(deps, request.token, answer)
     if (answer.refusal !== null) throw answer.refusal
     return answer.session
   }
@@ -91,12 +89,6 @@ type Granted = {
   readonly session: LiveSession
   readonly event: LedgerEvent
 }
-type Refused = {
-  readonly refusal: RefreshRefused
-  readonly family: LockedFamily | null
-  readonly event: LedgerEvent | null
-}
-
 function prepare({ refreshKeys }: SessionDeps, request: RefreshRequest): Pending {
   const { token, attemptId } = request
   const salt = randomSalt()
@@ -118,12 +110,15 @@ async function settle(
     const answers = new Map<Pending, Answer>()
     const familyIds = batch.map(({ familyId }) => familyId)
     const known = await lockAndRead(deps, tx, { familyIds, whenLocked: 'skip', asked: batch })
+    const wanted = batch.filter(isWanted)
+    if (wanted.length < batch.length)
+      for (const pending of batch) if (!wanted.includes(pending)) answers.set(pending, unwanted())
     const isHeld = ({ familyId }: Pending) => known.families.has(familyId)
-    const missed = batch.filter((pending) => !isHeld(pending))
+    const missed = wanted.filter((pending) => !isHeld(pending))
     if (missed.length > 0) {
       for (const pending of await findUnknown(tx, missed)) answers.set(pending, unknownFamily())
     }
-    const decided = batch.filter(isHeld).map((pending) => decideKnown(deps, pending, known))
+    const decided = wanted.filter(isHeld).map((pending) => decideKnown(deps, pending, known))
     const endsUser = (one: Decided) => deps.policy.reuseScope === 'user' && isReuse(one.answer)
     for (const one of decided)
       answers.set(one.pending, endsUser(one) ? { endUser: one.userId } : one.answer)
@@ -199,8 +194,15 @@ function decide(
     now,
     policy: deps.policy,
   })
-  if (refusal !== null)
-    return { refusal: explain(refusal, { row, family, event }), family: row, event }
+  if (refusal !== null) {
+    const { generation } = family.current
+    return {
+      refusal: explain(refusal, { row, family, event }),
+      family: row,
+      event,
+      ...(pending.token.generation > generation && { isAhead: { currentGeneration: generation } }),
+    }
+  }
   if (event === null || user === undefined) throw new Error('a grant without an event or a user')
   return { refusal: null, session: grant(deps, pending, { row, family, event, now, user }), event }
 }
@@ -229,25 +231,6 @@ function grant(
   }
 }
 
-function explain(
-  refusal: Refusal,
-  { row, family, event }: { row: LockedFamily; family: Family; event: LedgerEvent | null },
-): RefreshRefused {
-  const end = family.end ?? (event?.kind === 'reuse_detected' ? event : null)
-  const isFinal =
-    end !== null || refusal === 'session_expired' || refusal === 'refresh_token_malformed'
-  return new RefreshRefused(refusal, isFinal, {
-    detail: `family ${row.familyId} at generation ${family.current.generation}: ${refusal}`,
-    ...(end !== null && { incidentId: `${row.familyId}:${end.seq}` }),
-  })
-}
-
-/** Authentic, but of a family that a restored backup does not know, or that was archived. */
-function unknownFamily(): Refused {
-  const refusal = new RefreshRefused('session_revoked', false, { detail: 'no such family' })
-  return { refusal, family: null, event: null }
-}
-
 async function findUnknown(tx: Transaction, missed: readonly Pending[]): Promise<Pending[]> {
   const known = await findFamilies(
     tx,
@@ -257,33 +240,39 @@ async function findUnknown(tx: Transaction, missed: readonly Pending[]): Promise
 }
 
 /**
- * `REUSE_SCOPE=user`: the reuse and the end of the user's every other family, in one transaction. It
- * takes the user's turn first, as everything that locks more than one family does.
+ * `REUSE_SCOPE=user`: the reuse, the end of the user's every other family, and of sign-ins that have
+ * begun, in one transaction. It takes the user's turn first, as everything that locks more than one
+ * family does.
  */
 async function endUserForReuse(
   deps: SessionDeps,
   pending: Pending,
   userId: string,
 ): Promise<Granted | Refused> {
-  return inTransaction(deps.sql, async (tx) => {
+  const by: EndedBy = { reason: 'reuse_elsewhere', actorUserId: null, origin: pending.origin }
+  const { answer, ended } = await inTransaction(deps.sql, async (tx) => {
     await lockUser(tx, userId)
     const open = await listOpenFamilies(tx, userId)
     const familyIds = [...open, pending.familyId]
     const known = await lockAndRead(deps, tx, { familyIds, whenLocked: 'wait', asked: [pending] })
     const { txid, families } = known
-    if (!families.has(pending.familyId)) return unknownFamily()
+    if (!families.has(pending.familyId)) return { answer: unknownFamily(), ended: [] }
+    if (!isWanted(pending)) return { answer: unwanted(), ended: [] }
     const decided = decideKnown(deps, pending, known)
     await appendEvents(tx, txid, appendOf(decided))
-    if (isReuse(decided.answer)) {
-      const others = [...families.values()].filter(({ familyId }) => familyId !== pending.familyId)
-      await revokeLocked(tx, {
-        txid,
-        families: others,
-        by: { reason: 'reuse_elsewhere', actorUserId: null, origin: pending.origin },
-      })
-    }
-    return decided.answer
+    if (!isReuse(decided.answer)) return { answer: decided.answer, ended: [] }
+    await bumpEpoch(tx, txid, userId)
+    const others = [...families.values()].filter(({ familyId }) => familyId !== pending.familyId)
+    const ends = await revokeLocked(tx, { txid, families: others, by })
+    return { answer: decided.answer, ended: ends }
   })
+  recordEnds(deps, ended, by)
+  return answer
+}
+
+/** Seen under the lock: from here on nobody overtakes it. */
+function isWanted(pending: Pending): boolean {
+  return pending.isWanted?.() ?? true
 }
 
 function appendOf({ pending, answer }: Decided): Append[] {
@@ -295,13 +284,12 @@ function isReuse(answer: Granted | Refused): boolean {
   return answer.event?.kind === 'reuse_detected'
 }
 
-function report({ record }: SessionDeps, answer: Granted | Refused): void {
-  const { event } = answer
-  if (answer.refusal === null) {
+function report({ record }: SessionDeps, token: RefreshToken, answer: Granted | Refused): void {
+  if (answer.refusal !== null) {
+    const fact = factOf(answer, token)
+    if (fact !== null) record(fact)
+  } else if (answer.event.kind === 'replayed') {
     const { familyId, user } = answer.session
-    if (event?.kind === 'replayed') record({ fact: 'session_replayed', familyId, userId: user.id })
-  } else if (event?.kind === 'reuse_detected' && answer.family !== null) {
-    const { familyId, userId } = answer.family
-    record({ fact: 'reuse_detected', familyId, userId })
+    record({ fact: 'session_replayed', familyId, userId: user.id })
   }
 }

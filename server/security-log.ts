@@ -18,6 +18,17 @@ export type SecurityFact =
       readonly reason: RevocationReason
       readonly actorUserId: string | null
     }
+  | {
+      /**
+       * An authentic refresh token of a generation, or of a family (`currentGeneration` is null), that
+       * the ledger does not know: it was restored from a copy, or the family was archived.
+       */
+      readonly fact: 'token_ahead_of_ledger'
+      readonly familyId: string
+      readonly userId: string | null
+      readonly presentedGeneration: number
+      readonly currentGeneration: number | null
+    }
   | { readonly fact: 'sign_in_refused'; readonly reason: Reason; readonly ip: string | null }
 
 export type RecordFact = (fact: SecurityFact) => void
@@ -29,7 +40,7 @@ export function createSecurityLog(log: FastifyBaseLogger): {
 } {
   return {
     record: (fact) => {
-      if (fact.fact === 'reuse_detected') log.warn(fact)
+      if (fact.fact === 'reuse_detected' || fact.fact === 'token_ahead_of_ledger') log.warn(fact)
       else log.info(fact)
     },
     reportError: (error, procedure) => {

@@ -83,11 +83,12 @@ export type SignIn = {
 export async function startSession(deps: SessionDeps, signIn: SignIn): Promise<LiveSession> {
   const { user, transport, origin } = signIn
   const { idleMs, absoluteMs } = deps.policy
-  const session = await inTransaction(deps.sql, async (tx) => {
+  const by: EndedBy = { reason: 'session_limit', actorUserId: null, origin }
+  const { session, ended } = await inTransaction(deps.sql, async (tx) => {
     const { txid, epoch, now } = await lockUser(tx, user.id)
     if (epoch !== signIn.epoch)
       throw new AuthError('session_revoked', 'everything was ended during the sign-in')
-    await makeRoom(deps, tx, { userId: user.id, txid, origin })
+    const madeRoom = await makeRoom(deps, tx, { userId: user.id, txid, by })
 
     const familyId = createFamilyId(now)
     const token = createRefreshToken(deps.refreshKeys, familyId)
@@ -113,7 +114,7 @@ export async function startSession(deps: SessionDeps, signIn: SignIn): Promise<L
       absoluteExpiresAt,
     }
     await appendEvents(tx, txid, [newAppend(familyId, issued, origin)])
-    return {
+    const started: LiveSession = {
       familyId,
       user,
       transport,
@@ -122,7 +123,9 @@ export async function startSession(deps: SessionDeps, signIn: SignIn): Promise<L
       refreshExpiresAt: expiresAt,
       refreshRemainingMs: expiresAt - now,
     }
+    return { session: started, ended: madeRoom }
   })
+  recordEnds(deps, ended, by)
   deps.record({ fact: 'session_started', familyId: session.familyId, userId: user.id })
   return session
 }
@@ -234,11 +237,11 @@ export function newAppend(familyId: string, event: LedgerEvent, origin: Origin):
 async function makeRoom(
   deps: SessionDeps,
   tx: Transaction,
-  { userId, txid, origin }: { userId: string; txid: string; origin: Origin },
-): Promise<void> {
+  { userId, txid, by }: { userId: string; txid: string; by: EndedBy },
+): Promise<LockedFamily[]> {
   const { maxSessionsPerUser } = deps.policy
   const open = await listOpenFamilies(tx, userId)
-  if (open.length < maxSessionsPerUser) return
+  if (open.length < maxSessionsPerUser) return []
   const { families } = await lockFamilies(tx, open, 'wait')
   const { now, tails } = await readTails(
     tx,
@@ -248,11 +251,11 @@ async function makeRoom(
     isActive(foldFamily(tails.get(familyId)?.events ?? []), now),
   )
   const tooMany = active.slice(0, Math.max(0, active.length - maxSessionsPerUser + 1))
-  const by: EndedBy = { reason: 'session_limit', actorUserId: null, origin }
-  recordEnds(deps, await revokeLocked(tx, { txid, families: tooMany, by }), by)
+  return revokeLocked(tx, { txid, families: tooMany, by })
 }
 
-function recordEnds({ record }: EndDeps, ended: readonly LockedFamily[], by: EndedBy): void {
+/** Call it after the commit: a transaction may be tried more than once. */
+export function recordEnds({ record }: EndDeps, ended: readonly LockedFamily[], by: EndedBy): void {
   const { reason, actorUserId } = by
   for (const { familyId, userId } of ended)
     record({ fact: 'session_revoked', familyId, userId, reason, actorUserId })

@@ -137,11 +137,7 @@ export async function rotateSigningKey(
   secrets: readonly [string, ...string[]],
 ): Promise<string> {
   const rows = await listSigningKeys(database)
-  // One sealed with a secret that the service does not have would keep it from starting.
-  const newest = rows.at(-1)
-  const opens = (row: SigningKeyRow) =>
-    secrets.some((secret) => unseal(secret, row.kid, row.sealedPrivateKey) !== null)
-  if (newest !== undefined && !opens(newest)) throw new Error(wrongSecret)
+  mustOpenNewest(rows, secrets)
   const isFirst = rows.length === 0
   const key = await createKey(secrets[0], isFirst ? 0 : publishAheadMs)
   await insertSigningKey(database, key, { unlessYoungerThanMs: -Infinity })
@@ -157,12 +153,27 @@ export async function rotateSigningKey(
 /**
  * For the day a private key is known to somebody: a new key signs from now on, and no token of any
  * other is good any more. Clients refresh; other services follow within the life of their JWKS cache.
+ *
+ * @throws {Error} when none of the secrets is what the service's keys are sealed with
  */
-export async function replaceSigningKeys(database: Database, secret: string): Promise<string> {
-  const key = await createKey(secret, 0)
+export async function replaceSigningKeys(
+  database: Database,
+  secrets: readonly [string, ...string[]],
+): Promise<string> {
+  mustOpenNewest(await listSigningKeys(database), secrets)
+  const key = await createKey(secrets[0], 0)
   const options = { unlessYoungerThanMs: -Infinity, removeOthers: true }
   await insertSigningKey(database, key, options)
   return key.kid
+}
+
+/** A key sealed with a secret that the service does not have would keep it from starting. */
+function mustOpenNewest(rows: readonly SigningKeyRow[], secrets: readonly string[]): void {
+  const newest = rows.at(-1)
+  if (newest === undefined) return
+  const { kid, sealedPrivateKey } = newest
+  if (secrets.every((secret) => unseal(secret, kid, sealedPrivateKey) === null))
+    throw new Error(wrongSecret)
 }
 
 /** Not those whose successor has signed for longer than a token lives. */

@@ -9,7 +9,11 @@ import { readSession } from '../db/audit.ts'
 import { AccessTokenError, type AccessTokenClaims } from './verifier.ts'
 
 type BaseContext = { readonly deps: Deps; readonly origin: Origin }
-export type AuthContext = BaseContext & { readonly cookie: RefreshCookie }
+export type AuthContext = BaseContext & {
+  readonly cookie: RefreshCookie
+  /** Whether the caller can be thought to wait still. */
+  readonly isWanted: () => boolean
+}
 export type AppContext = BaseContext & { readonly authorization: string | undefined }
 
 /** What a caller is told of an error: the contract's envelope, and nothing of the error itself. */

@@ -8,5 +8,11 @@ export type Command = {
   run(args: readonly string[], config: Config): Promise<number>
 }
 
+/** Works anywhere: it asks neither the environment nor a database. */
+export type LoneCommand = Pick<Command, 'usage' | 'does'> & {
+  /** @returns the exit code; data goes to stdout, talk to stderr */
+  runAlone(args: readonly string[]): Promise<number>
+}
+
 /** The command line cannot be understood: exit 3. */
 export class UsageError extends Error {}

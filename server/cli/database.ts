@@ -28,7 +28,7 @@ export async function withDatabase<T>(
   work: (database: Database) => Promise<T>,
 ): Promise<T> {
   return withDatabaseUrl(config, async (databaseUrl) => {
-    const database = connect(databaseUrl, { maxConnections: 2, ...options })
+    const database = connect(databaseUrl, { maxConnections: 2, answerWithinMs: null, ...options })
     try {
       return await work(database)
     } finally {

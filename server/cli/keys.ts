@@ -14,10 +14,9 @@ export const keysRotate: Command = {
     })
     const secret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
     const previous = config.authSecretPrevious === undefined ? [] : [config.authSecretPrevious]
+    const add = values.compromised ? replaceSigningKeys : rotateSigningKey
     const kid = await withDatabase(config, { role: 'token_ledger_app' }, (database) =>
-      values.compromised
-        ? replaceSigningKeys(database, secret)
-        : rotateSigningKey(database, [secret, ...previous]),
+      add(database, [secret, ...previous]),
     )
     console.log(kid)
     return 0

@@ -6,7 +6,7 @@ import { writeExport } from '../export-writer.ts'
 import { jsonLine } from '../json-line.ts'
 import { verifyExport } from '../ledger-export.ts'
 import { instantOf, only } from './arguments.ts'
-import type { Command } from './command.ts'
+import type { Command, LoneCommand } from './command.ts'
 import { withDatabase } from './database.ts'
 import { counted, createProgress, printable } from './output.ts'
 
@@ -53,10 +53,10 @@ export const ledgerExport: Command = {
   },
 }
 
-export const ledgerVerifyExport: Command = {
+export const ledgerVerifyExport: LoneCommand = {
   usage: 'FILE',
   does: 'checks an export, with no database; exit 1 when it is wrong',
-  async run(args) {
+  async runAlone(args) {
     const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} })
     const file = createReadStream(only(positionals, 'file'))
     const lines = createInterface({ input: file, crlfDelay: Infinity })

@@ -6,14 +6,14 @@ import { ledgerArchive } from './archive.ts'
 import { keysRotate } from './keys.ts'
 import { ledgerExport, ledgerVerify, ledgerVerifyExport } from './ledger.ts'
 import { migrateCommand } from './migrate.ts'
-import { UsageError, type Command } from './command.ts'
+import { UsageError, type Command, type LoneCommand } from './command.ts'
 import { sqlCommand } from './sql.ts'
 import { sessionsInspect, sessionsList, sessionsRevoke, sessionsRevokeUser } from './sessions.ts'
 import { userErase } from './user-erase.ts'
 import { userCreate, userDisable, userEnable } from './user.ts'
 
 /** Exit codes: 0 ok, 1 the check found a problem, 2 the question could not be answered, 3 wrong usage. */
-const commands: Record<string, Command> = {
+const commands: Record<string, Command | LoneCommand> = {
   migrate: migrateCommand,
   'user create': userCreate,
   'user disable': userDisable,
@@ -41,7 +41,10 @@ async function run(words: readonly string[]): Promise<number> {
     return words[0] === '--help' || words[0] === 'help' ? 0 : 3
   }
   try {
-    return await command.run(words.slice(name.split(' ').length), loadConfig(process.env))
+    const args = words.slice(name.split(' ').length)
+    return await ('runAlone' in command
+      ? command.runAlone(args)
+      : command.run(args, loadConfig(process.env)))
   } catch (error) {
     return explain(error, `token-ledger ${name} ${command.usage}`)
   }

@@ -7,7 +7,7 @@ import { AuthError } from '../errors.ts'
 import type { Transport } from '../ledger/events.ts'
 import { passwordProblem } from '../passwords.ts'
 import { parseRefreshToken, type RefreshToken } from '../refresh-token.ts'
-import { RefreshRefused } from '../rotation.ts'
+import { RefreshRefused } from '../refresh-refused.ts'
 import { endAllSessions, endSession, startSession, type LiveSession } from '../sessions.ts'
 import { authProcedure, type AuthContext } from '../trpc.ts'
 import type { User } from '../user-directory.ts'
@@ -61,7 +61,7 @@ export const refresh = authProcedure
     }),
   )
   .mutation(async ({ ctx, input }) => {
-    const { deps, cookie, origin } = ctx
+    const { deps, cookie, origin, isWanted } = ctx
     const { transport, value } = presentedToken(ctx, input.refreshToken)
     if (value === null) throw new AuthError('refresh_token_missing', 'neither cookie nor body')
     const token = parseRefreshToken(deps.refreshKeys, value)
@@ -71,7 +71,7 @@ export const refresh = authProcedure
     }
     const attemptId = input.attemptId?.toLowerCase() ?? null
     try {
-      return answer(ctx, await deps.rotate({ token, transport, attemptId, origin }))
+      return answer(ctx, await deps.rotate({ token, transport, attemptId, origin, isWanted }))
     } catch (error) {
       // Only what will never work again is taken from the browser: the loser of a race holds a
       // cookie that the winner has replaced.

@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { moveClock, stopClock } from '../support/clock.ts'
 import { cli } from '../support/cli.ts'
@@ -68,6 +70,22 @@ test('an export that was changed or cut exits 1, with the family and the event',
     stdout: 'it has no end: the file was cut\n',
   })
 })
+
+test.each([{}, { NODE_ENV: 'production', PORT: 'none' }])(
+  'an export is verified anywhere: in an empty folder, which stays empty, with the environment %o',
+  async (env) => {
+    const { stdout } = await cli(url, 'ledger', 'export')
+    const file = join(folder, 'anywhere.jsonl')
+    writeFileSync(file, stdout)
+    const cwd = mkdtempSync(join(tmpdir(), 'token-ledger-empty-'))
+    const main = resolve('server/cli/main.ts')
+    const tsx = import.meta.resolve('tsx')
+    const args = ['--import', tsx, main, 'ledger', 'verify-export', file]
+    const { stderr } = await promisify(execFile)(process.execPath, args, { cwd, env })
+    expect(stderr).toBe('intact: 2 families, 3 events\n')
+    expect(readdirSync(cwd)).toEqual([])
+  },
+)
 
 test('an export of a period holds the families that began in it', async () => {
   const tomorrow = new Date(Date.now() + 24 * 3_600_000).toISOString().slice(0, 10)

@@ -47,7 +47,7 @@ test('in an emergency every token of the old keys is refused, and a refresh give
     password: testPassword,
     transport: 'body',
   })
-  await replaceSigningKeys(app.database, testSecret)
+  await replaceSigningKeys(app.database, [testSecret])
   await new Promise((resolve) => setTimeout(resolve, 6_000))
   expect((await query(app.url, 'me', data.accessToken)).reason).toBe('access_token_invalid')
   const refreshed = await auth(app.url, 'refresh', { refreshToken: data.refreshToken })

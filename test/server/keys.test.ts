@@ -1,7 +1,7 @@
 import { decodeProtectedHeader } from 'jose'
 import { describe, expect, test } from 'vitest'
 import { connect } from '../../db/connect.ts'
-import { loadSigningKeys, rotateSigningKey } from '../../server/signing-keys.ts'
+import { loadSigningKeys, replaceSigningKeys, rotateSigningKey } from '../../server/signing-keys.ts'
 import { startApp } from '../support/app.ts'
 import { moveClock } from '../support/clock.ts'
 import { freshDatabase } from '../support/database.ts'
@@ -149,6 +149,27 @@ describe('keys rotate', () => {
     await using opened = await openKeys()
     await expect(rotateSigningKey(opened.database, [otherSecret])).rejects.toThrow(/AUTH_SECRET/)
     expect(await opened.owner.ownerSql`select from token_ledger.signing_key`).toHaveLength(1)
+  })
+
+  test.each(['keys rotate', 'keys rotate --compromised'])(
+    '%s with the wrong AUTH_SECRET exits 2, says what to do, and changes nothing',
+    async (command) => {
+      await using opened = await openKeys([otherSecret])
+      const { ownerSql, url } = opened.owner
+      const before = await ownerSql`select * from token_ledger.signing_key`
+      const { code, stdout, stderr } = await cli(url, command.split(' '))
+      expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+      expect(stderr).toMatch(/^AUTH_SECRET does not open the signing keys of this database; .+\n$/)
+      expect(await ownerSql`select * from token_ledger.signing_key`).toEqual(before)
+    },
+  )
+
+  test('--compromised works while AUTH_SECRET is being changed', async () => {
+    await using opened = await openKeys()
+    const kid = await replaceSigningKeys(opened.database, [otherSecret, testSecret])
+    const changed = await loadSigningKeys(opened.database, [otherSecret])
+    expect(changed.jwks().keys.map((key) => key.kid)).toEqual([kid])
+    changed.close()
   })
 
   test('works while AUTH_SECRET is being changed', async () => {

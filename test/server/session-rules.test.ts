@@ -1,10 +1,15 @@
 import { decodeJwt } from 'jose'
 import { describe, expect, test } from 'vitest'
+import { readEpoch } from '../../db/ledger.ts'
 import { buildApp, loadConfig } from '../../server/app.ts'
+import { createRotation } from '../../server/rotation.ts'
+import type { SecurityFact } from '../../server/security-log.ts'
+import { startSession } from '../../server/sessions.ts'
 import { asAdmin, databaseUrl } from '../support/admin.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import { moveClock, stopClock } from '../support/clock.ts'
 import { auth, query, refreshCookieIn } from '../support/http.ts'
+import { startLedger, testOrigin } from '../support/ledger.ts'
 import { kindsOf, signIn } from '../support/sessions.ts'
 import { testSecret } from '../support/server.ts'
 import { makeUser, testPassword } from '../support/users.ts'
@@ -55,6 +60,73 @@ describe('REUSE_SCOPE', () => {
     })
     expect(byId.get(someoneElse.familyId)?.status).toBe('active')
   })
+
+  test.each([
+    ['family', false],
+    ['user', true],
+  ] as const)(
+    '%s: a sign-in that had begun before the reuse is void: %s',
+    async (scope, isVoid) => {
+      await using ledger = await startLedger({ reuseScope: scope, graceMs: 0 })
+      const facts: SecurityFact[] = []
+      const deps = { ...ledger.deps, record: (fact: SecurityFact) => void facts.push(fact) }
+      const { rotate } = createRotation(deps)
+      const user = await ledger.makeUser()
+      const stolen = await ledger.start(user)
+      const other = await ledger.start(user)
+      await ledger.refresh(stolen)
+      const epoch = await readEpoch(ledger.database.sql, user.id)
+      const { token, transport } = stolen
+      const reuse = rotate({ token, transport, attemptId: null, origin: testOrigin })
+      await expect(reuse).rejects.toMatchObject({ reason: 'refresh_token_reused' })
+      const late = ledger.start(user, { epoch })
+      if (isVoid) await expect(late).rejects.toMatchObject({ reason: 'session_revoked' })
+      else await late
+      // Who signs in from now on is let in, and each end is told once.
+      await ledger.start(user, { epoch: await readEpoch(ledger.database.sql, user.id) })
+      const ended = { fact: 'session_revoked', familyId: other.familyId, reason: 'reuse_elsewhere' }
+      expect(facts).toEqual([
+        ...(isVoid ? [expect.objectContaining(ended)] : []),
+        { fact: 'reuse_detected', familyId: stolen.familyId, userId: user.id },
+      ])
+    },
+  )
+})
+
+test('a sign-in that is tried twice tells once whom it ended (MAX_SESSIONS_PER_USER)', async () => {
+  await using ledger = await startLedger({ maxSessionsPerUser: 1 })
+  const facts: SecurityFact[] = []
+  const deps = { ...ledger.deps, record: (fact: SecurityFact) => void facts.push(fact) }
+  const user = await ledger.makeUser()
+  const { familyId } = await ledger.start(user)
+  // The first try fails late, after room was made, as a serialization failure would.
+  await ledger.owner.ownerSql.unsafe(`
+    create sequence public.tries;
+    grant usage on sequence public.tries to public;
+    create function public.fail_once() returns trigger language plpgsql as $$
+    begin
+      if nextval('public.tries') = 1 then raise exception 'once' using errcode = '40001'; end if;
+      return new;
+    end $$;
+    create trigger a_fail_once before insert on token_ledger.token_family
+    for each row execute function public.fail_once()`)
+  const next = await startSession(deps, {
+    user,
+    epoch: 0,
+    transport: 'body',
+    deviceName: null,
+    origin: testOrigin,
+  })
+  expect(facts).toEqual([
+    {
+      fact: 'session_revoked',
+      familyId,
+      userId: user.id,
+      reason: 'session_limit',
+      actorUserId: null,
+    },
+    { fact: 'session_started', familyId: next.familyId, userId: user.id },
+  ])
 })
 
 test('MAX_SESSIONS_PER_USER ends the oldest with session_limit (ASVS 5.0, 7.1.2)', async () => {

@@ -7,6 +7,7 @@ import type { TestProject } from 'vitest/node'
 import { migrate } from '../../db/migrate.ts'
 import { startEmbeddedPostgres } from '../../server/embedded-postgres.ts'
 import { asAdmin, databaseUrl, dropDatabases } from './admin.ts'
+import { testPostgresSettings as settings } from './postgres-settings.ts'
 
 /** What a worker needs to make databases of its own: see `freshDatabase`. */
 export type TestDatabases = {
@@ -22,16 +23,6 @@ declare module 'vitest' {
 }
 
 type Server = { readonly adminUrl: string; stop(): Promise<unknown> }
-
-// Test data need not survive a power cut, and many tests keep their own pools. With little WAL, copying the template
-// takes a third of the time.
-const settings = {
-  fsync: 'off',
-  full_page_writes: 'off',
-  wal_level: 'minimal',
-  max_wal_senders: '0',
-  max_connections: '300',
-}
 
 const oldMs = 6 * 3600 * 1000
 

@@ -16,12 +16,14 @@ export async function auth(
   procedure: string,
   input: unknown = {},
   headers: Record<string, string> = {},
+  signal: AbortSignal | null = null,
 ): Promise<Answer> {
   return toAnswer(
     await fetch(`${url}/auth/${procedure}`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...headers },
       body: JSON.stringify(input),
+      signal,
     }),
   )
 }

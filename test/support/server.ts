@@ -29,12 +29,12 @@ export async function freePort(): Promise<number> {
   return address.port
 }
 
-/** Starts `server/main.ts` on this database and a free port, and waits until it is ready. */
+/** Starts `server/main.ts` on this database and a free port, or `PORT`, and waits until it is ready. */
 export async function startServer(
   databaseUrl: string,
   env: Record<string, string> = {},
 ): Promise<ServerProcess> {
-  const port = await freePort()
+  const port = env.PORT === undefined ? await freePort() : Number(env.PORT)
   const url = env.PUBLIC_URL ?? `http://127.0.0.1:${port}`
   const child = spawn(process.execPath, ['--import', 'tsx', 'server/main.ts'], {
     env: {

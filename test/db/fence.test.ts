@@ -1,0 +1,127 @@
+import { randomUUID } from 'node:crypto'
+import type { Sql } from 'postgres'
+import { describe, expect, test } from 'vitest'
+import { insertAdminAction } from '../../db/admin-actions.ts'
+import { appendEvents, bumpEpoch, insertFamily, lockFamilies, lockUser } from '../../db/ledger.ts'
+import { fenced, type Transaction } from '../../db/transaction.ts'
+import { insertUserWithin, updateDisabled, updatePasswordHash, updateRole } from '../../db/users.ts'
+import { createFamilyId } from '../../server/family-id.ts'
+import { newAppend } from '../../server/sessions.ts'
+import { startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
+
+/**
+ * What a driver may do that goes on over a new connection when the one that held the lock has died:
+ * the write reaches Postgres outside of the transaction that locked. The fence is in the statement.
+ */
+
+const notLocked = /not in the transaction that locked/
+
+describe('a write that names another transaction than its own changes nothing', () => {
+  test('an event of the ledger', async () => {
+    await using ledger = await startLedger()
+    const { familyId, append } = await begin(ledger)
+    await inTwo(ledger, async (locking, other) => {
+      const { txid, families } = await lockFamilies(locking, [familyId], 'wait')
+      expect(families.size).toBe(1)
+      await expect(appendEvents(other, txid, [append])).rejects.toThrow(notLocked)
+    })
+    expect(await kindsOf(ledger, familyId)).toEqual(['issued'])
+  })
+
+  test('an event sent outside of any transaction, as to a new connection', async () => {
+    await using ledger = await startLedger()
+    const { familyId, append } = await begin(ledger)
+    await inTwo(ledger, async (locking) => {
+      const { txid } = await lockFamilies(locking, [familyId], 'wait')
+      const stray = ledger.database.statements as unknown as Transaction
+      await expect(appendEvents(stray, txid, [append])).rejects.toThrow(notLocked)
+    })
+    expect(await kindsOf(ledger, familyId)).toEqual(['issued'])
+  })
+
+  test('an event, though the very same one is legal in the transaction that locked', async () => {
+    await using ledger = await startLedger()
+    const { familyId, append } = await begin(ledger)
+    await inTwo(ledger, async (locking) => {
+      const { txid } = await lockFamilies(locking, [familyId], 'wait')
+      await appendEvents(locking, txid, [append])
+    })
+    expect(await kindsOf(ledger, familyId)).toEqual(['issued', 'revoked'])
+  })
+
+  test('a new family, and the count of "end everything"', async () => {
+    await using ledger = await startLedger()
+    const user = await ledger.makeUser()
+    const familyId = createFamilyId(Date.now())
+    await inTwo(ledger, async (locking, other) => {
+      const { txid, now } = await lockUser(locking, user.id)
+      const family = {
+        familyId,
+        userId: user.id,
+        transport: 'body',
+        deviceName: null,
+        createdAt: now,
+        absoluteExpiresAt: now + 60_000,
+      } as const
+      await expect(insertFamily(other, txid, family)).rejects.toThrow(notLocked)
+    })
+    await inTwo(ledger, async (locking, other) => {
+      const { txid } = await fenced(locking)
+      await expect(bumpEpoch(other, txid, user.id)).rejects.toThrow(notLocked)
+    })
+    const { ownerSql } = ledger.owner
+    expect(await countOf(ownerSql`select from token_ledger.token_family`)).toBe(0)
+    expect(await countOf(ownerSql`select from token_ledger.user_epoch where epoch > 0`)).toBe(0)
+  })
+
+  test('a user and what an admin did', async () => {
+    await using ledger = await startLedger()
+    const user = await ledger.makeUser()
+    const { ownerSql } = ledger.owner
+    const before = await ownerSql`select * from token_ledger.user_account`
+    await inTwo(ledger, async (locking, other) => {
+      const { txid } = await fenced(locking)
+      const within = { tx: other, txid }
+      await updateRole(within, user.id, 'admin')
+      await updateDisabled(within, user.id, true)
+      await updatePasswordHash(within, user.id, 'another')
+      const row = { userId: randomUUID(), email: 'new@example.com', passwordHash: 'x' }
+      expect(await insertUserWithin(within, { ...row, role: 'user' })).toBe(false)
+      const action = { action: 'user_created', actorUserId: null } as const
+      await expect(insertAdminAction(within, action)).rejects.toThrow(/outside/)
+    })
+    expect(await ownerSql`select * from token_ledger.user_account`).toEqual(before)
+    expect(await countOf(ownerSql`select from token_ledger.admin_action`)).toBe(0)
+  })
+})
+
+async function begin(ledger: TestLedger) {
+  const { familyId, signedInAt } = await ledger.start(await ledger.makeUser())
+  const event = {
+    kind: 'revoked',
+    seq: 2,
+    generation: 0,
+    at: signedInAt,
+    reason: 'logout',
+    actorUserId: null,
+  } as const
+  return { familyId, append: newAppend(familyId, event, testOrigin) }
+}
+
+/** Two transactions at once; both commit, so that what either wrote would stay. */
+async function inTwo(
+  { database }: TestLedger,
+  work: (locking: Transaction, other: Transaction) => Promise<void>,
+): Promise<void> {
+  await database.sql.begin((locking) => database.sql.begin((other) => work(locking, other)))
+}
+
+async function kindsOf({ owner }: TestLedger, familyId: string): Promise<string[]> {
+  const rows = await owner.ownerSql<{ kind: string }[]>`
+    select kind from token_ledger.token_event where family_id = ${familyId} order by seq`
+  return rows.map(({ kind }) => kind)
+}
+
+async function countOf(rows: ReturnType<Sql>): Promise<number> {
+  return (await rows).length
+}

@@ -1,0 +1,82 @@
+import { expect, test } from 'vitest'
+import { connect } from '../../db/connect.ts'
+import { inTransaction, isUnavailable } from '../../db/transaction.ts'
+import { freshDatabase } from '../support/database.ts'
+import { startDatabaseProxy, type Lost } from '../support/wire.ts'
+
+const answerWithinMs = 3_000
+
+test.each<Lost>(['requests', 'answers', 'both'])(
+  'packets vanish without a word (%s): a statement is given up, and the next one runs elsewhere',
+  async (lost) => {
+    await using line = await startLine()
+    const { database, wire } = line
+    wire.lose(lost)
+    wire.mend()
+    const askedAt = performance.now()
+    const error = await database.sql`select 1`.catch((reason: unknown) => reason)
+    // Not before it could have been answered: a slow statement is no lost one.
+    expect(performance.now() - askedAt).toBeGreaterThanOrEqual(answerWithinMs - 50)
+    expect(isUnavailable(error)).toBe(true)
+    // The other pool was as lost, and need not find that out for itself.
+    const againAt = performance.now()
+    expect(await database.statements`select 2 as two`).toEqual([{ two: 2 }])
+    expect(await inTransaction(database.sql, (tx) => tx`select 3 as three`)).toEqual([{ three: 3 }])
+    expect(performance.now() - againAt).toBeLessThan(answerWithinMs)
+  },
+)
+
+test('a transaction that packets vanish from is unavailable, and nothing of it happened', async () => {
+  await using line = await startLine()
+  const { database, wire, ownerSql } = line
+  await ownerSql`create table public.kept (at integer)`
+  const lost = inTransaction(database.sql, async (tx) => {
+    await tx`insert into public.kept values (1)`
+    wire.lose('both')
+    wire.mend()
+    await tx`insert into public.kept values (2)`
+  })
+  expect(isUnavailable(await lost.catch((reason: unknown) => reason))).toBe(true)
+  expect(await ownerSql`select at from public.kept`).toEqual([])
+})
+
+test('a statement that Postgres answers bit by bit, and a connection that rests, are left alone', async () => {
+  await using line = await startLine()
+  const { database } = line
+  const before = await pidsOf(line)
+  const rows = database.sql.begin(async (tx) => {
+    let found = 0
+    for await (const [row] of tx<{ at: number }[]>`
+      select at, pg_sleep(1) from generate_series(1, 5) at`.cursor(1))
+      found += row?.at ?? 0
+    return found
+  })
+  expect(await rows).toBe(15)
+  await new Promise((resolve) => setTimeout(resolve, 2 * answerWithinMs))
+  expect(await pidsOf(line)).toEqual(before)
+})
+
+async function startLine() {
+  const owner = await freshDatabase()
+  const wire = await startDatabaseProxy(owner.url)
+  const database = connect(wire.url, { maxConnections: 3, answerWithinMs })
+  await Promise.all([database.sql`select 1`, database.statements`select 1`])
+  return {
+    database,
+    wire,
+    ownerSql: owner.ownerSql,
+    async [Symbol.asyncDispose]() {
+      await database.close()
+      await wire[Symbol.asyncDispose]()
+      await owner[Symbol.asyncDispose]()
+    },
+  }
+}
+
+async function pidsOf({ ownerSql }: Awaited<ReturnType<typeof startLine>>): Promise<number[]> {
+  const rows = await ownerSql<{ pid: number }[]>`
+    select pid from pg_stat_activity
+    where datname = current_database() and application_name = 'token-ledger'
+    order by pid`
+  return rows.map(({ pid }) => pid)
+}

@@ -1,0 +1,81 @@
+import { EventEmitter, once } from 'node:events'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { connect, type Database } from '../../db/connect.ts'
+import { inTransaction } from '../../db/transaction.ts'
+import { freshDatabase, type FreshDatabase } from '../support/database.ts'
+
+let owner: FreshDatabase
+let database: Database
+beforeAll(async () => {
+  owner = await freshDatabase()
+  await owner.ownerSql`create table public.note (text text)`
+  database = connect(owner.url)
+})
+afterAll(async () => {
+  await database.close()
+  await owner[Symbol.asyncDispose]()
+})
+
+test('what comes after the connection was lost is not sent, not even on another one', async () => {
+  const steps = new EventEmitter()
+  const begun = once(steps, 'begun')
+  const transaction = inTransaction(database.sql, async (tx) => {
+    const [row] = await tx<{ pid: number }[]>`select pg_backend_pid() as pid`
+    steps.emit('begun', row!.pid)
+    await once(steps, 'lost')
+    try {
+      await tx`insert into public.note values ('late')`
+    } finally {
+      steps.emit('over')
+    }
+  })
+  const lost = transaction.catch((error: Error) => error)
+  const [pid] = await begun
+  await owner.ownerSql`select pg_terminate_backend(${pid})`
+  expect(await lost).toBeInstanceOf(Error)
+  const over = once(steps, 'over')
+  steps.emit('lost')
+  await over
+  expect(await owner.ownerSql`select from public.note`).toHaveLength(0)
+})
+
+test('a last write that fails, behind which the commit was sent already, undoes all and is told', async () => {
+  const failed = inTransaction(database.sql, async (tx, atCommit) => {
+    await tx`insert into public.note values ('before the last write')`
+    atCommit(
+      (async () => {
+        await tx`select 1 / 0`
+      })(),
+    )
+    return 'done'
+  })
+  await expect(failed).rejects.toMatchObject({ code: '22012' })
+  expect(
+    await owner.ownerSql`select from public.note where text = 'before the last write'`,
+  ).toHaveLength(0)
+})
+
+test.each(['40001', '40P01', '23505'])(
+  '%s is decided again, three times at most',
+  async (state) => {
+    let tries = 0
+    const failed = inTransaction(database.sql, async (tx) => {
+      tries += 1
+      await tx.unsafe(`do $$ begin raise exception 'conflict' using errcode = '${state}'; end $$`)
+    })
+    await expect(failed).rejects.toMatchObject({ code: state })
+    expect(tries).toBe(3)
+  },
+)
+
+test('another error is told at once, and nothing has happened', async () => {
+  let tries = 0
+  const failed = inTransaction(database.sql, async (tx) => {
+    tries += 1
+    await tx`insert into public.note values ('half')`
+    await tx`select 1 / 0`
+  })
+  await expect(failed).rejects.toMatchObject({ code: '22012' })
+  expect(tries).toBe(1)
+  expect(await owner.ownerSql`select from public.note where text = 'half'`).toHaveLength(0)
+})

@@ -1,0 +1,43 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startCrowd, type Crowd } from './crowd.ts'
+import { faults } from './faults.ts'
+import { findViolations } from './invariants.ts'
+import { startRig, type Rig } from './rig.ts'
+
+/**
+ * FS-01, FS-02, RT-09 (ASVS 5.0, 2.3.3 and 16.5.3): whatever breaks below, under load, nothing is half
+ * done, nobody honest is signed out, and the service recovers by itself.
+ */
+
+let rig: Rig
+let crowd: Crowd
+
+beforeAll(async () => {
+  rig = await startRig()
+  crowd = await startCrowd({ url: rig.url, email: rig.email, size: 16 })
+}, 120_000)
+
+afterAll(async () => {
+  await crowd?.[Symbol.asyncDispose]()
+  await rig?.[Symbol.asyncDispose]()
+}, 60_000)
+
+test.each(faults)(
+  '$name: recovered within $recoversWithinMs ms, nobody honest signed out, the ledger verifies',
+  async ({ inflict, recoversWithinMs }) => {
+    expect(await crowd.served(performance.now(), 30_000)).not.toBeNull()
+    const before = { pid: rig.server().pid, disturbed: crowd.disturbed() }
+    const overAt = await inflict(rig)
+    const recoveredMs = await crowd.served(overAt, recoversWithinMs)
+    expect(recoveredMs, 'every client was served again').not.toBeNull()
+    await crowd.rest(recoversWithinMs)
+    expect(await rig.ask((sql) => findViolations(sql, crowd.clients))).toEqual([])
+    // The fault was one indeed, and the process that met it lives, unless it was what was killed.
+    expect(crowd.disturbed()).toBeGreaterThan(before.disturbed)
+    expect((await fetch(`${rig.url}/readyz`)).status).toBe(200)
+    if (inflict !== faults[0]!.inflict) expect(rig.server().pid).toBe(before.pid)
+    process.kill(rig.server().pid, 0)
+    crowd.goOn()
+  },
+  120_000,
+)

@@ -1,0 +1,159 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import postgres from 'postgres'
+import { auth } from '../support/http.ts'
+import { childrenOf, postmasterPid } from '../support/owner-process.ts'
+import { testPassword } from '../support/users.ts'
+import type { Lost } from '../support/wire.ts'
+import type { Rig } from './rig.ts'
+
+export type Fault = {
+  readonly name: string
+  /** From the end of the fault, every client is served again within this, and nobody does anything. */
+  readonly recoversWithinMs: number
+  /** @returns when it was over (`performance.now`) */
+  readonly inflict: (rig: Rig) => Promise<number>
+}
+
+/** The time until silence is noticed (12 s), for the request that began last, and a new connection. */
+const halfOpenMs = 30_000
+
+/** What the README tells operators, row by row. */
+export const faults: readonly Fault[] = [
+  { name: 'the server is killed', recoversWithinMs: 15_000, inflict: killServer },
+  { name: 'the database is killed', recoversWithinMs: 30_000, inflict: killDatabase },
+  { name: 'a backend is killed', recoversWithinMs: 30_000, inflict: killBackend },
+  { name: 'clients are cut off in mid-request', recoversWithinMs: 15_000, inflict: snap('line') },
+  { name: 'connections are cut in mid-query', recoversWithinMs: 15_000, inflict: snap('wire') },
+  { name: 'the database is out of reach', recoversWithinMs: 15_000, inflict: cutWire },
+  { name: 'the wire is slow', recoversWithinMs: 15_000, inflict: slowWire },
+  {
+    name: 'what is asked gets lost',
+    recoversWithinMs: halfOpenMs,
+    inflict: halfOpen('requests', 0),
+  },
+  {
+    name: 'what is answered gets lost',
+    recoversWithinMs: halfOpenMs,
+    inflict: halfOpen('answers', 0),
+  },
+  {
+    name: 'packets get lost both ways',
+    recoversWithinMs: halfOpenMs,
+    inflict: halfOpen('both', 4_000),
+  },
+  { name: 'the pool is full', recoversWithinMs: 15_000, inflict: fillPool },
+  { name: 'the database takes nobody in', recoversWithinMs: 15_000, inflict: fillDatabase },
+]
+
+async function killServer(rig: Rig): Promise<number> {
+  await rig.server().kill('SIGKILL')
+  await sleep(500)
+  const overAt = performance.now()
+  await rig.startServer()
+  return overAt
+}
+
+/** All of it at once, as when its machine dies. Its owner starts it again. */
+async function killDatabase({ dataDir }: Rig): Promise<number> {
+  const postmaster = postmasterPid(dataDir)
+  for (const pid of [postmaster, ...childrenOf(postmaster)]) kill(pid)
+  return performance.now()
+}
+
+/** Then Postgres itself ends all others, because they share memory with the one that died. */
+async function killBackend(rig: Rig): Promise<number> {
+  const pids = await rig.ask(
+    (sql) => sql<{ pid: number }[]>`
+      select pid from pg_stat_activity
+      where application_name = 'token-ledger' and datname = current_database()
+      order by state = 'active' desc`,
+  )
+  if (pids[0] === undefined) throw new Error('the service has no connection')
+  kill(pids[0].pid)
+  return performance.now()
+}
+
+/** Ten times, each at some moment of the load. */
+function snap(which: 'line' | 'wire'): Fault['inflict'] {
+  return async ({ [which]: wire }) => {
+    for (let i = 0; i < 10; i++) {
+      await sleep(50 + Math.random() * 250)
+      wire.snap()
+    }
+    return performance.now()
+  }
+}
+
+async function cutWire({ wire }: Rig): Promise<number> {
+  wire.cut()
+  await sleep(3_000)
+  wire.mend()
+  return performance.now()
+}
+
+async function slowWire({ wire }: Rig): Promise<number> {
+  wire.delay(200)
+  await sleep(5_000)
+  wire.mend()
+  return performance.now()
+}
+
+/** After so long new connections get through; the old ones, all of the pool, never hear of it. */
+function halfOpen(what: Lost, lastsMs: number): Fault['inflict'] {
+  return async (rig) => {
+    await occupyPool(rig, 500)
+    rig.wire.lose(what)
+    await sleep(lastsMs)
+    rig.wire.mend()
+    return performance.now()
+  }
+}
+
+function fillPool(rig: Rig): Promise<number> {
+  return occupyPool(rig, 7_000)
+}
+
+/** More sign-outs of one locked session than the pool has connections. */
+async function occupyPool(rig: Rig, lastsMs: number): Promise<number> {
+  const credentials = { email: rig.email, password: testPassword, transport: 'body' }
+  const { refreshToken, familyId } = (await auth(rig.url, 'login', credentials)).data
+  return rig.ask(async (sql) => {
+    const waiting: Promise<unknown>[] = []
+    await sql.begin(async (tx) => {
+      await tx`select from token_ledger.token_family where family_id = ${familyId} for update`
+      for (let i = 0; i < 25; i++)
+        waiting.push(auth(rig.url, 'logout', { refreshToken }).catch(() => null))
+      await sleep(lastsMs)
+    })
+    const overAt = performance.now()
+    await Promise.all(waiting)
+    return overAt
+  })
+}
+
+/** Somebody else has all connections that Postgres allows. */
+async function fillDatabase(rig: Rig): Promise<number> {
+  rig.wire.cut()
+  const hog = await rig.ask(async (sql) => {
+    const [row] = await sql<{ max: number }[]>`
+      select current_setting('max_connections')::integer as max`
+    const { host, port, path, database, user } = sql.options
+    const at = path ? { path } : { host: host[0]!, port: port[0]! }
+    return postgres({ ...at, database, username: user, max: row!.max })
+  })
+  // At once, so that each takes a connection, and keeps it.
+  const sleepers = Array.from({ length: hog.options.max }, () => hog`select pg_sleep(1)`)
+  await Promise.allSettled(sleepers)
+  rig.wire.mend()
+  await sleep(4_000)
+  await hog.end({ timeout: 1 })
+  return performance.now()
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It was quicker.
+  }
+}

@@ -1,0 +1,78 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { beginSessions, readHistory } from '../support/begun-sessions.ts'
+import { freshDatabase } from '../support/database.ts'
+import { auth } from '../support/http.ts'
+import { startServer } from '../support/server.ts'
+import { makeUser } from '../support/users.ts'
+import { startDatabaseProxy } from '../support/wire.ts'
+
+/** The service holds its requests back for as long as a line that says nothing: 12 s. */
+const withinMs = 30_000
+
+test(
+  'a refresh that was stuck in one process, while its client went on with another, is no reuse',
+  async () => {
+    await using owner = await freshDatabase()
+    await using wire = await startDatabaseProxy(owner.url)
+    await using stuck = await startServer(wire.url)
+    await using well = await startServer(owner.url)
+    const user = await makeUser(owner.url)
+    const [victim, ...others] = await beginSessions(owner.url, user, 4)
+    const { refreshToken, familyId } = victim!
+
+    wire.lose('both')
+    wire.mend()
+    // One batch, and a second one when the first takes long: the next request waits behind them.
+    const before = []
+    for (const other of others) {
+      before.push(auth(stuck.url, 'refresh', { refreshToken: other.refreshToken }))
+      await sleep(200)
+    }
+    const attemptId = randomUUID()
+    let isAnswered = false
+    // Its caller has gone, and something between them did not notice.
+    const late = auth(stuck.url, 'refresh', { refreshToken, attemptId }).finally(() => {
+      isAnswered = true
+    })
+
+    const second = await auth(well.url, 'refresh', { refreshToken, attemptId })
+    const next = { refreshToken: second.data.refreshToken, attemptId: randomUUID() }
+    const third = await auth(well.url, 'refresh', next)
+    expect(third.status).toBe(200)
+    expect(isAnswered).toBe(false)
+
+    expect(await late).toMatchObject({ status: 503, reason: 'service_unavailable' })
+    for (const answer of await Promise.all(before)) expect([200, 503]).toContain(answer.status)
+    const kinds = (await readHistory(owner.ownerSql, familyId)).map(({ kind }) => kind)
+    expect(kinds).toEqual(['issued', 'rotated', 'rotated'])
+    const { data } = third
+    expect((await auth(well.url, 'refresh', { refreshToken: data.refreshToken })).status).toBe(200)
+  },
+  2 * withinMs,
+)
+
+test('a refresh whose caller hung up before it was decided is not carried out', async () => {
+  await using owner = await freshDatabase()
+  await using server = await startServer(owner.url)
+  const user = await makeUser(owner.url)
+  const [session] = await beginSessions(owner.url, user, 1)
+  const { refreshToken, familyId } = session!
+  const holder = await owner.ownerSql.reserve()
+  await holder`begin`
+  await holder`select from token_ledger.token_family where family_id = ${familyId} for update`
+  const hangUp = new AbortController()
+  const gone = auth(server.url, 'refresh', { refreshToken }, {}, hangUp.signal)
+  gone.catch(() => {})
+  await sleep(500)
+  hangUp.abort()
+  await expect(gone).rejects.toThrow()
+  await sleep(200)
+  await holder`rollback`
+  holder.release()
+  await sleep(500)
+  const kinds = (await readHistory(owner.ownerSql, familyId)).map(({ kind }) => kind)
+  expect(kinds).toEqual(['issued'])
+  expect((await auth(server.url, 'refresh', { refreshToken })).status).toBe(200)
+})

@@ -1,0 +1,74 @@
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import postgres, { type Sql } from 'postgres'
+import { migrate } from '../../db/migrate.ts'
+import { databaseUrl } from '../support/admin.ts'
+import { startOwner } from '../support/owner-process.ts'
+import { freePort, startServer, type ServerProcess } from '../support/server.ts'
+import { makeUser } from '../support/users.ts'
+import { startDatabaseProxy, startProxy, type Proxy } from '../support/wire.ts'
+
+/** A service whose every part can be broken: a Postgres of its own, a server process, and the wires to both. */
+export type Rig = AsyncDisposable & {
+  /** Where clients reach the server; the same after it was started again. */
+  readonly url: string
+  /** One for all clients. */
+  readonly email: string
+  /** Between clients and the server. */
+  readonly line: Proxy
+  /** Between the server and Postgres. */
+  readonly wire: Proxy
+  /** Where Postgres keeps its data: what runs on it can be found and killed. */
+  readonly dataDir: string
+  server(): ServerProcess
+  /** As a supervisor does; resolves once it is ready. */
+  startServer(): Promise<void>
+  /** Asks the service's database, past the wire, as the owner of everything. */
+  ask<T>(work: (sql: Sql) => Promise<T>, database?: string): Promise<T>
+}
+
+/** Without grace: what a retry is forgiven, its attempt is forgiven for. */
+const settings = { ROTATION_GRACE_SECONDS: '0', MAX_SESSIONS_PER_USER: '10000' }
+
+export async function startRig(): Promise<Rig> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'token-ledger-faults-'))
+  // Also for the nobody that root's Postgres runs as.
+  chmodSync(dataDir, 0o711)
+  const owner = startOwner(dataDir)
+  const postgresUrl = await owner.url
+  await migrate(postgresUrl)
+  const { email } = await makeUser(postgresUrl)
+  const wire = await startDatabaseProxy(postgresUrl)
+  const port = await freePort()
+  const start = () => startServer(wire.url, { ...settings, PORT: String(port) })
+  let server = await start()
+  const line = await startProxy({ host: '127.0.0.1', port })
+  return {
+    url: `http://127.0.0.1:${line.port}`,
+    email,
+    line,
+    wire,
+    dataDir,
+    server: () => server,
+    async startServer() {
+      server = await start()
+    },
+    async ask(work, database) {
+      const url = database === undefined ? postgresUrl : databaseUrl(postgresUrl, database)
+      const sql = postgres(url, { max: 1, onnotice: () => {} })
+      try {
+        return await work(sql)
+      } finally {
+        await sql.end({ timeout: 1 })
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      await line[Symbol.asyncDispose]()
+      await server[Symbol.asyncDispose]()
+      await wire[Symbol.asyncDispose]()
+      await owner.stop()
+      rmSync(dataDir, { recursive: true, force: true })
+    },
+  }
+}

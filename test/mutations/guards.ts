@@ -1,0 +1,163 @@
+import { mutationsOf } from './mutation.ts'
+
+const history = ['test/db/legal-history.test.ts']
+const guarded = ['test/db/guards.test.ts']
+const never = 'when false then null\n'
+
+/** What the database holds by itself, whatever the service does. */
+export const guards = [
+  ...mutationsOf('drizzle/0001_ledger_guards.sql', history, [
+    [
+      'SQL: a family begins with seq 2',
+      "when last.seq is null and new.seq <> 1 then 'a family begins with seq 1'\n",
+      never,
+    ],
+    [
+      'SQL: a family begins with a rotation',
+      "when last.seq is null and new.kind <> 'issued' then 'a family begins with issued'\n",
+      never,
+    ],
+    [
+      'SQL: a gap in seq',
+      "when new.seq <> last.seq + 1 then format('seq %s does not follow %s', new.seq, last.seq)\n",
+      never,
+    ],
+    [
+      'SQL: an event after the end',
+      "when last.kind in ('reuse_detected', 'revoked') then format('the family is over: %s', last.kind)\n",
+      never,
+    ],
+    [
+      'SQL: a family is issued twice',
+      "when new.kind = 'issued' then 'a family is issued once'\n",
+      never,
+    ],
+    [
+      'SQL: a generation is left out, or there twice',
+      "when new.kind = 'rotated' and new.generation <> last.generation + 1\n",
+      "when new.kind = 'rotated' and new.generation < last.generation\n",
+    ],
+    [
+      'SQL: the end of a family moves',
+      "when new.kind = 'rotated' and new.absolute_expires_at <> last.absolute_expires_at\n",
+      "when new.kind = 'rotated' and new.absolute_expires_at < last.absolute_expires_at\n",
+    ],
+    [
+      'SQL: the end of a family moves after a replay',
+      "  if last.kind = 'replayed' and new.kind = 'rotated' then\n",
+      '  if false then\n',
+    ],
+    [
+      'SQL: a replay changes the generation',
+      "when new.kind <> 'rotated' and new.generation <> last.generation\n",
+      "when new.kind = 'revoked' and new.generation <> last.generation\n",
+    ],
+    [
+      'SQL: a revocation changes the generation',
+      "when new.kind <> 'rotated' and new.generation <> last.generation\n",
+      "when new.kind = 'replayed' and new.generation <> last.generation\n",
+    ],
+    [
+      'SQL: an event comes before the last one',
+      "when new.occurred_at < last.occurred_at then 'an event may not come before the last one'\n",
+      never,
+    ],
+    [
+      'SQL: the history is not checked as a replica',
+      'alter table token_ledger.token_event enable always trigger chain_event;',
+      'select 1;',
+    ],
+  ]),
+  ...mutationsOf('drizzle/0001_ledger_guards.sql', guarded, [
+    [
+      'SQL: an event is changed',
+      "  if new is distinct from erased then\n    raise exception '%.% is append-only: update refused'",
+      "  if false then\n    raise exception '%.% is append-only: update refused'",
+    ],
+    [
+      'SQL: a family is changed',
+      "  if new is distinct from erased then\n    raise exception '%.% is written once: update refused'",
+      "  if false then\n    raise exception '%.% is written once: update refused'",
+    ],
+    [
+      'SQL: the salt stays when a person is erased',
+      '  erased.origin_salt := null;\n',
+      '  erased.origin_salt := new.origin_salt;\n',
+    ],
+    ...['event', 'family'].flatMap((table) =>
+      ['delete', 'truncate'].map(
+        (verb) =>
+          [
+            `SQL: ${verb} on token_${table}, asleep as a replica`,
+            `alter table token_ledger.token_${table} enable always trigger refuse_${verb};`,
+            'select 1;',
+          ] as const,
+      ),
+    ),
+  ]),
+  ...mutationsOf(
+    'drizzle/0001_ledger_guards.sql',
+    ['test/audit/tampering.test.ts'],
+    [
+      ['SQL: an event does not name the one before', '  new.prev_hash := last.hash;\n', ''],
+      [
+        'SQL: the hash leaves the generation out',
+        '  || token_ledger.field(int4send(e.generation))\n',
+        '',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'drizzle/0001_ledger_guards.sql',
+    ['test/audit/follow.test.ts'],
+    [
+      [
+        'SQL: an event of an older transaction goes before the one it follows',
+        'greatest(pg_current_xact_id(), last.txid)',
+        'pg_current_xact_id()',
+      ],
+    ],
+  ),
+  ...mutationsOf('drizzle/0000_ledger_tables.sql', history, [
+    [
+      'SQL: a replay of any generation',
+      `"token_ledger"."token_event"."presented_generation" = "token_ledger"."token_event"."generation" - 1\n`,
+      `"token_ledger"."token_event"."presented_generation" >= 0\n`,
+    ],
+    [
+      'SQL: a reuse of the current token',
+      `between 0 and "token_ledger"."token_event"."generation" - 1\n`,
+      `between 0 and "token_ledger"."token_event"."generation"\n`,
+    ],
+    [
+      'SQL: a token outlives its family',
+      `CHECK ("token_ledger"."token_event"."expires_at" <= "token_ledger"."token_event"."absolute_expires_at")`,
+      'CHECK (true)',
+    ],
+    ['SQL: a CHECK that is null is content', 'end) is true)', 'end))'],
+  ]),
+  ...mutationsOf('drizzle/0002_ledger_partitions.sql', guarded, [
+    [
+      'SQL: a partition can be truncated',
+      "execute format('alter table token_ledger.%I enable always trigger refuse_truncate', part);",
+      "execute format('alter table token_ledger.%I disable trigger refuse_truncate', part);",
+    ],
+  ]),
+  ...mutationsOf('drizzle/0003_roles_and_grants.sql', guarded, [
+    [
+      'SQL: the service may say the hash of an event',
+      'ip, user_agent, origin_salt)\non',
+      'ip, user_agent, origin_salt, hash)\non',
+    ],
+    [
+      'SQL: the service may change an event',
+      'grant select,\n  insert (family_id, seq,',
+      'grant select, update,\n  insert (family_id, seq,',
+    ],
+    [
+      'SQL: the auditor reads the tables',
+      'grant usage on schema token_audit to token_ledger_auditor;',
+      'grant usage on schema token_audit, token_ledger to token_ledger_auditor; grant select on token_ledger.token_event to token_ledger_auditor;',
+    ],
+  ]),
+]

@@ -1,0 +1,128 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmod, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { parseArgs, promisify } from 'node:util'
+import { startEmbeddedPostgres } from '../../server/embedded-postgres.ts'
+import { testPostgresSettings } from '../support/postgres-settings.ts'
+import { mutations } from './list.ts'
+import type { Mutation } from './mutation.ts'
+
+/** A run that takes longer hangs: nobody knows what it would have said. */
+const runTimeoutMs = 300_000
+
+/** `failed`: the first test that did. Without one, `no answer` is a service that does not even compile or migrate. */
+type Verdict = { readonly says: 'red' | 'green' | 'no answer'; readonly failed: string }
+
+const { values } = parseArgs({ options: { only: { type: 'string' } } })
+const chosen = mutations.filter(
+  ({ name }) => values.only === undefined || name.includes(values.only),
+)
+if (chosen.length === 0) {
+  console.error(`no mutation has ${values.only} in its name`)
+  process.exit(3)
+}
+
+const folder = await mkdtemp(path.join(tmpdir(), 'token-ledger-mutations-'))
+// Also for the nobody that root's Postgres runs as.
+await chmod(folder, 0o711)
+const copy = path.join(folder, 'copy')
+try {
+  await copyWorkingTree(copy)
+  // One for all runs: to make one takes longer than most of them.
+  const postgres = await startEmbeddedPostgres({
+    dataDir: path.join(folder, 'data'),
+    settings: testPostgresSettings,
+  })
+  try {
+    process.exitCode = await breakEach(postgres.url)
+  } finally {
+    await postgres.stop()
+  }
+} finally {
+  await rm(folder, { recursive: true, force: true })
+}
+
+/** @returns the exit code: 1 when a mutation lives */
+async function breakEach(databaseUrl: string): Promise<number> {
+  const startedAt = performance.now()
+  const tests = [...new Set(chosen.flatMap((mutation) => mutation.tests))]
+  const whole = await verdictOf(databaseUrl, tests)
+  if (whole.says !== 'green') {
+    console.error(`without any mutation: ${whole.says}\n${whole.failed}`)
+    return 1
+  }
+  const lived: string[] = []
+  for (const mutation of chosen) {
+    const beganAt = performance.now()
+    const { says, failed } = await verdictWith(databaseUrl, mutation)
+    const seconds = ((performance.now() - beganAt) / 1000).toFixed(1)
+    console.log(`${says.padEnd(9)}  ${seconds.padStart(5)} s  ${mutation.name}`)
+    if (failed !== '') console.log(`${' '.repeat(20)}${failed}`)
+    if (says !== 'red') lived.push(mutation.name)
+  }
+  const minutes = ((performance.now() - startedAt) / 60_000).toFixed(1)
+  console.log(`${chosen.length - lived.length} of ${chosen.length} found, in ${minutes} minutes`)
+  return lived.length === 0 ? 0 : 1
+}
+
+async function verdictWith(databaseUrl: string, mutation: Mutation): Promise<Verdict> {
+  const { find, replace } = mutation
+  const file = path.join(copy, mutation.file)
+  const text = await readFile(file, 'utf8')
+  const [before, after, ...more] = text.split(find)
+  if (before === undefined || after === undefined || more.length > 0)
+    throw new Error(`${mutation.name}: its text is not there once in ${mutation.file}`)
+  await writeFile(file, before + replace + after)
+  try {
+    return await verdictOf(databaseUrl, mutation.tests)
+  } finally {
+    await writeFile(file, text)
+  }
+}
+
+async function verdictOf(databaseUrl: string, tests: readonly string[]): Promise<Verdict> {
+  const reportFile = path.join(folder, 'report.json')
+  await rm(reportFile, { force: true })
+  const vitest = path.join('node_modules', 'vitest', 'vitest.mjs')
+  const said = ['--reporter', 'json', '--outputFile', reportFile]
+  const args = ['run', '--bail', '1', ...said, ...tests]
+  const child = spawn(process.execPath, [vitest, ...args], {
+    cwd: copy,
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, DATABASE_URL: databaseUrl },
+    stdio: 'ignore',
+    timeout: runTimeoutMs,
+  })
+  await once(child, 'exit')
+  const text = await readFile(reportFile, 'utf8').catch(() => null)
+  if (text === null) return { says: 'no answer', failed: '' }
+  const report = JSON.parse(text) as Report
+  const failed = report.testResults
+    .flatMap(({ assertionResults }) => assertionResults)
+    .find(({ status }) => status === 'failed')
+  if (failed !== undefined) return { says: 'red', failed: failed.fullName }
+  const isGreen = report.success && report.numPassedTests > 0
+  return { says: isGreen ? 'green' : 'no answer', failed: '' }
+}
+
+/** As much of vitest's JSON as is asked. */
+type Report = {
+  readonly success: boolean
+  readonly numPassedTests: number
+  readonly testResults: readonly {
+    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[]
+  }[]
+}
+
+/** What git knows of, and what it would: neither what is built nor what is ignored. */
+async function copyWorkingTree(target: string): Promise<void> {
+  const args = ['ls-files', '-z', '--cached', '--others', '--exclude-standard', '--deduplicate']
+  const { stdout } = await promisify(execFile)('git', args)
+  for (const file of stdout.split('\0').filter((name) => name !== '')) {
+    await mkdir(path.dirname(path.join(target, file)), { recursive: true })
+    // One that was deleted and not yet committed is not there.
+    await cp(file, path.join(target, file)).catch(() => {})
+  }
+  await symlink(path.resolve('node_modules'), path.join(target, 'node_modules'))
+}

@@ -1,0 +1,197 @@
+import { mutationsOf } from './mutation.ts'
+
+const decide = ['test/ledger/decide.test.ts']
+
+/** Contract §5, as the pure rules have it. */
+export const rules = [
+  ...mutationsOf('server/ledger/decide.ts', decide, [
+    [
+      'rule 1: a family that is over goes on',
+      '  if (family.end !== null) return refuse(refusalOf(family.end))\n',
+      '',
+    ],
+    [
+      'rule 1: every end is told as a revocation',
+      "end.kind === 'reuse_detected' ? 'refresh_token_reused' : 'session_revoked'",
+      "end.kind === 'revoked' ? 'session_revoked' : 'session_revoked'",
+    ],
+    [
+      'rule 2: a generation of the future is let through',
+      "  if (presented.generation > generation) return refuse('session_revoked')\n",
+      '',
+    ],
+    [
+      'rule 2: … and is asked for only after the expiry',
+      "  if (presented.generation > generation) return refuse('session_revoked')\n  if (now >= expiryOf(family)) return refuse('session_expired')\n",
+      "  if (now >= expiryOf(family)) return refuse('session_expired')\n  if (presented.generation > generation) return refuse('session_revoked')\n",
+    ],
+    [
+      'rule 3: an expired token works',
+      "  if (now >= expiryOf(family)) return refuse('session_expired')\n",
+      '',
+    ],
+    ['rule 3: it works a millisecond longer', 'if (now >= expiryOf', 'if (now > expiryOf'],
+    [
+      'rule 3: a spent token of an expired family is a reuse',
+      'if (now >= expiryOf(family))',
+      'if (now >= expiryOf(family) && presented.generation === generation)',
+    ],
+    [
+      'rule 4: the direct predecessor is rotated as well, which forks the family',
+      'if (presented.generation === generation) return {',
+      'if (presented.generation >= generation - 1) return {',
+    ],
+    [
+      'rule 4: the successor has the generation of its predecessor',
+      'generation: generation + 1,',
+      'generation,',
+    ],
+    [
+      'rule 4: the attempt is not kept with the rotation',
+      '    attemptHash: presented.attemptHash,\n    // Sliding',
+      '    attemptHash: null,\n    // Sliding',
+    ],
+    [
+      'rule 5: the same attempt is no reason for a replay',
+      "  if (isSameAttempt(presented.attemptHash, current.attemptHash)) return 'same_attempt'\n",
+      '',
+    ],
+    [
+      'rule 5: the same attempt has a time limit',
+      'if (isSameAttempt(presented.attemptHash, current.attemptHash))',
+      'if (current.at > graceBeganAt && isSameAttempt(presented.attemptHash, current.attemptHash))',
+    ],
+    [
+      'rules 5 and 6: any spent generation is replayed, not the direct predecessor alone',
+      'presented.generation !== current.generation - 1',
+      'presented.generation >= current.generation',
+    ],
+    [
+      'rule 5: any attempt is the same attempt',
+      'one.every((byte, i) => byte === other[i])',
+      'one.length === other.length',
+    ],
+    [
+      'rule 5: attempts are compared by their first byte',
+      'one.every((byte, i) => byte === other[i])',
+      'one[0] === other[0]',
+    ],
+    [
+      'rule 5: no attempt is the same as no attempt',
+      'return one !== null && other !== null && one.every((byte, i) => byte === other[i])',
+      'return one === null ? other === null : one.every((byte, i) => byte === other?.[i])',
+    ],
+    [
+      'rule 6: there is no grace window',
+      "return current.at > graceBeganAt ? 'grace_window' : null",
+      'return null',
+    ],
+    [
+      'rule 6: the grace window never ends',
+      "return current.at > graceBeganAt ? 'grace_window' : null",
+      "return 'grace_window'",
+    ],
+    [
+      'rule 6: the window is a millisecond longer',
+      'current.at > graceBeganAt ?',
+      'current.at >= graceBeganAt ?',
+    ],
+    [
+      'rule 6: the window slides with each replay',
+      'const replay = replayReason(family, presented, now - policy.graceMs)',
+      'const replay = replayReason({ ...family, current: { ...family.current, at: family.lastAt } }, presented, now - policy.graceMs)',
+    ],
+    [
+      'rule 7: a reuse is refused and not written',
+      "return { event: detectReuse(family, command), refusal: 'refresh_token_reused' }",
+      "return refuse('refresh_token_reused')",
+    ],
+    [
+      'rule 7: a reuse says the current generation was presented',
+      "    kind: 'reuse_detected',\n    ...after(family, now),\n    presentedGeneration: presented.generation,",
+      "    kind: 'reuse_detected',\n    ...after(family, now),\n    presentedGeneration: family.current.generation,",
+    ],
+    [
+      'the bound: replays are not bounded',
+      "  if (family.replays >= maxReplays) return refuse('too_many_attempts')\n",
+      '',
+    ],
+    ['the bound: 21 replays', 'family.replays >= maxReplays', 'family.replays > maxReplays'],
+    ['the bound: 19 replays', 'family.replays >= maxReplays', 'family.replays + 1 >= maxReplays'],
+    [
+      'the bound: a replay says a reason of another',
+      '      reason: replay,\n',
+      "      reason: 'grace_window',\n",
+    ],
+    ['the idle expiry does not slide', 'now + policy.idleMs', 'family.current.expiresAt'],
+    [
+      'a token outlives its family',
+      'Math.min(now + policy.idleMs, absoluteExpiresAt)',
+      'now + policy.idleMs',
+    ],
+    [
+      'the absolute expiry moves with a rotation',
+      '    absoluteExpiresAt,\n  }\n}',
+      '    absoluteExpiresAt: absoluteExpiresAt + policy.idleMs,\n  }\n}',
+    ],
+    [
+      'a body token is taken from a cookie, and the other way',
+      "  if (presented.transport !== command.transport) return refuse('transport_mismatch')\n",
+      '',
+    ],
+    [
+      'a secret that was not issued is believed',
+      "  if (presented.generation <= generation && !presented.isIssued)\n    return refuse('refresh_token_malformed')\n",
+      '',
+    ],
+    [
+      'a user who may not refresh does',
+      "  if (!command.userMayRefresh) return refuse('session_revoked')\n",
+      '',
+    ],
+    [
+      'what is over or has expired is revoked again',
+      '  if (!isActive(family, command.now)) return null\n',
+      '',
+    ],
+    [
+      'an event takes the number of the one before',
+      'seq: family.lastSeq + 1',
+      'seq: family.lastSeq',
+    ],
+  ]),
+  ...mutationsOf(
+    'server/ledger/family.ts',
+    ['test/ledger'],
+    [
+      ['replays are not counted', 'replays: family.replays + 1', 'replays: family.replays'],
+      [
+        'a rotation does not begin the count of replays anew',
+        'current: event, replays: 0 }',
+        'current: event, replays: family.replays }',
+      ],
+      ['an end is not remembered', 'return { ...next, end: event }', 'return next'],
+      ['a history goes on after its end', ' || family.end !== null)', ')'],
+      [
+        'a gap in a history is not seen',
+        'if (event.seq !== family.lastSeq + 1 || family.end !== null)',
+        'if (family.end !== null)',
+      ],
+      [
+        'a history of forked generations is folded',
+        "if (event.generation !== (event.kind === 'rotated' ? generation + 1 : generation))",
+        'if (event.generation < generation)',
+      ],
+      [
+        'the absolute expiry is not looked at',
+        'Math.min(current.expiresAt, current.absoluteExpiresAt)',
+        'current.expiresAt',
+      ],
+      [
+        'the idle expiry is not looked at',
+        'Math.min(current.expiresAt, current.absoluteExpiresAt)',
+        'current.absoluteExpiresAt',
+      ],
+    ],
+  ),
+]

@@ -1,0 +1,98 @@
+import { mutationsOf } from './mutation.ts'
+
+/** Contract §5: the MAC before all, and one successor a token. */
+export const tokens = [
+  ...mutationsOf(
+    'server/refresh-token.ts',
+    ['test/server/refresh-token.test.ts'],
+    [
+      ['the MAC is not checked', '  if (!isOurs) return null\n', ''],
+      [
+        'the MAC leaves the family and the generation out',
+        "createHmac('sha256', key.mac)\n    .update(body)",
+        "createHmac('sha256', key.mac)\n    .update(body.subarray(secretAt))",
+      ],
+      [
+        'a token has two spellings',
+        "  if (prefix + bytes.toString('base64url') !== value) return null\n",
+        '',
+      ],
+      [
+        'a token of the secret before is not ours',
+        'const isOurs = keys.some(',
+        'const isOurs = keys.slice(0, 1).some(',
+      ],
+      ['a successor needs no predecessor', '    .update(token.secret)\n', ''],
+      ['a successor needs no salt', '    .update(salt)\n', ''],
+      [
+        'a successor is the same in every family',
+        '  parseUuid(token.familyId).copy(numbered)\n',
+        '',
+      ],
+      [
+        'a successor is the same in every generation',
+        '  numbered.writeUInt32BE(generation, 16)\n',
+        '',
+      ],
+      [
+        'a successor needs no secret of the server',
+        "createHmac('sha256', key.ratchet)",
+        "createHmac('sha256', prefix)",
+      ],
+      [
+        'a successor made before the secret was changed is lost',
+        'const successors = keys.map(',
+        'const successors = keys.slice(0, 1).map(',
+      ],
+      [
+        'the ledger keeps the secret itself',
+        "return hash('sha256', secret, 'buffer')",
+        'return Buffer.from(secret)',
+      ],
+      ['a first token is not random', 'secret: randomBytes(32)', 'secret: Buffer.alloc(32)'],
+    ],
+  ),
+  ...mutationsOf(
+    'server/procedures/auth.ts',
+    ['test/server/session-rules.test.ts'],
+    [
+      [
+        'the database is asked before the MAC',
+        '    const token = parseRefreshToken(deps.refreshKeys, value)\n    if (token === null) {\n      if (transport',
+        '    await readEpoch(deps.database.sql, nobody)\n    const token = parseRefreshToken(deps.refreshKeys, value)\n    if (token === null) {\n      if (transport',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/procedures/auth.ts',
+    ['test/server/auth-rules.test.ts'],
+    [
+      [
+        'a refresh that lost a race takes the cookie away',
+        'if (error instanceof RefreshRefused && error.isFinal && transport',
+        'if (error instanceof RefreshRefused && transport',
+      ],
+      [
+        'a logout takes a token the other way',
+        '  if (family.transport !== presented.transport)\n',
+        '  if (family.transport !== family.transport)\n',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/procedures/auth.ts',
+    ['test/server/rotation-rules.test.ts'],
+    [
+      [
+        'a cookie family has its token in the body, too',
+        "...(transport === 'body' && { refreshToken: token.value }),",
+        'refreshToken: token.value,',
+      ],
+      [
+        'a body family has its token in a cookie, too',
+        "if (transport === 'cookie') cookie.set(",
+        'if (transport) cookie.set(',
+      ],
+    ],
+  ),
+]

@@ -1,0 +1,215 @@
+import { mutationsOf } from './mutation.ts'
+
+const race = ['test/server/rotation-race.test.ts']
+const wire = ['test/server/rotation-rules.test.ts']
+const sessions = ['test/server/session-rules.test.ts']
+const ends = ['test/server/end-of-everything.test.ts']
+const fences = ['test/db/fence.test.ts']
+
+/** Contract §5 and §2 of the design: lock, read, decide, append. */
+export const writes = [
+  ...mutationsOf('server/rotation.ts', wire, [
+    [
+      'a replay gives another successor',
+      "event.kind === 'rotated'\n      ? pending.successor\n      : findSuccessor(refreshKeys, pending.token, { salt: made.salt, tokenHash: made.tokenHash })",
+      'pending.successor',
+    ],
+    [
+      'the attempt is not read',
+      "attemptHash: attemptId === null ? null : hash('sha256', attemptId, 'buffer')",
+      'attemptHash: null',
+    ],
+    [
+      'a family keeps no transport of its own',
+      'transport: row.transport,\n    userMayRefresh',
+      'transport: pending.transport,\n    userMayRefresh',
+    ],
+    ['a user who is gone refreshes', 'user !== undefined && !user.disabled', 'true'],
+    [
+      'a clock that was set back brings an event before the last one',
+      'const now = Math.max(known.now, family.lastAt)',
+      'const now = known.now',
+    ],
+    [
+      'an unknown family is not told',
+      'for (const pending of await findUnknown(tx, missed)) answers.set(pending, unknownFamily())',
+      'await findUnknown(tx, missed)',
+    ],
+  ]),
+  ...mutationsOf('server/refresh-refused.ts', wire, [
+    [
+      'a refusal does not name its incident',
+      '...(end !== null && { incidentId',
+      '...(end === null && { incidentId',
+    ],
+  ]),
+  ...mutationsOf(
+    'server/rotation.ts',
+    ['test/faults/late-request.test.ts'],
+    [
+      [
+        'a refresh that nobody waits for is decided',
+        'const wanted = batch.filter(isWanted)',
+        'const wanted = batch',
+      ],
+    ],
+  ),
+  ...mutationsOf('server/rotation.ts', sessions, [
+    [
+      'REUSE_SCOPE=user ends one family alone',
+      "deps.policy.reuseScope === 'user' && isReuse(one.answer)",
+      "deps.policy.reuseScope !== 'user' && deps.policy.reuseScope !== 'family' && isReuse(one.answer)",
+    ],
+    [
+      'REUSE_SCOPE=family ends every family of the user',
+      "deps.policy.reuseScope === 'user' && isReuse(one.answer)",
+      'isReuse(one.answer)',
+    ],
+    [
+      'the secret of a token is not compared',
+      'hashSecret(pending.token).equals(tail.tokenHash)',
+      'true',
+    ],
+  ]),
+  ...mutationsOf('server/rotation.ts', race, [
+    [
+      'a reuse ends the other families without the turn of the user',
+      '    await lockUser(tx, userId)\n    const open',
+      '    const open',
+    ],
+  ]),
+  ...mutationsOf('server/rotation.ts', race, [
+    [
+      'the history is read before the lock',
+      '  const locking = lockFamilies(tx, of.familyIds, of.whenLocked)\n',
+      "  await readTails(tx, [])\n  const early = readTails(tx, of.asked.map(({ token }) => token))\n  const locking = lockFamilies(tx, of.familyIds, of.whenLocked)\n  if (of.whenLocked === 'skip') return { ...(await locking), users: await deps.users.findMany([...(await locking).families.values()].map(({ userId }) => userId)), ...(await early) }\n",
+    ],
+  ]),
+  ...mutationsOf('server/access-token.ts', sessions, [
+    ['an access token has a role of its own making', 'role: user.role,', "role: 'user',"],
+    ['an access token has no address of now', 'email: user.email,', "email: 'ada@example.com',"],
+  ]),
+  ...mutationsOf(
+    'server/rotation-queue.ts',
+    ['test/server/rotation-queue.test.ts'],
+    [
+      [
+        'two tokens of a family are decided at once',
+        'batch.length === maxBatch || familiesInFlight.has(familyId)',
+        'batch.length === maxBatch',
+      ],
+      [
+        'a batch whose fate nobody knows is tried again',
+        'batch.length > 1 && mayRetry(error)',
+        'batch.length > 1',
+      ],
+      ['a poisoned rotation fails its neighbours', 'batch.length > 1 && mayRetry(error)', 'false'],
+      ['the queue has no bound', 'if (waiting.length >= maxWaiting)', 'if (waiting.length < 0)'],
+    ],
+  ),
+  ...mutationsOf('server/sessions.ts', ends, [
+    [
+      'a sign-in outlives the end of everything',
+      '    if (epoch !== signIn.epoch)\n',
+      '    if (epoch < signIn.epoch)\n',
+    ],
+    ['the end of everything leaves sign-ins alone', '    await bumpEpoch(tx, txid, userId)\n', ''],
+    [
+      'a session that is over still ends the others',
+      'if (speaker !== undefined && !(await isAlive(tx, speaker))) return null\n',
+      '',
+    ],
+    [
+      'what began during the lock is not ended',
+      '    const { txid } = await lockUser(tx, userId)\n    const open = await listOpenFamilies(tx, userId)\n',
+      '    const open = await listOpenFamilies(tx, userId)\n    const { txid } = await lockUser(tx, userId)\n',
+    ],
+  ]),
+  ...mutationsOf('server/sessions.ts', sessions, [
+    [
+      'the newest session makes room, not the oldest',
+      'active.slice(0, Math.max(0, active.length - maxSessionsPerUser + 1))',
+      'active.slice(-Math.max(0, active.length - maxSessionsPerUser + 1))',
+    ],
+    [
+      'one session too many is let in',
+      'if (open.length < maxSessionsPerUser) return',
+      'if (open.length <= maxSessionsPerUser) return',
+    ],
+  ]),
+  ...mutationsOf(
+    'server/sessions.ts',
+    ['test/server/auth-rules.test.ts'],
+    [
+      [
+        "somebody else's session can be ended",
+        '    if (target.ownerId !== undefined && family.userId !== target.ownerId) return null\n',
+        '',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/trpc.ts',
+    ['test/server/auth-rules.test.ts'],
+    [
+      [
+        'a session that was ended still asks',
+        "if (state?.status !== 'active')",
+        "if (state?.status === 'expired')",
+      ],
+    ],
+  ),
+  ...mutationsOf('db/ledger.ts', race, [
+    [
+      'a family is not locked',
+      "for update ${whenLocked === 'skip' ? tx`skip locked` : tx``}`",
+      '`',
+    ],
+  ]),
+  ...mutationsOf('db/ledger.ts', wire, [
+    [
+      'the clock of the process decides',
+      '(extract(epoch from token_ledger.clock()) * 1000)::float8 as now,\n      asked_token',
+      '${Date.now()}::float8 as now,\n      asked_token',
+    ],
+  ]),
+  ...mutationsOf('db/ledger.ts', fences, [
+    [
+      'an event is appended outside of the transaction that locked',
+      'ip inet, user_agent text, origin_salt bytea)\n    where pg_current_xact_id()::text = ${txid}`',
+      'ip inet, user_agent text, origin_salt bytea)\n    where ${txid} = ${txid}`',
+    ],
+    [
+      'a family is made outside of the transaction that locked',
+      '${instant(family.absoluteExpiresAt)}::timestamptz\n    where pg_current_xact_id()::text = ${txid}`',
+      '${instant(family.absoluteExpiresAt)}::timestamptz\n    where ${txid} = ${txid}`',
+    ],
+    [
+      'the end of everything is counted outside of the transaction that locked',
+      'where user_id = ${userId}::uuid and pg_current_xact_id()::text = ${txid}`',
+      'where user_id = ${userId}::uuid and ${txid} = ${txid}`',
+    ],
+    [
+      'a write that did not happen is not noticed',
+      'if (written !== expected)',
+      'if (written > expected)',
+    ],
+  ]),
+  ...mutationsOf(
+    'db/transaction.ts',
+    ['test/db/transaction.test.ts'],
+    [
+      [
+        'a transaction that lost its connection sends on',
+        "      if (isOver()) throw new Error('the transaction is over: its connection was lost')\n",
+        '',
+      ],
+      ['a last write that failed is not noticed', '    await lastWrite\n', ''],
+      [
+        'a conflict is not tried again',
+        'attempt === maxTries || !isRetryable(error)',
+        'attempt > 0',
+      ],
+    ],
+  ),
+]

@@ -1,0 +1,60 @@
+import { expect, test } from 'vitest'
+import { readEpoch } from '../../db/ledger.ts'
+import { endAllSessions } from '../../server/sessions.ts'
+import { shutGate, waitFor } from '../support/gate.ts'
+import { startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
+
+const by = { reason: 'admin_revoked', actorUserId: null, origin: testOrigin } as const
+
+test('a sign-in that read the epoch before everything was ended begins no session', async () => {
+  await using ledger = await startLedger()
+  const user = await ledger.makeUser()
+  const epoch = await readEpoch(ledger.deps.sql, user.id)
+  // Also when there was nothing to end: the password was right before, and may be another now.
+  expect(await endAllSessions(ledger.deps, user.id, { by })).toBe(0)
+  await expect(ledger.start(user, { epoch })).rejects.toMatchObject({ reason: 'session_revoked' })
+  const again = await readEpoch(ledger.deps.sql, user.id)
+  await ledger.start(user, { epoch: again })
+  expect(await statuses(ledger)).toEqual(['active'])
+})
+
+test('a session that is being made while everything is ended is ended, too', async () => {
+  await using ledger = await startLedger()
+  const user = await ledger.makeUser()
+  await using gate = await shutGate(ledger.owner.ownerSql, 'insert')
+  const starting = ledger.start(user)
+  await waitFor(() => gate.firstWaiter())
+  const ending = endAllSessions(ledger.deps, user.id, { by })
+  await waitFor(() => waitsForItsTurn(ledger))
+  await gate[Symbol.asyncDispose]()
+  await starting
+  expect(await ending).toBe(1)
+  expect(await statuses(ledger)).toEqual(['revoked'])
+})
+
+test('the word of a session that is over ends nothing, and voids no sign-in', async () => {
+  await using ledger = await startLedger()
+  const user = await ledger.makeUser()
+  const [speaker] = [await ledger.start(user), await ledger.start(user)]
+  await endAllSessions(ledger.deps, user.id, { by })
+  const epoch = await readEpoch(ledger.deps.sql, user.id)
+  await ledger.start(user, { epoch })
+  const onlyWhileActive = speaker.familyId
+  expect(await endAllSessions(ledger.deps, user.id, { by, onlyWhileActive })).toBeNull()
+  expect(await readEpoch(ledger.deps.sql, user.id)).toBe(epoch)
+  expect(await statuses(ledger)).toEqual(['revoked', 'revoked', 'active'])
+})
+
+async function statuses({ owner }: TestLedger): Promise<string[]> {
+  const rows = await owner.ownerSql<{ status: string }[]>`
+    select status from token_audit.sessions order by family_id`
+  return rows.map(({ status }) => status)
+}
+
+/** A backend of the service waits for a row that another one holds. */
+async function waitsForItsTurn({ owner }: TestLedger): Promise<boolean> {
+  const rows = await owner.ownerSql`
+    select from pg_stat_activity
+    where datname = current_database() and wait_event_type = 'Lock' and wait_event = 'transactionid'`
+  return rows.length > 0
+}
