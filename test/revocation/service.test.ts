@@ -231,6 +231,26 @@ test(
 )
 
 test(
+  'a process that starts knows of what was ended before, without asking for each',
+  { timeout },
+  async () => {
+    await using two = await startTwo()
+    const { a, owner } = two
+    const { accessToken, refreshToken } = await two.begin()
+    await auth(a.url, 'logout', { refreshToken })
+    // Longer ago than a look reaches back by itself.
+    await sleep(6_000)
+    await using wire = await startDatabaseProxy(owner.url)
+    const env = { ACCESS_TOKEN_AUDIENCE: 'both', PUBLIC_URL: 'http://auth.test' }
+    await using late = await startServer(wire.url, env)
+    expect(await me(late.url, accessToken)).toBe(revoked)
+    await expect.poll(() => lagSeconds(late.url)).toBeLessThan(2)
+    wire.cut()
+    expect(await me(late.url, accessToken)).toBe(revoked)
+  },
+)
+
+test(
   'an end that is committed long after its time is refused once it is committed, and not before',
   { timeout },
   async () => {

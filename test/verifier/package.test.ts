@@ -9,6 +9,7 @@ import {
   expressVerifier,
   failureOf,
   KeysUnavailableError,
+  RevocationsUnavailableError,
   verifierOf,
 } from '../../server/verifier.ts'
 import type { AccessTokenClaims } from '../../server/verifier.ts'
@@ -30,23 +31,28 @@ test('at run time the verifier needs jose and nothing else', async () => {
   expect(own.every((file) => /^server\/verifier(\.ts|\/)/.test(file))).toBe(true)
 })
 
-test.each(['access_token_missing', 'access_token_invalid', 'access_token_expired'] as const)(
-  'a service says %s in the words and numbers of token-ledger itself',
-  (reason) => {
-    const failure = failureOf(new AccessTokenError(reason, 'private'))!
-    expect(JSON.parse(failure.body)).toEqual({
-      error: {
-        message: authErrors[reason].message,
-        code: TRPC_ERROR_CODES_BY_KEY[authErrors[reason].trpc],
-        data: { code: authErrors[reason].trpc, httpStatus: 401, reason },
-      },
-    })
-  },
-)
+test.each([
+  'access_token_missing',
+  'access_token_invalid',
+  'access_token_expired',
+  'access_token_revoked',
+] as const)('a service says %s in the words and numbers of token-ledger itself', (reason) => {
+  const failure = failureOf(new AccessTokenError(reason, 'private'))!
+  expect(JSON.parse(failure.body)).toEqual({
+    error: {
+      message: authErrors[reason].message,
+      code: TRPC_ERROR_CODES_BY_KEY[authErrors[reason].trpc],
+      data: { code: authErrors[reason].trpc, httpStatus: 401, reason },
+    },
+  })
+})
 
-test('and service_unavailable too, without the cause', () => {
-  const failure = failureOf(new KeysUnavailableError(new Error('connect 10.0.0.1')))!
-  expect(failure.headers).toMatchObject({ 'Retry-After': '5' })
+test.each([
+  [KeysUnavailableError, 5],
+  [RevocationsUnavailableError, 1],
+])('and service_unavailable too, without the cause: %o', (UnavailableError, retryAfterSeconds) => {
+  const failure = failureOf(new UnavailableError(new Error('connect 10.0.0.1')))!
+  expect(failure.headers).toMatchObject({ 'Retry-After': String(retryAfterSeconds) })
   expect(JSON.parse(failure.body)).toEqual({
     error: {
       message: authErrors.service_unavailable.message,
@@ -55,7 +61,7 @@ test('and service_unavailable too, without the cause', () => {
         code: authErrors.service_unavailable.trpc,
         httpStatus: 503,
         reason: 'service_unavailable',
-        retryAfterSeconds: 5,
+        retryAfterSeconds,
       },
     },
   })
