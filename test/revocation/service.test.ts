@@ -6,6 +6,7 @@ import { inTransaction } from '../../db/transaction.ts'
 import { revokeLocked } from '../../server/sessions.ts'
 import { connect } from '../../db/connect.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
+import { feedToken, toldAtFirst } from '../support/feed.ts'
 import { waitFor } from '../support/gate.ts'
 import { auth, mutate, query } from '../support/http.ts'
 import { testOrigin } from '../support/ledger.ts'
@@ -236,15 +237,18 @@ test(
   async () => {
     await using two = await startTwo()
     const { a, owner } = two
-    const { accessToken, refreshToken } = await two.begin()
+    const { accessToken, familyId, refreshToken } = await two.begin()
     await auth(a.url, 'logout', { refreshToken })
     // Longer ago than a look reaches back by itself.
     await sleep(6_000)
     await using wire = await startDatabaseProxy(owner.url)
-    const env = { ACCESS_TOKEN_AUDIENCE: 'both', PUBLIC_URL: 'http://auth.test' }
-    await using late = await startServer(wire.url, env)
+    await using late = await startServer(wire.url, {
+      ACCESS_TOKEN_AUDIENCE: 'both',
+      PUBLIC_URL: 'http://auth.test',
+      REVOCATIONS_TOKEN: feedToken,
+    })
     expect(await me(late.url, accessToken)).toBe(revoked)
-    await expect.poll(() => lagSeconds(late.url)).toBeLessThan(2)
+    expect((await toldAtFirst(late.url)).map(({ data }) => data.sid)).toEqual([familyId])
     wire.cut()
     expect(await me(late.url, accessToken)).toBe(revoked)
   },
