@@ -12,6 +12,30 @@ export type FencedTransaction = { readonly tx: Transaction; readonly txid: strin
  */
 export type Work<T> = (tx: Transaction, atCommit: (write: Promise<void>) => void) => Promise<T>
 
+/** Transactions of a pool, now: those that have a connection, and those that wait for one. */
+export type TransactionLoad = { readonly open: number; readonly waiting: number }
+
+const loads = new WeakMap<postgres.Sql, { open: number; waiting: number }>()
+
+export function transactionsOf(sql: postgres.Sql): TransactionLoad {
+  return loads.get(sql) ?? { open: 0, waiting: 0 }
+}
+
+function count(sql: postgres.Sql): { opened(): void; over(): void } {
+  const load = loads.get(sql) ?? { open: 0, waiting: 0 }
+  loads.set(sql, load)
+  let state: keyof TransactionLoad = 'waiting'
+  load[state] += 1
+  return {
+    opened() {
+      load[state] -= 1
+      state = 'open'
+      load[state] += 1
+    },
+    over: () => void (load[state] -= 1),
+  }
+}
+
 /** Serialization failure, deadlock, and a key that another writer took first: decide again. */
 const retryable = new Set(['40001', '40P01', '23505'])
 const maxTries = 3
@@ -67,6 +91,7 @@ const closingMs = 100
 async function tryOnce<T>(sql: postgres.Sql, work: Work<T>): Promise<T> {
   let isOver = false
   let lastWrite: Promise<void> | undefined
+  const counted = count(sql)
   const atCommit = (write: Promise<void>) => {
     lastWrite = write
     // Waited for below, unless the commit fails first.
@@ -76,6 +101,7 @@ async function tryOnce<T>(sql: postgres.Sql, work: Work<T>): Promise<T> {
     (tx) =>
       // Settled only while the driver may still commit or roll back.
       new Promise<T>((resolve, reject) => {
+        counted.opened()
         const fail = (error: unknown) => {
           if (!isOver) reject(error instanceof Error ? error : new Error(String(error)))
         }
@@ -100,6 +126,7 @@ async function tryOnce<T>(sql: postgres.Sql, work: Work<T>): Promise<T> {
     return result
   } finally {
     isOver = true
+    counted.over()
   }
 }
 

@@ -8,7 +8,7 @@ import fastify, {
   type FastifyPluginAsync,
 } from 'fastify'
 import type { Database } from '../db/connect.ts'
-import { isUnavailable } from '../db/transaction.ts'
+import { isUnavailable, transactionsOf } from '../db/transaction.ts'
 import { mountAuth } from './auth-mount.ts'
 import type { Config } from './config.ts'
 import type { Deps } from './deps.ts'
@@ -110,7 +110,7 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
   await app.register(cookie)
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const said = toAuthError(error)
-    deps.reportError(said, request.routeOptions.url ?? '')
+    deps.reportError(said, request.routeOptions.url ?? '', request.ip)
     return sendError(reply, said)
   })
   app.setNotFoundHandler((_request, reply) =>
@@ -138,13 +138,16 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
   const signingKeys = await loadSigningKeys(database, secrets)
   app.addHook('onClose', async () => signingKeys.close())
   await keepPartitionsAhead(app, database)
-  const { record, reportError } = createSecurityLog(app.log)
   const passwords = createPasswords()
+  const tails = createTails()
   const metrics = createMetrics({
     queueDepth: () => rotation.queue.depth,
     passwordHashes: () => passwords.load(),
+    transactions: () => transactionsOf(database.sql),
+    openTails: () => tails.open(),
     revocationLagMs: () => endedSessions.lagMs(),
   })
+  const { record, reportError } = createSecurityLog(app.log, metrics.count)
   const sessionDeps = {
     sql: database.sql,
     users: options.users ?? createAccounts(database, passwords),
@@ -159,16 +162,15 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
         rotationBatchSize: options.rotationBatchSize,
       }),
     },
-    record: metrics.counting(record),
+    record,
   }
-  const rotation = createRotation(sessionDeps)
+  const rotation = createRotation(sessionDeps, { onWaited: metrics.waited })
   const rotate = metrics.timing(options.rotate ?? rotation.rotate)
   const verifier = verifierOf(signingKeys.keySource, {
     issuer: config.publicUrl,
     audience: config.accessTokenAudience,
   })
   const limits = config.rateLimits === 'on' ? createLimits(database) : noLimits
-  const tails = createTails()
   // Before connections are waited for: a tail would keep its own open.
   app.addHook('preClose', async () => tails.close())
   const endedSessions = followEndedSessions(database, { log: app.log })

@@ -38,7 +38,7 @@ export async function mountAuth(app: FastifyInstance, deps: Deps): Promise<void>
       return { result: { data } }
     } catch (cause) {
       const error = asUnavailable(getTRPCErrorFromUnknown(cause))
-      deps.reportError(error, path)
+      deps.reportError(error, path, request.ip)
       return sendError(reply, error, path)
     }
   })

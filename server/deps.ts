@@ -1,4 +1,3 @@
-import type { TRPCError } from '@trpc/server'
 import type { Database } from '../db/connect.ts'
 import type { Config } from './config.ts'
 import type { EndedSessions } from './ended-sessions.ts'
@@ -6,6 +5,7 @@ import type { Limits } from './limits.ts'
 import type { Metrics } from './metrics.ts'
 import type { Tails } from './ledger-tail.ts'
 import type { Rotate } from './rotation.ts'
+import type { ReportError } from './security-log.ts'
 import type { SessionDeps } from './sessions.ts'
 import type { SigningKeys } from './signing-keys.ts'
 import type { Verifier } from './verifier.ts'
@@ -21,6 +21,5 @@ export type Deps = SessionDeps & {
   readonly metrics: Metrics
   readonly tails: Tails
   readonly endedSessions: EndedSessions
-  /** Logs an error that a caller was shown the public face of. */
-  readonly reportError: (error: TRPCError, procedure: string) => void
+  readonly reportError: ReportError
 }

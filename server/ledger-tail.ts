@@ -20,6 +20,8 @@ export type Tails = {
    * @throws {AuthError} `too_many_attempts`
    */
   take(userId: string): { readonly closing: AbortSignal; giveBack(): void }
+  /** Everybody's, now. */
+  open(): number
   /** Ends every tail. */
   close(): void
 }
@@ -49,6 +51,7 @@ export function createTails(): Tails {
         },
       }
     },
+    open: () => [...openOf.values()].reduce((sum, open) => sum + open, 0),
     close: () => closing.abort(),
   }
 }

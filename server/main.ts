@@ -6,7 +6,7 @@ import { ConfigError, loadConfig, type Config } from './config.ts'
 import { startEmbeddedPostgres } from './embedded-postgres.ts'
 import { createFirstAdmin } from './first-admin.ts'
 import { migrateOrExplain } from './reach-database.ts'
-import { describeError } from './security-log.ts'
+import { describeError, redact } from './security-log.ts'
 
 /** Requests under way get this long to be answered; then the process ends anyway. */
 const drainMs = 10_000
@@ -28,7 +28,7 @@ try {
 }
 
 async function start(config: Config): Promise<void> {
-  const log = pino({ level: config.logLevel })
+  const log = pino({ level: config.logLevel, redact })
   process.on('uncaughtException', (error) => {
     log.fatal(describeError(error), 'uncaught exception')
     void stop(1)

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { TransactionLoad } from '../db/transaction.ts'
 import { isLoopback } from './config.ts'
 import { AuthError } from './errors.ts'
 import type { HashLoad } from './hash-queue.ts'
@@ -9,8 +10,9 @@ import { hasSharedToken } from './shared-token.ts'
 
 export type Metrics = {
   readonly registry: Registry
-  /** Counts the fact, then passes it on. */
-  counting(record: RecordFact): RecordFact
+  readonly count: RecordFact
+  /** A refresh that waited so long for its batch. */
+  readonly waited: (ms: number) => void
   /** Times a refresh and counts it by its outcome: `granted`, or the reason of the refusal. */
   timing(rotate: Rotate): Rotate
 }
@@ -19,6 +21,8 @@ export type Metrics = {
 export function createMetrics(load: {
   queueDepth: () => number
   passwordHashes: () => HashLoad
+  transactions: () => TransactionLoad
+  openTails: () => number
   revocationLagMs: () => number
 }): Metrics {
   const registry = new Registry()
@@ -48,6 +52,29 @@ export function createMetrics(load: {
     registers,
     collect: () => depth.set(load.queueDepth()),
   })
+  const waitSeconds = new Histogram({
+    name: 'token_ledger_rotation_wait_seconds',
+    help: 'How long a refresh waited for its batch to begin',
+    buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5],
+    registers,
+  })
+  const transactions: Gauge<'state'> = new Gauge({
+    name: 'token_ledger_transactions',
+    help: 'Transactions that are open, or wait for a connection',
+    labelNames: ['state'],
+    registers,
+    collect: () => {
+      const { open, waiting } = load.transactions()
+      transactions.set({ state: 'open' }, open)
+      transactions.set({ state: 'waiting' }, waiting)
+    },
+  })
+  const tails: Gauge = new Gauge({
+    name: 'token_ledger_open_tails',
+    help: 'Admins who follow the ledger',
+    registers,
+    collect: () => tails.set(load.openTails()),
+  })
   const hashes: Gauge<'state'> = new Gauge({
     name: 'token_ledger_password_hashes',
     help: 'Password hashes that run or wait',
@@ -68,10 +95,8 @@ export function createMetrics(load: {
 
   return {
     registry,
-    counting: (record) => (fact) => {
-      facts.inc({ fact: fact.fact, reason: 'reason' in fact ? fact.reason : '' })
-      record(fact)
-    },
+    count: (fact) => facts.inc({ fact: fact.fact, reason: 'reason' in fact ? fact.reason : '' }),
+    waited: (ms) => waitSeconds.observe(ms / 1000),
     timing: (rotate) => async (request) => {
       const end = refreshSeconds.startTimer()
       try {

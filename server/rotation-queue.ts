@@ -20,6 +20,8 @@ export type RotationQueueOptions<Item, Result> = {
   readonly settle: (batch: readonly Item[]) => Promise<ReadonlyMap<Item, Result>>
   /** Whether a failed batch has certainly not happened, and may be tried one by one. */
   readonly mayRetry: (error: unknown) => boolean
+  /** Told of each item how long it waited for its batch, in milliseconds. */
+  readonly onWaited?: (ms: number) => void
   readonly maxBatch?: number
   readonly maxInFlight?: number
   readonly maxWaiting?: number
@@ -47,6 +49,7 @@ type Entry<Item, Result> = {
 export function createRotationQueue<Item extends { readonly familyId: string }, Result>({
   settle,
   mayRetry,
+  onWaited = () => {},
   maxBatch = 64,
   maxInFlight = 2,
   maxWaiting = 2_000,
@@ -81,6 +84,7 @@ export function createRotationQueue<Item extends { readonly familyId: string }, 
       if (batch.length === 0) return
       batchesInFlight++
       lastBatchAt = performance.now()
+      for (const { since } of batch) onWaited(lastBatchAt - since)
       void run(batch).finally(() => {
         batchesInFlight--
         for (const { item } of batch) familiesInFlight.delete(item.familyId)

@@ -50,12 +50,16 @@ export type Rotate = (request: RefreshRequest) => Promise<LiveSession>
  * @throws {RefreshRefused} by `rotate`, with the contract's reason
  * @throws {AuthError} by `rotate`: `service_unavailable` when the queue is full, or nobody waits any more
  */
-export function createRotation(deps: SessionDeps): {
+export function createRotation(
+  deps: SessionDeps,
+  options: { readonly onWaited?: (ms: number) => void } = {},
+): {
   rotate: Rotate
   queue: RotationQueue<Pending, Answer>
 } {
   const queue = createRotationQueue<Pending, Answer>({
     settle: (batch) => settle(deps, batch),
+    ...options,
     // After a lost connection nobody knows whether it committed: the caller asks again, with its attempt.
     mayRetry: (error) => !isUnavailable(error),
     ...(deps.policy.rotationBatchSize && { maxBatch: deps.policy.rotationBatchSize }),

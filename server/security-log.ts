@@ -30,20 +30,73 @@ export type SecurityFact =
       readonly currentGeneration: number | null
     }
   | { readonly fact: 'sign_in_refused'; readonly reason: Reason; readonly ip: string | null }
+  | {
+      /** One that breaks a rule, or tries to: what is missing, late or misspelt is no such call. */
+      readonly fact: 'call_refused'
+      readonly procedure: string
+      readonly reason: Reason
+      readonly ip: string | null
+    }
+  | {
+      /** By an admin, who may. What it changed is in `token_audit` with the reason given. */
+      readonly fact: 'admin_called'
+      readonly procedure: string
+      readonly actorUserId: string
+      readonly ip: string | null
+    }
+  | {
+      readonly fact: 'user_registered' | 'password_changed'
+      readonly userId: string
+      readonly ip: string | null
+    }
 
 export type RecordFact = (fact: SecurityFact) => void
 
-/** Writes facts, and errors whose public face a caller was shown, as one JSON line each. */
-export function createSecurityLog(log: FastifyBaseLogger): {
-  record: RecordFact
-  reportError: (error: TRPCError, procedure: string) => void
-} {
+/** What no line holds anyway; censored for the day that somebody logs a request, a body or headers. */
+const secretKeys = ['authorization', 'cookie', 'password', 'currentPassword', 'newPassword']
+  .concat(['refreshToken', 'accessToken', 'authSecret'])
+  .map((name) => `.${name}`)
+  .concat('["set-cookie"]')
+
+/** For pino: as deep as `req.headers.cookie`. */
+export const redact = {
+  paths: secretKeys.flatMap((key) => [key.replace(/^\./, ''), `*${key}`, `*.*${key}`]),
+  censor: '[redacted]',
+}
+
+/** Logs an error that a caller at `ip` was shown the public face of. */
+export type ReportError = (error: TRPCError, procedure: string, ip: string | null) => void
+
+/** Refusals that are facts (ASVS 5.0, 16.3.2 and 16.3.3). */
+const suspicious: ReadonlySet<Reason> = new Set<Reason>([
+  'access_token_invalid',
+  'access_token_revoked',
+  'origin_not_allowed',
+  'refresh_token_malformed',
+  'role_required',
+  'too_many_attempts',
+  'transport_mismatch',
+])
+
+/**
+ * Writes facts, and errors whose public face a caller was shown, as one JSON line each.
+ *
+ * @param count is told each fact, too
+ */
+export function createSecurityLog(
+  log: FastifyBaseLogger,
+  count: RecordFact,
+): { record: RecordFact; reportError: ReportError } {
+  const record: RecordFact = (fact) => {
+    count(fact)
+    if (fact.fact === 'reuse_detected' || fact.fact === 'token_ahead_of_ledger') log.warn(fact)
+    else log.info(fact)
+  }
   return {
-    record: (fact) => {
-      if (fact.fact === 'reuse_detected' || fact.fact === 'token_ahead_of_ledger') log.warn(fact)
-      else log.info(fact)
-    },
-    reportError: (error, procedure) => {
+    record,
+    reportError: (error, procedure, ip) => {
+      if (error instanceof AuthError && suspicious.has(error.reason))
+        record({ fact: 'call_refused', procedure, reason: error.reason, ip })
       if (error instanceof AuthError && error.reason !== 'internal_error') {
         const level = error.reason === 'service_unavailable' ? 'warn' : 'debug'
         log[level]({ procedure, reason: error.reason, detail: error.detail }, 'refused')

@@ -32,7 +32,7 @@ export async function mountTrpc(app: FastifyInstance, deps: Deps): Promise<void>
         origin: originOf(request),
         authorization: request.headers.authorization,
       }),
-      onError: ({ error, path: procedure }) => deps.reportError(error, procedure ?? ''),
+      onError: ({ error, path: procedure }) => deps.reportError(error, procedure ?? '', request.ip),
       responseMeta: ({ errors, paths }) => {
         const headers = headersOf(reply, errors)
         // What is refused before it is understood, tRPC sends as text.

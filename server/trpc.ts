@@ -94,8 +94,10 @@ export const liveProcedure = bearerProcedure.use(async ({ ctx, next }) => {
 })
 
 /** Needs the role admin as it is now. */
-export const adminProcedure = bearerProcedure.use(async ({ ctx, next }) => {
+export const adminProcedure = bearerProcedure.use(async ({ ctx, path, next }) => {
   await mustBeAdmin(ctx.deps, ctx.session)
+  const { deps, origin, session } = ctx
+  deps.record({ fact: 'admin_called', procedure: path, actorUserId: session.userId, ip: origin.ip })
   return next({ ctx })
 })
 

@@ -39,5 +39,6 @@ export const changePassword = liveProcedure
     })
     if (revoked === null)
       throw new AuthError('access_token_revoked', 'the session was ended meanwhile')
+    deps.record({ fact: 'password_changed', userId: user.id, ip: origin.ip })
     return { success: true as const, revoked }
   })

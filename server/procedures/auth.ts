@@ -29,6 +29,7 @@ export const register = authProcedure.input(credentials).mutation(async ({ ctx, 
 
   await deps.limits.beforeRegistration(origin.ip)
   const user = await accounts.create({ email, password: input.password, role: 'user' })
+  deps.record({ fact: 'user_registered', userId: user.id, ip: origin.ip })
   const epoch = await readEpoch(deps.database.sql, user.id)
   const signIn = { user, epoch, transport: 'cookie', deviceName: null, origin } as const
   return answer(ctx, await startSession(deps, signIn))

@@ -184,6 +184,8 @@ describe('the direct predecessor', () => {
 
   test.each([
     ['another attempt', hashOf('a'), hashOf('b')],
+    ['an attempt that differs in its last byte', hashOf('a'), hashOf('a').with(31, 0)],
+    ['an attempt that differs in its first byte', hashOf('a'), hashOf('a').with(0, 0)],
     ['no attempt', hashOf('a'), null],
     ['an attempt where the rotation had none', null, hashOf('a')],
     ['no attempt where the rotation had none', null, null],

@@ -32,6 +32,22 @@ test('a session that is being made while everything is ended is ended, too', asy
   expect(await statuses(ledger)).toEqual(['revoked'])
 })
 
+test('a session that is being made while a reuse ends everything of its user is ended, too', async () => {
+  await using ledger = await startLedger({ reuseScope: 'user', graceMs: 0 })
+  const user = await ledger.makeUser()
+  const stolen = await ledger.start(user)
+  await ledger.refresh(stolen)
+  await using gate = await shutGate(ledger.owner.ownerSql, 'insert')
+  const starting = ledger.start(user)
+  await waitFor(() => gate.firstWaiter())
+  const reuse = ledger.refresh(stolen).catch((error: unknown) => error)
+  await waitFor(() => waitsForItsTurn(ledger))
+  await gate[Symbol.asyncDispose]()
+  await starting
+  expect(await reuse).toMatchObject({ reason: 'refresh_token_reused' })
+  expect(await statuses(ledger)).toEqual(['reuse_detected', 'revoked'])
+})
+
 test('the word of a session that is over ends nothing, and voids no sign-in', async () => {
   await using ledger = await startLedger()
   const user = await ledger.makeUser()

@@ -1,4 +1,4 @@
-import { createHmac, hkdfSync } from 'node:crypto'
+import { createHash, createHmac, hkdfSync } from 'node:crypto'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createFamilyId } from '../../server/family-id.ts'
@@ -40,6 +40,11 @@ test('the MAC covers family, generation and secret with a key of its own (RFC 97
   const key = Buffer.from(hkdfSync('sha256', testSecret, '', 'token-ledger refresh mac', 32))
   const mac = createHmac('sha256', key).update(bytes.subarray(0, 52)).digest().subarray(0, 16)
   expect(bytes.subarray(52)).toEqual(mac)
+})
+
+test('the ledger is given SHA-256 of the secret, never the secret (ASVS 5.0, 6.5.2)', () => {
+  const token = createRefreshToken(keys, familyId)
+  expect(hashSecret(token)).toEqual(createHash('sha256').update(token.secret).digest())
 })
 
 test('no two first tokens are alike: 256 random bits (ASVS 5.0, 7.2.3)', () => {

@@ -1,7 +1,9 @@
+import { randomBytes } from 'node:crypto'
 import { decodeJwt } from 'jose'
 import { describe, expect, test } from 'vitest'
 import { readEpoch } from '../../db/ledger.ts'
 import { buildApp, loadConfig } from '../../server/app.ts'
+import { deriveSuccessor } from '../../server/refresh-token.ts'
 import { createRotation } from '../../server/rotation.ts'
 import type { SecurityFact } from '../../server/security-log.ts'
 import { startSession } from '../../server/sessions.ts'
@@ -32,6 +34,20 @@ test('a token that is not authentic asks no database and revokes nobody', async 
   await allowConnections(app, true)
   expect(await kindsOf(app, familyId)).toEqual(['issued'])
   expect((await auth(app.url, 'refresh', { refreshToken })).status).toBe(200)
+})
+
+test('an authentic token whose secret was never issued is no token of its family, and costs it nothing', async () => {
+  await using ledger = await startLedger()
+  const session = await ledger.start(await ledger.makeUser())
+  await ledger.refresh(session)
+  // Whoever has the server's secret and an old token, and not the ledger, makes such a one.
+  const token = deriveSuccessor(ledger.deps.refreshKeys[0], session.token, randomBytes(16))
+  await expect(ledger.refresh({ ...session, token })).rejects.toMatchObject({
+    reason: 'refresh_token_malformed',
+  })
+  const events = await ledger.owner.ownerSql`
+    select kind from token_ledger.token_event where family_id = ${session.familyId} order by seq`
+  expect(events.map(({ kind }) => kind)).toEqual(['issued', 'rotated'])
 })
 
 describe('REUSE_SCOPE', () => {
