@@ -31,7 +31,7 @@ export type ConnectOptions = {
   readonly answerWithinMs?: number | null
 }
 
-type StartOptions = Pick<postgres.Options<Record<string, never>>, 'max' | 'onclose'> & {
+type StartOptions = postgres.Options<Record<string, never>> & {
   readonly onSilence: () => void
 }
 

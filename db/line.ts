@@ -18,6 +18,7 @@ export type Line = {
 
 export type LineOptions = {
   readonly max: 1
+  readonly fetch_types: false
   readonly onclose: () => void
   readonly onSilence: () => void
   readonly onnotify: (channel: string, payload: string) => void
@@ -35,6 +36,9 @@ export function openLine(
   }
   const sql = start({
     max: 1,
+    // The driver's own question for types: it fails unheard, which ends the process, when the line is closed
+    // in the middle of it.
+    fetch_types: false,
     onclose: lose,
     onSilence: lose,
     // What the driver's own `listen` is made of; that one takes up a lost connection without a word.
