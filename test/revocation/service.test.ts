@@ -6,7 +6,7 @@ import { inTransaction } from '../../db/transaction.ts'
 import { revokeLocked } from '../../server/sessions.ts'
 import { connect } from '../../db/connect.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
-import { feedToken, toldAtFirst } from '../support/feed.ts'
+import { feedToken, slowLooks, toldAtFirst } from '../support/feed.ts'
 import { waitFor } from '../support/gate.ts'
 import { auth, mutate, query } from '../support/http.ts'
 import { testOrigin } from '../support/ledger.ts'
@@ -168,18 +168,8 @@ test(
     await using two = await startTwo()
     const { a, b, owner } = two
     const [stays, ends, first] = [await two.begin(), await two.begin(), await two.begin()]
-    // Nobody can look for ends in time, and asking for one session goes on.
-    await owner.ownerSql.unsafe(`
-      create function public.slow(text) returns boolean language plpgsql volatile as $$
-      begin
-        perform pg_sleep(30);
-        return true;
-      end $$`)
-    await owner.ownerSql`alter table token_ledger.token_event enable row level security`
-    await owner.ownerSql.unsafe(`
-      create policy slow on token_ledger.token_event to token_ledger_app
-      using (position('order by occurred_at desc' in current_query()) = 0 or public.slow(kind))
-      with check (true)`)
+    // Asking for one session goes on.
+    await slowLooks(owner)
     await auth(a.url, 'logout', { refreshToken: first.refreshToken })
     await expect.poll(() => lagSeconds(b.url), { timeout: 30_000 }).toBeGreaterThan(5)
     expect(await me(b.url, stays.accessToken)).toBe('200')
