@@ -31,47 +31,65 @@ export type ConnectOptions = {
   readonly answerWithinMs?: number | null
 }
 
-type StartOptions = postgres.Options<Record<string, never>> & {
-  readonly onSilence: () => void
-}
-
 /** A statement gets this long, and so does a transaction that is not gone on with. */
 const statementMs = 10_000
 /** No answer for longer than any statement may take: nobody is there any more. */
 const silenceMs = statementMs + 2_000
 
+/**
+ * The arrays that statements send, by their number in pg_type. The driver (postgres.js 3.4) would ask for
+ * all there are on each new connection, and one that is lost meanwhile ends the process: nobody waits for
+ * that answer.
+ */
+const arrayTypes = Object.fromEntries(
+  Object.entries({ integers: 1007, texts: 1009, uuids: 2951 }).map(([name, oid]) => [
+    name,
+    { to: oid, from: [], serialize: arrayLiteral, parse: (text: string) => text },
+  ]),
+)
+
+function arrayLiteral(values: readonly (string | number)[]): string {
+  return `{${values.map((value) => JSON.stringify(String(value))).join(',')}}`
+}
+
 /** Connects lazily: a database that is away shows at the first statement. */
 export function connect(databaseUrl: string, options: ConnectOptions = {}): Database {
   const { role, maxConnections = 10, answerWithinMs = silenceMs } = options
-  const start = ({ onSilence, ...rest }: StartOptions) =>
-    postgres(databaseUrl, {
-      connect_timeout: 3,
-      // A connection that closes is one that was lost: see openPool and openLine.
-      max_lifetime: null,
-      ...(answerWithinMs !== null && {
-        socket: socketsThatGiveUp({ answerWithinMs, onSilence }),
-      }),
-      onnotice: () => {},
-      connection: {
-        application_name: 'token-ledger',
-        ...(role && { role }),
-        // Each statement is planned once a connection: over the partitions, planning it each time
-        // costs ten times what running it does, and Postgres by itself does not see that.
-        plan_cache_mode: 'force_generic_plan',
-        // A statement or a lock that takes longer is answered 503, and a forgotten transaction ends.
-        statement_timeout: statementMs,
-        lock_timeout: 5_000,
-        idle_in_transaction_session_timeout: statementMs,
-        // A backend that has half of a statement is under none of these limits, and keeps its locks:
-        // it ends 14 s after it last heard of us.
-        tcp_keepalives_idle: 5,
-        tcp_keepalives_interval: 3,
-        tcp_keepalives_count: 3,
-      },
-      ...rest,
-    })
+  const settings = {
+    connect_timeout: 3,
+    // A connection that closes is one that was lost: see openPool.
+    max_lifetime: null,
+    onnotice: () => {},
+    types: arrayTypes,
+    fetch_types: false,
+    connection: {
+      application_name: 'token-ledger',
+      ...(role && { role }),
+      // Each statement is planned once a connection: over the partitions, planning it each time
+      // costs ten times what running it does, and Postgres by itself does not see that.
+      plan_cache_mode: 'force_generic_plan' as const,
+      // A statement or a lock that takes longer is answered 503, and a forgotten transaction ends.
+      statement_timeout: statementMs,
+      lock_timeout: 5_000,
+      idle_in_transaction_session_timeout: statementMs,
+      // A backend that has half of a statement is under none of these limits, and keeps its locks:
+      // it ends 14 s after it last heard of us.
+      tcp_keepalives_idle: 5,
+      tcp_keepalives_interval: 3,
+      tcp_keepalives_count: 3,
+    },
+  }
   const open = (max: number) =>
-    openPool(leaveAll, (events) => start({ ...events, max: Math.max(1, max) }))
+    openPool(leaveAll, ({ onclose, onSilence }) =>
+      postgres(databaseUrl, {
+        ...settings,
+        max: Math.max(1, max),
+        ...(answerWithinMs !== null && {
+          socket: socketsThatGiveUp({ answerWithinMs, onSilence }),
+        }),
+        onclose,
+      }),
+    )
   const forStatements = Math.floor(maxConnections / 3)
   const transactions = open(maxConnections - forStatements)
   const statements = open(forStatements)
@@ -84,7 +102,7 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
     sql: transactions.sql,
     db: drizzle(plannedOnce(statements.sql)),
     statements: statements.sql,
-    openLine: (heard) => openLine(start, heard),
+    openLine: (heard) => openLine(databaseUrl, settings, heard),
     async close() {
       await Promise.all([transactions.close(), statements.close()])
     },

@@ -1,8 +1,7 @@
-import type postgres from 'postgres'
+import postgres from 'postgres'
 
 /**
- * A connection that listens. It is never taken up again once lost: what was told in between would be
- * missing, and nobody would know.
+ * It is never taken up again once lost: what was told in between would be missing, and nobody would know.
  */
 export type Line = {
   /**
@@ -16,16 +15,9 @@ export type Line = {
   close(): void
 }
 
-export type LineOptions = {
-  readonly max: 1
-  readonly fetch_types: false
-  readonly onclose: () => void
-  readonly onSilence: () => void
-  readonly onnotify: (channel: string, payload: string) => void
-}
-
 export function openLine(
-  start: (options: LineOptions) => postgres.Sql,
+  databaseUrl: string,
+  settings: postgres.Options<Record<string, postgres.PostgresType>>,
   heard: (payload: string) => void,
 ): Line {
   let isLost = false
@@ -34,16 +26,14 @@ export function openLine(
     isLost = true
     giveUp?.(new Error('the connection was lost'))
   }
-  const sql = start({
+  const options = {
+    ...settings,
     max: 1,
-    // The driver's own question for types: it fails unheard, which ends the process, when the line is closed
-    // in the middle of it.
-    fetch_types: false,
     onclose: lose,
-    onSilence: lose,
     // What the driver's own `listen` is made of; that one takes up a lost connection without a word.
-    onnotify: (_channel, payload) => heard(payload),
-  })
+    onnotify: (_channel: string, payload: string) => heard(payload),
+  }
+  const sql = postgres(databaseUrl, options)
   const close = () => {
     lose()
     sql.end({ timeout: 0 }).catch(() => {})

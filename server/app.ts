@@ -170,7 +170,7 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
     issuer: config.publicUrl,
     audience: config.accessTokenAudience,
   })
-  const limits = config.rateLimits === 'on' ? createLimits(database) : noLimits
+  const limits = config.rateLimits === 'on' ? createLimits(database, config) : noLimits
   // Before connections are waited for: a tail would keep its own open.
   app.addHook('preClose', async () => tails.close())
   const endedSessions = followEndedSessions(database, { log: app.log })

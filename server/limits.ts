@@ -18,6 +18,13 @@ export type Limits = {
   afterRightPassword(attempt: PasswordAttempt): Promise<void>
   /** @throws {AuthError} `too_many_attempts` */
   beforeRegistration(ip: string | null): Promise<void>
+  /**
+   * Counts a refresh of this family, whatever comes of it. Costs a query only where this process has
+   * seen the family more often than anybody needs.
+   *
+   * @throws {AuthError} `too_many_attempts`
+   */
+  beforeRefresh(familyId: string): Promise<void>
 }
 
 export type PasswordAttempt = {
@@ -44,8 +51,24 @@ const network = { keyPrefix: 'password-network', points: 100, duration: 10 * min
 
 const registration = { keyPrefix: 'registration-network', points: 20, duration: 60 * minute }
 
+/**
+ * Refreshes of one family: tabs and tools that all start at once, or two for each life of an access
+ * token, however short that is set.
+ */
+const refresh = (accessTokenMs: number) => ({
+  keyPrefix: 'refresh-family',
+  points: Math.max(30, Math.ceil((2 * minute * 1000) / accessTokenMs)),
+  duration: minute,
+})
+
+/** Refreshes of a family in a minute that a process answers before it counts with the others. */
+const uncountedRefreshes = 10
+
 /** All in all there is no limit of ours: the bounded queue of password hashing is one. */
-export function createLimits(database: Database): Limits {
+export function createLimits(
+  database: Database,
+  { accessTokenMs }: { readonly accessTokenMs: number },
+): Limits {
   const store = {
     storeClient: clientOf(database),
     storeType: 'client',
@@ -57,6 +80,8 @@ export function createLimits(database: Database): Limits {
   const byAccount = new RateLimiterPostgres({ ...store, ...account })
   const byNetwork = new RateLimiterPostgres({ ...store, ...network })
   const registrations = new RateLimiterPostgres({ ...store, ...registration })
+  const refreshes = new RateLimiterPostgres({ ...store, ...refresh(accessTokenMs) })
+  const countHere = createMinuteCounter()
 
   return {
     async beforePassword({ email, userId, ip }) {
@@ -75,6 +100,31 @@ export function createLimits(database: Database): Limits {
       await byNetwork.reward(networkOf(ip), 1)
     },
     beforeRegistration: (ip) => consume(registrations, networkOf(ip)),
+    async beforeRefresh(familyId) {
+      if (countHere(familyId) > uncountedRefreshes) await consume(refreshes, familyId)
+    },
+  }
+}
+
+/**
+ * How often a family was seen in this minute, never too few: two that end alike are counted together,
+ * so that a million families take a megabyte. Nobody is refused by this count alone.
+ */
+function createMinuteCounter(): (familyId: string) => number {
+  const digits = 5
+  const counts = new Uint8Array(16 ** digits)
+  let endsAt = 0
+  return (familyId) => {
+    const now = performance.now()
+    if (now >= endsAt) {
+      counts.fill(0)
+      endsAt = now + minute * 1000
+    }
+    // The end of a UUIDv7 is random.
+    const place = Number.parseInt(familyId.slice(-digits), 16)
+    const seen = Math.min(255, (counts[place] ?? 0) + 1)
+    counts[place] = seen
+    return seen
   }
 }
 
@@ -83,6 +133,7 @@ export const noLimits: Limits = {
   beforePassword: async () => {},
   afterRightPassword: async () => {},
   beforeRegistration: async () => {},
+  beforeRefresh: async () => {},
 }
 
 async function consume(limiter: RateLimiterPostgres, key: string): Promise<void> {

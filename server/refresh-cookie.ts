@@ -54,11 +54,15 @@ function readOnly(header: string, name: string): string | null {
   return values[0] ?? null
 }
 
-/** Read from the header itself: the parsed form keeps the first of equal names and decodes the value. */
+/**
+ * Read from the header itself: the parsed form keeps the first of equal names and decodes the value.
+ *
+ * Only spaces and tabs may come before a pair. `trim` would drop a no-break space as well, and take a
+ * cookie for ours that a neighbour could set, because to the browser its name has no `__Secure-` in front.
+ */
 function valuesOf(header: string, name: string): string[] {
   return header
-    .split(';')
-    .map((pair) => pair.trim())
+    .split(/;[ \t]*/)
     .filter((pair) => pair.startsWith(`${name}=`))
     .map((pair) => pair.slice(name.length + 1))
 }

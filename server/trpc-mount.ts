@@ -2,6 +2,7 @@ import { fastifyRequestHandler } from '@trpc/server/adapters/fastify'
 import type { TRPCError } from '@trpc/server'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Deps } from './deps.ts'
+import { AuthError } from './errors.ts'
 import { acceptJsonOnly } from './json-body.ts'
 import { originOf } from './origin.ts'
 import { appRouter } from './router.ts'
@@ -21,6 +22,13 @@ export async function mountTrpc(app: FastifyInstance, deps: Deps): Promise<void>
 
   const handle = async (request: FastifyRequest, reply: FastifyReply) => {
     const { path } = request.params as { path: string }
+    // tRPC makes a URL of it, and what is none, or holds more than a host, would be an error of ours.
+    const host = request.headers.host ?? 'localhost'
+    if (!/^[\w.:[\]-]+$/.test(host) || !URL.canParse(`http://${host}`))
+      throw new AuthError('validation_failed', 'Host is no host')
+    // Of two, Node would give us the first, and a proxy may have looked at the other (RFC 6750 §2).
+    if ((request.raw.headersDistinct['authorization']?.length ?? 0) > 1)
+      throw new AuthError('validation_failed', 'two access tokens')
     await fastifyRequestHandler({
       router: appRouter,
       req: request,

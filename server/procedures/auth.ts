@@ -70,6 +70,7 @@ export const refresh = authProcedure
       if (transport === 'cookie') cookie.clear()
       throw new AuthError('refresh_token_malformed', 'its MAC is not ours')
     }
+    await deps.limits.beforeRefresh(token.familyId)
     const attemptId = input.attemptId?.toLowerCase() ?? null
     try {
       return answer(ctx, await deps.rotate({ token, transport, attemptId, origin, isWanted }))

@@ -75,7 +75,12 @@ export function followRevocations(url: URL, options: RevocationsOptions): Revoca
 
   async function followOnce(onCurrent: () => void): Promise<void> {
     const leaving = new AbortController()
-    const leave = () => leaving.abort(new Error('the feed is silent'))
+    let reader: ReadableStreamDefaultReader<Uint8Array> | null = null
+    const leave = () => {
+      leaving.abort(new Error('the feed is silent'))
+      // Node's fetch may have forgotten the signal by the time that it has answered.
+      reader?.cancel().catch(() => {})
+    }
     const silence = setTimeout(leave, silenceMs)
     closing.signal.addEventListener('abort', leave)
     try {
@@ -91,9 +96,8 @@ export function followRevocations(url: URL, options: RevocationsOptions): Revoca
       })
       if (response.status !== 200 || response.body === null)
         throw new Error(`the feed answered ${response.status}`)
-      for await (const { event, id, data } of readMessages(response.body, () =>
-        silence.refresh(),
-      )) {
+      reader = response.body.getReader()
+      for await (const { event, id, data } of readMessages(reader, () => silence.refresh())) {
         if (event === 'ended') set.add([endedIn(data)])
         lastId = id ?? lastId
         if (event !== 'checked') continue
@@ -105,7 +109,7 @@ export function followRevocations(url: URL, options: RevocationsOptions): Revoca
     } finally {
       clearTimeout(silence)
       closing.signal.removeEventListener('abort', leave)
-      leaving.abort()
+      leave()
     }
   }
 

@@ -9,20 +9,23 @@ export type SseMessage = {
 const maxMessageLength = 16_384
 
 /**
- * Messages of a stream of server-sent events whose data are one line of JSON; comments are left out.
+ * Messages of a stream of server-sent events whose data are one line of JSON; comments are left out. Cancelling
+ * `reader` ends it.
  *
  * @param onChunk called whenever something arrives
  * @throws for a message that is too long, or no JSON
  */
 export async function* readMessages(
-  body: ReadableStream<Uint8Array>,
+  reader: ReadableStreamDefaultReader<Uint8Array>,
   onChunk: () => void,
 ): AsyncGenerator<SseMessage, void> {
   const decoder = new TextDecoder()
   let text = ''
-  for await (const chunk of body) {
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) return
     onChunk()
-    text += decoder.decode(chunk, { stream: true })
+    text += decoder.decode(value, { stream: true })
     const blocks = text.split('\n\n')
     text = blocks.pop() ?? ''
     if (text.length > maxMessageLength) throw new Error('the feed sent too long a message')

@@ -7,7 +7,7 @@ import { exportLines, startLedger, testOrigin, type TestLedger } from '../suppor
 
 const by = { actorUserId: null, origin: { ip: null, userAgent: null } }
 
-test('an erased person is in no table, and the ledger still verifies', async () => {
+test('LG-05, LE-13 (ASVS 14.2.7): an erased person is in no table, and the ledger still verifies', async () => {
   await using ledger = await startLedger()
   const { ownerSql } = ledger.owner
   const person = await ledger.makeUser('admin')

@@ -14,7 +14,7 @@ const runMs = 4_000
 
 class RolledBack extends Error {}
 
-test(`${writers} writers with random rollbacks: a reader that comes and goes is told every event once, in order`, async () => {
+test(`LE-04, V27: ${writers} writers with random rollbacks: a reader that comes and goes is told every event once, in order`, async () => {
   await using ledger = await startLedger({ maxSessionsPerUser: 1_000 })
   await using pool = Object.assign(
     connect(ledger.owner.url, { role: 'token_ledger_app', maxConnections: writers }),

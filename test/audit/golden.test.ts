@@ -19,7 +19,7 @@ test('the golden export holds every kind, an erased person, IPv6 and what no ter
   expect(events.some(({ ip }) => ip === '2001:db8::7')).toBe(true)
 })
 
-test('TypeScript computes the golden hashes', async () => {
+test('LE-09: TypeScript computes the golden hashes', async () => {
   expect(events.map(eventHash)).toEqual(events.map(({ hash }) => hash))
   const kept = events.filter(({ originSalt }) => originSalt !== null)
   expect(kept.map(originHash)).toEqual(kept.map((event) => event.originHash))
@@ -30,7 +30,7 @@ test('TypeScript computes the golden hashes', async () => {
   })
 })
 
-test('SQL computes the golden hashes', async () => {
+test('LE-09: SQL computes the golden hashes', async () => {
   await using owner = await freshDatabase()
   const { ownerSql } = owner
   await ownerSql`
@@ -53,7 +53,7 @@ test('SQL computes the golden hashes', async () => {
   expect(await ownerSql`select * from token_audit.verify_ledger()`).toEqual([])
 })
 
-test('fields that flow into one another would have one hash; these have two', () => {
+test('LE-10: fields that flow into one another would have one hash; these have two', () => {
   const [event] = events
   const one = { ...event!, reason: 'ab', transport: 'c' }
   const other = { ...event!, reason: 'a', transport: 'cb' }

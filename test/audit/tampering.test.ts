@@ -69,7 +69,7 @@ test('an untouched ledger is intact, in SQL and in TypeScript', async () => {
   expect(verdict).toEqual({ intact: true, events: 5, first_broken_seq: null, problem: null })
 })
 
-describe('a changed column is named with its family and its event', () => {
+describe('LE-05 (ASVS 16.4.2): a changed column is named with its family and its event', () => {
   const content = 'the hash does not match the content'
   const cases: [column: string, set: string, seq: number, problem: string][] = [
     ['kind', `kind = 'revoked', reason = 'logout', presented_generation = null`, 5, content],
@@ -126,7 +126,7 @@ describe('a changed column is named with its family and its event', () => {
   })
 })
 
-test('two events that changed places are found', async () => {
+test('LE-05 (ASVS 16.4.2): two events that changed places are found', async () => {
   const found = await after(
     `update token_ledger.token_event set seq = 99 ${event(2)};
      update token_ledger.token_event set seq = 2 ${event(3)};
@@ -136,13 +136,13 @@ test('two events that changed places are found', async () => {
   expect(found.inTypeScript).toEqual(found.inSql)
 })
 
-test('an event deleted from the middle is missing by its number', async () => {
+test('LE-05 (ASVS 16.4.2): an event deleted from the middle is missing by its number', async () => {
   const found = await after(`delete from token_ledger.token_event ${event(3)}`)
   expect(found.inSql).toEqual([[familyId, 3, 'event 3 is missing']])
   expect(found.inTypeScript).toEqual(found.inSql)
 })
 
-test('an event put in at the end is found by its hash', async () => {
+test('LE-05 (ASVS 16.4.2): an event put in at the end is found by its hash', async () => {
   const found = await after(
     `insert into token_ledger.token_event
        (family_id, seq, kind, generation, occurred_at, reason, origin_hash, prev_hash, hash)
@@ -153,7 +153,7 @@ test('an event put in at the end is found by its hash', async () => {
   expect(found.inTypeScript).toEqual(found.inSql)
 })
 
-describe('a chain computed anew is found by what it says, where that is illegal', () => {
+describe('LE-05 (ASVS 16.4.2): a chain computed anew is found by what it says, where that is illegal', () => {
   const columns = `family_id, seq, kind, generation, occurred_at, reason, origin_hash, hash`
   test.each<[problem: string, seq: number, statement: string]>([
     [
@@ -206,7 +206,7 @@ describe('a chain computed anew is found by what it says, where that is illegal'
   })
 })
 
-describe('what a chain alone cannot see, and the README says so', () => {
+describe('V28: what a chain alone cannot see, and the README says so', () => {
   test.each([
     ['the tail of a family', () => `delete from token_ledger.token_event ${event(5)}`],
     [
@@ -230,7 +230,7 @@ describe('what a chain alone cannot see, and the README says so', () => {
   })
 })
 
-test('a family without its row, and a row without its family', async () => {
+test('LE-05 (ASVS 16.4.2): a family without its row, and a row without its family', async () => {
   const noRow = await after(`delete from token_ledger.token_family where family_id = '${familyId}'`)
   expect(noRow.inSql).toEqual([[familyId, 1, 'the family row is missing']])
   expect(noRow.inTypeScript).toEqual(noRow.inSql)

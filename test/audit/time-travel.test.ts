@@ -22,7 +22,7 @@ type Answer = {
   readonly incidentId?: string | undefined
 }
 
-test(`each of ${commands} random answers of the service is told again by SQL`, async () => {
+test(`FS-03: each of ${commands} random answers of the service is told again by SQL`, async () => {
   const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
   const random = mulberry32(seed)
   await using ledger = await startLedger({

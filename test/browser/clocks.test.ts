@@ -19,7 +19,7 @@ const hourMs = 60 * minuteMs
 describe.runIf(hasChromium)('the clock of this device', () => {
   const browser = useBrowser()
 
-  test.each([2, -2])('may be wrong by %i hours', async (hours) => {
+  test.each([2, -2])('CL-04: may be wrong by %i hours', async (hours) => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
     const { email } = await makeUser(app.owner.url)
     const context = await browser.newContext()
@@ -38,7 +38,7 @@ describe.runIf(hasChromium)('the clock of this device', () => {
     await expectNoToken(page)
   })
 
-  test('may run an hour of timers late: one refresh, no storm', async () => {
+  test('CL-04: may run an hour of timers late: one refresh, no storm', async () => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
     const { email } = await makeUser(app.owner.url)
     const context = await browser.newContext()

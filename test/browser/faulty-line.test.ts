@@ -20,7 +20,7 @@ const minuteMs = 60_000
 describe.runIf(hasChromium)('on a line that fails', () => {
   const browser = useBrowser()
 
-  test('500 refreshes sign nobody out, whatever is dropped, delayed, doubled or cut', async () => {
+  test('CL-01, CL-03 (RFC 10017 §8.4, ASVS 14.3.3): 500 refreshes sign nobody out, whatever is dropped, delayed, doubled or cut', async () => {
     await using behind = await startBehindProxy(browser)
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)

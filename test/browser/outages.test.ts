@@ -28,7 +28,7 @@ const awayMs = 10_000
 describe.runIf(hasChromium)('an outage signs nobody out', () => {
   const browser = useBrowser()
 
-  test('of the server, which is started again', async () => {
+  test('CL-03: of the server, which is started again', async () => {
     await using owner = await freshDatabase()
     const { email } = await makeUser(owner.url)
     const port = await freePort()
@@ -45,7 +45,7 @@ describe.runIf(hasChromium)('an outage signs nobody out', () => {
     await second.stop()
   }, 60_000)
 
-  test('of the database, which is away for ten seconds', async () => {
+  test('CL-03: of the database, which is away for ten seconds', async () => {
     const dataDir = mkdtempSync(join(tmpdir(), 'token-ledger-outage-'))
     chmodSync(dataDir, 0o711)
     const before = startOwner(dataDir)
@@ -102,7 +102,7 @@ describe.runIf(hasChromium)('an outage signs nobody out', () => {
     await expectPeace(app)
   })
 
-  test('of the network of this browser', async () => {
+  test('CL-03: of the network of this browser', async () => {
     await using behind = await startBehindProxy(browser)
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
@@ -118,7 +118,7 @@ describe.runIf(hasChromium)('an outage signs nobody out', () => {
     expect((await countKinds(app)).rotated).toBe(1)
   })
 
-  test('a sign-out that the server was not told of is kept through a reload, and told later', async () => {
+  test('CL-07 (ASVS 14.3.1): a sign-out that the server was not told of is kept through a reload, and told later', async () => {
     await using behind = await startBehindProxy(browser)
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)

@@ -22,20 +22,20 @@ const quarterHourMs = 15 * 60 * 1000
 describe.runIf(hasChromium)('six tabs on one cookie', () => {
   const browser = useBrowser()
 
-  test('whose tokens expire at once, twenty times, stay signed in', async () => {
+  test('CL-02: whose tokens expire at once, twenty times, stay signed in', async () => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
     const tabs = await openTabs(browser, app)
     expect(await race(app, tabs)).toBeGreaterThanOrEqual(rounds)
   }, 240_000)
 
-  test('and do so without Web Locks', async () => {
+  test('CL-02: and do so without Web Locks', async () => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
     const tabs = await openTabs(browser, app, app.url, withoutLocks)
     expect(await tabs[0]!.evaluate(() => 'locks' in navigator)).toBe(false)
     expect(await race(app, tabs)).toBeGreaterThanOrEqual(rounds)
   }, 240_000)
 
-  test('go on when the one that holds the lock is closed in the middle', async () => {
+  test('CL-02: go on when the one that holds the lock is closed in the middle', async () => {
     await using behind = await startBehindProxy(browser)
     const { app, proxy } = behind
     const tabs = await openTabs(browser, app, proxy.url)

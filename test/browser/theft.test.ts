@@ -16,7 +16,7 @@ import { makeUser } from '../support/users.ts'
 describe.runIf(hasChromium)('a session that is over', () => {
   const browser = useBrowser()
 
-  test('a cookie copied to another profile ends both, and both say why', async () => {
+  test('RT-05 (RFC 9700 §4.14.2): a cookie copied to another profile ends both, and both say why', async () => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
     const { email } = await makeUser(app.owner.url)
     const victim = await openExample(await browser.newContext(), app.url)
@@ -42,7 +42,7 @@ describe.runIf(hasChromium)('a session that is over', () => {
     expect(await victim.context().cookies()).toEqual([])
   })
 
-  test('one that another tab signed out of is over here, and a sign-in there begins one here', async () => {
+  test('CL-07 (ASVS 14.3.1): one that another tab signed out of is over here, and a sign-in there begins one here', async () => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
     const { email } = await makeUser(app.owner.url)
     const context = await browser.newContext()
@@ -74,7 +74,7 @@ describe.runIf(hasChromium)('a session that is over', () => {
     expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
   })
 
-  test('a refresh that is answered after the sign-out does not bring it back', async () => {
+  test('CL-07 (ASVS 14.3.1): a refresh that is answered after the sign-out does not bring it back', async () => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
     const { email } = await makeUser(app.owner.url)
     const page = await openExample(await browser.newContext(), app.url)

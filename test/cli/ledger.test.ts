@@ -55,7 +55,7 @@ test('a ledger is verified, exported, and the export verified without a database
   })
 })
 
-test('an export that was changed or cut exits 1, with the family and the event', async () => {
+test('LE-05, V28 (ASVS 16.4.2): an export that was changed or cut exits 1, with the family and the event', async () => {
   const { stdout } = await cli(url, 'ledger', 'export')
   const changed = join(folder, 'changed.jsonl')
   writeFileSync(changed, stdout.replace('"generation":1', '"generation":2'))

@@ -34,7 +34,7 @@ beforeAll(async () => {
 
 afterAll(() => ledger[Symbol.asyncDispose]())
 
-test('sessions are listed as a table and as JSON lines, whatever a browser calls itself', async () => {
+test('AD-06 (ASVS 3.2.2): sessions are listed as a table and as JSON lines, whatever a browser calls itself', async () => {
   const listed = await cli(url, 'sessions', 'list', '--user', user.email)
   expect(listed).toMatchObject({ code: 0, stderr: '2 sessions\n' })
   const lines = listed.stdout.trimEnd().split('\n')

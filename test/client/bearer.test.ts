@@ -8,7 +8,7 @@ import { startApp, type TestApp } from '../support/app.ts'
 import { noFault, startBehindProxy } from '../support/proxy.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
-test('the bearer goes to configured origins alone, and follows no redirect', async () => {
+test('CL-05 (ASVS 15.3.2): the bearer goes to configured origins alone, and follows no redirect', async () => {
   await using app = await startApp()
   const seen: (string | undefined)[] = []
   await using other = await listen((request, response) => {
@@ -31,7 +31,7 @@ test('the bearer goes to configured origins alone, and follows no redirect', asy
   auth.dispose()
 })
 
-test('a refused access token is renewed once and the call repeated once, query or mutation', async () => {
+test('CL-03, CL-09: a refused access token is renewed once and the call repeated once, query or mutation', async () => {
   await using behind = await startBehindProxy()
   const { app, proxy } = behind
   const auth = await signedIn(app, {}, proxy.url)
@@ -83,7 +83,7 @@ test('twenty calls that are refused at once share one refresh', async () => {
   auth.dispose()
 })
 
-test('a mutation whose answer is lost is not repeated', async () => {
+test('CL-06: a mutation whose answer is lost is not repeated', async () => {
   await using behind = await startBehindProxy()
   const { app, proxy } = behind
   const auth = await signedIn(app, {}, proxy.url)

@@ -28,7 +28,7 @@ const eventColumns = [
   'user_id',
 ]
 
-test('every ledger table and every partition of it carries its guards, enabled always', async () => {
+test('LE-01 (ASVS 16.4.2): every ledger table and every partition of it carries its guards, enabled always', async () => {
   const rows = await owner.ownerSql<{ table: string; guards: string[]; enabled: string[] }[]>`
     select c.relname as table, array_agg(t.tgname::text order by t.tgname) as guards,
       array_agg(distinct t.tgenabled::text) as enabled
@@ -64,7 +64,7 @@ test('a partition that is made later carries them, too', async () => {
     expect({ relname, guards }).toEqual({ relname, guards: /event/.test(relname) ? 4 : 3 })
 })
 
-test('the service and the auditor have these rights on tables, and no other', async () => {
+test('LE-01 (ASVS 16.4.2): the service and the auditor have these rights on tables, and no other', async () => {
   const rows = await owner.ownerSql<{ grantee: string; name: string; rights: string }[]>`
     select a.grantee::regrole::text as grantee, n.nspname || '.' || c.relname as name,
       string_agg(lower(a.privilege_type), ' ' order by a.privilege_type) as rights
@@ -91,7 +91,7 @@ test('the service and the auditor have these rights on tables, and no other', as
   ])
 })
 
-test('the service may insert these columns of the ledger and update one that never changes', async () => {
+test('LE-01 (ASVS 16.4.2): the service may insert these columns of the ledger and update one that never changes', async () => {
   const rows = await owner.ownerSql<{ name: string; right: string; columns: string[] }[]>`
     select c.relname as name, lower(a.privilege_type) as right,
       array_agg(t.attname::text order by t.attname) as columns
@@ -119,7 +119,7 @@ test('the service may insert these columns of the ledger and update one that nev
   ])
 })
 
-test('neither role may log in by itself, nor is more than it must be', async () => {
+test('LE-01 (ASVS 16.4.2): neither role may log in by itself, nor is more than it must be', async () => {
   const rows = await owner.ownerSql`
     select rolname, rolcanlogin, rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, rolreplication
     from pg_roles
@@ -128,7 +128,7 @@ test('neither role may log in by itself, nor is more than it must be', async () 
   for (const { rolname: _, ...rights } of rows) expect(Object.values(rights)).not.toContain(true)
 })
 
-test('every function that runs as its owner pins the path it looks things up in', async () => {
+test('LE-01 (ASVS 16.4.2): every function that runs as its owner pins the path it looks things up in', async () => {
   const rows = await owner.ownerSql<{ name: string; settings: string[] | null }[]>`
     select proname as name, proconfig as settings
     from pg_proc
@@ -141,7 +141,7 @@ test('every function that runs as its owner pins the path it looks things up in'
     })
 })
 
-test('nothing refers to the ledger by a foreign key that could delete from it', async () => {
+test('LE-03: nothing refers to the ledger by a foreign key that could delete from it', async () => {
   const rows = await owner.ownerSql`
     select conname from pg_constraint
     where contype = 'f' and connamespace = 'token_ledger'::regnamespace`

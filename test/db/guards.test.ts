@@ -65,7 +65,7 @@ const familyChanges = [
   "device_name = 'another'",
 ].map((set) => `update token_ledger.token_family set ${set}`)
 
-describe('the service', () => {
+describe('LE-02 (ASVS 16.4.2): the service', () => {
   test.each([...changes, ...eventChanges, ...familyChanges.filter((c) => !/lock_mark/.test(c))])(
     'has no right to %s',
     async (statement) => {
@@ -111,7 +111,7 @@ describe('the service', () => {
   })
 })
 
-describe('the owner', () => {
+describe('LE-02 (ASVS 16.4.2): the owner', () => {
   test.each([...changes, ...eventChanges, ...familyChanges])('may not %s', async (statement) => {
     expect(await sqlStateOf(owner.ownerSql.unsafe(statement))).toBe(appendOnly)
   })
@@ -199,7 +199,7 @@ describe('the auditor', () => {
     expect([denied, '55000']).toContain(await sqlStateOf(auditor.sql.unsafe(statement)))
   })
 
-  test('sees no secret: no hash of a token, no salt, no password', async () => {
+  test('RT-02, AD-02 (ASVS 15.3.1): sees no secret: no hash of a token, no salt, no password', async () => {
     const columns = await owner.ownerSql<{ column_name: string }[]>`
       select column_name from information_schema.columns where table_schema = 'token_audit'`
     const names = columns.map((column) => column.column_name)

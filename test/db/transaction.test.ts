@@ -56,7 +56,7 @@ test('a last write that fails, behind which the commit was sent already, undoes 
 })
 
 test.each(['40001', '40P01', '23505'])(
-  '%s is decided again, three times at most',
+  'FS-05 (ASVS 15.4.3): %s is decided again, three times at most',
   async (state) => {
     let tries = 0
     const failed = inTransaction(database.sql, async (tx) => {

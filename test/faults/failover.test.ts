@@ -6,7 +6,7 @@ import { startRig, type Rig } from './rig.ts'
 
 const withinMs = 30_000
 
-test('the database is lost and restored from a copy of an hour ago: who moved on is told session_revoked, and it is reported; all others go on', async () => {
+test('LE-08 (ASVS 16.5.3): the database is lost and restored from a copy of an hour ago: who moved on is told session_revoked, and it is reported; all others go on', async () => {
   await using rig = await startRig()
   const crowdOf = (size: number) => startCrowd({ url: rig.url, email: rig.email, size })
   await using movers = await crowdOf(4)

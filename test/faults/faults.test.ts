@@ -23,7 +23,7 @@ afterAll(async () => {
 }, 60_000)
 
 test.each(faults)(
-  '$name: recovered within $recoversWithinMs ms, nobody honest signed out, the ledger verifies',
+  'FS-01, FS-02, FS-04, RT-09, LE-04, V27 (ASVS 2.3.3 and 16.5.3): $name: recovered within $recoversWithinMs ms, nobody honest signed out, the ledger verifies',
   async ({ inflict, recoversWithinMs }) => {
     expect(await crowd.served(performance.now(), 30_000)).not.toBeNull()
     const before = { pid: rig.server().pid, disturbed: crowd.disturbed() }

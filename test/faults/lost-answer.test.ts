@@ -17,7 +17,7 @@ describe('the backend dies in the middle of a rotation', () => {
   for (const crowdSize of [0, 25]) {
     const meanwhile = crowdSize === 0 ? 'with nobody waiting' : 'with others waiting'
 
-    test(`while the insert runs, ${meanwhile}: 503, and the same attempt succeeds`, async () => {
+    test(`RT-09, FS-02 (ASVS 2.3.3): while the insert runs, ${meanwhile}: 503, and the same attempt succeeds`, async () => {
       await using service = await startService()
       const { server, ownerSql } = service
       const session = await service.signIn()
@@ -36,7 +36,7 @@ describe('the backend dies in the middle of a rotation', () => {
       await expectOneRotation(service, session, attemptId)
     })
 
-    test(`between two statements, ${meanwhile}: 503, and the same attempt succeeds`, async () => {
+    test(`RT-09, FS-02 (ASVS 2.3.3): between two statements, ${meanwhile}: 503, and the same attempt succeeds`, async () => {
       await using service = await startService()
       const { server, ownerSql } = service
       const session = await service.signIn()
@@ -87,7 +87,7 @@ describe('the backend dies in the middle of a rotation', () => {
 
 describe('the server dies between the commit and the answer', () => {
   for (const grace of ['0', '10']) {
-    test(`the same attempt gets the same successor, with ${grace} s of grace`, async () => {
+    test(`RT-08 (RFC 9700 §4.14.2): the same attempt gets the same successor, with ${grace} s of grace`, async () => {
       const database = await freshDatabase()
       await using _database = database
       const { ownerSql, url } = database
@@ -134,7 +134,7 @@ describe('the server dies between the commit and the answer', () => {
 })
 
 describe('the database is lost while the service runs', () => {
-  test('the wire is cut: 503 at once, not ready, and well again when it is back', async () => {
+  test('FS-01 (ASVS 16.5.3): the wire is cut: 503 at once, not ready, and well again when it is back', async () => {
     await using service = await startService('wire')
     const { server, wire, ownerSql } = service
     const { refreshToken, familyId } = await service.signIn()
@@ -166,7 +166,7 @@ describe('the database is lost while the service runs', () => {
     expect(rotated).toBe(sessions.length)
   })
 
-  test('the database takes nobody in: 503 at once, not ready, and well again', async () => {
+  test('FS-01 (ASVS 16.5.3): the database takes nobody in: 503 at once, not ready, and well again', async () => {
     await using service = await startService()
     const { server, ownerSql, name } = service
     const { refreshToken, familyId } = await service.signIn()

@@ -71,7 +71,7 @@ test('seq has no gaps, generations follow one another, and nothing comes after t
   )
 })
 
-test('no history of rotations moves the absolute expiration (ASVS 5.0, 10.4.8)', () => {
+test('RT-10 (ASVS 10.4.8): no history of rotations moves the absolute expiration', () => {
   fc.assert(
     fc.property(legalHistory, (events) => {
       const made = events.filter((e) => e.kind === 'issued' || e.kind === 'rotated')

@@ -2,7 +2,7 @@ import { mutationsOf } from './mutation.ts'
 
 const inService = ['test/revocation/service.test.ts']
 const inFeed = ['test/revocation/feed.test.ts']
-const inFollowers = ['test/revocation/verifier.test.ts']
+const inFollowers = ['test/verifier/revocations.test.ts']
 
 /** Contract §6: how soon a revoked session's access token is refused elsewhere. */
 export const revocations = [

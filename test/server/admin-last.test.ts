@@ -8,7 +8,7 @@ const refused = {
   extras: { problem: 'This is the last admin. Make another one first.' },
 }
 
-test('the last admin can be neither demoted nor disabled, and stays signed in', async () => {
+test('AD-10 (ASVS 2.2.3): the last admin can be neither demoted nor disabled, and stays signed in', async () => {
   await using ledger = await startLedger()
   const deps = { ...ledger.deps, accounts: ledger.deps.users.accounts }
   const admin = await ledger.makeUser('admin')
@@ -30,7 +30,7 @@ test('the last admin can be neither demoted nor disabled, and stays signed in', 
   expect((await ledger.deps.users.findByEmail(admin.email))?.role).toBe('user')
 })
 
-test('ten admins who demote and disable each other at once leave one', async () => {
+test('AD-10 (ASVS 2.2.3): ten admins who demote and disable each other at once leave one', async () => {
   await using ledger = await startLedger()
   const deps = { ...ledger.deps, accounts: ledger.deps.users.accounts }
   const admins = await Promise.all(Array.from({ length: 10 }, () => ledger.makeUser('admin')))
@@ -45,7 +45,7 @@ test('ten admins who demote and disable each other at once leave one', async () 
   expect(left.count).toBe(1)
 })
 
-test('what admins did can be changed by nobody, and dated by nobody', async () => {
+test('AD-05 (ASVS 16.4.2): what admins did can be changed by nobody, and dated by nobody', async () => {
   await using ledger = await startLedger()
   const { ownerSql } = ledger.owner
   const deps = { ...ledger.deps, accounts: ledger.deps.users.accounts }

@@ -69,7 +69,7 @@ describe('who may call', () => {
     }
   })
 
-  test('a demoted admin is refused at the next call, with a token that says admin', async () => {
+  test('AD-01 (ASVS 8.3.2): a demoted admin is refused at the next call, with a token that says admin', async () => {
     const other = await makeUser(app.owner.url, undefined, 'admin')
     const { accessToken } = await signIn(other.email)
     expect((await ask('users.list', undefined, accessToken)).status).toBe(200)
@@ -80,7 +80,7 @@ describe('who may call', () => {
     }
   })
 
-  test('an admin whose session was ended is refused at the next call', async () => {
+  test('AD-01, AT-08, V6 (ASVS 7.4.1): an admin whose session was ended is refused at the next call', async () => {
     const other = await makeUser(app.owner.url, undefined, 'admin')
     const { accessToken, familyId } = await signIn(other.email)
     expect((await act('sessions.revoke', { familyId, reason: 'lost laptop' })).data).toEqual({
@@ -114,7 +114,7 @@ describe('sessions', () => {
     )
   })
 
-  test('are shown with their events and what admins said; no answer holds a secret', async () => {
+  test('AD-02, AD-05 (ASVS 15.3.1 and 16.3.3): are shown with their events and what admins said; no answer holds a secret', async () => {
     const user = await makeUser(app.owner.url)
     const { familyId, refreshToken } = await signIn(user.email)
     await auth(app.url, 'refresh', { refreshToken })
@@ -155,7 +155,7 @@ describe('sessions', () => {
     expect(state.data).toMatchObject({ status: 'active', generation: 0, endReason: null })
   })
 
-  test('a user agent is stored cut and answered as text, whatever it holds', async () => {
+  test('AD-06, V25 (ASVS 1.2.1 and 3.2.2): a user agent is stored cut and answered as text, whatever it holds', async () => {
     const user = await makeUser(app.owner.url)
     // Header values are bytes: U+202E turns the direction of writing.
     const rtl = Buffer.from('\u202e').toString('latin1')
@@ -170,7 +170,7 @@ describe('sessions', () => {
     expect(row!.user_agent).toBe(hostile.slice(0, 512))
   })
 
-  test('revoking all of a user shows its reason at each of them', async () => {
+  test('AD-03, AD-05 (ASVS 7.4.5 and 16.3.3): revoking all of a user shows its reason at each of them', async () => {
     const user = await makeUser(app.owner.url)
     const { familyId } = await signIn(user.email)
     await act('users.revokeSessions', { userId: user.id, reason: 'laptop stolen' })
@@ -189,7 +189,7 @@ describe('sessions', () => {
     expect((await ask('ledger.verify', { familyId: someone })).reason).toBe('not_found')
   })
 
-  test('too much, too many and too clever are refused', async () => {
+  test('AD-09 (ASVS 1.2.4 and 2.4.1): too much, too many and too clever are refused', async () => {
     for (const input of [{ limit: 201 }, { limit: 1e9 }, { sort: 'drop' }, { status: "x' or 1=1" }])
       expect((await ask('sessions.list', input)).reason).toBe('validation_failed')
     expect((await ask('ledger.events', { cursor: '1:2:3' })).reason).toBe('validation_failed')
@@ -205,7 +205,7 @@ describe('sessions', () => {
 })
 
 describe('users', () => {
-  test('are created, promoted, disabled and enabled, each with its actor', async () => {
+  test('AD-05 (ASVS 16.3.3): are created, promoted, disabled and enabled, each with its actor', async () => {
     const email = `new-${randomUUID()}@example.com`
     const created = await act('users.create', { email, role: 'user' })
     const { userId } = created.data.user

@@ -15,7 +15,7 @@ const forged = `tlr1.${'A'.repeat(91)}`
 const cleared =
   'refresh_token=; Max-Age=0; Path=/auth; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; SameSite=Strict'
 
-describe('a 401 of a bearer call says why (RFC 6750 §3)', () => {
+describe('AT-10 (RFC 6750 §3): a 401 of a bearer call says why', () => {
   test('no token: the scheme, and no error code (§3.1)', async () => {
     const answer = await query(app.url, 'me')
     expect(answer).toMatchObject({ status: 401, reason: 'access_token_missing' })
@@ -55,7 +55,7 @@ describe('a 401 of a bearer call says why (RFC 6750 §3)', () => {
   })
 })
 
-describe('logout (ASVS 5.0, 7.4.1)', () => {
+describe('RT-18 (ASVS 7.4.1, RFC 7009 §2.2): logout', () => {
   test.each([
     ['no token at all', {}],
     ['a token that is not ours', { refreshToken: forged }],
@@ -81,7 +81,7 @@ describe('logout (ASVS 5.0, 7.4.1)', () => {
     })
   })
 
-  test('clears the cookie with the attributes it was set with', async () => {
+  test('CK-02: clears the cookie with the attributes it was set with', async () => {
     const { cookie, familyId } = await signInWithCookie(app)
     const answer = await fromPage(app, 'logout', cookie)
     expect(answer.data).toEqual({ success: true, revoked: 1 })
@@ -186,7 +186,7 @@ describe('a refresh takes the cookie away only for good', () => {
   })
 })
 
-test("somebody else's session answers exactly as an unknown one (OWASP API1)", async () => {
+test("AD-04 (ASVS 8.2.2): somebody else's session answers exactly as an unknown one", async () => {
   const mine = await signIn(app)
   const theirs = await signIn(app)
   const ask = async (familyId: string) => {
@@ -228,7 +228,7 @@ describe('register', () => {
   })
 })
 
-test('login says the same to the unknown, the mistyped and the disabled', async () => {
+test('PW-08 V22 (ASVS 6.3.8): login says the same to the unknown, the mistyped and the disabled', async () => {
   const { email } = await makeUser(app.owner.url)
   const disabled = await makeUser(app.owner.url)
   await app.owner.ownerSql`

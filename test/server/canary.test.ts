@@ -47,7 +47,7 @@ function startWatch() {
 
 type Watch = ReturnType<typeof startWatch>
 
-test('no secret of a caller is in a log line, an error or a table, whatever goes wrong', async () => {
+test('RT-02, LG-01, LG-06, V18 (RFC 9700 §4.14.1, ASVS 16.2.5 and 16.5.1): no secret of a caller is in a log line, an error or a table, whatever goes wrong', async () => {
   const watch = startWatch()
   await using database = await freshDatabase()
   const { ownerSql } = database

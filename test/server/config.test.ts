@@ -118,14 +118,17 @@ const bad: [variable: string, value: string][] = [
 
 const variables = new Set([...bad.map(([name]) => name), 'DATA_DIR', 'NODE_ENV'])
 
-test.each(bad)('%s may not be %s: one line, what and how, and never the value', (name, value) => {
-  const problem = problemOf({ [name]: value })
-  expect(problem).toMatch(new RegExp(`^${name}: .+`))
-  expect(problem).not.toContain('\n')
-  expect(problem).not.toContain('hunter2')
-  // An example, a way to make one, or the whole list of what it may be.
-  expect(problem).toMatch(/such as |make one with: |expected one of |set it to: |"allow"/)
-})
+test.each(bad)(
+  'AT-13, RT-12 (ASVS 13.3.1 and 7.1.1): %s may not be %s: one line, what and how, and never the value',
+  (name, value) => {
+    const problem = problemOf({ [name]: value })
+    expect(problem).toMatch(new RegExp(`^${name}: .+`))
+    expect(problem).not.toContain('\n')
+    expect(problem).not.toContain('hunter2')
+    // An example, a way to make one, or the whole list of what it may be.
+    expect(problem).toMatch(/such as |make one with: |expected one of |set it to: |"allow"/)
+  },
+)
 
 test.each([
   ['PORT', '1'],
@@ -169,7 +172,7 @@ describe('production', () => {
     ['PUBLIC_URL', { PUBLIC_URL: 'http://auth.example.com' }],
     ['PUBLIC_URL', { PUBLIC_URL: '', HOST: '0.0.0.0' }],
     ['RATE_LIMITS', { RATE_LIMITS: 'off' }],
-  ])('insists on %s: %o', (name, changes) => {
+  ])('CK-07 (ASVS 13.4.2): insists on %s: %o', (name, changes) => {
     expect(problemOf({ ...production, ...changes })).toMatch(new RegExp(`^${name}: .+`))
   })
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { canonicalEmail } from '../../server/email.ts'
 
-describe('an e-mail address has one spelling', () => {
+describe('PW-13 V20: an e-mail address has one spelling', () => {
   test.each([
     ['user@example.com', 'user@example.com'],
     ['User@EXAMPLE.com', 'user@example.com'],
@@ -25,7 +25,7 @@ describe('an e-mail address has one spelling', () => {
   })
 })
 
-describe('what could be taken for another account is refused', () => {
+describe('PW-13 V20: what could be taken for another account is refused', () => {
   test.each([
     ['a Kelvin sign, which lower() folds to k', 'quac\u212a@x'],
     ['a dotless i', 'adm\u0131n@x'],
@@ -78,7 +78,7 @@ describe('what could be taken for another account is refused', () => {
   })
 })
 
-test('254 characters are an address and 255 are not (RFC 5321 §4.5.3.1.3)', () => {
+test('PW-13 V20 (RFC 5321 §4.5.3.1.3): 254 characters are an address and 255 are not', () => {
   const tail = `.${'b'.repeat(63)}.${'c'.repeat(63)}.${'d'.repeat(57)}`
   expect(canonicalEmail(`${'a'.repeat(64)}@e${tail}`)).toHaveLength(252)
   expect(canonicalEmail(`${'a'.repeat(64)}@eee${tail}`)).toHaveLength(254)

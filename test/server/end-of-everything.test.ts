@@ -6,7 +6,7 @@ import { startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
 
 const by = { reason: 'admin_revoked', actorUserId: null, origin: testOrigin } as const
 
-test('a sign-in that read the epoch before everything was ended begins no session', async () => {
+test('RT-17, V5 (ASVS 15.4.2): a sign-in that read the epoch before everything was ended begins no session', async () => {
   await using ledger = await startLedger()
   const user = await ledger.makeUser()
   const epoch = await readEpoch(ledger.deps.sql, user.id)
@@ -18,7 +18,7 @@ test('a sign-in that read the epoch before everything was ended begins no sessio
   expect(await statuses(ledger)).toEqual(['active'])
 })
 
-test('a session that is being made while everything is ended is ended, too', async () => {
+test('RT-17, V5 (ASVS 15.4.2): a session that is being made while everything is ended is ended, too', async () => {
   await using ledger = await startLedger()
   const user = await ledger.makeUser()
   await using gate = await shutGate(ledger.owner.ownerSql, 'insert')

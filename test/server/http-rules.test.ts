@@ -76,7 +76,7 @@ describe('a body that is not what was asked for is validation_failed', () => {
   })
 })
 
-describe('a body that is not application/json is 415 (OWASP ASVS 5.0, 3.5.2)', () => {
+describe('CS-01 V10 (ASVS 3.5.2): a body that is not application/json is 415', () => {
   const types = [
     'text/plain',
     'application/x-www-form-urlencoded',
@@ -115,13 +115,16 @@ describe('a body that is not application/json is 415 (OWASP ASVS 5.0, 3.5.2)', (
   })
 })
 
-test.each(['/auth/login', '/trpc/sessions.revoke'])('17 KiB to %s are 413', async (path) => {
-  const answer = await post(path, `{"email":"${'a'.repeat(17 * 1024)}"}`)
-  expectOurs(answer)
-  expect(answer).toMatchObject({ status: 413, reason: 'payload_too_large' })
-})
+test.each(['/auth/login', '/trpc/sessions.revoke'])(
+  'HT-04 (ASVS 15.2.2): 17 KiB to %s are 413',
+  async (path) => {
+    const answer = await post(path, `{"email":"${'a'.repeat(17 * 1024)}"}`)
+    expectOurs(answer)
+    expect(answer).toMatchObject({ status: 413, reason: 'payload_too_large' })
+  },
+)
 
-test('a header of 1 MB is 431, and the connection is closed', async () => {
+test('HT-04 (ASVS 15.2.2): a header of 1 MB is 431, and the connection is closed', async () => {
   const answer = await post('/auth/refresh', '{}', { ...json, 'x-large': 'a'.repeat(1024 * 1024) })
   expectOurs(answer)
   expect(answer).toMatchObject({ status: 431, reason: 'payload_too_large' })
@@ -169,7 +172,7 @@ describe('a call that is none', () => {
   })
 })
 
-describe('/auth is never batched and never streamed', () => {
+describe('TR-01: /auth is never batched and never streamed', () => {
   test('?batch=1 changes nothing', async () => {
     const answer = await post('/auth/refresh?batch=1', '{}')
     expect(answer).toMatchObject({ status: 401, reason: 'refresh_token_missing' })
@@ -183,7 +186,7 @@ describe('/auth is never batched and never streamed', () => {
   })
 })
 
-describe('one credential a request (RFC 6750 §2, RFC 6265 §4.2.2)', () => {
+describe('CK-04 V24 (RFC 6750 §2, RFC 6265 §4.2.2): one credential a request', () => {
   test.each(['/auth/refresh', '/auth/logout'])('two cookies of our name to %s', async (path) => {
     const cookie = `refresh_token=${someToken}; a=b; refresh_token=${someToken}`
     const answer = await post(path, '{}', { ...own(), cookie })

@@ -57,7 +57,7 @@ test('twenty loads at once on nothing make one, too', async () => {
   await database.close()
 })
 
-test('a private key is sealed at rest, and opens with no other secret', async () => {
+test('AT-13 (ASVS 13.3.1): a private key is sealed at rest, and opens with no other secret', async () => {
   await using opened = await openKeys()
   const rows = await opened.owner.ownerSql`select * from token_ledger.signing_key`
   const [row] = rows
@@ -74,7 +74,7 @@ test('a sealed key is bound to its kid: under another it does not open', async (
 
 const publicMembers = ['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y']
 
-test('the JWKS has public members alone, with alg, use and kid, and may be kept (RFC 7517)', async () => {
+test('JK-01, JK-02, JK-03, AT-03 (RFC 7517 §9.2): the JWKS has public members alone, with alg, use and kid, and may be kept', async () => {
   await using app = await startApp()
   const { keys, headers } = await jwksOf(app.url)
   expect(keys.map((key) => Object.keys(key).toSorted())).toEqual([publicMembers])
@@ -89,7 +89,7 @@ test('the JWKS has public members alone, with alg, use and kid, and may be kept 
 })
 
 describe('keys rotate', () => {
-  test('publishes the next key at once, and signs with it once every verifier has seen it', async () => {
+  test('JK-04 (RFC 9700 §2.6): publishes the next key at once, and signs with it once every verifier has seen it', async () => {
     await using opened = await openKeys()
     const { keys, owner } = opened
     const first = keys.current().kid
@@ -110,7 +110,7 @@ describe('keys rotate', () => {
     expect(keys.jwks().keys.map(({ kid }) => kid)).toEqual([first, next])
   })
 
-  test('keeps the old key published until the last token it signed is over, and no longer', async () => {
+  test('JK-04 (RFC 9700 §2.6): keeps the old key published until the last token it signed is over, and no longer', async () => {
     await using opened = await openKeys()
     const { keys, owner, database } = opened
     const first = keys.current().kid
@@ -131,7 +131,7 @@ describe('keys rotate', () => {
     expect(rows).toHaveLength(0)
   })
 
-  test('costs nobody an access token: old ones verify while the new key signs', async () => {
+  test('JK-04 (RFC 9700 §2.6): costs nobody an access token: old ones verify while the new key signs', async () => {
     await using app = await startApp()
     const { accessToken, refreshToken } = await signIn(app)
     await cli(app.owner.url, ['keys', 'rotate'])

@@ -8,7 +8,7 @@ const proxied = { RATE_LIMITS: 'on', TRUSTED_PROXIES: '127.0.0.1/32' }
 const from = (ip: string) => ({ 'x-forwarded-for': ip })
 const wrong = 'not the password at all'
 
-test('guesses sent at once are counted before the password is checked (PW-10)', async () => {
+test('PW-10 (ASVS 6.3.1): guesses sent at once are counted before the password is checked', async () => {
   await using app = await startApp(proxied)
   const { email } = await makeUser(app.owner.url)
   const guess = () => auth(app.url, 'login', { email, password: wrong }, from('192.0.2.1'))
@@ -23,7 +23,7 @@ test('guesses sent at once are counted before the password is checked (PW-10)', 
   }
 })
 
-test('every spelling of an address counts as one account (PW-11)', async () => {
+test('PW-11 (ASVS 6.3.1): every spelling of an address counts as one account', async () => {
   await using app = await startApp(proxied)
   await makeUser(app.owner.url, 'ada@example.com')
   for (let i = 0; i < 10; i++) {
@@ -39,14 +39,14 @@ test('every spelling of an address counts as one account (PW-11)', async () => {
   expect(more.reason).toBe('too_many_attempts')
 })
 
-test('an unknown account is limited exactly as a known one (ASVS 6.3.8)', async () => {
+test('PW-08 PW-10 (ASVS 6.3.8): an unknown account is limited exactly as a known one', async () => {
   await using app = await startApp(proxied)
   const login = () => auth(app.url, 'login', { email: 'nobody@example.com', password: wrong })
   for (let i = 0; i < 10; i++) expect((await login()).reason).toBe('invalid_credentials')
   expect((await login()).reason).toBe('too_many_attempts')
 })
 
-test('guesses from everywhere do not keep the owner out at home, and do keep strangers out', async () => {
+test('PW-10 (ASVS 6.1.1): guesses from everywhere do not keep the owner out at home, and do keep strangers out', async () => {
   await using app = await startApp(proxied)
   const { email } = await makeUser(app.owner.url)
   const login = (ip: string, password: string) =>
@@ -68,7 +68,7 @@ test('the right password makes the guesses of this place forgotten', async () =>
   }
 })
 
-test('a caller that no trusted proxy speaks for cannot choose its address (HT-01)', async () => {
+test('HT-01 V16 (ASVS 6.3.1): a caller that no trusted proxy speaks for cannot choose its address', async () => {
   await using app = await startApp({ RATE_LIMITS: 'on' })
   const { email } = await makeUser(app.owner.url)
   for (let i = 0; i < 10; i++)
@@ -77,7 +77,7 @@ test('a caller that no trusted proxy speaks for cannot choose its address (HT-01
   expect(more.reason).toBe('too_many_attempts')
 })
 
-test('whoever holds a session cannot guess its password either', async () => {
+test('PW-10 (ASVS 6.3.1): whoever holds a session cannot guess its password either', async () => {
   await using app = await startApp(proxied)
   const { email } = await makeUser(app.owner.url)
   const { data } = await auth(app.url, 'login', { email, password: testPassword })
@@ -90,7 +90,7 @@ test('whoever holds a session cannot guess its password either', async () => {
   expect((await guess()).reason).toBe('too_many_attempts')
 })
 
-test('an IPv6 customer is one place, however many addresses of it call', () => {
+test('PW-10 (ASVS 6.3.1): an IPv6 customer is one place, however many addresses of it call', () => {
   expect(networkOf('2001:db8:0:1::5')).toBe('2001:db8:0:1')
   expect(networkOf('2001:db8:0:1:ffff:1:2:3')).toBe('2001:db8:0:1')
   expect(networkOf('2001:db8::5')).toBe('2001:db8:0:0')

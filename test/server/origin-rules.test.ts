@@ -48,7 +48,7 @@ function mayPass(origin: keyof typeof origins, site: string | undefined): boolea
   return origin === 'own' && (site === undefined || site === 'same-origin')
 }
 
-describe.each(procedures)('%s', (procedure) => {
+describe.each(procedures)('CS-02 CS-03 (ASVS 3.5.1, 3.5.3): %s', (procedure) => {
   const begins = procedure === 'login' || procedure === 'register'
 
   test.each(Object.keys(origins) as (keyof typeof origins)[])(
@@ -100,7 +100,7 @@ test.each([
   expect(await call('refresh', { origin, cookie })).toBe('origin_not_allowed')
 })
 
-test('an escaped spelling of login is a login', async () => {
+test('TR-04 CS-06: an escaped spelling of login is a login', async () => {
   for (const path of ['%6Cogin', 'log%69n', '%72egister'])
     expect(await call(path, { origin: foreign })).toBe('origin_not_allowed')
 })
@@ -115,7 +115,7 @@ test('a refusal is 403 and leaves the cookie alone: it may be good', async () =>
 const corsOf = (headers: object) =>
   Object.entries(headers).filter(([name]) => name.startsWith('access-control-'))
 
-describe('CORS', () => {
+describe('CS-07 CS-08 (ASVS 3.4.2): CORS', () => {
   const paths = ['/auth/login', '/trpc/me', '/nothing', '/.well-known/jwks.json']
   const preflight = { 'access-control-request-method': 'POST' }
   test.each(paths)('%s answers an allowed origin with credentials', async (path) => {

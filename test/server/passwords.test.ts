@@ -6,7 +6,7 @@ import { createPasswords, passwordProblem } from '../../server/passwords.ts'
 const right = 'correct horse battery staple'
 
 describe('a stored password', () => {
-  test('is argon2id with m=19456, t=2, p=1, its own salt of 16 bytes, and says so', async () => {
+  test('PW-01 (OWASP Password Storage): is argon2id with m=19456, t=2, p=1, its own salt of 16 bytes, and says so', async () => {
     const passwords = createPasswords()
     const [first, second] = await Promise.all([passwords.hash(right), passwords.hash(right)])
     expect(first).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$/)
@@ -24,7 +24,7 @@ describe('a stored password', () => {
     expect(await passwords.verify(phc, '')).toBe(false)
   })
 
-  test('is the same typed as NFC and as NFD', async () => {
+  test('PW-06 (SP 800-63B-4 §3.1.1.2): is the same typed as NFC and as NFD', async () => {
     const passwords = createPasswords()
     const phc = await passwords.hash('na\u00efve caf\u00e9 owner')
     expect(await passwords.verify(phc, 'nai\u0308ve cafe\u0301 owner')).toBe(true)
@@ -35,7 +35,7 @@ describe('a stored password', () => {
     [63, 'the 64th character'],
     [72, 'the 73rd character, where bcrypt stops'],
     [1023, 'the last one allowed'],
-  ])('counts every character: %i same ones before %s (ASVS 6.2.8)', async (same) => {
+  ])('PW-04 (ASVS 6.2.8): counts every character: %i same ones before %s', async (same) => {
     const passwords = createPasswords()
     const phc = await passwords.hash(`${'a'.repeat(same)}b`)
     expect(await passwords.verify(phc, `${'a'.repeat(same)}c`)).toBe(false)
@@ -54,7 +54,7 @@ describe('a stored password', () => {
   })
 })
 
-describe('a stored hash that asks for too much is refused before it is obeyed', () => {
+describe('PW-02: a stored hash that asks for too much is refused before it is obeyed', () => {
   const salt = 'A'.repeat(22)
   const output = 'A'.repeat(43)
 
@@ -91,7 +91,7 @@ describe('an unknown user', () => {
     expect(await passwords.verify(null, '')).toBe(false)
   })
 
-  test('costs what a wrong password costs (ASVS 6.3.8)', async () => {
+  test('PW-08 (ASVS 6.3.8): costs what a wrong password costs', async () => {
     const passwords = createPasswords()
     const phc = await passwords.hash(right)
     const known: number[] = []
@@ -114,7 +114,7 @@ describe('an unknown user', () => {
   })
 })
 
-describe('under load (ASVS 15.2.2)', () => {
+describe('PW-03 (ASVS 15.2.2): under load', () => {
   test('as many hash as may, as many wait as may, and the rest are told to retry at once', async () => {
     const passwords = createPasswords({ concurrency: 2, queueLimit: 3 })
     const attempts = Array.from({ length: 20 }, () => passwords.hash(right))
@@ -174,7 +174,7 @@ describe('under load (ASVS 15.2.2)', () => {
 })
 
 describe('a new password', () => {
-  test('has at least the configured number of characters (ASVS 6.2.1)', () => {
+  test('PW-04 (ASVS 6.2.1): has at least the configured number of characters', () => {
     expect(passwordProblem('fourteen chars', 15)).toMatch(/15 characters/)
     expect(passwordProblem('fifteen chars!!', 15)).toBeNull()
     expect(passwordProblem('eight ch', 8)).toBeNull()
@@ -187,7 +187,7 @@ describe('a new password', () => {
     expect(passwordProblem(`e\u0301${'x'.repeat(14)}`, 15)).toBeNull()
   })
 
-  test('may be 64 emoji, and anything else up to 1024 bytes (ASVS 6.2.9)', () => {
+  test('PW-04 (ASVS 6.2.9): may be 64 emoji, and anything else up to 1024 bytes', () => {
     expect(passwordProblem('\u{1f40e}\u{1f50b}'.repeat(32), 15)).toBeNull()
     expect(passwordProblem('ab'.repeat(512), 15)).toBeNull()
     expect(passwordProblem(`${'ab'.repeat(512)}c`, 15)).toMatch(/1024 bytes/)
@@ -202,7 +202,7 @@ describe('a new password', () => {
     expect(await passwords.verify(phc, composed.normalize('NFD'))).toBe(true)
   })
 
-  test('needs no mixture and may hold spaces and any script (ASVS 6.2.5)', () => {
+  test('PW-05 (ASVS 6.2.5, 6.2.7): needs no mixture and may hold spaces and any script', () => {
     expect(passwordProblem('allinlowercaseletters', 15)).toBeNull()
     expect(passwordProblem('   spaces   everywhere   ', 15)).toBeNull()
     expect(passwordProblem('пароль из нескольких слов', 15)).toBeNull()

@@ -35,19 +35,19 @@ test('what is made is what is read', () => {
   expect(successor).toMatchObject({ familyId, generation: 1 })
 })
 
-test('the MAC covers family, generation and secret with a key of its own (RFC 9700 §4.14.2)', () => {
+test('AT-13 (ASVS 13.3.1, RFC 9700 §4.14.2): the MAC covers family, generation and secret with a key of its own', () => {
   const bytes = Buffer.from(createRefreshToken(keys, familyId).value.slice(5), 'base64url')
   const key = Buffer.from(hkdfSync('sha256', testSecret, '', 'token-ledger refresh mac', 32))
   const mac = createHmac('sha256', key).update(bytes.subarray(0, 52)).digest().subarray(0, 16)
   expect(bytes.subarray(52)).toEqual(mac)
 })
 
-test('the ledger is given SHA-256 of the secret, never the secret (ASVS 5.0, 6.5.2)', () => {
+test('RT-02 (ASVS 6.5.2): the ledger is given SHA-256 of the secret, never the secret', () => {
   const token = createRefreshToken(keys, familyId)
   expect(hashSecret(token)).toEqual(createHash('sha256').update(token.secret).digest())
 })
 
-test('no two first tokens are alike: 256 random bits (ASVS 5.0, 7.2.3)', () => {
+test('RT-01 (ASVS 7.2.3): no two first tokens are alike: 256 random bits', () => {
   const made = Array.from({ length: 1000 }, () => createRefreshToken(keys, familyId).value)
   expect(new Set(made).size).toBe(1000)
 })
@@ -92,7 +92,7 @@ describe('what is not ours is no token', () => {
     expect(parseRefreshToken(keys, text)).toBeNull()
   })
 
-  test('any text at all, which never throws either', () => {
+  test('RT-24 (ASVS 2.2.1): any text at all, which never throws either', () => {
     const shaped = fc
       .uint8Array({ minLength: 68, maxLength: 68 })
       .map((bytes) => `tlr1.${Buffer.from(bytes).toString('base64url')}`)

@@ -22,7 +22,7 @@ const grants = 21
 /** Families that are raced for at the same time. */
 const lanes = 5
 
-test('one token, fifty times at once in two processes, grace 0: rotated once, then reuse ends the family', async () => {
+test('RT-04, V1 (ASVS 15.4.2): one token, fifty times at once in two processes, grace 0: rotated once, then reuse ends the family', async () => {
   await using race = await startRace({ ROTATION_GRACE_SECONDS: '0' })
   await race.run({ families: 50, rounds: 1 }, async (session) => {
     const answers = await race.present(session, () => undefined)
@@ -37,7 +37,7 @@ test('one token, fifty times at once in two processes, grace 0: rotated once, th
   })
 })
 
-test('one attempt, fifty times at once in two processes, grace 0: one successor, for the first and twenty replays', async () => {
+test('RT-04, RT-08, V1 (ASVS 15.4.2): one attempt, fifty times at once in two processes, grace 0: one successor, for the first and twenty replays', async () => {
   await using race = await startRace({ ROTATION_GRACE_SECONDS: '0' })
   await race.run({ families: lanes, rounds: 3 }, async (session) => {
     const attemptId = randomUUID()
@@ -46,7 +46,7 @@ test('one attempt, fifty times at once in two processes, grace 0: one successor,
   expect(await race.tokensHandedOut()).toBe(15 + lanes)
 })
 
-test('one token, fifty times at once in two processes, grace 10 s: one successor, whoever asks', async () => {
+test('RT-04, RT-07, V1, V2 (ASVS 15.4.2): one token, fifty times at once in two processes, grace 10 s: one successor, whoever asks', async () => {
   await using race = await startRace({ ROTATION_GRACE_SECONDS: '10' })
   await race.run({ families: lanes, rounds: 7 }, async (session) =>
     expectOneSuccessor(race, session, (i) => (i % 2 === 0 ? randomUUID() : undefined)),
@@ -54,7 +54,7 @@ test('one token, fifty times at once in two processes, grace 10 s: one successor
   expect(await race.tokensHandedOut()).toBe(35 + lanes)
 })
 
-test('a reuse in two processes ends everything of its user, once, and nothing of anybody else (REUSE_SCOPE=user)', async () => {
+test('RT-05 (RFC 9700 §4.14.2): a reuse in two processes ends everything of its user, once, and nothing of anybody else (REUSE_SCOPE=user)', async () => {
   await using race = await startRace({ ROTATION_GRACE_SECONDS: '0', REUSE_SCOPE: 'user' })
   const { ownerSql, url } = race
   const [bystander] = await beginSessions(url, await makeUser(url), 1)

@@ -22,7 +22,7 @@ function refresh(app: TestApp, refreshToken: string, attemptId?: string) {
 }
 
 describe('the grace window', () => {
-  test('gives the predecessor the same successor until its last millisecond', async () => {
+  test('RT-07, V2 (RFC 9700 §4.14.2): gives the predecessor the same successor until its last millisecond', async () => {
     await using stopped = await startStopped()
     const { app, at } = stopped
     const { refreshToken, familyId } = await signIn(app)
@@ -46,7 +46,7 @@ describe('the grace window', () => {
     ])
   })
 
-  test('of 0 seconds is none, except for the same attempt', async () => {
+  test('RT-07 (RFC 9700 §4.14.2): of 0 seconds is none, except for the same attempt', async () => {
     await using stopped = await startStopped({ ROTATION_GRACE_SECONDS: '0' })
     const { app } = stopped
     const { refreshToken } = await signIn(app)
@@ -57,7 +57,7 @@ describe('the grace window', () => {
     expect((await refresh(app, refreshToken)).reason).toBe('refresh_token_reused')
   })
 
-  test('does not cover the grandparent', async () => {
+  test('RT-07, V2 (RFC 9700 §4.14.2): does not cover the grandparent', async () => {
     await using stopped = await startStopped()
     const { app } = stopped
     const { refreshToken } = await signIn(app)
@@ -68,7 +68,7 @@ describe('the grace window', () => {
 })
 
 describe('an attempt', () => {
-  test('gets its answer again an hour later: a lost answer costs nothing', async () => {
+  test('RT-08 (RFC 9700 §4.14.2): gets its answer again an hour later: a lost answer costs nothing', async () => {
     await using stopped = await startStopped()
     const { app, at } = stopped
     const { refreshToken, familyId } = await signIn(app)
@@ -93,7 +93,7 @@ describe('an attempt', () => {
 })
 
 describe('expiry', () => {
-  test('comes at the millisecond of the inactivity timeout (ASVS 5.0, 7.3.1)', async () => {
+  test('RT-11 (ASVS 7.3.1): comes at the millisecond of the inactivity timeout', async () => {
     await using stopped = await startStopped()
     const { app, at } = stopped
     const [used, left] = [await signIn(app), await signIn(app)]
@@ -105,7 +105,7 @@ describe('expiry', () => {
     expect(await kindsOf(app, left.familyId)).toEqual(['issued'])
   })
 
-  test('absolute, is never extended, and the cookie and the answer say so (ASVS 5.0, 7.3.2)', async () => {
+  test('RT-10 (ASVS 7.3.2 and 10.4.8, RFC 10017 §6.3.2.3): absolute, is never extended, and the cookie and the answer say so', async () => {
     await using stopped = await startStopped()
     const { app, at } = stopped
     let { cookie } = await signInWithCookie(app)
@@ -138,7 +138,7 @@ describe('expiry', () => {
     expect(await kindsOf(app, familyId)).toEqual(['issued', 'rotated'])
   })
 
-  test('of the spent token itself, in a family that lives, is still a reuse', async () => {
+  test('RT-06 (RFC 9700 §4.14.2): of the spent token itself, in a family that lives, is still a reuse', async () => {
     await using stopped = await startStopped()
     const { app, at } = stopped
     const { refreshToken, familyId } = await signIn(app)
@@ -195,7 +195,7 @@ describe('after a restore of an older backup', () => {
 })
 
 describe('how a token travels', () => {
-  test('a body family has its token in the body alone, a cookie family in the cookie alone', async () => {
+  test('CK-03 (ASVS 3.3.4): a body family has its token in the body alone, a cookie family in the cookie alone', async () => {
     await using app = await startApp()
     const body = await signIn(app)
     const inBody = await refresh(app, body.refreshToken)
@@ -209,7 +209,7 @@ describe('how a token travels', () => {
     expect(JSON.stringify(inCookie.body)).not.toContain('tlr1.')
   })
 
-  test('the other way is transport_mismatch, both ways, and costs nobody the session', async () => {
+  test('RT-13 (RFC 9700 §4.14.2): the other way is transport_mismatch, both ways, and costs nobody the session', async () => {
     await using app = await startApp()
     const body = await signIn(app)
     const page = await signInWithCookie(app)
@@ -234,7 +234,7 @@ test('the clock of the ledger may be set back: events keep their order', async (
   expect(times).toEqual(times.toSorted((a, b) => a - b))
 })
 
-test('a user who is gone gets session_revoked, and one who is disabled has no session', async () => {
+test('AT-15 (ASVS 7.4.2): a user who is gone gets session_revoked, and one who is disabled has no session', async () => {
   await using app = await startApp()
   const { id, email } = await makeUser(app.owner.url)
   const { refreshToken, familyId } = await signIn(app, email)

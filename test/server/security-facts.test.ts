@@ -14,7 +14,7 @@ type Fact = { fact: string; reason?: string; procedure?: string; ip?: string }
 const table = readFileSync('README.md', 'utf8').split('**Watch it.**')[1]!.split('\n\n')[1]!
 const alerts = table.split('\n').map((row) => row.split('|')[1] ?? '')
 
-test('each happening is one fact, with who and from where', async () => {
+test('LG-02 (ASVS 16.2.1, 16.3.1–16.3.4): each happening is one fact, with who and from where', async () => {
   await using database = await freshDatabase()
   await using server = await startServer(database.url, {
     ROTATION_GRACE_SECONDS: '0',

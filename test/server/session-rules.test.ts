@@ -18,7 +18,7 @@ import { makeUser, testPassword } from '../support/users.ts'
 
 const forged = `tlr1.${'A'.repeat(91)}`
 
-test('a token that is not authentic asks no database and revokes nobody', async () => {
+test('RT-06, RT-22, RT-24 (ASVS 2.2.1): a token that is not authentic asks no database and revokes nobody', async () => {
   await using app = await startApp()
   const { refreshToken, familyId } = await signIn(app)
   const mangled = `${refreshToken.slice(0, -4)}AAAA`
@@ -54,7 +54,7 @@ describe('REUSE_SCOPE', () => {
   test.each([
     ['family', 'active'],
     ['user', 'revoked'],
-  ])('%s leaves other sessions of the user %s', async (scope, status) => {
+  ])('RT-05 (RFC 9700 §4.14.2): %s leaves other sessions of the user %s', async (scope, status) => {
     await using app = await startApp({ REUSE_SCOPE: scope })
     const stolen = await signIn(app)
     const other = await signIn(app, stolen.email)
@@ -145,7 +145,7 @@ test('a sign-in that is tried twice tells once whom it ended (MAX_SESSIONS_PER_U
   ])
 })
 
-test('MAX_SESSIONS_PER_USER ends the oldest with session_limit (ASVS 5.0, 7.1.2)', async () => {
+test('RT-21 (ASVS 7.1.2): MAX_SESSIONS_PER_USER ends the oldest with session_limit', async () => {
   await using app = await startApp({ MAX_SESSIONS_PER_USER: '2' })
   const first = await signIn(app)
   const families = [first.familyId]
@@ -228,7 +228,7 @@ async function startBeside(
   return { url, close: () => app.close() }
 }
 
-describe('the cookie (ASVS 5.0, 3.3.1–3.3.4)', () => {
+describe('CK-01 CK-02 CK-06 (ASVS 3.3.1–3.3.5): the cookie', () => {
   const startAt = Date.UTC(2030, 0, 1)
 
   test.each([

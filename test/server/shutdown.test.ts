@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { freshDatabase } from '../support/database.ts'
 import { startServer } from '../support/server.ts'
 
-test('a connection that sends nothing does not hold up a server that is told to stop (HT-03)', async () => {
+test('HT-03: a connection that sends nothing does not hold up a server that is told to stop', async () => {
   await using database = await freshDatabase()
   const server = await startServer(database.url)
   const { hostname, port } = new URL(server.url)

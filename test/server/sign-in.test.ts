@@ -4,7 +4,7 @@ import { moveClock } from '../support/clock.ts'
 import { auth, query } from '../support/http.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
-test('a session is begun, refreshed, caught in reuse and told in SQL', async () => {
+test('RT-03, RT-05 (RFC 9700 §4.14.2, ASVS 10.4.5): a session is begun, refreshed, caught in reuse and told in SQL', async () => {
   await using app = await startApp()
   const { email } = await makeUser(app.owner.url)
   const signedIn = await auth(app.url, 'login', {

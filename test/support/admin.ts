@@ -35,3 +35,14 @@ export async function asAdmin(
     await admin.end()
   }
 }
+
+/** Whether the service may come in; whoever else is in this database stays. */
+export async function allowService(url: string, allowed: boolean): Promise<void> {
+  const name = new URL(url).pathname.slice(1)
+  await asAdmin(databaseUrl(url, 'postgres'), async (admin) => {
+    await admin.unsafe(`alter database "${name}" with allow_connections ${allowed}`)
+    await admin`
+      select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = ${name} and application_name = 'token-ledger'`
+  })
+}

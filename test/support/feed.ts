@@ -18,9 +18,14 @@ export async function* readFeed(
     signal: signal === undefined ? leave.signal : AbortSignal.any([leave.signal, signal]),
   })
   if (response.status !== 200) throw new Error(`${response.status} ${await response.text()}`)
+  const reader = response.body!.getReader()
+  // Node's fetch may have forgotten the signal by the time that it has answered.
+  const cancel = () => void reader.cancel().catch(() => {})
+  signal?.addEventListener('abort', cancel)
   try {
-    yield* readMessages(response.body!, () => {})
+    yield* readMessages(reader, () => {})
   } finally {
+    cancel()
     leave.abort()
   }
 }

@@ -15,14 +15,19 @@ export function raw(
     method?: string
     headers?: Record<string, string | string[]>
     body?: string | Buffer
+    /** Hangs up on an answer that has not ended by then. */
+    leaveAfterMs?: number
   } = {},
 ): Promise<RawAnswer> {
-  const { method = 'POST', headers = {}, body } = options
+  const { method = 'POST', headers = {}, body, leaveAfterMs } = options
   return new Promise((resolve, reject) => {
     const sent = request(url, { method, headers }, (response) => {
       const chunks: Buffer[] = []
+      const leaving =
+        leaveAfterMs === undefined ? undefined : setTimeout(() => response.destroy(), leaveAfterMs)
       response.on('data', (chunk: Buffer) => chunks.push(chunk))
-      response.on('end', () => {
+      response.on('close', () => {
+        clearTimeout(leaving)
         const text = Buffer.concat(chunks).toString()
         const { statusCode = 0, headers: answered } = response
         resolve({ status: statusCode, headers: answered, text, reason: reasonIn(text) })

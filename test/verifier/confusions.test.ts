@@ -64,12 +64,12 @@ describe('a good access token', () => {
     ).toEqual(all('accepted'))
   })
 
-  test('with s replaced by n−s is the same token to ECDSA, so a session is ended by sid', async () => {
+  test('AT-07 (JWT denylist by id): with s replaced by n−s is the same token to ECDSA, so a session is ended by sid', async () => {
     expect(await everywhere(withOtherS(await issuer.mint()))).toEqual(all('accepted'))
   })
 })
 
-describe('a token of another make is refused by every adapter', () => {
+describe('AT-01, AT-02, AT-03, AT-04, AT-05, AT-06, AT-14, V12 (RFC 8725 §3, RFC 9068 §4): a token of another make is refused by every adapter', () => {
   const cases: [name: string, make: () => Promise<string> | string][] = [
     ...['none', 'None', 'NONE', 'nOnE', ''].map((alg): [string, () => string] => [
       `alg ${JSON.stringify(alg)} without a signature (RFC 8725 §3.2)`,
@@ -292,7 +292,7 @@ describe('a token of another make is refused by every adapter', () => {
     )
   })
 
-  test('the addresses in its header are never visited (ASVS 9.1.3)', async () => {
+  test('AT-02 (ASVS 9.1.3): the addresses in its header are never visited', async () => {
     let visits = 0
     const canary = createServer((_request, response) => {
       visits += 1
@@ -338,7 +338,7 @@ describe('an expired token', () => {
 
 describe('a request without a token', () => {
   test.each([null, '', 'Bearer', 'Bearer ', 'Basic dXNlcjpwYXNz', 'bearertoken'])(
-    'is told how to authenticate and no error code (RFC 6750 §3.1): %j',
+    'AT-10 (RFC 6750 §3.1): is told how to authenticate and no error code: %j',
     async (authorization) => {
       for (const adapter of adapters) {
         const answer = await services.me(adapter, authorization)
@@ -349,7 +349,7 @@ describe('a request without a token', () => {
     },
   )
 
-  test('has none in the query, a cookie or a form (RFC 6750 §5.3)', async () => {
+  test('AT-11 (RFC 6750 §5.3): has none in the query, a cookie or a form', async () => {
     const token = await issuer.mint()
     for (const adapter of adapters) {
       const url = `${services.addresses[adapter]}/me`

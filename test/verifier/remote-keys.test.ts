@@ -38,7 +38,7 @@ test('the keys are fetched at the first token, once, and not before', async () =
   expect(issuer.fetches()).toBe(1)
 })
 
-test('a flood of unknown kids causes one fetch per cooldown', async () => {
+test('JK-05 (RFC 8725 §3.10): a flood of unknown kids causes one fetch per cooldown', async () => {
   await using issuer = await startIssuer()
   const { verify } = verifierWith(issuer, { cooldownMs: 400, spacingMs: 0 })
   await verify(await issuer.mint())
@@ -115,7 +115,7 @@ test('keys too old to trust serve no longer', async () => {
   expect(await outcomeOf(verify(await issuer.mint()))).toBe('service_unavailable')
 })
 
-test('a withdrawn key is dropped by the refresh', async () => {
+test('JK-04 (RFC 9700 §2.6): a withdrawn key is dropped by the refresh', async () => {
   await using issuer = await startIssuer()
   const { verify } = verifierWith(issuer, { ...fast, keepMs: 60_000 })
   const token = await issuer.mint()

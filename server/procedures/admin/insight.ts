@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { countEvents, listIncidents } from '../../../db/audit-events.ts'
 import { AuthError } from '../../errors.ts'
 import { adminProcedure, appRouterOf } from '../../trpc.ts'
-import { instant, limit, pageOf } from './input.ts'
+import { instant, isReadable, limit, pageOf } from './input.ts'
 import { iso } from './shapes.ts'
 
 /** A chart has fewer points than this: a day in minutes. */
@@ -18,6 +18,7 @@ const cursor = z
     const [at = '', familyId = ''] = text.split(':')
     return { at: Number(at), familyId }
   })
+  .refine(({ at }) => isReadable(at), 'Invalid cursor')
 
 const list = adminProcedure
   .input(

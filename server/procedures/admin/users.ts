@@ -9,7 +9,7 @@ import { endAllSessions } from '../../sessions.ts'
 import { adminProcedure, appRouterOf } from '../../trpc.ts'
 import type { AccountStore } from '../../user-directory.ts'
 import { disableUser, enableUser, setRole as changeRole } from '../../user-status.ts'
-import { id, limit, pageOf, reason } from './input.ts'
+import { id, limit, pageOf, reason, text } from './input.ts'
 
 const role = z.enum(['user', 'admin'])
 
@@ -18,8 +18,8 @@ const list = adminProcedure
     z
       .strictObject({
         /** How the address begins. */
-        email: z.string().max(254).optional(),
-        cursor: z.string().max(254).optional(),
+        email: text.max(254).optional(),
+        cursor: text.max(254).optional(),
         limit,
       })
       .prefault({}),

@@ -1,0 +1,18 @@
+import { readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+
+/** The oldest versions without a published hole that would be ours. */
+test.each([
+  ['fastify', '5.12.2', 'CVE-2026-84428, CVE-2026-16732, CVE-2026-33806, CVE-2026-25223'],
+  ['@trpc/server', '11.15.0', 'maxBatchSize; CVE-2025-68130, CVE-2025-43855'],
+])('HT-11 (ASVS 15.2.1): every %s that is installed is %s or newer: %s', (name, oldest) => {
+  const lock = JSON.parse(readFileSync('package-lock.json', 'utf8')) as {
+    packages: Record<string, { version: string }>
+  }
+  const installed = Object.entries(lock.packages).filter(([path]) =>
+    path.endsWith(`node_modules/${name}`),
+  )
+  expect(installed).not.toHaveLength(0)
+  for (const [, { version }] of installed)
+    expect(version.localeCompare(oldest, 'en', { numeric: true })).toBeGreaterThanOrEqual(0)
+})

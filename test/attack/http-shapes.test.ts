@@ -1,0 +1,346 @@
+import { gzipSync } from 'node:zlib'
+import { describe, expect, test } from 'vitest'
+import { attackedServer } from '../support/attacked-server.ts'
+import { signIn, signInWithCookie } from '../support/sessions.ts'
+import { testPassword } from '../support/users.ts'
+
+const attacked = attackedServer()
+const json = 'application/json'
+const host = () => new URL(attacked.url).host
+
+/** A request written by hand, the connection closed behind it. */
+function written(line: string, headers: readonly string[], body: string | Buffer = ''): Buffer {
+  const all = headers.some((header) => /^host/i.test(header))
+    ? headers
+    : [`host: ${host()}`, ...headers]
+  const head = [line, ...all, 'connection: close', '', ''].join('\r\n')
+  return Buffer.concat([Buffer.from(head, 'latin1'), Buffer.from(body)])
+}
+
+/** Bytes that the process holds. */
+async function memoryOf(): Promise<number> {
+  const { text } = await attacked.request('/metrics', { method: 'GET' })
+  return Number(/^process_resident_memory_bytes (\d+)/m.exec(text)![1])
+}
+
+describe('HT-04 (ASVS 15.2.2): what is too large is refused, and not kept', () => {
+  const large = `{"email":"${'a'.repeat(17 * 1024)}"}`
+  const chunked = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n0\r\n\r\n`
+
+  test.each(['/auth/login', '/auth/refresh', '/trpc/sessions.revoke'])('%s', async (path) => {
+    await attacked.unchanged(async () => {
+      const sized = await attacked.request(path, { headers: { 'content-type': json }, body: large })
+      expect([sized.status, sized.reason]).toEqual([413, 'payload_too_large'])
+      const line = `POST ${path} HTTP/1.1`
+      const type = `content-type: ${json}`
+      const inChunks = await attacked.raw(
+        written(line, [type, 'transfer-encoding: chunked'], chunked(large)),
+      )
+      expect(inChunks.statuses).toEqual([413])
+      // It lies about its length: no more is read than was said.
+      const short = await attacked.raw(written(line, [type, 'content-length: 2'], large))
+      expect(short.statuses[0]).toBeLessThan(500)
+      const huge = await attacked.raw(written(line, [type, 'content-length: 99999999999']))
+      expect(huge.statuses).toEqual([413])
+    })
+  })
+
+  test('a bomb in gzip is not unpacked', async () => {
+    const bomb = gzipSync(Buffer.alloc(50 * 1024 * 1024, ' '))
+    expect(bomb.length).toBeGreaterThan(16 * 1024)
+    const before = await memoryOf()
+    await attacked.unchanged(async () => {
+      for (const body of [bomb, bomb.subarray(0, 15 * 1024), gzipSync('{}')])
+        for (const encoding of ['gzip', 'deflate', 'br', 'gzip, gzip']) {
+          const headers = { 'content-type': json, 'content-encoding': encoding }
+          const answer = await attacked.request('/auth/refresh', { headers, body })
+          expect([400, 413, 415]).toContain(answer.status)
+        }
+    })
+    expect((await memoryOf()) - before).toBeLessThan(50 * 1024 * 1024)
+  })
+
+  test('100 MB of a form, or of anything, leave the memory as it was', async () => {
+    const { accessToken } = await signIn(attacked)
+    const before = await memoryOf()
+    const part = 'a'.repeat(100 * 1024 * 1024)
+    for (const type of ['multipart/form-data; boundary=a', 'text/plain', json]) {
+      const sent = attacked.request('/trpc/sessions.revokeOthers', {
+        headers: { 'content-type': type, authorization: `Bearer ${accessToken}` },
+        body: `--a\r\ncontent-disposition: form-data; name="a"\r\n\r\n${part}\r\n--a--`,
+      })
+      // The answer, or the end of the connection while we still send.
+      const said = await sent.then(
+        ({ status }) => status,
+        (error: NodeJS.ErrnoException) => error.code,
+      )
+      expect([413, 415, 'EPIPE', 'ECONNRESET']).toContain(said)
+    }
+    // Less than one of them, with what the process itself takes meanwhile.
+    expect((await memoryOf()) - before).toBeLessThan(70 * 1024 * 1024)
+  })
+
+  test.each([
+    [
+      'a header of 1 MB',
+      431,
+      () => written('GET /healthz HTTP/1.1', [`x: ${'a'.repeat(1024 * 1024)}`]),
+    ],
+    [
+      '5,000 headers',
+      431,
+      () =>
+        written(
+          'GET /healthz HTTP/1.1',
+          Array.from({ length: 5_000 }, (_, i) => `x${i}: ${i}`),
+        ),
+    ],
+    ['a URL of 1 MB', 431, () => written(`GET /${'a'.repeat(1024 * 1024)} HTTP/1.1`, [])],
+    ['a query of 15 KB', 401, () => written(`GET /trpc/me?${'a=1&'.repeat(3_750)} HTTP/1.1`, [])],
+    [
+      'a cookie header of 15 KB',
+      401,
+      () =>
+        written(
+          'POST /auth/refresh HTTP/1.1',
+          [
+            `cookie: ${'a=b; '.repeat(3_000)}`,
+            `origin: ${attacked.url}`,
+            'content-length: 2',
+            `content-type: ${json}`,
+          ],
+          '{}',
+        ),
+    ],
+    [
+      '15 KB of spaces in the cookie header',
+      401,
+      () =>
+        written(
+          'POST /auth/refresh HTTP/1.1',
+          [
+            `cookie: a=${' '.repeat(15_000)}b`,
+            `origin: ${attacked.url}`,
+            'content-length: 2',
+            `content-type: ${json}`,
+          ],
+          '{}',
+        ),
+    ],
+    [
+      'a bearer of 15 KB',
+      401,
+      () => written('GET /trpc/me HTTP/1.1', [`authorization: Bearer ${'a.'.repeat(7_500)}`]),
+    ],
+    ['a method of 10 KB', 400, () => written(`${'A'.repeat(10_000)} / HTTP/1.1`, [])],
+  ])('%s is %i', async (_what, status, bytes) => {
+    expect((await attacked.raw(bytes())).statuses).toEqual([status])
+  })
+})
+
+describe('HT-08 (ASVS 4.1.4, 13.4.4): methods that nothing needs do nothing', () => {
+  const methods = [
+    'TRACE',
+    'TRACK',
+    'CONNECT',
+    'PROPFIND',
+    'PURGE',
+    'LINK',
+    'DEBUG',
+    'POSTX',
+    'get',
+  ]
+  test.each(methods)('%s', async (method) => {
+    const { cookie } = await signInWithCookie(attacked)
+    await attacked.unchanged(async () => {
+      for (const path of [
+        '/auth/refresh',
+        '/trpc/me',
+        '/healthz',
+        '*',
+        'http://127.0.0.1/auth/logout',
+      ]) {
+        const line = `${method} ${path} HTTP/1.1`
+        const headers = [
+          `cookie: ${cookie}`,
+          `origin: ${attacked.url}`,
+          'x-canary: canary',
+          'content-length: 0',
+        ]
+        const { statuses, text } = await attacked.raw(written(line, headers))
+        // Node hangs up on a CONNECT that nobody listens for.
+        if (method === 'CONNECT') expect(statuses).toEqual([])
+        else expect([400, 404, 405]).toContain(statuses[0])
+        expect(text).not.toMatch(/canary|tlr1/)
+      }
+    })
+  })
+})
+
+describe('V14 HT-09 (RFC 9112 §6.3, §11.2): one request is one request, however its length is told', () => {
+  const hidden = `POST /auth/logout HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n`
+  const shapes: [string, string[]][] = [
+    ['both a length and chunks', ['content-length: 6', 'transfer-encoding: chunked']],
+    ['both, the other way round', ['transfer-encoding: chunked', 'content-length: 6']],
+    ['two lengths', ['content-length: 5', `content-length: ${hidden.length + 5}`]],
+    ['two lengths in a line', ['content-length: 5, 6']],
+    ['a length with a sign', ['content-length: +5']],
+    ['a length in hex', ['content-length: 0x5']],
+    ['a negative length', ['content-length: -1']],
+    ['a length with a space in it', ['content-length: 5 5']],
+    ['a space before the colon', ['content-length : 5', 'transfer-encoding: chunked']],
+    ['chunks by another name', ['transfer-encoding: xchunked']],
+    ['chunks, quoted', ['transfer-encoding: "chunked"']],
+    ['chunks, then identity', ['transfer-encoding: chunked, identity']],
+    ['a folded header', ['transfer-encoding:\r\n chunked']],
+    ['a vertical tab', ['transfer-encoding:\u000bchunked']],
+    ['a bare line feed', ['x: a\ntransfer-encoding: chunked']],
+    ['a bare carriage return', ['x: a\rtransfer-encoding: chunked']],
+    ['a NUL', ['x: a\0b']],
+    ['a header without a name', [': a']],
+    ['a line that is no header', ['nothing']],
+  ]
+
+  test.each(shapes)('%s: no second request is taken out of the body', async (_what, headers) => {
+    const { cookie } = await signInWithCookie(attacked)
+    const logout = hidden.replace(
+      'host: a',
+      `host: a\r\ncookie: ${cookie}\r\norigin: ${attacked.url}`,
+    )
+    await attacked.unchanged(async () => {
+      const body = `0\r\n\r\n${logout}`
+      const bytes = written(
+        'POST /auth/refresh HTTP/1.1',
+        [`content-type: ${json}`, ...headers],
+        body,
+      )
+      const { statuses, isClosed } = await attacked.raw(bytes)
+      expect([statuses.length, isClosed]).toEqual([1, true])
+      expect([400, 401]).toContain(statuses[0])
+    })
+  })
+
+  test.each([
+    ['a chunk of no hex', 'Z\r\n{}\r\n0\r\n\r\n'],
+    ['a chunk that is longer than it says', '1\r\n{}\r\n0\r\n\r\n'],
+    ['a chunk size beyond numbers', 'ffffffffffffffffff\r\n{}\r\n0\r\n\r\n'],
+    ['a negative chunk', '-2\r\n{}\r\n0\r\n\r\n'],
+    ['a chunk extension of 100 KB', `2;${'a'.repeat(100_000)}\r\n{}\r\n0\r\n\r\n`],
+    ['chunks that end with a bare line feed', '2\n{}\n0\n\n'],
+  ])('%s', async (_what, body) => {
+    await attacked.unchanged(async () => {
+      const headers = [`content-type: ${json}`, 'transfer-encoding: chunked']
+      const { statuses } = await attacked.raw(written('POST /auth/refresh HTTP/1.1', headers, body))
+      expect(statuses).toHaveLength(1)
+      expect([400, 413]).toContain(statuses[0])
+    })
+  })
+})
+
+describe('V26 TR-15 (ASVS 4.1.3): what a request calls this host is believed nowhere', () => {
+  test.each([
+    'evil.example.com',
+    'evil.example.com:80',
+    '127.0.0.1@evil.example.com',
+    'user:pass@evil.example.com',
+    'evil.example.com/trpc/me?',
+    'evil.example.com#',
+    'evil.example.com\\',
+    '[::1]',
+    'a b:::',
+    '',
+    '/',
+    '..',
+    '%00',
+    'é',
+    'a'.repeat(5_000),
+  ])('%j', async (name) => {
+    const { email } = await signIn(attacked)
+    const body = JSON.stringify({ email, password: testPassword })
+    const forwarded = [
+      `x-forwarded-host: ${name}`,
+      `forwarded: host="${name}"`,
+      `x-original-host: ${name}`,
+    ]
+    for (const [line, more, text] of [
+      [
+        'POST /auth/login HTTP/1.1',
+        [`content-type: ${json}`, `content-length: ${body.length}`],
+        body,
+      ],
+      ['GET /.well-known/jwks.json HTTP/1.1', [], ''],
+      ['GET /trpc/me HTTP/1.1', [], ''],
+      ['GET /nothing HTTP/1.1', [], ''],
+    ] as const) {
+      const answer = await attacked.raw(
+        written(line, [`host: ${name}`, ...forwarded, ...more], text),
+      )
+      expect(answer.statuses).toHaveLength(1)
+      expect(answer.text).not.toContain('evil')
+      expect(answer.text).not.toMatch(/^location:/im)
+      const [, token] = /"accessToken":"([^"]+)"/.exec(answer.text) ?? []
+      if (token === undefined) continue
+      const claims = JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
+      expect([claims.iss, claims.aud]).toEqual([attacked.url, attacked.url])
+    }
+  })
+
+  test('no host, two of them, and one of another name than the URL', async () => {
+    for (const head of [
+      'GET /healthz HTTP/1.1\r\n',
+      'GET /healthz HTTP/1.1\r\nhost: a\r\nhost: b\r\n',
+      'GET http://evil.example.com/healthz HTTP/1.1\r\nhost: a\r\n',
+      'GET /healthz HTTP/1.0\r\n',
+      'GET /healthz HTTP/0.9\r\nhost: a\r\n',
+      'GET /healthz HTTP/2.0\r\nhost: a\r\n',
+      'PRI * HTTP/2.0\r\n',
+      'GET /healthz\r\n',
+      '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03',
+    ]) {
+      const { statuses, text } = await attacked.raw(
+        Buffer.from(`${head}connection: close\r\n\r\n`, 'latin1'),
+      )
+      expect(statuses).toHaveLength(1)
+      expect(text).not.toContain('evil')
+    }
+  })
+})
+
+test('PW-16 (RFC 9700 §2.4): there is no token endpoint that takes a password, nor one of another standard', async () => {
+  const form = { 'content-type': 'application/x-www-form-urlencoded' }
+  for (const path of [
+    '/token',
+    '/oauth/token',
+    '/oauth2/token',
+    '/auth/token',
+    '/authorize',
+    '/introspect',
+    '/.well-known/openid-configuration',
+    '/admin',
+    '/.env',
+    '/.git/config',
+    '/server/main.ts',
+  ])
+    for (const method of ['GET', 'POST']) {
+      const answer = await attacked.request(path, {
+        method,
+        ...(method === 'POST' && { headers: form, body: 'grant_type=password' }),
+      })
+      expect([404, 415]).toContain(answer.status)
+    }
+})
+
+test('HT-10 (ASVS 16.4.1): a caller names no request of the log, and writes no line of it', async () => {
+  const headers = {
+    'x-request-id': 'canary-id',
+    'request-id': 'canary-id',
+    'user-agent': 'a\u009b31mcanary',
+    traceparent: 'canary',
+  }
+  await attacked.request('/auth/refresh', { headers, json: {} })
+  await attacked.request('/auth/login', {
+    headers,
+    json: { email: 'a@example.com\n{"level":60}', password: 'x' },
+  })
+  expect(attacked.server.output()).not.toMatch(/canary|"level":60/)
+})

@@ -1,0 +1,80 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { attackedServer } from '../support/attacked-server.ts'
+import { auth } from '../support/http.ts'
+import { startServer, type ServerProcess } from '../support/server.ts'
+import { signIn } from '../support/sessions.ts'
+
+const limited = { RATE_LIMITS: 'on' }
+const attacked = attackedServer(limited)
+
+/** A second process on the same database. */
+let other: ServerProcess
+beforeAll(async () => {
+  other = await startServer(attacked.owner.url, limited)
+})
+afterAll(() => other[Symbol.asyncDispose]())
+
+test('RT-22 (ASVS 2.4.1): one family gets so many refreshes a minute from all processes together, and others are not held up', async () => {
+  const mine = await signIn(attacked)
+  let { refreshToken } = mine
+  let answered = 0
+  let refused
+  while (refused === undefined && answered < 200) {
+    const { url } = answered % 2 ? attacked : other
+    const answer = await auth(url, 'refresh', { refreshToken })
+    if (answer.status === 200) {
+      refreshToken = answer.data.refreshToken
+      answered += 1
+    } else refused = answer
+  }
+  // Thirty that are counted, and ten that each process gives away; twice that where the minute was turned.
+  expect(answered).toBeGreaterThanOrEqual(30)
+  expect(answered).toBeLessThanOrEqual(70)
+  expect([refused?.status, refused?.reason]).toEqual([429, 'too_many_attempts'])
+  const seconds = Number(refused?.headers.get('retry-after'))
+  expect([seconds > 0, seconds <= 60]).toEqual([true, true])
+  for (const { url } of [attacked, other])
+    expect((await auth(url, 'refresh', { refreshToken })).reason).toBe('too_many_attempts')
+
+  // Refused is not over: the session is as it was, and so is everybody else's.
+  const [row] = await attacked.sql<{ status: string }[]>`
+    select status from token_audit.sessions where family_id = ${mine.familyId}`
+  expect(row?.status).toBe('active')
+  const { refreshToken: theirs } = await signIn(attacked)
+  expect((await auth(attacked.url, 'refresh', { refreshToken: theirs })).status).toBe(200)
+})
+
+test('RT-22: refusals count as well, and write nothing', async () => {
+  const { refreshToken } = await signIn(attacked)
+  await auth(attacked.url, 'logout', { refreshToken })
+  await attacked.unchanged(async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, () =>
+        attacked.request('/auth/refresh', { json: { refreshToken } }),
+      ),
+    )
+    const reasons = new Set(answers.map(({ reason }) => reason))
+    expect(reasons).toEqual(new Set(['session_revoked', 'too_many_attempts']))
+  })
+})
+
+test('RT-22: a flood of tokens that are not ours costs the database nothing', async () => {
+  const { refreshToken } = await signIn(attacked)
+  const counted = () => attacked.sql`select * from token_ledger.rate_limit order by key`
+  const before = await counted()
+  const forged = Array.from(
+    { length: 500 },
+    (_, i) => refreshToken.slice(0, -4) + String(1_000 + i),
+  )
+  await attacked.unchanged(async () => {
+    const answers = await Promise.all(
+      forged.map((token) => attacked.request('/auth/refresh', { json: { refreshToken: token } })),
+    )
+    expect(new Set(answers.map(({ reason }) => reason))).toEqual(
+      new Set(['refresh_token_malformed']),
+    )
+  })
+  expect(await counted()).toEqual(before)
+  // And nobody's session is held up by it.
+  expect((await attacked.request('/auth/refresh', { json: { refreshToken } })).status).toBe(200)
+})

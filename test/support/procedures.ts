@@ -1,0 +1,86 @@
+import { z, type ZodType } from 'zod'
+import { appRouter, authRouter } from '../../server/router.ts'
+import type { AttackAnswer, AttackedServer } from './attacked-server.ts'
+import { testPassword } from './users.ts'
+
+export type Procedure = {
+  /** Where it is called: `/auth/login`, `/trpc/sessions.list`. */
+  readonly url: string
+  readonly type: 'query' | 'mutation' | 'subscription'
+  /** Its fields, as JSON Schema says them; null when it takes no input. */
+  readonly fields: Readonly<Record<string, FieldSchema>> | null
+  /** A good input of what is required, about things that do not exist. */
+  readonly sample: Readonly<Record<string, unknown>>
+}
+
+export type FieldSchema = {
+  readonly type?: string
+  readonly format?: string
+  readonly pattern?: string
+  readonly enum?: readonly string[]
+  readonly minimum?: number
+  readonly maximum?: number
+  readonly maxLength?: number
+  readonly maxItems?: number
+  readonly items?: FieldSchema
+}
+
+/** All that can be called, read from the routers: a new procedure is attacked as the others are. */
+export const procedures: readonly Procedure[] = [
+  ...Object.entries(authRouter._def.procedures).map(([path, made]) =>
+    toProcedure('auth', path, made),
+  ),
+  ...Object.entries(appRouter._def.procedures).map(([path, made]) =>
+    toProcedure('trpc', path, made),
+  ),
+]
+
+/** Calls it with this access token, with its good input unless another is given. */
+export function callAs(
+  attacked: AttackedServer,
+  procedure: Procedure,
+  { token, input = procedure.sample }: { token: string; input?: unknown },
+): Promise<AttackAnswer> {
+  const headers = { authorization: `Bearer ${token}` }
+  return callProcedure(attacked, procedure, { input, headers })
+}
+
+/** Calls it as a program would, whatever the input; a stream is left when it goes on. */
+export async function callProcedure(
+  attacked: AttackedServer,
+  { url, type }: Procedure,
+  { input, headers = {} }: { input: unknown; headers?: Record<string, string> },
+): Promise<AttackAnswer> {
+  if (type === 'mutation') return attacked.request(url, { json: input, headers })
+  const search = input === undefined ? '' : `?input=${encodeURIComponent(JSON.stringify(input))}`
+  return attacked.request(url + search, {
+    method: 'GET',
+    headers: { ...headers, ...(type === 'subscription' && { accept: 'text/event-stream' }) },
+    ...(type === 'subscription' && { leaveAfterMs: 1_500 }),
+  })
+}
+
+function toProcedure(mount: string, path: string, made: unknown): Procedure {
+  const { type, inputs } = (made as { _def: { type: Procedure['type']; inputs: ZodType[] } })._def
+  const url = `/${mount}/${path}`
+  const [input] = inputs
+  if (input === undefined) return { url, type, fields: null, sample: {} }
+  const { properties, required = [] } = z.toJSONSchema(input, { io: 'input' }) as {
+    properties: Record<string, FieldSchema>
+    required?: string[]
+  }
+  const sample = Object.fromEntries(required.map((name) => [name, good(name, properties[name]!)]))
+  return { url, type, fields: properties, sample }
+}
+
+function good(name: string, field: FieldSchema): unknown {
+  if (field.enum !== undefined) return field.enum[0]
+  if (field.format === 'uuid') return '0190b5d2-0000-7000-8000-000000000001'
+  if (field.format === 'date-time')
+    return name === 'to' ? '2026-01-02T00:00:00Z' : '2026-01-01T00:00:00Z'
+  if (field.type === 'integer' || field.type === 'number') return field.minimum ?? 1
+  if (field.type === 'boolean') return false
+  if (field.type === 'array') return [good(name, field.items ?? {})]
+  if (name === 'email') return 'stranger@example.com'
+  return /password/i.test(name) ? testPassword : 'words'
+}
