@@ -3,7 +3,6 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Deps } from './deps.ts'
 import type { EndedSessions } from './ended-sessions.ts'
-import { sendError } from './envelope.ts'
 import { AuthError } from './errors.ts'
 import { hasSharedToken } from './shared-token.ts'
 import { keepEndedMs, type Ended } from './verifier/ended-set.ts'
@@ -34,7 +33,7 @@ export function mountRevocations(
 
   // Without HEAD, which would be answered when the stream ends.
   app.get('/revocations', { exposeHeadRoute: false }, (request, reply) => {
-    if (!hasSharedToken(request, revocationsToken)) return refuse(request, reply)
+    if (!hasSharedToken(request, revocationsToken)) throw refusal(request, reply)
     if (streams >= maxStreams)
       throw new AuthError('too_many_attempts', 'too many streams', { retryAfterSeconds: 5 })
     streams += 1
@@ -96,7 +95,7 @@ function positionIn(feedId: string, id: unknown): number {
   return /^\d{1,15}$/.test(place) ? Number(place) : 0
 }
 
-function refuse(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+function refusal(request: FastifyRequest, reply: FastifyReply): AuthError {
   const isMissing = request.headers.authorization === undefined
   const challenge = 'Bearer realm="token-ledger"'
   void reply.header(
@@ -104,5 +103,5 @@ function refuse(request: FastifyRequest, reply: FastifyReply): FastifyReply {
     isMissing ? challenge : `${challenge}, error="invalid_token"`,
   )
   const reason = isMissing ? 'access_token_missing' : 'access_token_invalid'
-  return sendError(reply, new AuthError(reason, 'not REVOCATIONS_TOKEN'))
+  return new AuthError(reason, 'not REVOCATIONS_TOKEN')
 }

@@ -101,6 +101,7 @@ export function followRevocations(url: URL, options: RevocationsOptions): Revoca
         if (event === 'ended') set.add([endedIn(data)])
         lastId = id ?? lastId
         if (event !== 'checked') continue
+        // Nothing new: those whose time is over are forgotten.
         set.add([])
         freshness.confirm(lagIn(data))
         onCurrent()

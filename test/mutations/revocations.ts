@@ -46,7 +46,7 @@ export const revocations = [
   ...mutationsOf('server/revocation-feed.ts', inFeed, [
     [
       'the feed is for everybody',
-      '    if (!hasSharedToken(request, revocationsToken)) return refuse(request, reply)\n',
+      '    if (!hasSharedToken(request, revocationsToken)) throw refusal(request, reply)\n',
       '',
     ],
     [

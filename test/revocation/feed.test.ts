@@ -6,7 +6,7 @@ import { endSession } from '../../server/sessions.ts'
 import { createEndedSet } from '../../server/verifier/ended-set.ts'
 import { startApp } from '../support/app.ts'
 import { freshDatabase } from '../support/database.ts'
-import { feedToken, readFeed, toldAtFirst } from '../support/feed.ts'
+import { feedToken, readFeed, slowLooks, toldAtFirst } from '../support/feed.ts'
 import { auth } from '../support/http.ts'
 import { startLedger, testOrigin } from '../support/ledger.ts'
 import { beginSessions } from '../support/begun-sessions.ts'
@@ -58,6 +58,9 @@ test('the feed is for who brings REVOCATIONS_TOKEN, and nobody else (RFC 6750 §
     'Bearer undefined',
   ])
     expect({ given, ...(await refused(given)) }).toEqual({ given, ...invalid })
+  // Each is a fact, but for those that bring nothing.
+  const metrics = await (await fetch(`${app.url}/metrics`)).text()
+  expect(metrics).toContain('{fact="call_refused",reason="access_token_invalid"} 7')
   for (const method of ['HEAD', 'POST']) {
     const headers = { authorization: `Bearer ${feedToken}` }
     expect((await fetch(`${app.url}/revocations`, { method, headers })).status).toBe(404)
@@ -210,6 +213,23 @@ test(
     await reading
   },
 )
+
+test('a feed claims nothing before its process has looked', { timeout }, async () => {
+  await using owner = await freshDatabase()
+  const [session] = await beginSessions(owner.url, await makeUser(owner.url), 1)
+  const database = connect(owner.url, { role: 'token_ledger_app' })
+  await endSession({ sql: database.sql, record: () => {} }, session!, by)
+  await database.close()
+  await slowLooks(owner)
+  await using server = await startServer(owner.url, { REVOCATIONS_TOKEN: feedToken })
+  const feed = readFeed(server.url)
+  const first = feed.next()
+  expect(await Promise.race([first, sleep(3_000, 'nothing')])).toBe('nothing')
+  await owner.ownerSql`alter table token_ledger.token_event disable row level security`
+  expect((await first).value).toMatchObject({ event: 'ended', data: { sid: session!.familyId } })
+  expect((await feed.next()).value).toMatchObject({ event: 'checked' })
+  await feed.return()
+})
 
 test('HT-03: a server that is told to stop ends its feeds', { timeout }, async () => {
   await using owner = await freshDatabase()

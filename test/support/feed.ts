@@ -1,3 +1,4 @@
+import type { FreshDatabase } from './database.ts'
 import { readMessages, type SseMessage } from '../../server/verifier/sse.ts'
 
 export const feedToken = 'a-token-for-the-feed-of-35-letters'
@@ -40,4 +41,18 @@ export async function toldAtFirst(
     told.push(message)
   }
   return told
+}
+
+/** From now on nobody who looks for ends is answered in time, once there is one. */
+export async function slowLooks({ ownerSql }: FreshDatabase): Promise<void> {
+  await ownerSql.unsafe(`
+    create function public.slow(text) returns boolean language plpgsql volatile as $$
+    begin
+      perform pg_sleep(30);
+      return true;
+    end $$;
+    alter table token_ledger.token_event enable row level security;
+    create policy slow on token_ledger.token_event to token_ledger_app
+    using (position('order by occurred_at desc' in current_query()) = 0 or public.slow(kind))
+    with check (true)`)
 }

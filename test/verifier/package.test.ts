@@ -9,6 +9,7 @@ import {
   expressVerifier,
   failureOf,
   KeysUnavailableError,
+  RevocationsUnavailableError,
   verifierOf,
 } from '../../server/verifier.ts'
 import type { AccessTokenClaims } from '../../server/verifier.ts'
@@ -46,9 +47,12 @@ test.each([
   })
 })
 
-test('and service_unavailable too, without the cause', () => {
-  const failure = failureOf(new KeysUnavailableError(new Error('connect 10.0.0.1')))!
-  expect(failure.headers).toMatchObject({ 'Retry-After': '5' })
+test.each([
+  [KeysUnavailableError, 5],
+  [RevocationsUnavailableError, 1],
+])('and service_unavailable too, without the cause: %o', (UnavailableError, retryAfterSeconds) => {
+  const failure = failureOf(new UnavailableError(new Error('connect 10.0.0.1')))!
+  expect(failure.headers).toMatchObject({ 'Retry-After': String(retryAfterSeconds) })
   expect(JSON.parse(failure.body)).toEqual({
     error: {
       message: authErrors.service_unavailable.message,
@@ -57,7 +61,7 @@ test('and service_unavailable too, without the cause', () => {
         code: authErrors.service_unavailable.trpc,
         httpStatus: 503,
         reason: 'service_unavailable',
-        retryAfterSeconds: 5,
+        retryAfterSeconds,
       },
     },
   })
