@@ -143,7 +143,10 @@ export async function appendEvents(
   appends: readonly Append[],
 ): Promise<void> {
   if (appends.length === 0) return
-  const written = await tx`
+  const endedAt = appends.flatMap(({ event }) => (isEnd(event) ? [event.at] : []))
+  // Sent at once: the commit may be sent right behind them.
+  const telling = endedAt.length > 0 ? tellEnds(tx, Math.min(...endedAt)) : undefined
+  const writing = tx`
     insert into token_ledger.token_event (
       family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id, transport,
       token_hash, salt, attempt_hash, presented_generation, reason, actor_user_id, ip, user_agent, origin_salt)
@@ -156,9 +159,8 @@ export async function appendEvents(
       token_hash bytea, salt bytea, attempt_hash bytea, presented_generation integer, reason text,
       actor_user_id uuid, ip inet, user_agent text, origin_salt bytea)
     where pg_current_xact_id()::text = ${txid}`
+  const [written] = await Promise.all([writing, telling])
   fence(written.count, appends.length)
-  const endedAt = appends.flatMap(({ event }) => (isEnd(event) ? [event.at] : []))
-  if (endedAt.length > 0) await tellEnds(tx, Math.min(...endedAt))
 }
 
 function isEnd({ kind }: LedgerEvent): boolean {

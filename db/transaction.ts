@@ -8,7 +8,8 @@ export type FencedTransaction = { readonly tx: Transaction; readonly txid: strin
 
 /**
  * What is done in a transaction. It may hand its last write to `atCommit` instead of waiting for it:
- * then the commit is sent behind it at once. Where that write fails, Postgres rolls back instead.
+ * then the commit is sent behind it at once. Where that write fails, Postgres rolls back instead. What it
+ * sends it must send at once: after the commit nothing is taken any more.
  */
 export type Work<T> = (tx: Transaction, atCommit: (write: Promise<void>) => void) => Promise<T>
 
@@ -90,6 +91,7 @@ const closingMs = 100
 
 async function tryOnce<T>(sql: postgres.Sql, work: Work<T>): Promise<T> {
   let isOver = false
+  let isCommitting = false
   let lastWrite: Promise<void> | undefined
   const counted = count(sql)
   const atCommit = (write: Promise<void>) => {
@@ -106,11 +108,13 @@ async function tryOnce<T>(sql: postgres.Sql, work: Work<T>): Promise<T> {
           if (!isOver) reject(error instanceof Error ? error : new Error(String(error)))
         }
         work(
-          whileOpen(tx, () => isOver),
+          whileOpen(tx, () => isOver || isCommitting),
           atCommit,
         ).then(
           (result) => {
-            if (!isOver) resolve(result)
+            if (isOver) return
+            isCommitting = true
+            resolve(result)
           },
           (error: unknown) => {
             // Perhaps another connection's: then this one has to be rolled back.
@@ -134,7 +138,10 @@ async function tryOnce<T>(sql: postgres.Sql, work: Work<T>): Promise<T> {
 function whileOpen(tx: Transaction, isOver: () => boolean): Transaction {
   return new Proxy(tx, {
     apply(target, self, args) {
-      if (isOver()) throw new Error('the transaction is over: its connection was lost')
+      if (isOver())
+        throw new Error(
+          'the transaction is over: its connection was lost, or the commit is on its way',
+        )
       return Reflect.apply(target, self, args) as unknown
     },
   })

@@ -55,6 +55,18 @@ test('a last write that fails, behind which the commit was sent already, undoes 
   ).toHaveLength(0)
 })
 
+test('a last write that goes on once the commit was sent is refused, not left waiting', async () => {
+  const failed = inTransaction(database.sql, async (tx, atCommit) => {
+    atCommit(
+      (async () => {
+        await tx`select 1`
+        await tx`select 2`
+      })(),
+    )
+  })
+  await expect(failed).rejects.toThrow('the transaction is over')
+})
+
 test.each(['40001', '40P01', '23505'])(
   'FS-05 (ASVS 15.4.3): %s is decided again, three times at most',
   async (state) => {

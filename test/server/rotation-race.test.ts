@@ -14,7 +14,7 @@ import { beginSessions, readHistory, type BegunSession } from '../support/begun-
 import { makeUser } from '../support/users.ts'
 
 // Thousands of requests on a slow machine are not a failure.
-vi.setConfig({ testTimeout: 90_000 })
+vi.setConfig({ testTimeout: 300_000 })
 
 const presentations = 50
 /** The first and the replays that may follow it (contract: at most 20 for one generation). */
