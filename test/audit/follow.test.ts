@@ -117,28 +117,25 @@ test('a transaction that began early and wrote late is read after what it follow
   const user = await ledger.makeUser()
   const session = await ledger.start(user)
   const start = await readHorizon(ledger.database.sql)
+  // Transaction ids are one row for the whole server: what any database still has open holds the reader back,
+  // now from what follows, and before that from the sign-in.
+  const readBehindSignIn = async () => {
+    const events = await readForward(ledger.database.sql, start, 10)
+    return events.filter(({ seq }) => seq > 1).map(({ seq, kind }) => [seq, kind])
+  }
   const by = { reason: 'logout', actorUserId: null, origin: testOrigin } as const
   await inTransaction(ledger.database.sql, async (tx) => {
     await lockUser(tx, user.id)
     // Another transaction, with a later id, commits in between.
     await ledger.refresh(session)
-    expect(await readForward(ledger.deps.sql, start, 10)).toEqual([])
+    expect(await readBehindSignIn()).toEqual([])
     const { txid, families } = await lockFamilies(tx, [session.familyId], 'wait')
     await revokeLocked(tx, { txid, families: [...families.values()], by })
   })
-  // Transaction ids are one row for the whole server: what any database still has open holds the reader back.
-  await expect
-    .poll(
-      async () => {
-        const events = await readForward(ledger.database.sql, start, 10)
-        return events.map(({ seq, kind }) => [seq, kind])
-      },
-      { timeout: 10_000 },
-    )
-    .toEqual([
-      [2, 'rotated'],
-      [3, 'revoked'],
-    ])
+  await expect.poll(readBehindSignIn, { timeout: 10_000 }).toEqual([
+    [2, 'rotated'],
+    [3, 'revoked'],
+  ])
 })
 
 function key(familyId: string, seq: number): string {
