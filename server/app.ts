@@ -172,7 +172,7 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
   })
   const rotation = createRotation(sessionDeps, {
     onWaited: metrics.waited,
-    whileWriting: accessTokens.prepare,
+    whileWriting: (session) => accessTokens.prepare(session),
   })
   const rotate = metrics.timing(options.rotate ?? rotation.rotate)
   const verifier = verifierOf(signingKeys.keySource, {
