@@ -8,22 +8,46 @@ export type AccessTokenSettings = {
   readonly lifetimeMs: number
 }
 
-/**
- * Mints the access token of a session: JWS ES256 in the profile of RFC 9068 (without its mandatory
- * RS256).
- *
- * @param session.signedInAt epoch milliseconds; becomes `auth_time`
- * @returns the token and its life in seconds
- */
+/** `expiresIn` in seconds. */
+export type AccessToken = { readonly accessToken: string; readonly expiresIn: number }
+
+/** `signedInAt` in epoch milliseconds; becomes `auth_time`. */
+export type Subject = {
+  readonly familyId: string
+  readonly user: User
+  readonly signedInAt: number
+}
+
+/** Mints the access tokens of sessions. */
+export type AccessTokens = {
+  of(session: Subject): AccessToken
+  /** Mints it ahead, when there is nothing else to do; `of` then has it. Never throws. */
+  prepare(session: Subject): void
+}
+
+export function createAccessTokens(keys: SigningKeys, settings: AccessTokenSettings): AccessTokens {
+  const ahead = new WeakMap<Subject, AccessToken>()
+  return {
+    of: (session) => ahead.get(session) ?? mintAccessToken(keys, settings, session),
+    prepare(session) {
+      try {
+        ahead.set(session, mintAccessToken(keys, settings, session))
+      } catch {
+        // `of` tries again, and tells whoever asked.
+      }
+    },
+  }
+}
+
+/** JWS ES256 in the profile of RFC 9068 (without its mandatory RS256). */
 export function mintAccessToken(
   keys: SigningKeys,
   settings: AccessTokenSettings,
-  session: { familyId: string; user: User; signedInAt: number },
-): { accessToken: string; expiresIn: number } {
+  { user, familyId, signedInAt }: Subject,
+): AccessToken {
   const key = keys.current()
   const issuedAt = Math.floor(Date.now() / 1000)
   const expiresIn = Math.floor(settings.lifetimeMs / 1000)
-  const { user, familyId, signedInAt } = session
   const claims = {
     iss: settings.issuer,
     aud: settings.audience,

@@ -9,6 +9,7 @@ import fastify, {
 } from 'fastify'
 import type { Database } from '../db/connect.ts'
 import { isUnavailable, transactionsOf } from '../db/transaction.ts'
+import { createAccessTokens } from './access-token.ts'
 import { mountAuth } from './auth-mount.ts'
 import type { Config } from './config.ts'
 import type { Deps } from './deps.ts'
@@ -164,7 +165,15 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
     },
     record,
   }
-  const rotation = createRotation(sessionDeps, { onWaited: metrics.waited })
+  const accessTokens = createAccessTokens(signingKeys, {
+    issuer: config.publicUrl,
+    audience: config.accessTokenAudience,
+    lifetimeMs: config.accessTokenMs,
+  })
+  const rotation = createRotation(sessionDeps, {
+    onWaited: metrics.waited,
+    whileWriting: (session) => accessTokens.prepare(session),
+  })
   const rotate = metrics.timing(options.rotate ?? rotation.rotate)
   const verifier = verifierOf(signingKeys.keySource, {
     issuer: config.publicUrl,
@@ -181,6 +190,7 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
     config,
     database,
     signingKeys,
+    accessTokens,
     rotate,
     verifier,
     limits,

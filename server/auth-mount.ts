@@ -29,7 +29,8 @@ export async function mountAuth(app: FastifyInstance, deps: Deps): Promise<void>
         router: authRouter,
         path,
         type: 'mutation',
-        getRawInput: async () => request.body,
+        // Who sends nothing asks for nothing: `curl -X POST` with the cookie is a refresh.
+        getRawInput: async () => (request.body === undefined ? {} : request.body),
         ctx,
         // Never the caller's own: a rotation that has begun is carried out, whoever still listens.
         signal: undefined,

@@ -1,4 +1,5 @@
 import type { Database } from '../db/connect.ts'
+import type { AccessTokens } from './access-token.ts'
 import type { Config } from './config.ts'
 import type { EndedSessions } from './ended-sessions.ts'
 import type { Limits } from './limits.ts'
@@ -15,6 +16,7 @@ export type Deps = SessionDeps & {
   readonly config: Config
   readonly database: Database
   readonly signingKeys: SigningKeys
+  readonly accessTokens: AccessTokens
   readonly rotate: Rotate
   readonly verifier: Verifier
   readonly limits: Limits

@@ -45,6 +45,16 @@ export type RefreshRequest = {
 
 export type Rotate = (request: RefreshRequest) => Promise<LiveSession>
 
+export type RotationOptions = {
+  /** Told of each refresh how long it waited for its batch, in milliseconds. */
+  readonly onWaited?: (ms: number) => void
+  /**
+   * Told of each session while the database writes what will make it so: time to prepare the answer, which
+   * must not be given before `rotate` resolves.
+   */
+  readonly whileWriting?: (session: LiveSession) => void
+}
+
 /**
  * @returns `rotate`, which resolves with the session and its newest token.
  * @throws {RefreshRefused} by `rotate`, with the contract's reason
@@ -52,14 +62,14 @@ export type Rotate = (request: RefreshRequest) => Promise<LiveSession>
  */
 export function createRotation(
   deps: SessionDeps,
-  options: { readonly onWaited?: (ms: number) => void } = {},
+  { onWaited, whileWriting = () => {} }: RotationOptions = {},
 ): {
   rotate: Rotate
   queue: RotationQueue<Pending, Answer>
 } {
   const queue = createRotationQueue<Pending, Answer>({
-    settle: (batch) => settle(deps, batch),
-    ...options,
+    settle: (batch) => settle(deps, batch, whileWriting),
+    ...(onWaited && { onWaited }),
     // After a lost connection nobody knows whether it committed: the caller asks again, with its attempt.
     mayRetry: (error) => !isUnavailable(error),
     ...(deps.policy.rotationBatchSize && { maxBatch: deps.policy.rotationBatchSize }),
@@ -93,6 +103,7 @@ type Granted = {
   readonly session: LiveSession
   readonly event: LedgerEvent
 }
+
 function prepare({ refreshKeys }: SessionDeps, request: RefreshRequest): Pending {
   const { token, attemptId } = request
   const salt = randomSalt()
@@ -109,14 +120,16 @@ function prepare({ refreshKeys }: SessionDeps, request: RefreshRequest): Pending
 async function settle(
   deps: SessionDeps,
   batch: readonly Pending[],
+  whileWriting: (session: LiveSession) => void,
 ): Promise<ReadonlyMap<Pending, Answer>> {
   return inTransaction(deps.sql, async (tx, atCommit) => {
     const answers = new Map<Pending, Answer>()
     const familyIds = batch.map(({ familyId }) => familyId)
     const known = await lockAndRead(deps, tx, { familyIds, whenLocked: 'skip', asked: batch })
-    const wanted = batch.filter(isWanted)
-    if (wanted.length < batch.length)
-      for (const pending of batch) if (!wanted.includes(pending)) answers.set(pending, unwanted())
+    const wanted: Pending[] = []
+    for (const pending of batch)
+      if (isWanted(pending)) wanted.push(pending)
+      else answers.set(pending, unwanted())
     const isHeld = ({ familyId }: Pending) => known.families.has(familyId)
     const missed = wanted.filter((pending) => !isHeld(pending))
     if (missed.length > 0) {
@@ -128,6 +141,9 @@ async function settle(
       answers.set(one.pending, endsUser(one) ? { endUser: one.userId } : one.answer)
     const appends = decided.filter((one) => !endsUser(one)).flatMap(appendOf)
     atCommit(appendEvents(tx, known.txid, appends))
+    const sessions = decided.flatMap(({ answer }) => (answer.refusal ? [] : [answer.session]))
+    // Two turns later the driver has sent the commit.
+    setImmediate(() => setImmediate(() => sessions.forEach(whileWriting)))
     return answers
   })
 }

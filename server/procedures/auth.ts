@@ -1,7 +1,6 @@
 import { z } from 'zod'
 import { readSession } from '../../db/audit.ts'
 import { readEpoch } from '../../db/ledger.ts'
-import { mintAccessToken } from '../access-token.ts'
 import { canonicalEmail } from '../email.ts'
 import { AuthError } from '../errors.ts'
 import type { Transport } from '../ledger/events.ts'
@@ -149,17 +148,8 @@ async function endPresented(
 }
 
 function answer({ deps, cookie }: AuthContext, session: LiveSession) {
-  const { config, signingKeys } = deps
   const { familyId, user, token, transport } = session
-  const { accessToken, expiresIn } = mintAccessToken(
-    signingKeys,
-    {
-      issuer: config.publicUrl,
-      audience: config.accessTokenAudience,
-      lifetimeMs: config.accessTokenMs,
-    },
-    session,
-  )
+  const { accessToken, expiresIn } = deps.accessTokens.of(session)
   if (transport === 'cookie') cookie.set(token.value, session.refreshRemainingMs)
   return {
     accessToken,

@@ -51,6 +51,21 @@ test('LE-09: SQL computes the golden hashes', async () => {
     from token_ledger.token_event e order by family_id, seq`
   expect(computed.map(({ again }) => again)).toEqual(events.map(({ hash }) => hash))
   expect(await ownerSql`select * from token_audit.verify_ledger()`).toEqual([])
+  const asLatin = await ownerSql.begin(async (tx) => {
+    await tx`set local client_encoding = 'LATIN1'`
+    return tx`select * from token_audit.verify_ledger()`
+  })
+  expect(asLatin, 'to a client of another encoding').toEqual([])
+})
+
+test('a hash is computed in the query that asks for it, not by an executor of its own', async () => {
+  await using database = await freshDatabase()
+  const plan = await database.ownerSql`
+    explain (verbose) select
+      token_ledger.event_hash(e), token_ledger.origin_hash(e.origin_salt, e.ip, e.user_agent)
+    from token_ledger.token_event e`
+  expect(JSON.stringify(plan)).toContain('sha256(')
+  expect(JSON.stringify(plan)).not.toMatch(/(event|origin)_hash\(/)
 })
 
 test('LE-10: fields that flow into one another would have one hash; these have two', () => {

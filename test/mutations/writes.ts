@@ -49,8 +49,8 @@ export const writes = [
     [
       [
         'a refresh that nobody waits for is decided',
-        'const wanted = batch.filter(isWanted)',
-        'const wanted = batch',
+        'if (isWanted(pending)) wanted.push(pending)',
+        'if (true) wanted.push(pending)',
       ],
     ],
   ),
