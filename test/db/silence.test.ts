@@ -60,16 +60,16 @@ test('a statement that Postgres answers bit by bit, and a connection that rests,
 test('a line to listen on that packets vanish from is not kept after it was closed', async () => {
   await using line = await startLine()
   const { database, wire } = line
-  const { ask } = database.openLine(() => {})
   const before = socketsTo(wire)
-  await ask((sql) => sql`listen nothing`, answerWithinMs)
-  const [listening] = socketsTo(wire).filter((socket) => !before.includes(socket))
+  const toListen = database.openLine(() => {})
+  await toListen.ask((sql) => sql`listen nothing`, answerWithinMs)
+  const listening = socketsTo(wire).find((socket) => !before.includes(socket))
   expect(listening?.destroyed).toBe(false)
   // Nothing is said for longer than an answer may take.
   await new Promise((resolve) => setTimeout(resolve, 2 * answerWithinMs))
-  await ask((sql) => sql`select 1`, answerWithinMs)
+  await toListen.ask((sql) => sql`select 1`, answerWithinMs)
   wire.lose('both')
-  await expect(ask((sql) => sql`select 2`, 500)).rejects.toThrow('the connection was lost')
+  await expect(toListen.ask((sql) => sql`select 2`, 500)).rejects.toThrow('the connection was lost')
   // Without a word from the other end, which would have to answer that we hang up.
   await expect.poll(() => listening?.destroyed).toBe(true)
 })
