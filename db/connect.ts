@@ -59,6 +59,8 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
     connect_timeout: 3,
     // A connection that closes is one that was lost: see openPool.
     max_lifetime: null,
+    // Seconds, for a socket of ours as well: the driver sets it on any that can be told.
+    keep_alive: 5,
     onnotice: () => {},
     types: arrayTypes,
     fetch_types: false,

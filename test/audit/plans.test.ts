@@ -135,7 +135,8 @@ test('the few sessions that ended in a reuse are found without walking through a
   )
   let read = 0
   const walk = (node: any) => {
-    if (/^token_/.test(node['Relation Name'])) read += node['Actual Rows'] * node['Actual Loops']
+    if (node['Relation Name']?.startsWith('token_'))
+      read += node['Actual Rows'] * node['Actual Loops']
     for (const child of node.Plans ?? []) walk(child)
   }
   walk(row!['QUERY PLAN'][0].Plan)
