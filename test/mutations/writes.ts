@@ -11,8 +11,8 @@ export const writes = [
   ...mutationsOf('server/rotation.ts', wire, [
     [
       'a replay gives another successor',
-      "event.kind === 'rotated'\n      ? pending.successor\n      : findSuccessor(refreshKeys, pending.token, { salt: made.salt, tokenHash: made.tokenHash })",
-      'pending.successor',
+      "event.kind === 'rotated'\n      ? successor\n      : findSuccessor(refreshKeys, pending.token, { salt: made.salt, tokenHash: made.tokenHash })",
+      'successor',
     ],
     [
       'the attempt is not read',
@@ -49,8 +49,8 @@ export const writes = [
     [
       [
         'a refresh that nobody waits for is decided',
-        'if (isWanted(pending)) wanted.push(pending)',
-        'if (true) wanted.push(pending)',
+        'if (!isWanted(pending)) answers.set',
+        'if (false) answers.set',
       ],
     ],
   ),
