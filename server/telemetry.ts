@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { context, propagation, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
-import { NodeSDK, resources } from '@opentelemetry/sdk-node'
+import { NodeSDK } from '@opentelemetry/sdk-node'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { appRouter, authRouter } from './router.ts'
 
@@ -34,7 +34,6 @@ const procedurePaths: ReadonlySet<string> = new Set([
  */
 export function startTelemetry(): Telemetry {
   const sdk = new NodeSDK({
-    resource: resources.resourceFromAttributes({ 'service.name': 'token-ledger' }),
     // Numbers are at /metrics, and lines on stdout.
     metricReaders: [],
     logRecordProcessors: [],
