@@ -1,4 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { startCollector, type Collector } from '../support/collector.ts'
 import { freshDatabase } from '../support/database.ts'
@@ -117,6 +120,28 @@ test('a log line names the trace of its own request, also of refreshes that shar
       .poll(() => collector.spans().find((span) => span.traceId === traceId)?.spanId)
       .toBe(span_id)
   }
+})
+
+test('a log line names its trace also where the body came long after the headers', async () => {
+  await using database = await freshDatabase()
+  await using collector = await startCollector()
+  await using service = await startServer(database.url, collector.env)
+  const callers = newTrace()
+  const body = async function* () {
+    yield Buffer.from('{"email":"nobody@example.com",')
+    await sleep(200)
+    yield Buffer.from('"password":"not the one of anybody"}')
+  }
+  const answer = await fetch(`${service.url}/auth/login`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...callers.headers },
+    body: ReadableStream.from(body()),
+    duplex: 'half',
+  } as RequestInit)
+  expect(answer.status).toBe(401)
+  await expect
+    .poll(() => factsIn(service))
+    .toMatchObject([{ fact: 'sign_in_refused', trace_id: callers.traceId }])
 })
 
 test('LG-01 (ASVS 16.2.5): nothing that a caller wrote is in a span, whatever goes wrong', async () => {
@@ -243,15 +268,35 @@ test.each<Record<string, string>>([
   expect(named(collector, 'POST /auth/login')).toHaveLength(1)
 })
 
-test('a collector that is away is felt by nobody, nor by who stops the service', async () => {
-  await using database = await freshDatabase()
-  await using service = await startServer(database.url, {
-    OTEL_TRACES_EXPORTER: 'otlp',
-    OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${await freePort()}`,
-    OTEL_BSP_SCHEDULE_DELAY: '10',
-  })
-  const session = await signIn({ url: service.url, owner: database })
-  const { refreshToken } = session
-  expect((await auth(service.url, 'refresh', { refreshToken })).status).toBe(200)
-  expect(await service.kill('SIGTERM')).toBe(0)
-})
+test.each(['away', 'silent'])(
+  'a collector that is %s is felt by nobody, nor by who stops the service',
+  async (fault) => {
+    await using database = await freshDatabase()
+    await using silent = await startSilence()
+    const port = fault === 'silent' ? silent.port : await freePort()
+    await using service = await startServer(database.url, {
+      OTEL_TRACES_EXPORTER: 'otlp',
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
+      OTEL_BSP_SCHEDULE_DELAY: '10',
+    })
+    const { refreshToken } = await signIn({ url: service.url, owner: database })
+    expect((await auth(service.url, 'refresh', { refreshToken })).status).toBe(200)
+    expect(await service.kill('SIGTERM')).toBe(0)
+  },
+)
+
+/** Takes connections, and never says a word. */
+async function startSilence() {
+  const sockets: Socket[] = []
+  const server = createServer((socket) => sockets.push(socket.on('error', () => {})))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    port: (server.address() as AddressInfo).port,
+    async [Symbol.asyncDispose]() {
+      server.close()
+      for (const socket of sockets) socket.destroy()
+      await once(server, 'close')
+    },
+  }
+}
