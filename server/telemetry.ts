@@ -30,7 +30,7 @@ const procedurePaths: ReadonlySet<string> = new Set([
  *
  * The spans are made here, and not by an instrumentation of HTTP or of Fastify: these write down URLs
  * with their query, or what an error says, and either may hold a secret (ASVS 5.0, 16.2.5). Nothing that
- * a caller wrote is in a span of ours, but the ids of the trace it belongs to.
+ * a caller wrote is in a span of ours, but the W3C context of the trace it belongs to.
  */
 export function startTelemetry(): Telemetry {
   const sdk = new NodeSDK({
@@ -61,16 +61,13 @@ function traceRequests(app: FastifyInstance): void {
     }
     const name = `${request.method} ${route}`.trim()
     const span = tracer.startSpan(name, { kind: SpanKind.SERVER, attributes }, caller)
-    // Also when its caller has gone, which no hook of Fastify is told.
+    // Also when its caller has gone before the end, which the hook `onResponse` is not told.
     raw.once('close', () => {
       if (raw.headersSent) span.setAttribute('http.response.status_code', raw.statusCode)
       if (raw.statusCode >= 500) span.setStatus({ code: SpanStatusCode.ERROR })
       span.end()
     })
-    const within = trace.setSpan(caller, span)
-    // The body arrives by the socket's own events.
-    context.bind(within, request.raw)
-    context.with(within, done)
+    context.with(trace.setSpan(caller, span), done)
   })
 }
 

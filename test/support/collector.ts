@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 
 /** A span as OTLP writes it in JSON: the part of it that tests look at. */
@@ -31,11 +31,12 @@ export async function startCollector(): Promise<Collector> {
   const bodies: string[] = []
   const paths = new Set<string>()
   let connections = 0
-  const server = createServer(async (request, response) => {
+  const receive = async (request: IncomingMessage, response: ServerResponse) => {
     paths.add(request.url ?? '')
     bodies.push(await text(request))
     response.setHeader('content-type', 'application/json').end('{}')
-  })
+  }
+  const server = createServer((request, response) => void receive(request, response))
   server.on('connection', () => connections++)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
