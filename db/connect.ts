@@ -59,6 +59,8 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
     connect_timeout: 3,
     // A connection that closes is one that was lost: see openPool.
     max_lifetime: null,
+    // Seconds, for a socket of ours as well: the driver sets it on any that can be told.
+    keep_alive: 5,
     onnotice: () => {},
     types: arrayTypes,
     fetch_types: false,
@@ -79,14 +81,14 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
       tcp_keepalives_count: 3,
     },
   }
+  const sockets = (onSilence: () => void) =>
+    answerWithinMs === null ? {} : { socket: socketsThatGiveUp({ answerWithinMs, onSilence }) }
   const open = (max: number) =>
     openPool(leaveAll, ({ onclose, onSilence }) =>
       postgres(databaseUrl, {
         ...settings,
         max: Math.max(1, max),
-        ...(answerWithinMs !== null && {
-          socket: socketsThatGiveUp({ answerWithinMs, onSilence }),
-        }),
+        ...sockets(onSilence),
         onclose,
       }),
     )
@@ -102,7 +104,8 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
     sql: transactions.sql,
     db: drizzle(plannedOnce(statements.sql)),
     statements: statements.sql,
-    openLine: (heard) => openLine(databaseUrl, settings, heard),
+    // Whoever asks on it is told of silence sooner; the socket it leaves behind is not.
+    openLine: (heard) => openLine(databaseUrl, { ...settings, ...sockets(() => {}) }, heard),
     async close() {
       await Promise.all([transactions.close(), statements.close()])
     },

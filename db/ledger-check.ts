@@ -1,4 +1,5 @@
 import type postgres from 'postgres'
+import type { EventRow } from './event-rows.ts'
 import { instantParam } from './instant.ts'
 import type { EventRecord, FamilyRecord } from '../server/ledger/record.ts'
 
@@ -94,7 +95,7 @@ export async function readRecords(
         await take(next)
       }
     }
-    const events = tx<EventRow[]>`
+    const events = tx<RecordRow[]>`
       select
         family_id, seq, kind, generation,
         (extract(epoch from occurred_at) * 1000)::float8 as occurred_at,
@@ -169,22 +170,7 @@ type FamilyRow = {
   absolute_expires_at: number
 }
 
-type EventRow = {
-  family_id: string
-  seq: number
-  kind: string
-  generation: number
-  occurred_at: number
-  expires_at: number | null
-  absolute_expires_at: number | null
-  user_id: string | null
-  transport: string | null
-  token_hash: Buffer | null
-  salt: Buffer | null
-  attempt_hash: Buffer | null
-  presented_generation: number | null
-  reason: string | null
-  actor_user_id: string | null
+type RecordRow = EventRow & {
   ip: string | null
   user_agent: string | null
   origin_salt: Buffer | null
@@ -206,7 +192,7 @@ function toFamilyRecord(row: FamilyRow): FamilyRecord {
   }
 }
 
-function toEventRecord(row: EventRow): EventRecord {
+function toEventRecord(row: RecordRow): EventRecord {
   return {
     record: 'event',
     familyId: row.family_id,

@@ -1,6 +1,8 @@
 import type postgres from 'postgres'
 import type { LedgerEvent, Transport } from '../server/ledger/events.ts'
 import { tellEnds } from './ended-families.ts'
+import { toEvent, toRow, type EventRow } from './event-rows.ts'
+import { instantParam } from './instant.ts'
 import type { Transaction } from './transaction.ts'
 
 /**
@@ -190,7 +192,7 @@ export async function insertFamily(
       (family_id, user_id, transport, device_name, created_at, absolute_expires_at)
     select
       ${family.familyId}::uuid, ${family.userId}::uuid, ${family.transport}, ${family.deviceName},
-      ${instant(family.createdAt)}::timestamptz, ${instant(family.absoluteExpiresAt)}::timestamptz
+      ${instantParam(family.createdAt)}::timestamptz, ${instantParam(family.absoluteExpiresAt)}::timestamptz
     where pg_current_xact_id()::text = ${txid}`
   fence(written.count, 1)
 }
@@ -262,98 +264,6 @@ type LockedRow = {
   user_id: string
   transport: Transport
   created_at: number
-}
-
-type EventRow = {
-  family_id: string
-  seq: number
-  kind: LedgerEvent['kind']
-  generation: number
-  occurred_at: number
-  expires_at: number | null
-  absolute_expires_at: number | null
-  user_id: string | null
-  transport: string | null
-  token_hash: Buffer | null
-  salt: Buffer | null
-  attempt_hash: Buffer | null
-  presented_generation: number | null
-  reason: string | null
-  actor_user_id: string | null
-}
-
-/** The CHECKs of the table say which columns each kind has: this is where they become a type. */
-function toEvent(row: EventRow): LedgerEvent {
-  return {
-    kind: row.kind,
-    seq: row.seq,
-    generation: row.generation,
-    at: row.occurred_at,
-    userId: row.user_id,
-    transport: row.transport,
-    tokenHash: row.token_hash,
-    salt: row.salt,
-    attemptHash: row.attempt_hash,
-    expiresAt: row.expires_at,
-    absoluteExpiresAt: row.absolute_expires_at,
-    presentedGeneration: row.presented_generation,
-    reason: row.reason,
-    actorUserId: row.actor_user_id,
-  } as LedgerEvent
-}
-
-function toRow({ familyId, event, origin, originSalt }: Append) {
-  return {
-    family_id: familyId,
-    seq: event.seq,
-    kind: event.kind,
-    generation: event.generation,
-    occurred_at: instant(event.at),
-    ip: origin.ip,
-    user_agent: origin.userAgent,
-    origin_salt: bytes(originSalt),
-    ...columnsOf(event),
-  }
-}
-
-function columnsOf(event: LedgerEvent) {
-  switch (event.kind) {
-    case 'issued':
-      return {
-        expires_at: instant(event.expiresAt),
-        absolute_expires_at: instant(event.absoluteExpiresAt),
-        user_id: event.userId,
-        transport: event.transport,
-        token_hash: bytes(event.tokenHash),
-      }
-    case 'rotated':
-      return {
-        expires_at: instant(event.expiresAt),
-        absolute_expires_at: instant(event.absoluteExpiresAt),
-        token_hash: bytes(event.tokenHash),
-        salt: bytes(event.salt),
-        attempt_hash: event.attemptHash && bytes(event.attemptHash),
-      }
-    case 'replayed':
-      return {
-        presented_generation: event.presentedGeneration,
-        attempt_hash: event.attemptHash && bytes(event.attemptHash),
-        reason: event.reason,
-      }
-    case 'reuse_detected':
-      return { presented_generation: event.presentedGeneration }
-    case 'revoked':
-      return { reason: event.reason, actor_user_id: event.actorUserId }
-  }
-}
-
-function instant(epochMs: number): string {
-  return new Date(epochMs).toISOString()
-}
-
-/** As Postgres reads a bytea. */
-function bytes(value: Uint8Array): string {
-  return `\\x${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}`
 }
 
 function fence(written: number, expected: number): void {

@@ -5,7 +5,7 @@ import type { Deps } from './deps.ts'
 import { sendError } from './envelope.ts'
 import { acceptJsonOnly } from './json-body.ts'
 import { checkOrigin, originOf } from './origin.ts'
-import { hasRefreshCookie, refreshCookieOf } from './refresh-cookie.ts'
+import { refreshCookieOf, sentRefreshCookies } from './refresh-cookie.ts'
 import { authRouter } from './router.ts'
 import { asUnavailable, type AuthContext } from './trpc.ts'
 
@@ -29,7 +29,8 @@ export async function mountAuth(app: FastifyInstance, deps: Deps): Promise<void>
         router: authRouter,
         path,
         type: 'mutation',
-        getRawInput: async () => request.body,
+        // Who sends nothing asks for nothing: `curl -X POST` with the cookie is a refresh.
+        getRawInput: async () => (request.body === undefined ? {} : request.body),
         ctx,
         // Never the caller's own: a rotation that has begun is carried out, whoever still listens.
         signal: undefined,
@@ -50,7 +51,8 @@ function contextOf(
   { request, reply, path }: { request: FastifyRequest; reply: FastifyReply; path: string },
 ): AuthContext {
   const { isSecure, allowedOrigins, publicUrl } = deps.config
-  const hasCookie = hasRefreshCookie(request, isSecure)
+  const sentCookies = sentRefreshCookies(request, isSecure)
+  const hasCookie = sentCookies.length > 0
   // The procedure that is called, not the URL: `/auth/%6Cogin` is the same call.
   const beginsSession = path === 'login' || path === 'register'
   if (hasCookie || beginsSession)
@@ -60,6 +62,7 @@ function contextOf(
     deps,
     origin: originOf(request),
     isWanted: () => !request.raw.socket.destroyed && performance.now() - arrivedAt < longestWaitMs,
-    cookie: refreshCookieOf(request, reply, isSecure),
+    // After the origin: a page that may not ask is not told of two cookies.
+    cookie: refreshCookieOf(sentCookies, reply, isSecure),
   }
 }

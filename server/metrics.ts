@@ -17,6 +17,8 @@ export type Metrics = {
   timing(rotate: Rotate): Rotate
 }
 
+type NumberByState = Readonly<Record<string, number>>
+
 /** Numbers for `/metrics`, of this process alone. */
 export function createMetrics(load: {
   queueDepth: () => number
@@ -46,51 +48,36 @@ export function createMetrics(load: {
     labelNames: ['fact', 'reason'],
     registers,
   })
-  const depth: Gauge = new Gauge({
-    name: 'token_ledger_rotation_queue_depth',
-    help: 'Refreshes that wait for a batch',
-    registers,
-    collect: () => depth.set(load.queueDepth()),
-  })
   const waitSeconds = new Histogram({
     name: 'token_ledger_rotation_wait_seconds',
     help: 'How long a refresh waited for its batch to begin',
     buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5],
     registers,
   })
-  const transactions: Gauge<'state'> = new Gauge({
+  addGauge(registry, {
+    name: 'token_ledger_rotation_queue_depth',
+    help: 'Refreshes that wait for a batch',
+    read: load.queueDepth,
+  })
+  addGauge(registry, {
     name: 'token_ledger_transactions',
     help: 'Transactions that are open, or wait for a connection',
-    labelNames: ['state'],
-    registers,
-    collect: () => {
-      const { open, waiting } = load.transactions()
-      transactions.set({ state: 'open' }, open)
-      transactions.set({ state: 'waiting' }, waiting)
-    },
+    read: load.transactions,
   })
-  const tails: Gauge = new Gauge({
+  addGauge(registry, {
     name: 'token_ledger_open_tails',
     help: 'Admins who follow the ledger',
-    registers,
-    collect: () => tails.set(load.openTails()),
+    read: load.openTails,
   })
-  const hashes: Gauge<'state'> = new Gauge({
+  addGauge(registry, {
     name: 'token_ledger_password_hashes',
     help: 'Password hashes that run or wait',
-    labelNames: ['state'],
-    registers,
-    collect: () => {
-      const { active, waiting } = load.passwordHashes()
-      hashes.set({ state: 'active' }, active)
-      hashes.set({ state: 'waiting' }, waiting)
-    },
+    read: load.passwordHashes,
   })
-  const lag: Gauge = new Gauge({
+  addGauge(registry, {
     name: 'token_ledger_revocation_lag_seconds',
     help: 'Since the ends of sessions were last looked for with success; beyond 5 each call asks the database',
-    registers,
-    collect: () => lag.set(load.revocationLagMs() / 1000),
+    read: () => load.revocationLagMs() / 1000,
   })
 
   return {
@@ -111,6 +98,23 @@ export function createMetrics(load: {
       }
     },
   }
+}
+
+/** What is read whenever somebody looks: a number, or one for each state. */
+function addGauge(
+  registry: Registry,
+  { read, ...about }: { name: string; help: string; read: () => number | NumberByState },
+): void {
+  const gauge: Gauge<'state'> = new Gauge({
+    ...about,
+    labelNames: ['state'],
+    registers: [registry],
+    collect: () => {
+      const now = read()
+      if (typeof now === 'number') gauge.set(now)
+      else for (const [state, number] of Object.entries(now)) gauge.set({ state }, number)
+    },
+  })
 }
 
 /** `/metrics` in Prometheus' text format; for everybody else there is no such page. */

@@ -10,19 +10,36 @@ export type RefreshCookie = {
 }
 
 /** What a cookie of ours looks like; `isSecure` when the service is reached by https. */
-export function refreshCookieName(isSecure: boolean): string {
+function refreshCookieName(isSecure: boolean): string {
   return isSecure ? '__Secure-refresh_token' : 'refresh_token'
 }
 
 /**
+ * The values of all cookies of our name. Read from the header itself: the parsed form keeps the first of
+ * equal names and decodes the value.
+ *
+ * Only spaces and tabs may come before a pair. `trim` would drop a no-break space as well, and take a
+ * cookie for ours that a neighbour could set, because to the browser its name has no `__Secure-` in front.
+ */
+export function sentRefreshCookies({ headers }: FastifyRequest, isSecure: boolean): string[] {
+  const before = `${refreshCookieName(isSecure)}=`
+  return (headers.cookie ?? '')
+    .split(/;[ \t]*/)
+    .filter((pair) => pair.startsWith(before))
+    .map((pair) => pair.slice(before.length))
+}
+
+/**
+ * @param sent what `sentRefreshCookies` found
  * @throws {AuthError} `validation_failed` for two cookies of our name: which one is the browser's own
  * cannot be known (RFC 6265 §4.2.2)
  */
 export function refreshCookieOf(
-  request: FastifyRequest,
+  sent: readonly string[],
   reply: FastifyReply,
   isSecure: boolean,
 ): RefreshCookie {
+  if (sent.length > 1) throw new AuthError('validation_failed', `${sent.length} refresh cookies`)
   const name = refreshCookieName(isSecure)
   const attributes = {
     httpOnly: true,
@@ -31,7 +48,7 @@ export function refreshCookieOf(
     path: '/auth',
   } as const
   return {
-    value: readOnly(request.headers.cookie ?? '', name),
+    value: sent[0] ?? null,
     set(token, remainingMs) {
       void reply.setCookie(name, token, { ...attributes, maxAge: Math.floor(remainingMs / 1000) })
     },
@@ -40,29 +57,4 @@ export function refreshCookieOf(
       void reply.setCookie(name, '', { ...attributes, maxAge: 0, expires: new Date(0) })
     },
   }
-}
-
-/** Whether the request carries a cookie of ours, in whatever number. */
-export function hasRefreshCookie(request: FastifyRequest, isSecure: boolean): boolean {
-  return valuesOf(request.headers.cookie ?? '', refreshCookieName(isSecure)).length > 0
-}
-
-function readOnly(header: string, name: string): string | null {
-  const values = valuesOf(header, name)
-  if (values.length > 1)
-    throw new AuthError('validation_failed', `${values.length} refresh cookies`)
-  return values[0] ?? null
-}
-
-/**
- * Read from the header itself: the parsed form keeps the first of equal names and decodes the value.
- *
- * Only spaces and tabs may come before a pair. `trim` would drop a no-break space as well, and take a
- * cookie for ours that a neighbour could set, because to the browser its name has no `__Secure-` in front.
- */
-function valuesOf(header: string, name: string): string[] {
-  return header
-    .split(/;[ \t]*/)
-    .filter((pair) => pair.startsWith(`${name}=`))
-    .map((pair) => pair.slice(name.length + 1))
 }

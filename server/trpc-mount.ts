@@ -22,10 +22,7 @@ export async function mountTrpc(app: FastifyInstance, deps: Deps): Promise<void>
 
   const handle = async (request: FastifyRequest, reply: FastifyReply) => {
     const { path } = request.params as { path: string }
-    // tRPC makes a URL of it, and what is none, or holds more than a host, would be an error of ours.
-    const host = request.headers.host ?? 'localhost'
-    if (!/^[\w.:[\]-]+$/.test(host) || !URL.canParse(`http://${host}`))
-      throw new AuthError('validation_failed', 'Host is no host')
+    if (!hasUrl(request)) throw new AuthError('validation_failed', 'no URL can be made of it')
     // Of two, Node would give us the first, and a proxy may have looked at the other (RFC 6750 §2).
     if ((request.raw.headersDistinct['authorization']?.length ?? 0) > 1)
       throw new AuthError('validation_failed', 'two access tokens')
@@ -52,6 +49,20 @@ export async function mountTrpc(app: FastifyInstance, deps: Deps): Promise<void>
   // Without HEAD, which tRPC answers with an error of its own.
   app.get('/trpc/:path', { exposeHeadRoute: false }, handle)
   app.post('/trpc/:path', handle)
+}
+
+/**
+ * Whether tRPC, which alone makes a URL of what is called and of `Host`, can make a request of that too:
+ * else it would be an error of ours. The request line may name a host as well (RFC 9112 §3.2.2), and
+ * with it a user, which no `Request` may have.
+ */
+function hasUrl({ headers, raw }: FastifyRequest): boolean {
+  const { host = 'localhost' } = headers
+  const target = raw.url ?? ''
+  const base = `http://${host}`
+  if (!/^[\w.:[\]-]+$/.test(host) || !URL.canParse(target, base)) return false
+  const { username, password } = new URL(target, base)
+  return username === '' && password === ''
 }
 
 /** Appended to what CORS has set, which tRPC's own `Vary` would replace. */

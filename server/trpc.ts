@@ -68,7 +68,6 @@ export const authRouterOf = auth.router
 export const authProcedure = auth.procedure
 
 export const appRouterOf = app.router
-export const publicProcedure = appProcedures
 
 /** Needs a valid access token of a session that this process does not know to be over. */
 const bearerProcedure = appProcedures.use(async ({ ctx, next }) => {

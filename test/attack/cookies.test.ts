@@ -115,6 +115,12 @@ describe.each(services)('at $scheme', ({ scheme, name, attacked, origin }) => {
           expect([cookie, answer.status, answer.reason]).toEqual([cookie, 400, 'validation_failed'])
           expect(setCookiesOf(answer)).toEqual([])
         }
+      // However many there are, it is the page that is refused first.
+      for (const foreign of [{}, { origin: 'https://evil.example' }]) {
+        const headers = { ...foreign, cookie: cookies[0]! }
+        const answer = await attacked.request('/auth/refresh', { json: {}, headers })
+        expect([foreign, answer.reason]).toEqual([foreign, 'origin_not_allowed'])
+      }
     })
     expect((await call('refresh', { cookie: `${name}=${token}` })).status).toBe(200)
   })

@@ -287,6 +287,10 @@ describe('V26 TR-15 (ASVS 4.1.3): what a request calls this host is believed now
 
   test('no host, two of them, and one of another name than the URL', async () => {
     for (const head of [
+      'GET http://evil.example.com/trpc/me HTTP/1.1\r\nhost: a\r\n',
+      'GET http://user:pass@evil.example.com/trpc/me HTTP/1.1\r\nhost: a\r\n',
+      'GET http://user@evil.example.com/trpc/me HTTP/1.1\r\nhost: a\r\n',
+      'GET http://a@[/trpc/me HTTP/1.1\r\nhost: a\r\n',
       'GET /healthz HTTP/1.1\r\n',
       'GET /healthz HTTP/1.1\r\nhost: a\r\nhost: b\r\n',
       'GET http://evil.example.com/healthz HTTP/1.1\r\nhost: a\r\n',

@@ -15,6 +15,7 @@ import { freshDatabase, type FreshDatabase } from '../support/database.ts'
 
 const families = 20_000
 const users = 2_000
+const thefts = 10
 
 let owner: FreshDatabase
 let database: Database
@@ -51,6 +52,14 @@ beforeAll(async () => {
       id, 2, 'rotated', 1, at, at + interval '7 days', at + interval '30 days', sha256('y'),
       decode(repeat('00', 16), 'hex')
     from public.made`
+  // One in two thousand was stolen, the newest long ago.
+  await ownerSql`
+    insert into token_ledger.token_event
+      (family_id, seq, kind, generation, occurred_at, presented_generation)
+    select id, 3, 'reuse_detected', 1, at, 0
+    from public.made
+    order by at
+    limit ${thefts}`
   await ownerSql`analyze`
   const sql = postgres(owner.url, {
     max: 1,
@@ -113,6 +122,25 @@ test.each<[string, () => Promise<unknown>]>([
   ],
 ])('no table is read from end to end for %s', async (_what, ask) => {
   expect(await scannedWhole(ask)).toEqual([])
+})
+
+test('the few sessions that ended in a reuse are found without walking through all', async () => {
+  asked = []
+  const found = await listSessions(database, { status: 'reuse_detected' }, page)
+  expect(found).toHaveLength(thefts)
+  const { query, params } = asked.find((one) => one.query.includes('reuse_detected'))!
+  const [row] = await owner.ownerSql.unsafe(
+    `explain (analyze, format json) ${query}`,
+    params as never[],
+  )
+  let read = 0
+  const walk = (node: any) => {
+    if (node['Relation Name']?.startsWith('token_'))
+      read += node['Actual Rows'] * node['Actual Loops']
+    for (const child of node.Plans ?? []) walk(child)
+  }
+  walk(row!['QUERY PLAN'][0].Plan)
+  expect(read).toBeLessThan(thefts * 20)
 })
 
 test('an hour of statistics does not read the months around it', async () => {

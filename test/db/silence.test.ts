@@ -1,3 +1,4 @@
+import { Socket } from 'node:net'
 import { expect, test } from 'vitest'
 import { connect } from '../../db/connect.ts'
 import { inTransaction, isUnavailable } from '../../db/transaction.ts'
@@ -56,6 +57,23 @@ test('a statement that Postgres answers bit by bit, and a connection that rests,
   expect(await pidsOf(line)).toEqual(before)
 })
 
+test('a line to listen on that packets vanish from is not kept after it was closed', async () => {
+  await using line = await startLine()
+  const { database, wire } = line
+  const before = socketsTo(wire)
+  const toListen = database.openLine(() => {})
+  await toListen.ask((sql) => sql`listen nothing`, answerWithinMs)
+  const listening = socketsTo(wire).find((socket) => !before.includes(socket))
+  expect(listening?.destroyed).toBe(false)
+  // Nothing is said for longer than an answer may take.
+  await new Promise((resolve) => setTimeout(resolve, 2 * answerWithinMs))
+  await toListen.ask((sql) => sql`select 1`, answerWithinMs)
+  wire.lose('both')
+  await expect(toListen.ask((sql) => sql`select 2`, 500)).rejects.toThrow('the connection was lost')
+  // Without a word from the other end, which would have to answer that we hang up.
+  await expect.poll(() => listening?.destroyed).toBe(true)
+})
+
 async function startLine() {
   const owner = await freshDatabase()
   const wire = await startDatabaseProxy(owner.url)
@@ -79,4 +97,13 @@ async function pidsOf({ ownerSql }: Awaited<ReturnType<typeof startLine>>): Prom
     where datname = current_database() and application_name = 'token-ledger'
     order by pid`
   return rows.map(({ pid }) => pid)
+}
+
+/** This process' own ends of what goes through the wire. */
+function socketsTo({ port }: { readonly port: number }): Socket[] {
+  const handles = Reflect.get(process, '_getActiveHandles') as () => unknown[]
+  return handles
+    .call(process)
+    .filter((handle) => handle instanceof Socket)
+    .filter(({ remotePort }) => remotePort === port)
 }

@@ -97,12 +97,21 @@ export const guards = [
   ...mutationsOf(
     'drizzle/0001_ledger_guards.sql',
     ['test/audit/tampering.test.ts'],
+    [['SQL: an event does not name the one before', '  new.prev_hash := last.hash;\n', '']],
+  ),
+  ...mutationsOf(
+    'drizzle/0010_ledger_hashes_inlined.sql',
+    ['test/audit/tampering.test.ts', 'test/audit/golden.test.ts'],
     [
-      ['SQL: an event does not name the one before', '  new.prev_hash := last.hash;\n', ''],
       [
         'SQL: the hash leaves the generation out',
         '  || token_ledger.field(int4send(e.generation))\n',
         '',
+      ],
+      [
+        'SQL: a hash depends on the encoding of the client',
+        "token_ledger.field(convert_to(user_agent, 'UTF8'))",
+        'token_ledger.field(textsend(user_agent))',
       ],
     ],
   ),

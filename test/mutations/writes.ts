@@ -181,8 +181,8 @@ export const writes = [
     ],
     [
       'a family is made outside of the transaction that locked',
-      '${instant(family.absoluteExpiresAt)}::timestamptz\n    where pg_current_xact_id()::text = ${txid}`',
-      '${instant(family.absoluteExpiresAt)}::timestamptz\n    where ${txid} = ${txid}`',
+      '${instantParam(family.absoluteExpiresAt)}::timestamptz\n    where pg_current_xact_id()::text = ${txid}`',
+      '${instantParam(family.absoluteExpiresAt)}::timestamptz\n    where ${txid} = ${txid}`',
     ],
     [
       'the end of everything is counted outside of the transaction that locked',

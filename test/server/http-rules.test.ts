@@ -76,6 +76,16 @@ describe('a body that is not what was asked for is validation_failed', () => {
   })
 })
 
+test('a POST of nothing at all asks for nothing: a token is missing, not a body', async () => {
+  const missing = await raw(`${app.url}/auth/refresh`, { method: 'POST' })
+  expect([missing.status, missing.text]).toEqual([
+    401,
+    expect.stringContaining('refresh_token_missing'),
+  ])
+  const nobody = await raw(`${app.url}/auth/logout`, { method: 'POST' })
+  expect([nobody.status, nobody.text]).toEqual([200, expect.stringContaining('"revoked":0')])
+})
+
 describe('CS-01 V10 (ASVS 3.5.2): a body that is not application/json is 415', () => {
   const types = [
     'text/plain',

@@ -21,6 +21,7 @@ test('refreshes by outcome, reuse, the queue and password hashing can be watched
   expect(text).toContain('token_ledger_refreshes_total{outcome="refresh_token_reused"} 1')
   expect(text).toContain('token_ledger_security_facts_total{fact="reuse_detected",reason=""} 1')
   expect(text).toContain('token_ledger_rotation_queue_depth 0')
+  expect(text).toContain('token_ledger_transactions{state="waiting"} 0')
   expect(text).toContain('token_ledger_password_hashes{state="active"} 0')
   expect(text).toMatch(/^token_ledger_revocation_lag_seconds \d+(\.\d+)?$/m)
 })

@@ -1,5 +1,6 @@
 import type { Sql } from 'postgres'
 import { connect } from '../../db/connect.ts'
+import { toEvent, type EventRow } from '../../db/event-rows.ts'
 import { createAccounts } from '../../server/accounts.ts'
 import type { LedgerEvent } from '../../server/ledger/events.ts'
 import { createPasswords } from '../../server/passwords.ts'
@@ -51,30 +52,15 @@ export async function beginSessions(
 
 /** Everything the ledger holds of a family, oldest first. */
 export async function readHistory(ownerSql: Sql, familyId: string): Promise<LedgerEvent[]> {
-  const rows = await ownerSql`
+  const rows = await ownerSql<EventRow[]>`
     select
-      seq, kind, generation, user_id, transport, token_hash, salt, attempt_hash, reason,
+      family_id, seq, kind, generation, user_id, transport, token_hash, salt, attempt_hash, reason,
       presented_generation, actor_user_id,
-      (extract(epoch from occurred_at) * 1000)::float8 as at,
+      (extract(epoch from occurred_at) * 1000)::float8 as occurred_at,
       (extract(epoch from expires_at) * 1000)::float8 as expires_at,
       (extract(epoch from absolute_expires_at) * 1000)::float8 as absolute_expires_at
     from token_ledger.token_event
     where family_id = ${familyId}
     order by seq`
-  return rows.map((row) => ({
-    kind: row.kind,
-    seq: row.seq,
-    generation: row.generation,
-    at: row.at,
-    userId: row.user_id,
-    transport: row.transport,
-    tokenHash: row.token_hash,
-    salt: row.salt,
-    attemptHash: row.attempt_hash,
-    expiresAt: row.expires_at,
-    absoluteExpiresAt: row.absolute_expires_at,
-    presentedGeneration: row.presented_generation,
-    reason: row.reason,
-    actorUserId: row.actor_user_id,
-  }))
+  return rows.map(toEvent)
 }

@@ -36,7 +36,7 @@ export async function startProxy(target: NetConnectOpts): Promise<Proxy> {
   let lost: Lost | null = null
   let delayMs = 0
   let isSwallowing = false
-  const server = createServer((near) => {
+  const server = createServer({ allowHalfOpen: true }, (near) => {
     if (isCut) {
       near.resetAndDestroy()
       return
@@ -45,6 +45,10 @@ export async function startProxy(target: NetConnectOpts): Promise<Proxy> {
     const line: Line = { far, lost: null }
     lines.add(line)
     if (lost !== null) loseNow(line, lost)
+    // A line that loses packets loses the answer to hanging up as well.
+    near.on('end', () => {
+      if (line.lost === null) near.end()
+    })
     const loses = (what: Lost) => line.lost === what || line.lost === 'both'
     carry(near, far, () => (loses('requests') ? null : delayMs))
     carry(far, near, () => (loses('answers') || isSwallowing ? null : delayMs))
