@@ -64,7 +64,11 @@ const drainMs = 5_000
  * @throws {Error} when the database cannot be asked, or holds keys that `AUTH_SECRET` does not open
  */
 export async function buildApp(
-  options: AppOptions & { readonly logger?: FastifyBaseLogger },
+  options: AppOptions & {
+    readonly logger?: FastifyBaseLogger
+    /** Adds its hooks before all others. */
+    readonly traceRequests?: (app: FastifyInstance) => void
+  },
 ): Promise<FastifyInstance> {
   const { config } = options
   const app = fastify({
@@ -85,6 +89,7 @@ export async function buildApp(
     // A browser opens connections ahead of need: one that has sent nothing yet is not idle to Node.
     setTimeout(() => app.server.closeAllConnections(), drainMs).unref()
   })
+  options.traceRequests?.(app)
   await app.register(tokenLedger, options)
   return app
 }

@@ -104,6 +104,11 @@ const Environment = z
       .min(16, 'must have at least 16 characters; make one with: openssl rand -hex 24')
       .optional(),
     LOG_LEVEL: flag('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent').prefault('info'),
+    // Of OpenTelemetry's variables those that turn it on or off; its SDK reads all of them by itself.
+    OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: z.string().optional(),
+    OTEL_TRACES_EXPORTER: z.string().optional(),
+    OTEL_SDK_DISABLED: z.string().optional(),
   })
   .transform((env, ctx) => {
     const refuse = (variable: string, message: string) => {
@@ -134,6 +139,11 @@ const Environment = z
         'REFRESH_IDLE_SECONDS',
         `may not exceed REFRESH_ABSOLUTE_SECONDS, such as ${env.REFRESH_ABSOLUTE_SECONDS / 1000}`,
       )
+    const wantsTraces =
+      env.OTEL_TRACES_EXPORTER ??
+      env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ??
+      env.OTEL_EXPORTER_OTLP_ENDPOINT ??
+      'none'
     return {
       isProduction,
       databaseUrl: env.DATABASE_URL,
@@ -159,6 +169,7 @@ const Environment = z
       metricsToken: env.METRICS_TOKEN,
       revocationsToken: env.REVOCATIONS_TOKEN,
       logLevel: env.LOG_LEVEL,
+      isTraced: wantsTraces !== 'none' && env.OTEL_SDK_DISABLED?.toLowerCase() !== 'true',
     }
   })
 

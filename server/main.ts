@@ -7,6 +7,7 @@ import { startEmbeddedPostgres } from './embedded-postgres.ts'
 import { createFirstAdmin } from './first-admin.ts'
 import { migrateOrExplain } from './reach-database.ts'
 import { describeError, redact } from './security-log.ts'
+import type { Telemetry } from './telemetry.ts'
 
 /** Requests under way get this long to be answered; then the process ends anyway. */
 const drainMs = 10_000
@@ -28,7 +29,12 @@ try {
 }
 
 async function start(config: Config): Promise<void> {
-  const log = pino({ level: config.logLevel, redact })
+  const telemetry = config.isTraced ? await startTracing() : null
+  const log = pino({
+    level: config.logLevel,
+    redact,
+    ...(telemetry && { mixin: telemetry.logFields }),
+  })
   process.on('uncaughtException', (error) => {
     log.fatal(describeError(error), 'uncaught exception')
     void stop(1)
@@ -38,10 +44,29 @@ async function start(config: Config): Promise<void> {
   const authSecret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
   const database = connect(databaseUrl, { role: 'token_ledger_app' })
   started.push(() => database.close())
-  const app = await buildApp({ config: { ...config, authSecret }, database, logger: log })
+  const app = await buildApp({
+    config: { ...config, authSecret },
+    database,
+    logger: log,
+    ...(telemetry && { traceRequests: telemetry.traceRequests }),
+  })
   started.push(() => app.close())
   await app.listen({ host: config.host, port: config.port, listenTextResolver: () => 'listening' })
   await welcome(config, database)
+}
+
+/** The SDK is installed by who wants traces. Without it the service serves: platforms set its variables for all they run. */
+async function startTracing(): Promise<Telemetry | null> {
+  try {
+    const { startTelemetry } = await import('./telemetry.ts')
+    const telemetry = startTelemetry()
+    started.push(() => telemetry.stop())
+    return telemetry
+  } catch (error) {
+    const why = error instanceof Error ? error.message : 'failed'
+    console.error(`token-ledger: no traces without @opentelemetry/sdk-node: ${why}`)
+    return null
+  }
 }
 
 async function startPostgres(config: Config, log: Logger): Promise<string> {

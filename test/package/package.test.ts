@@ -75,3 +75,19 @@ test('the command is there and says how to use it', async () => {
   const bin = path.join(folder, 'node_modules/.bin/token-ledger')
   await expect(run(bin, ['nonsense'], { cwd: folder })).rejects.toMatchObject({ code: 3 })
 })
+
+test('asked for traces without the SDK, which is no dependency, it says so and goes on', async () => {
+  const main = 'node_modules/token-ledger/dist/server/main.js'
+  const env = {
+    PATH: process.env.PATH,
+    OTEL_TRACES_EXPORTER: 'otlp',
+    DATABASE_URL: 'postgres://nobody@127.0.0.1:1/nothing',
+  }
+  const ended = await run(process.execPath, [main], { cwd: folder, env }).catch(
+    (error: { code: number; stderr: string }) => error,
+  )
+  expect(ended).toMatchObject({ code: 1 })
+  const [traces, database] = ended.stderr.split('\n')
+  expect(traces).toMatch(/^token-ledger: no traces without @opentelemetry\/sdk-node: Cannot find /)
+  expect(database).toMatch(/^token-ledger: .*127\.0\.0\.1:1/)
+})

@@ -47,6 +47,7 @@ describe('nothing set', () => {
       metricsToken: undefined,
       revocationsToken: undefined,
       logLevel: 'info',
+      isTraced: false,
     })
   })
 
