@@ -85,6 +85,11 @@ export const writes = [
       "  await readTails(tx, [])\n  const early = readTails(tx, of.asked.map(({ token }) => token))\n  const locking = lockFamilies(tx, of.familyIds, of.whenLocked)\n  if (of.whenLocked === 'skip') return { ...(await locking), users: await deps.users.findMany([...(await locking).families.values()].map(({ userId }) => userId)), ...(await early) }\n",
     ],
   ]),
+  ...mutationsOf(
+    'server/access-token.ts',
+    ['test/server/prepared-answers.test.ts'],
+    [['a token that was made ahead is made again', 'ahead.get(session) ?? ', '']],
+  ),
   ...mutationsOf('server/access-token.ts', sessions, [
     ['an access token has a role of its own making', 'role: user.role,', "role: 'user',"],
     ['an access token has no address of now', 'email: user.email,', "email: 'ada@example.com',"],

@@ -1,0 +1,57 @@
+import { decodeJwt } from 'jose'
+import { generateKeyPairSync, randomUUID } from 'node:crypto'
+import { expect, test } from 'vitest'
+import { createAccessTokens } from '../../server/access-token.ts'
+import { createRotation } from '../../server/rotation.ts'
+import type { LiveSession } from '../../server/sessions.ts'
+import type { SigningKeys } from '../../server/signing-keys.ts'
+import { startLedger, testOrigin } from '../support/ledger.ts'
+
+test('a granted refresh can be prepared while the database writes, and a refused one is not', async () => {
+  await using ledger = await startLedger({ graceMs: 0 })
+  const told: LiveSession[] = []
+  const { rotate } = createRotation(ledger.deps, { whileWriting: (session) => told.push(session) })
+  const first = await ledger.start(await ledger.makeUser())
+  const request = { transport: 'body', attemptId: null, origin: testOrigin } as const
+
+  const second = await rotate({ ...request, token: first.token })
+  await expect.poll(() => told).toHaveLength(1)
+  expect(told[0], 'the very session').toBe(second)
+
+  for (const { token } of [first, second])
+    await expect(rotate({ ...request, token })).rejects.toMatchObject({
+      reason: 'refresh_token_reused',
+    })
+  expect(told).toHaveLength(1)
+})
+
+const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+const settings = { issuer: 'http://a.test', audience: 'http://a.test', lifetimeMs: 900_000 }
+const user = { id: randomUUID(), email: 'ada@example.com', role: 'user', disabled: false } as const
+const session = { familyId: randomUUID(), user, signedInAt: Date.now() }
+
+test('a token that was made ahead is the one that is given', () => {
+  const keys = { current: () => ({ jwsHeader: 'e30', privateKey }) } as unknown as SigningKeys
+  const tokens = createAccessTokens(keys, settings)
+  tokens.prepare(session)
+  const given = tokens.of(session)
+  expect(tokens.of(session)).toBe(given)
+  expect(decodeJwt(given.accessToken)).toMatchObject({ sub: user.id, sid: session.familyId })
+  const other = { ...session }
+  expect(tokens.of(other).accessToken, 'another session has its own').not.toBe(given.accessToken)
+})
+
+test('a token that could not be made ahead fails whoever asks for it, and nobody else', () => {
+  let isBroken = true
+  const keys = {
+    current() {
+      if (isBroken) throw new Error('no key signs yet')
+      return { jwsHeader: 'e30', privateKey }
+    },
+  } as unknown as SigningKeys
+  const tokens = createAccessTokens(keys, settings)
+  tokens.prepare(session)
+  expect(() => tokens.of(session)).toThrow('no key signs yet')
+  isBroken = false
+  expect(tokens.of(session).expiresIn).toBe(900)
+})
