@@ -1,4 +1,12 @@
-import { createHmac, hash, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import {
+  createHmac,
+  createSecretKey,
+  hash,
+  hkdfSync,
+  randomBytes,
+  timingSafeEqual,
+  type KeyObject,
+} from 'node:crypto'
 
 /**
  * A refresh token: `tlr1.` and the base64url of family (16 bytes) ‖ generation (4) ‖ secret (32) ‖
@@ -14,7 +22,8 @@ export type RefreshToken = {
 
 /** Keys derived from `AUTH_SECRET`, and from its predecessor while it is being changed; newest first. */
 export type RefreshTokenKeys = readonly [RefreshTokenKey, ...RefreshTokenKey[]]
-type RefreshTokenKey = { readonly mac: Buffer; readonly ratchet: Buffer }
+/** Key objects: made of bytes at each use, a key costs Node 24 five times what the HMAC does. */
+type RefreshTokenKey = { readonly mac: KeyObject; readonly ratchet: KeyObject }
 
 const prefix = 'tlr1.'
 const secretAt = 20
@@ -29,7 +38,8 @@ export function deriveRefreshTokenKeys(secrets: readonly [string, ...string[]]):
 }
 
 function keyOf(secret: string): RefreshTokenKey {
-  const derive = (use: string) => Buffer.from(hkdfSync('sha256', secret, '', use, 32))
+  const derive = (use: string) =>
+    createSecretKey(Buffer.from(hkdfSync('sha256', secret, '', use, 32)))
   return {
     mac: derive('token-ledger refresh mac'),
     ratchet: derive('token-ledger refresh ratchet'),
