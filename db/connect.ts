@@ -48,8 +48,9 @@ const arrayTypes = Object.fromEntries(
   ]),
 )
 
-function arrayLiteral(values: readonly (string | number)[]): string {
-  return `{${values.map((value) => JSON.stringify(String(value))).join(',')}}`
+function arrayLiteral(values: readonly (string | number | null)[]): string {
+  const literals = values.map((value) => (value === null ? 'null' : JSON.stringify(String(value))))
+  return `{${literals.join(',')}}`
 }
 
 /** Connects lazily: a database that is away shows at the first statement. */

@@ -4,13 +4,15 @@ import { tellEnds } from './ended-families.ts'
 import { toEvent, toRow, type EventRow } from './event-rows.ts'
 import { instantParam } from './instant.ts'
 import type { Transaction } from './transaction.ts'
+import type { UserRow } from './users.ts'
 
 /**
- * All SQL of the ledger's write path. It speaks in the events of `server/ledger`; every write is
- * fenced by the id of the transaction that took the lock, and its count is checked.
+ * All SQL of the ledger's write path. It speaks in the events of `server/ledger`. What a transaction of
+ * several statements writes is fenced by the id of the transaction that took the lock, and its count is
+ * checked.
  */
 
-export type LockedFamily = {
+export type FamilyRow = {
   readonly familyId: string
   readonly userId: string
   readonly transport: Transport
@@ -20,7 +22,17 @@ export type LockedFamily = {
 /** Locks held in one transaction; `txid` is what every write of it must name. */
 export type LockedFamilies = {
   readonly txid: string
-  readonly families: ReadonlyMap<string, LockedFamily>
+  readonly families: ReadonlyMap<string, FamilyRow>
+}
+
+/** A family with the part of its history that decides, and who its user is now. */
+export type FamilyState = FamilyRow & {
+  /** From the event that made the current token on, oldest first. */
+  readonly events: readonly LedgerEvent[]
+  /** The hash of the secret of the generation asked for; null when there is no such generation. */
+  readonly tokenHash: Buffer | null
+  /** What our own table says of its user; null when that has none of this id. */
+  readonly account: UserRow | null
 }
 
 /** Where a request came from: personal data, kept erasable. */
@@ -43,64 +55,94 @@ export type Append = {
   readonly originSalt: Buffer
 }
 
-export type Tail = {
-  /** From the event that made the current token on, oldest first. */
-  readonly events: readonly LedgerEvent[]
-  /** The hash of the secret of the generation asked for; null when there is no such generation. */
-  readonly tokenHash: Buffer | null
-}
-
-/**
- * Locks the rows of these families, in the order of their ids.
- *
- * @param whenLocked `'wait'` for whoever holds one, or `'skip'` it: then it is missing in the answer,
- * as an unknown one is.
- */
+/** Locks the rows of these families, in the order of their ids, and waits for whoever holds one. */
 export async function lockFamilies(
   tx: Transaction,
   familyIds: readonly string[],
-  whenLocked: 'wait' | 'skip',
 ): Promise<LockedFamilies> {
-  const rows = await tx<LockedRow[]>`
+  const rows = await tx<(FamilyColumns & { txid: string })[]>`
     select
       pg_current_xact_id()::text as txid, family_id, user_id, transport,
       (extract(epoch from created_at) * 1000)::float8 as created_at
     from token_ledger.token_family
     where family_id = any(${familyIds as string[]}::uuid[])
     order by family_id
-    for update ${whenLocked === 'skip' ? tx`skip locked` : tx``}`
-  const families = rows.map((row) => ({
-    familyId: row.family_id,
-    userId: row.user_id,
-    transport: row.transport,
-    createdAt: row.created_at,
-  }))
+    for update`
   return {
     txid: rows[0]?.txid ?? '',
-    families: new Map(families.map((family) => [family.familyId, family])),
+    families: new Map(rows.map((row) => [row.family_id, toFamily(row)])),
   }
 }
 
+/** A family, and the generation of the token that is presented; null when none is. */
+export type Asked = { readonly familyId: string; readonly generation: number | null }
+
 /**
- * The newest part of each family, and the time. Call it after the lock, in a statement of its own:
- * the locking one still sees what was there before it had waited.
+ * The families as they are, and the time; unknown ones are missing. After a lock, call it in a statement
+ * of its own: the locking one still sees what was there before it had waited.
  */
-export async function readTails(
-  tx: Transaction,
-  asked: readonly { readonly familyId: string; readonly generation: number }[],
-): Promise<{ now: number; tails: ReadonlyMap<string, Tail> }> {
-  // `offset 0` keeps each family's look-up by itself. Joined, a plan made while the ledger was small reads
-  // all of it for every batch, and is kept while it grows.
-  const rows = await tx<(EventRow & { now: number; asked_hash: Buffer | null })[]>`
+export async function readFamilies(
+  sql: postgres.Sql | Transaction,
+  asked: readonly Asked[],
+): Promise<{ now: number; families: ReadonlyMap<string, FamilyState> }> {
+  // Look-ups family by family: joined, a plan made while the ledger was small reads all of it for every
+  // batch, and is kept while it grows.
+  const rows = await sql<NewestRow[]>`
     select
       (extract(epoch from token_ledger.clock()) * 1000)::float8 as now,
-      asked_token.token_hash as asked_hash,
-      e.family_id, e.seq, e.kind, e.generation,
-      (extract(epoch from e.occurred_at) * 1000)::float8 as occurred_at,
-      (extract(epoch from e.expires_at) * 1000)::float8 as expires_at,
-      (extract(epoch from e.absolute_expires_at) * 1000)::float8 as absolute_expires_at,
-      e.user_id, e.transport, e.token_hash, e.salt, e.attempt_hash, e.presented_generation, e.reason,
-      e.actor_user_id
+      f.family_id, f.user_id as family_user_id, f.transport as family_transport,
+      (extract(epoch from f.created_at) * 1000)::float8 as created_at,
+      u.user_id as account_id, u.email, u.role, u.disabled_at,
+      ${eventColumns(sql)}
+    from unnest(${asked.map(({ familyId }) => familyId)}::uuid[]) as asked(family_id)
+    cross join lateral (
+      select *
+      from token_ledger.token_family
+      where family_id = asked.family_id
+      offset 0
+    ) f
+    left join lateral (
+      select *
+      from token_ledger.user_account
+      where user_id = f.user_id
+      offset 0
+    ) u on true
+    cross join lateral (
+      select *
+      from token_ledger.token_event
+      where family_id = asked.family_id
+      order by seq desc
+      limit 1
+    ) e
+    order by f.family_id`
+  const newest = new Map(rows.map((row) => [row.family_id, row]))
+  // Seldom: the newest event did not make the current token, or the token presented is another one.
+  const more = asked.filter(({ familyId, generation }) => {
+    const row = newest.get(familyId)
+    return row !== undefined && !saysAll(row, generation)
+  })
+  const tails = more.length === 0 ? noTails : await readTails(sql, more)
+  return {
+    now: rows[0]?.now ?? 0,
+    families: new Map(rows.map((row) => [row.family_id, toState(row, tails.get(row.family_id))])),
+  }
+}
+
+function saysAll({ kind, generation }: NewestRow, asked: number | null): boolean {
+  return (kind === 'issued' || kind === 'rotated') && (asked === null || asked === generation)
+}
+
+/** The part of a history that decides. */
+type Tail = Pick<FamilyState, 'events' | 'tokenHash'>
+
+const noTails: ReadonlyMap<string, Tail> = new Map()
+
+async function readTails(
+  sql: postgres.Sql | Transaction,
+  asked: readonly Asked[],
+): Promise<ReadonlyMap<string, Tail>> {
+  const rows = await sql<(EventRow & { asked_hash: Buffer | null })[]>`
+    select asked_token.token_hash as asked_hash, e.family_id, ${eventColumns(sql)}
     from unnest(${asked.map((a) => a.familyId)}::uuid[], ${asked.map((a) => a.generation)}::integer[])
       as asked(family_id, generation)
     cross join lateral (
@@ -130,7 +172,37 @@ export async function readTails(
     tail.events.push(toEvent(row))
     tails.set(row.family_id, tail)
   }
-  return { now: rows[0]?.now ?? 0, tails }
+  return tails
+}
+
+/** What `toEvent` reads, of an event `e`. */
+const eventColumns = (sql: postgres.Sql | Transaction) => sql`
+  e.seq, e.kind, e.generation,
+  (extract(epoch from e.occurred_at) * 1000)::float8 as occurred_at,
+  (extract(epoch from e.expires_at) * 1000)::float8 as expires_at,
+  (extract(epoch from e.absolute_expires_at) * 1000)::float8 as absolute_expires_at,
+  e.user_id, e.transport, e.token_hash, e.salt, e.attempt_hash, e.presented_generation, e.reason,
+  e.actor_user_id`
+
+/**
+ * Appends one event each to families whose history still ends right before it, under their locks, in one
+ * statement: it is all there or nothing of it, whatever becomes of the connection. No event may be an
+ * end: nobody would be told.
+ *
+ * @returns the families that were appended to. The others were locked by somebody else, or had gone on:
+ * read them again, decide again
+ */
+export async function appendUnlessChanged(
+  sql: postgres.Sql,
+  appends: readonly Append[],
+): Promise<ReadonlySet<string>> {
+  if (appends.length === 0) return new Set()
+  const rows = await sql<{ family_id: string }[]>`
+    select family_id
+    from token_ledger.append_unless_changed(
+      ${appends.map(({ familyId }) => familyId)}::uuid[], ${JSON.stringify(appends.map(toRow))}::json
+    ) as family_id`
+  return new Set(rows.map((row) => row.family_id))
 }
 
 /**
@@ -167,18 +239,6 @@ export async function appendEvents(
 
 function isEnd({ kind }: LedgerEvent): boolean {
   return kind === 'revoked' || kind === 'reuse_detected'
-}
-
-/** Which of these families there are, locked or not. */
-export async function findFamilies(
-  tx: Transaction,
-  familyIds: readonly string[],
-): Promise<ReadonlySet<string>> {
-  const rows = await tx<{ family_id: string }[]>`
-    select family_id
-    from token_ledger.token_family
-    where family_id = any(${familyIds as string[]}::uuid[])`
-  return new Set(rows.map((row) => row.family_id))
 }
 
 /** Writes the row of a new family; its `issued` event is appended in the same transaction. */
@@ -258,12 +318,44 @@ export async function listOpenFamilies(tx: Transaction, userId: string): Promise
   return rows.map((row) => row.family_id)
 }
 
-type LockedRow = {
-  txid: string
+type FamilyColumns = {
   family_id: string
   user_id: string
   transport: Transport
   created_at: number
+}
+
+type NewestRow = EventRow & {
+  now: number
+  family_user_id: string
+  family_transport: Transport
+  created_at: number
+  account_id: string | null
+  email: string | null
+  role: UserRow['role']
+  disabled_at: string | null
+}
+
+function toFamily(row: FamilyColumns): FamilyRow {
+  return {
+    familyId: row.family_id,
+    userId: row.user_id,
+    transport: row.transport,
+    createdAt: row.created_at,
+  }
+}
+
+function toState(row: NewestRow, tail: Tail | undefined): FamilyState {
+  const { account_id: userId, email, role, disabled_at: disabledAt } = row
+  return {
+    familyId: row.family_id,
+    userId: row.family_user_id,
+    transport: row.family_transport,
+    createdAt: row.created_at,
+    account: userId === null ? null : { userId, email, role, disabledAt },
+    events: tail?.events ?? [toEvent(row)],
+    tokenHash: tail === undefined ? row.token_hash : tail.tokenHash,
+  }
 }
 
 function fence(written: number, expected: number): void {

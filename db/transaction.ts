@@ -51,9 +51,14 @@ const maxTries = 3
  * `db/ledger.ts`).
  */
 export async function inTransaction<T>(sql: postgres.Sql, work: Work<T>): Promise<T> {
+  return decidedAgain(() => tryOnce(sql, work))
+}
+
+/** What `decide` resolves with, decided again where the database found it in conflict with another. */
+export async function decidedAgain<T>(decide: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await tryOnce(sql, work)
+      return await decide()
     } catch (error) {
       if (attempt === maxTries || !isRetryable(error)) throw error
     }

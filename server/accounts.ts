@@ -32,6 +32,7 @@ export function createAccounts(
       const users = (await findUsers(database, userIds)).map(toUser)
       return new Map(users.map((user) => [user.id, user]))
     },
+    ofRow: toUser,
     async checkPassword(user, password) {
       const phc = user && (await readPasswordHash(database, user.id))
       const isRight = await passwords.verify(phc, password)

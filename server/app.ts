@@ -105,8 +105,11 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
   })
   await app.register(cors, {
     // A function, so that a foreign origin is told nothing at all; a list would tell it the rest.
-    origin: async (origin: string | undefined) =>
-      origin !== undefined && deps.config.allowedOrigins.includes(origin) ? origin : false,
+    origin: (origin: string | undefined, answer: (error: null, allowed: string | false) => void) =>
+      answer(
+        null,
+        origin !== undefined && deps.config.allowedOrigins.includes(origin) ? origin : false,
+      ),
     credentials: true,
     methods: ['GET', 'POST'],
     allowedHeaders: ['authorization', 'content-type', 'trpc-accept', 'last-event-id'],
@@ -177,7 +180,7 @@ async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps
   })
   const rotation = createRotation(sessionDeps, {
     onWaited: metrics.waited,
-    whileWriting: (session) => accessTokens.prepare(session),
+    whileWriting: (sessions) => sessions.forEach((one) => accessTokens.prepare(one)),
   })
   const rotate = metrics.timing(options.rotate ?? rotation.rotate)
   const verifier = verifierOf(signingKeys.keySource, {

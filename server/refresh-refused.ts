@@ -1,4 +1,4 @@
-import type { LockedFamily } from '../db/ledger.ts'
+import type { FamilyRow } from '../db/ledger.ts'
 import { AuthError } from './errors.ts'
 import type { Refusal } from './ledger/decide.ts'
 import type { LedgerEvent } from './ledger/events.ts'
@@ -24,7 +24,7 @@ export class RefreshRefused extends AuthError {
 /** A refusal with what is known of the family, and what was written of it. */
 export type Refused = {
   readonly refusal: AuthError
-  readonly family: LockedFamily | null
+  readonly family: FamilyRow | null
   readonly event: LedgerEvent | null
   /** The token is authentic, and newer than anything this ledger knows: it was restored from a copy. */
   readonly isAhead?: { readonly currentGeneration: number | null }
@@ -33,7 +33,7 @@ export type Refused = {
 /** The refusal, with the incident that a family which is over ended with. */
 export function explain(
   refusal: Refusal,
-  { row, family, event }: { row: LockedFamily; family: Family; event: LedgerEvent | null },
+  { row, family, event }: { row: FamilyRow; family: Family; event: LedgerEvent | null },
 ): RefreshRefused {
   const end = family.end ?? (event?.kind === 'reuse_detected' ? event : null)
   const isFinal =

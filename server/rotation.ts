@@ -1,20 +1,19 @@
 import { hash } from 'node:crypto'
+import type postgres from 'postgres'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
   appendEvents,
+  appendUnlessChanged,
   bumpEpoch,
-  findFamilies,
   listOpenFamilies,
   lockFamilies,
   lockUser,
-  readTails,
+  readFamilies,
   type Append,
-  type LockedFamilies,
-  type LockedFamily,
+  type FamilyState,
   type Origin,
-  type Tail,
 } from '../db/ledger.ts'
-import { inTransaction, isUnavailable, type Transaction } from '../db/transaction.ts'
+import { decidedAgain, inTransaction, isUnavailable, type Transaction } from '../db/transaction.ts'
 import { decideRotation } from './ledger/decide.ts'
 import type { LedgerEvent, Transport } from './ledger/events.ts'
 import { foldFamily, type Family } from './ledger/family.ts'
@@ -38,7 +37,7 @@ export type RefreshRequest = {
   readonly attemptId: string | null
   readonly origin: Origin
   /**
-   * Asked once the family is locked; nothing is decided for whom nobody waits any more. Its caller may
+   * Asked once the history is known; nothing is decided for whom nobody waits any more. Its caller may
    * have got the successor elsewhere meanwhile, and gone on: the late request would look like a thief.
    */
   readonly isWanted?: () => boolean
@@ -50,10 +49,10 @@ export type RotationOptions = {
   /** Told of each refresh how long it waited for its batch, in milliseconds. */
   readonly onWaited?: (ms: number) => void
   /**
-   * Told of each session while the database writes what will make it so: time to prepare the answer, which
-   * must not be given before `rotate` resolves.
+   * Told of the sessions of a batch while the database writes what will make them so: time to prepare the
+   * answers, which must not be given before `rotate` resolves.
    */
-  readonly whileWriting?: (session: LiveSession) => void
+  readonly whileWriting?: (sessions: readonly LiveSession[]) => void
 }
 
 /**
@@ -69,19 +68,19 @@ export function createRotation(
   queue: RotationQueue<Pending, Answer>
 } {
   const queue = createRotationQueue<Pending, Answer>({
-    settle: (batch) => settle(deps, batch, whileWriting),
+    settle: (batch) => decidedAgain(() => settle(deps, batch, whileWriting)),
     ...(onWaited && { onWaited }),
-    // After a lost connection nobody knows whether it committed: the caller asks again, with its attempt.
+    // After a lost connection nobody knows whether it was written: the caller asks again, with its attempt.
     mayRetry: (error) => !isUnavailable(error),
     ...(deps.policy.rotationBatchSize && { maxBatch: deps.policy.rotationBatchSize }),
-    // Without grouping each has a transaction of its own, and a few connections stay free for the rest.
+    // Without grouping each has a statement of its own, and a few connections stay free for the rest.
     ...(deps.policy.rotationBatchSize === 1 && { maxInFlight: 5 }),
   })
 
   async function rotate(request: RefreshRequest): Promise<LiveSession> {
     const pending = { ...request, familyId: request.token.familyId }
     const first = await queue.submit(pending)
-    const answer = 'endUser' in first ? await endUserForReuse(deps, pending, first.endUser) : first
+    const answer = 'reuseOf' in first ? await decideReuse(deps, pending, first.reuseOf) : first
     report(deps, request.token, answer)
     if (answer.refusal !== null) throw answer.refusal
     return answer.session
@@ -100,7 +99,8 @@ type Candidate = {
   readonly salt: Buffer
 }
 
-type Answer = Granted | Refused | { readonly endUser: string }
+/** A reuse is not believed before it was decided again under the lock. */
+type Answer = Granted | Refused | { readonly reuseOf: string }
 type Granted = {
   readonly refusal: null
   readonly session: LiveSession
@@ -119,47 +119,41 @@ function prepare({ refreshKeys }: SessionDeps, pending: Pending): Candidate {
 }
 
 /**
- * One transaction: lock, read, decide, append. What can be made without the database's answers is made
- * while they are on their way, for the whole batch at once: it takes half as long as one by one.
+ * Read, decide, append. Nothing is locked while it is decided: the append takes the locks, and writes where
+ * the history is still the one that was read. Whatever was overtaken is missing in the answer.
+ *
+ * What can be made without the database's answers is made while they are on their way, for the whole batch
+ * at once: it takes half as long as one by one.
  */
 async function settle(
   deps: SessionDeps,
   batch: readonly Pending[],
-  whileWriting: (session: LiveSession) => void,
+  whileWriting: (sessions: readonly LiveSession[]) => void,
 ): Promise<ReadonlyMap<Pending, Answer>> {
-  return inTransaction(deps.sql, async (tx, atCommit) => {
-    const answers = new Map<Pending, Answer>()
-    const familyIds = batch.map(({ familyId }) => familyId)
-    const [known, candidates] = await Promise.all([
-      lockAndRead(deps, tx, { familyIds, whenLocked: 'skip', asked: batch }),
-      onceSent(() => batch.map((pending) => prepare(deps, pending))),
-    ])
-    const held: Candidate[] = []
-    const missed: Pending[] = []
-    for (const candidate of candidates) {
-      const { pending } = candidate
-      if (!isWanted(pending)) answers.set(pending, unwanted())
-      else if (known.families.has(pending.familyId)) held.push(candidate)
-      else missed.push(pending)
-    }
-    if (missed.length > 0) {
-      for (const pending of await findUnknown(tx, missed)) answers.set(pending, unknownFamily())
-    }
-    const decided = held.map((candidate) => decideKnown(deps, candidate, known))
-    const endsUser = (one: Decided) => deps.policy.reuseScope === 'user' && isReuse(one.answer)
-    for (const one of decided)
-      answers.set(one.pending, endsUser(one) ? { endUser: one.userId } : one.answer)
-    const appends = decided.filter((one) => !endsUser(one)).flatMap(appendOf)
-    atCommit(appendEvents(tx, known.txid, appends))
-    const sessions = decided.flatMap(({ answer }) => (answer.refusal ? [] : [answer.session]))
-    void onceSent(() => sessions.forEach(whileWriting))
-    return answers
-  })
+  const [known, candidates] = await Promise.all([
+    read(deps, deps.sql, batch),
+    onceSent(() => batch.map((pending) => prepare(deps, pending))),
+  ])
+  const decided = candidates.map((candidate) => decideOne(deps, candidate, known))
+  const writing = decided.filter(({ answer }) => answer.event !== null && !isReuse(answer))
+  const appending = appendUnlessChanged(deps.sql, writing.flatMap(appendOf))
+  const sessions = writing.flatMap(({ answer }) => (answer.refusal ? [] : [answer.session]))
+  void onceSent(() => whileWriting(sessions))
+  const appended = await appending
+
+  const answers = new Map<Pending, Answer>()
+  for (const { pending, answer } of decided) {
+    const { familyId } = pending
+    const userId = known.families.get(familyId)?.userId
+    if (isReuse(answer) && userId !== undefined) answers.set(pending, { reuseOf: userId })
+    else if (answer.event === null || appended.has(familyId)) answers.set(pending, answer)
+  }
+  return answers
 }
 
-type Known = LockedFamilies & {
-  readonly tails: ReadonlyMap<string, Tail>
+type Known = {
   readonly now: number
+  readonly families: ReadonlyMap<string, FamilyState>
   readonly users: ReadonlyMap<string, User>
 }
 
@@ -170,59 +164,50 @@ async function onceSent<T>(work: () => T): Promise<T> {
   return work()
 }
 
-/** Locks the families, and then reads those that are asked for, and who their users are now. */
-async function lockAndRead(
-  deps: SessionDeps,
-  tx: Transaction,
-  of: {
-    readonly familyIds: readonly string[]
-    readonly whenLocked: 'wait' | 'skip'
-    readonly asked: readonly Pending[]
-  },
+/** The families that are asked for, and who their users are now. */
+async function read(
+  { users }: SessionDeps,
+  sql: postgres.Sql | Transaction,
+  asked: readonly Pending[],
 ): Promise<Known> {
-  const locking = lockFamilies(tx, of.familyIds, of.whenLocked)
-  const asking = locking.then(({ families }) =>
-    deps.users.findMany([...new Set([...families.values()].map(({ userId }) => userId))]),
+  const { now, families } = await readFamilies(
+    sql,
+    asked.map(({ token }) => token),
   )
-  // Sent behind the lock without waiting for its answer: the database takes them one after the other.
-  const reading = readTails(
-    tx,
-    of.asked.map(({ token }) => token),
-  )
-  const [locked, users, { tails, now }] = await Promise.all([locking, asking, reading])
-  return { ...locked, users, tails, now }
+  const { ofRow } = users
+  const found = [...families.values()]
+  if (ofRow === undefined) {
+    const ids = new Set(found.map(({ userId }) => userId))
+    return { now, families, users: await users.findMany([...ids]) }
+  }
+  const known = found.flatMap(({ account }) => (account === null ? [] : [ofRow(account)]))
+  return { now, families, users: new Map(known.map((user) => [user.id, user])) }
 }
 
-type Decided = {
-  readonly pending: Pending
-  readonly userId: string
-  readonly answer: Granted | Refused
-}
+type Decided = { readonly pending: Pending; readonly answer: Granted | Refused }
 
-function decideKnown(deps: SessionDeps, candidate: Candidate, known: Known): Decided {
+function decideOne(deps: SessionDeps, candidate: Candidate, known: Known): Decided {
   const { pending } = candidate
-  const row = known.families.get(pending.familyId)
-  const tail = known.tails.get(pending.familyId)
-  if (row === undefined || tail === undefined)
-    throw new Error(`ledger corrupt: family ${pending.familyId} has no events`)
-  const user = known.users.get(row.userId)
-  const answer = decide(deps, candidate, { row, tail, now: known.now, user })
-  return { pending, userId: row.userId, answer }
+  const family = known.families.get(pending.familyId)
+  if (!isWanted(pending)) return { pending, answer: unwanted() }
+  if (family === undefined) return { pending, answer: unknownFamily() }
+  const user = known.users.get(family.userId)
+  return { pending, answer: decide(deps, candidate, { row: family, now: known.now, user }) }
 }
 
 function decide(
   deps: SessionDeps,
   candidate: Candidate,
-  known: { row: LockedFamily; tail: Tail; now: number; user: User | undefined },
+  known: { row: FamilyState; now: number; user: User | undefined },
 ): Granted | Refused {
   const { pending, attemptHash, successor, salt } = candidate
-  const { row, tail, user } = known
-  const family = foldFamily(tail.events)
+  const { row, user } = known
+  const family = foldFamily(row.events)
   const now = Math.max(known.now, family.lastAt)
   const { event, refusal } = decideRotation(family, {
     presented: {
       generation: pending.token.generation,
-      isIssued: tail.tokenHash !== null && hashSecret(pending.token).equals(tail.tokenHash),
+      isIssued: row.tokenHash !== null && hashSecret(pending.token).equals(row.tokenHash),
       transport: pending.transport,
       attemptHash,
     },
@@ -252,7 +237,7 @@ function decide(
 function grant(
   { refreshKeys }: SessionDeps,
   { pending, successor }: Candidate,
-  granted: { row: LockedFamily; family: Family; event: LedgerEvent; now: number; user: User },
+  granted: { row: FamilyState; family: Family; event: LedgerEvent; now: number; user: User },
 ): LiveSession {
   const { row, family, event, now, user } = granted
   const made = event.kind === 'rotated' ? event : family.current
@@ -273,36 +258,26 @@ function grant(
   }
 }
 
-async function findUnknown(tx: Transaction, missed: readonly Pending[]): Promise<Pending[]> {
-  const known = await findFamilies(
-    tx,
-    missed.map(({ familyId }) => familyId),
-  )
-  return missed.filter(({ familyId }) => !known.has(familyId))
-}
-
 /**
- * `REUSE_SCOPE=user`: the reuse, the end of the user's every other family, and of sign-ins that have
- * begun, in one transaction. It takes the user's turn first, as everything that locks more than one
- * family does.
+ * A spent token, decided again while its family is locked, in one transaction with what it ends: with
+ * `REUSE_SCOPE=user` the user's every other family, and sign-ins that have begun. That takes the user's
+ * turn first, as everything does that locks more than one family.
  */
-async function endUserForReuse(
+async function decideReuse(
   deps: SessionDeps,
   pending: Pending,
   userId: string,
 ): Promise<Granted | Refused> {
+  const endsUser = deps.policy.reuseScope === 'user'
   const by: EndedBy = { reason: 'reuse_elsewhere', actorUserId: null, origin: pending.origin }
   const { answer, ended } = await inTransaction(deps.sql, async (tx) => {
-    await lockUser(tx, userId)
-    const open = await listOpenFamilies(tx, userId)
-    const familyIds = [...open, pending.familyId]
-    const known = await lockAndRead(deps, tx, { familyIds, whenLocked: 'wait', asked: [pending] })
-    const { txid, families } = known
-    if (!families.has(pending.familyId)) return { answer: unknownFamily(), ended: [] }
-    if (!isWanted(pending)) return { answer: unwanted(), ended: [] }
-    const decided = decideKnown(deps, prepare(deps, pending), known)
+    if (endsUser) await lockUser(tx, userId)
+    const open = endsUser ? await listOpenFamilies(tx, userId) : []
+    const { txid, families } = await lockFamilies(tx, [...open, pending.familyId])
+    const known = await read(deps, tx, [pending])
+    const decided = decideOne(deps, prepare(deps, pending), known)
     await appendEvents(tx, txid, appendOf(decided))
-    if (!isReuse(decided.answer)) return { answer: decided.answer, ended: [] }
+    if (!endsUser || !isReuse(decided.answer)) return { answer: decided.answer, ended: [] }
     await bumpEpoch(tx, txid, userId)
     const others = [...families.values()].filter(({ familyId }) => familyId !== pending.familyId)
     const ends = await revokeLocked(tx, { txid, families: others, by })
@@ -312,7 +287,7 @@ async function endUserForReuse(
   return answer
 }
 
-/** Seen under the lock: from here on nobody overtakes it. */
+/** Asked right before what it would write is sent. */
 function isWanted(pending: Pending): boolean {
   return pending.isWanted?.() ?? true
 }

@@ -6,9 +6,9 @@ import {
   listOpenFamilies,
   lockFamilies,
   lockUser,
-  readTails,
+  readFamilies,
   type Append,
-  type LockedFamily,
+  type FamilyRow,
   type Origin,
 } from '../db/ledger.ts'
 import { inTransaction, type FencedTransaction, type Transaction } from '../db/transaction.ts'
@@ -147,7 +147,7 @@ export async function endSession(
   by: EndedBy,
 ): Promise<boolean | null> {
   const ended = await inTransaction(deps.sql, async (tx) => {
-    const { txid, families } = await lockFamilies(tx, [target.familyId], 'wait')
+    const { txid, families } = await lockFamilies(tx, [target.familyId])
     const family = families.get(target.familyId)
     if (family === undefined) return null
     if (target.ownerId !== undefined && family.userId !== target.ownerId) return null
@@ -185,7 +185,7 @@ export async function endAllSessions(
     if (speaker !== undefined && !(await isAlive(tx, speaker))) return null
     await bumpEpoch(tx, txid, userId)
     const doomed = open.filter((familyId) => familyId !== options.exceptFamilyId)
-    const { families } = await lockFamilies(tx, doomed, 'wait')
+    const { families } = await lockFamilies(tx, doomed)
     const ends = await revokeLocked(tx, {
       txid,
       families: [...families.values()],
@@ -199,23 +199,23 @@ export async function endAllSessions(
 }
 
 async function isAlive(tx: Transaction, familyId: string): Promise<boolean> {
-  const { now, tails } = await readTails(tx, [{ familyId, generation: 0 }])
-  const tail = tails.get(familyId)
-  return tail !== undefined && isActive(foldFamily(tail.events), now)
+  const { now, families } = await readFamilies(tx, [{ familyId, generation: null }])
+  const family = families.get(familyId)
+  return family !== undefined && isActive(foldFamily(family.events), now)
 }
 
 /** Revokes those of the locked families that are active. */
 export async function revokeLocked(
   tx: Transaction,
-  locked: { txid: string; families: readonly LockedFamily[]; by: EndedBy },
-): Promise<LockedFamily[]> {
+  locked: { txid: string; families: readonly FamilyRow[]; by: EndedBy },
+): Promise<FamilyRow[]> {
   if (locked.families.length === 0) return []
-  const { now, tails } = await readTails(
+  const { now, families } = await readFamilies(
     tx,
-    locked.families.map(({ familyId }) => ({ familyId, generation: 0 })),
+    locked.families.map(({ familyId }) => ({ familyId, generation: null })),
   )
   const ended = locked.families.flatMap((row) => {
-    const family = foldFamily(tails.get(row.familyId)?.events ?? [])
+    const family = foldFamily(families.get(row.familyId)?.events ?? [])
     const { reason, actorUserId, origin } = locked.by
     const at = Math.max(now, family.lastAt)
     const event = decideRevocation(family, { reason, actorUserId, now: at })
@@ -238,24 +238,22 @@ async function makeRoom(
   deps: SessionDeps,
   tx: Transaction,
   { userId, txid, by }: { userId: string; txid: string; by: EndedBy },
-): Promise<LockedFamily[]> {
+): Promise<FamilyRow[]> {
   const { maxSessionsPerUser } = deps.policy
   const open = await listOpenFamilies(tx, userId)
   if (open.length < maxSessionsPerUser) return []
-  const { families } = await lockFamilies(tx, open, 'wait')
-  const { now, tails } = await readTails(
+  await lockFamilies(tx, open)
+  const { now, families } = await readFamilies(
     tx,
-    open.map((familyId) => ({ familyId, generation: 0 })),
+    open.map((familyId) => ({ familyId, generation: null })),
   )
-  const active = [...families.values()].filter(({ familyId }) =>
-    isActive(foldFamily(tails.get(familyId)?.events ?? []), now),
-  )
+  const active = [...families.values()].filter(({ events }) => isActive(foldFamily(events), now))
   const tooMany = active.slice(0, Math.max(0, active.length - maxSessionsPerUser + 1))
   return revokeLocked(tx, { txid, families: tooMany, by })
 }
 
 /** Call it after the commit: a transaction may be tried more than once. */
-export function recordEnds({ record }: EndDeps, ended: readonly LockedFamily[], by: EndedBy): void {
+export function recordEnds({ record }: EndDeps, ended: readonly FamilyRow[], by: EndedBy): void {
   const { reason, actorUserId } = by
   for (const { familyId, userId } of ended)
     record({ fact: 'session_revoked', familyId, userId, reason, actorUserId })

@@ -59,7 +59,7 @@ test(`LE-04, V27: ${writers} writers with random rollbacks: a reader that comes 
         await lockUser(tx, user.id)
         await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
         const theirs = newest.get(Math.floor(Math.random() * writers)) ?? session
-        const { txid, families } = await lockFamilies(tx, [theirs.familyId], 'wait')
+        const { txid, families } = await lockFamilies(tx, [theirs.familyId])
         await revokeLocked(tx, { txid, families: [...families.values()], by })
         if (Math.random() < 0.5) throw new RolledBack()
       }).catch((error: unknown) => {
@@ -129,7 +129,7 @@ test('a transaction that began early and wrote late is read after what it follow
     // Another transaction, with a later id, commits in between.
     await ledger.refresh(session)
     expect(await readBehindSignIn()).toEqual([])
-    const { txid, families } = await lockFamilies(tx, [session.familyId], 'wait')
+    const { txid, families } = await lockFamilies(tx, [session.familyId])
     await revokeLocked(tx, { txid, families: [...families.values()], by })
   })
   await expect.poll(readBehindSignIn, { timeout: 10_000 }).toEqual([

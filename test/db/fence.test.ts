@@ -21,7 +21,7 @@ describe('a write that names another transaction than its own changes nothing', 
     await using ledger = await startLedger()
     const { familyId, append } = await begin(ledger)
     await inTwo(ledger, async (locking, other) => {
-      const { txid, families } = await lockFamilies(locking, [familyId], 'wait')
+      const { txid, families } = await lockFamilies(locking, [familyId])
       expect(families.size).toBe(1)
       await expect(appendEvents(other, txid, [append])).rejects.toThrow(notLocked)
     })
@@ -32,7 +32,7 @@ describe('a write that names another transaction than its own changes nothing', 
     await using ledger = await startLedger()
     const { familyId, append } = await begin(ledger)
     await inTwo(ledger, async (locking) => {
-      const { txid } = await lockFamilies(locking, [familyId], 'wait')
+      const { txid } = await lockFamilies(locking, [familyId])
       const stray = ledger.database.statements as unknown as Transaction
       await expect(appendEvents(stray, txid, [append])).rejects.toThrow(notLocked)
     })
@@ -43,7 +43,7 @@ describe('a write that names another transaction than its own changes nothing', 
     await using ledger = await startLedger()
     const { familyId, append } = await begin(ledger)
     await inTwo(ledger, async (locking) => {
-      const { txid } = await lockFamilies(locking, [familyId], 'wait')
+      const { txid } = await lockFamilies(locking, [familyId])
       await appendEvents(locking, txid, [append])
     })
     expect(await kindsOf(ledger, familyId)).toEqual(['issued', 'revoked'])

@@ -10,7 +10,9 @@ import { startLedger, testOrigin } from '../support/ledger.ts'
 test('a granted refresh can be prepared while the database writes, and a refused one is not', async () => {
   await using ledger = await startLedger({ graceMs: 0 })
   const told: LiveSession[] = []
-  const { rotate } = createRotation(ledger.deps, { whileWriting: (session) => told.push(session) })
+  const { rotate } = createRotation(ledger.deps, {
+    whileWriting: (sessions) => told.push(...sessions),
+  })
   const first = await ledger.start(await ledger.makeUser())
   const request = { transport: 'body', attemptId: null, origin: testOrigin } as const
 
