@@ -6,10 +6,20 @@ import { adminUsersRouter } from './procedures/admin/users.ts'
 import { login, logout, refresh, register } from './procedures/auth.ts'
 import { me } from './procedures/me.ts'
 import { sessionsRouter } from './procedures/sessions.ts'
-import { appRouterOf, authRouterOf } from './trpc.ts'
+import { appRouterOf, authRouterOf, type AuthMutation } from './trpc.ts'
 
-/** Served under `/auth`. */
-export const authRouter = authRouterOf({ register, login, refresh, logout })
+/** Served under `/auth`, by their names. */
+export const authMutations: ReadonlyMap<string, AuthMutation> = new Map(
+  Object.entries({ register, login, refresh, logout }),
+)
+
+/** The same, for the types of clients and the shape of errors. */
+export const authRouter = authRouterOf({
+  register: register.procedure,
+  login: login.procedure,
+  refresh: refresh.procedure,
+  logout: logout.procedure,
+})
 
 /** Served under `/trpc`. */
 export const appRouter = appRouterOf({

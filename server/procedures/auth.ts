@@ -8,7 +8,7 @@ import { passwordProblem } from '../passwords.ts'
 import { parseRefreshToken, type RefreshToken } from '../refresh-token.ts'
 import { RefreshRefused } from '../refresh-refused.ts'
 import { endAllSessions, endSession, startSession, type LiveSession } from '../sessions.ts'
-import { authProcedure, type AuthContext } from '../trpc.ts'
+import { authMutation, type AuthContext } from '../trpc.ts'
 import type { User } from '../user-directory.ts'
 
 const credentials = z.strictObject({
@@ -16,7 +16,7 @@ const credentials = z.strictObject({
   password: z.string().max(4_096),
 })
 
-export const register = authProcedure.input(credentials).mutation(async ({ ctx, input }) => {
+export const register = authMutation(credentials, async ({ ctx, input }) => {
   const { deps, origin } = ctx
   const { accounts } = deps.users
   if (deps.config.registration === 'closed' || accounts === undefined)
@@ -34,14 +34,12 @@ export const register = authProcedure.input(credentials).mutation(async ({ ctx, 
   return answer(ctx, await startSession(deps, signIn))
 })
 
-export const login = authProcedure
-  .input(
-    credentials.extend({
-      transport: z.enum(['cookie', 'body']).default('cookie'),
-      deviceName: z.string().max(100).optional(),
-    }),
-  )
-  .mutation(async ({ ctx, input }) => {
+export const login = authMutation(
+  credentials.extend({
+    transport: z.enum(['cookie', 'body']).default('cookie'),
+    deviceName: z.string().max(100).optional(),
+  }),
+  async ({ ctx, input }) => {
     const { deps, origin } = ctx
     const { user, epoch } = await checkCredentials(ctx, input)
     if (user === null) {
@@ -51,16 +49,15 @@ export const login = authProcedure
     const { transport } = input
     const deviceName = input.deviceName?.toWellFormed().replaceAll('\0', '') ?? null
     return answer(ctx, await startSession(deps, { user, epoch, transport, deviceName, origin }))
-  })
+  },
+)
 
-export const refresh = authProcedure
-  .input(
-    z.strictObject({
-      attemptId: z.uuid().optional(),
-      refreshToken: z.string().max(200).optional(),
-    }),
-  )
-  .mutation(async ({ ctx, input }) => {
+export const refresh = authMutation(
+  z.strictObject({
+    attemptId: z.uuid().optional(),
+    refreshToken: z.string().max(200).optional(),
+  }),
+  async ({ ctx, input }) => {
     const { deps, cookie, origin, isWanted } = ctx
     const { transport, value } = presentedToken(ctx, input.refreshToken)
     if (value === null) throw new AuthError('refresh_token_missing', 'neither cookie nor body')
@@ -79,22 +76,22 @@ export const refresh = authProcedure
       if (error instanceof RefreshRefused && error.isFinal && transport === 'cookie') cookie.clear()
       throw error
     }
-  })
+  },
+)
 
-export const logout = authProcedure
-  .input(
-    z.strictObject({
-      refreshToken: z.string().max(200).optional(),
-      everywhere: z.boolean().default(false),
-    }),
-  )
-  .mutation(async ({ ctx, input }) => {
+export const logout = authMutation(
+  z.strictObject({
+    refreshToken: z.string().max(200).optional(),
+    everywhere: z.boolean().default(false),
+  }),
+  async ({ ctx, input }) => {
     const { transport, value } = presentedToken(ctx, input.refreshToken)
     const token = value === null ? null : parseRefreshToken(ctx.deps.refreshKeys, value)
     const revoked = token === null ? 0 : await endPresented(ctx, { token, transport }, input)
     if (transport === 'cookie') ctx.cookie.clear()
     return { success: true as const, revoked }
-  })
+  },
+)
 
 /** The same work, and the same answer, for who is unknown, disabled or mistyped. */
 async function checkCredentials(
