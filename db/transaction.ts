@@ -6,13 +6,6 @@ export type Transaction = postgres.TransactionSql
 /** A transaction and its id, for writes that must happen in this one or not at all. */
 export type FencedTransaction = { readonly tx: Transaction; readonly txid: string }
 
-/**
- * What is done in a transaction. It may hand its last write to `atCommit` instead of waiting for it:
- * then the commit is sent behind it at once. Where that write fails, Postgres rolls back instead. What it
- * sends it must send at once: after the commit nothing is taken any more.
- */
-export type Work<T> = (tx: Transaction, atCommit: (write: Promise<void>) => void) => Promise<T>
-
 /** Transactions of a pool, now: those that have a connection, and those that wait for one. */
 export type TransactionLoad = { readonly open: number; readonly waiting: number }
 
@@ -50,7 +43,10 @@ const maxTries = 3
  * because that is noticed a little late, every write is fenced by the transaction's id as well (see
  * `db/ledger.ts`).
  */
-export async function inTransaction<T>(sql: postgres.Sql, work: Work<T>): Promise<T> {
+export async function inTransaction<T>(
+  sql: postgres.Sql,
+  work: (tx: Transaction) => Promise<T>,
+): Promise<T> {
   return decidedAgain(() => tryOnce(sql, work))
 }
 
@@ -94,16 +90,9 @@ export function isUnavailable(error: unknown): boolean {
 /** How soon after a statement failed with its connection the driver says that this is gone. */
 const closingMs = 100
 
-async function tryOnce<T>(sql: postgres.Sql, work: Work<T>): Promise<T> {
+async function tryOnce<T>(sql: postgres.Sql, work: (tx: Transaction) => Promise<T>): Promise<T> {
   let isOver = false
-  let isCommitting = false
-  let lastWrite: Promise<void> | undefined
   const counted = count(sql)
-  const atCommit = (write: Promise<void>) => {
-    lastWrite = write
-    // Waited for below, unless the commit fails first.
-    write.catch(() => {})
-  }
   const begun = sql.begin(
     (tx) =>
       // Settled only while the driver may still commit or roll back.
@@ -112,14 +101,9 @@ async function tryOnce<T>(sql: postgres.Sql, work: Work<T>): Promise<T> {
         const fail = (error: unknown) => {
           if (!isOver) reject(error instanceof Error ? error : new Error(String(error)))
         }
-        work(
-          whileOpen(tx, () => isOver || isCommitting),
-          atCommit,
-        ).then(
+        work(whileOpen(tx, () => isOver)).then(
           (result) => {
-            if (isOver) return
-            isCommitting = true
-            resolve(result)
+            if (!isOver) resolve(result)
           },
           (error: unknown) => {
             // Perhaps another connection's: then this one has to be rolled back.
@@ -130,9 +114,7 @@ async function tryOnce<T>(sql: postgres.Sql, work: Work<T>): Promise<T> {
       }),
   )
   try {
-    const result = (await begun) as T
-    await lastWrite
-    return result
+    return (await begun) as T
   } finally {
     isOver = true
     counted.over()
@@ -143,10 +125,7 @@ async function tryOnce<T>(sql: postgres.Sql, work: Work<T>): Promise<T> {
 function whileOpen(tx: Transaction, isOver: () => boolean): Transaction {
   return new Proxy(tx, {
     apply(target, self, args) {
-      if (isOver())
-        throw new Error(
-          'the transaction is over: its connection was lost, or the commit is on its way',
-        )
+      if (isOver()) throw new Error('the transaction is over: its connection was lost')
       return Reflect.apply(target, self, args) as unknown
     },
   })

@@ -1,5 +1,3 @@
-import { hash } from 'node:crypto'
-import type postgres from 'postgres'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
   appendEvents,
@@ -8,18 +6,20 @@ import {
   listOpenFamilies,
   lockFamilies,
   lockUser,
-  readFamilies,
-  type Append,
-  type FamilyState,
-  type Origin,
 } from '../db/ledger.ts'
-import { decidedAgain, inTransaction, isUnavailable, type Transaction } from '../db/transaction.ts'
-import { decideRotation } from './ledger/decide.ts'
-import type { LedgerEvent, Transport } from './ledger/events.ts'
-import { foldFamily, type Family } from './ledger/family.ts'
-import { deriveSuccessor, findSuccessor, hashSecret, type RefreshToken } from './refresh-token.ts'
-import { explain, factOf, unknownFamily, unwanted, type Refused } from './refresh-refused.ts'
-import { randomSalt } from './random-salt.ts'
+import { decidedAgain, inTransaction, isUnavailable } from '../db/transaction.ts'
+import { factOf, type Refused } from './refresh-refused.ts'
+import type { RefreshToken } from './refresh-token.ts'
+import {
+  decideOne,
+  goesOn,
+  isReuse,
+  prepare,
+  readKnown,
+  type Granted,
+  type Pending,
+  type RefreshRequest,
+} from './rotation-decision.ts'
 import { createRotationQueue, type RotationQueue } from './rotation-queue.ts'
 import {
   newAppend,
@@ -29,19 +29,6 @@ import {
   type LiveSession,
   type SessionDeps,
 } from './sessions.ts'
-import type { User } from './user-directory.ts'
-
-export type RefreshRequest = {
-  readonly token: RefreshToken
-  readonly transport: Transport
-  readonly attemptId: string | null
-  readonly origin: Origin
-  /**
-   * Asked once the history is known; nothing is decided for whom nobody waits any more. Its caller may
-   * have got the successor elsewhere meanwhile, and gone on: the late request would look like a thief.
-   */
-  readonly isWanted?: () => boolean
-}
 
 export type Rotate = (request: RefreshRequest) => Promise<LiveSession>
 
@@ -89,35 +76,8 @@ export function createRotation(
   return { rotate, queue }
 }
 
-type Pending = RefreshRequest & { readonly familyId: string }
-
-/** A request with the successor it would get. */
-type Candidate = {
-  readonly pending: Pending
-  readonly attemptHash: Buffer | null
-  readonly successor: RefreshToken
-  readonly salt: Buffer
-}
-
 /** A reuse is not believed before it was decided again under the lock. */
 type Answer = Granted | Refused | { readonly reuseOf: string }
-type Granted = {
-  readonly refusal: null
-  readonly session: LiveSession
-  readonly event: LedgerEvent
-}
-
-function prepare({ refreshKeys }: SessionDeps, pending: Pending): Candidate {
-  const { token, attemptId } = pending
-  const salt = randomSalt()
-  return {
-    pending,
-    attemptHash: attemptId === null ? null : hash('sha256', attemptId, 'buffer'),
-    successor: deriveSuccessor(refreshKeys[0], token, salt),
-    salt,
-  }
-}
-
 /**
  * Read, decide, append. Nothing is locked while it is decided: the append takes the locks, and writes where
  * the history is still the one that was read. Whatever was overtaken is missing in the answer.
@@ -131,13 +91,15 @@ async function settle(
   whileWriting: (sessions: readonly LiveSession[]) => void,
 ): Promise<ReadonlyMap<Pending, Answer>> {
   const [known, candidates] = await Promise.all([
-    read(deps, deps.sql, batch),
+    readKnown(deps, deps.sql, batch),
     onceSent(() => batch.map((pending) => prepare(deps, pending))),
   ])
   const decided = candidates.map((candidate) => decideOne(deps, candidate, known))
-  const writing = decided.filter(({ answer }) => answer.event !== null && !isReuse(answer))
-  const appending = appendUnlessChanged(deps.sql, writing.flatMap(appendOf))
-  const sessions = writing.flatMap(({ answer }) => (answer.refusal ? [] : [answer.session]))
+  const writing = decided.flatMap(({ pending, answer }) =>
+    goesOn(answer.event) ? [newAppend(pending.familyId, answer.event, pending.origin)] : [],
+  )
+  const appending = appendUnlessChanged(deps.sql, writing)
+  const sessions = decided.flatMap(({ answer }) => (answer.refusal ? [] : [answer.session]))
   void onceSent(() => whileWriting(sessions))
   const appended = await appending
 
@@ -151,111 +113,11 @@ async function settle(
   return answers
 }
 
-type Known = {
-  readonly now: number
-  readonly families: ReadonlyMap<string, FamilyState>
-  readonly users: ReadonlyMap<string, User>
-}
-
 /** Does this when the driver has sent what it was given: it waits a turn for more. */
 async function onceSent<T>(work: () => T): Promise<T> {
   await nextTurn()
   await nextTurn()
   return work()
-}
-
-/** The families that are asked for, and who their users are now. */
-async function read(
-  { users }: SessionDeps,
-  sql: postgres.Sql | Transaction,
-  asked: readonly Pending[],
-): Promise<Known> {
-  const { now, families } = await readFamilies(
-    sql,
-    asked.map(({ token }) => token),
-  )
-  const { ofRow } = users
-  const found = [...families.values()]
-  if (ofRow === undefined) {
-    const ids = new Set(found.map(({ userId }) => userId))
-    return { now, families, users: await users.findMany([...ids]) }
-  }
-  const known = found.flatMap(({ account }) => (account === null ? [] : [ofRow(account)]))
-  return { now, families, users: new Map(known.map((user) => [user.id, user])) }
-}
-
-type Decided = { readonly pending: Pending; readonly answer: Granted | Refused }
-
-function decideOne(deps: SessionDeps, candidate: Candidate, known: Known): Decided {
-  const { pending } = candidate
-  const family = known.families.get(pending.familyId)
-  if (!isWanted(pending)) return { pending, answer: unwanted() }
-  if (family === undefined) return { pending, answer: unknownFamily() }
-  const user = known.users.get(family.userId)
-  return { pending, answer: decide(deps, candidate, { row: family, now: known.now, user }) }
-}
-
-function decide(
-  deps: SessionDeps,
-  candidate: Candidate,
-  known: { row: FamilyState; now: number; user: User | undefined },
-): Granted | Refused {
-  const { pending, attemptHash, successor, salt } = candidate
-  const { row, user } = known
-  const family = foldFamily(row.events)
-  const now = Math.max(known.now, family.lastAt)
-  const { event, refusal } = decideRotation(family, {
-    presented: {
-      generation: pending.token.generation,
-      isIssued: row.tokenHash !== null && hashSecret(pending.token).equals(row.tokenHash),
-      transport: pending.transport,
-      attemptHash,
-    },
-    transport: row.transport,
-    userMayRefresh: user !== undefined && !user.disabled,
-    next: { tokenHash: hashSecret(successor), salt },
-    now,
-    policy: deps.policy,
-  })
-  if (refusal !== null) {
-    const { generation } = family.current
-    return {
-      refusal: explain(refusal, { row, family, event }),
-      family: row,
-      event,
-      ...(pending.token.generation > generation && { isAhead: { currentGeneration: generation } }),
-    }
-  }
-  if (event === null || user === undefined) throw new Error('a grant without an event or a user')
-  return {
-    refusal: null,
-    session: grant(deps, candidate, { row, family, event, now, user }),
-    event,
-  }
-}
-
-function grant(
-  { refreshKeys }: SessionDeps,
-  { pending, successor }: Candidate,
-  granted: { row: FamilyState; family: Family; event: LedgerEvent; now: number; user: User },
-): LiveSession {
-  const { row, family, event, now, user } = granted
-  const made = event.kind === 'rotated' ? event : family.current
-  if (made.kind !== 'rotated') throw new Error('a grant without a successor')
-  const token =
-    event.kind === 'rotated'
-      ? successor
-      : findSuccessor(refreshKeys, pending.token, { salt: made.salt, tokenHash: made.tokenHash })
-  if (token === null) throw new Error('no key of ours makes the successor the ledger holds')
-  return {
-    familyId: row.familyId,
-    user,
-    transport: row.transport,
-    token,
-    signedInAt: row.createdAt,
-    refreshExpiresAt: made.expiresAt,
-    refreshRemainingMs: made.expiresAt - now,
-  }
 }
 
 /**
@@ -274,31 +136,19 @@ async function decideReuse(
     if (endsUser) await lockUser(tx, userId)
     const open = endsUser ? await listOpenFamilies(tx, userId) : []
     const { txid, families } = await lockFamilies(tx, [...open, pending.familyId])
-    const known = await read(deps, tx, [pending])
-    const decided = decideOne(deps, prepare(deps, pending), known)
-    await appendEvents(tx, txid, appendOf(decided))
-    if (!endsUser || !isReuse(decided.answer)) return { answer: decided.answer, ended: [] }
+    const known = await readKnown(deps, tx, [pending])
+    const { answer: decided } = decideOne(deps, prepare(deps, pending), known)
+    const { event } = decided
+    if (event !== null)
+      await appendEvents(tx, txid, [newAppend(pending.familyId, event, pending.origin)])
+    if (!endsUser || !isReuse(decided)) return { answer: decided, ended: [] }
     await bumpEpoch(tx, txid, userId)
     const others = [...families.values()].filter(({ familyId }) => familyId !== pending.familyId)
     const ends = await revokeLocked(tx, { txid, families: others, by })
-    return { answer: decided.answer, ended: ends }
+    return { answer: decided, ended: ends }
   })
   recordEnds(deps, ended, by)
   return answer
-}
-
-/** Asked right before what it would write is sent. */
-function isWanted(pending: Pending): boolean {
-  return pending.isWanted?.() ?? true
-}
-
-function appendOf({ pending, answer }: Decided): Append[] {
-  if (answer.event === null) return []
-  return [newAppend(pending.familyId, answer.event, pending.origin)]
-}
-
-function isReuse(answer: Granted | Refused): boolean {
-  return answer.event?.kind === 'reuse_detected'
 }
 
 function report({ record }: SessionDeps, token: RefreshToken, answer: Granted | Refused): void {

@@ -6,11 +6,11 @@ import {
   listOpenFamilies,
   lockFamilies,
   lockUser,
-  readFamilies,
   type Append,
   type FamilyRow,
   type Origin,
 } from '../db/ledger.ts'
+import { readFamilies } from '../db/family-states.ts'
 import { inTransaction, type FencedTransaction, type Transaction } from '../db/transaction.ts'
 import { AuthError } from './errors.ts'
 import { createFamilyId } from './family-id.ts'
@@ -229,7 +229,11 @@ export async function revokeLocked(
   return ended.map(({ row }) => row)
 }
 
-export function newAppend(familyId: string, event: LedgerEvent, origin: Origin): Append {
+export function newAppend<Event extends LedgerEvent>(
+  familyId: string,
+  event: Event,
+  origin: Origin,
+): Append<Event> {
   return { familyId, event, origin, originSalt: randomSalt() }
 }
 

@@ -39,34 +39,6 @@ test('what comes after the connection was lost is not sent, not even on another 
   expect(await owner.ownerSql`select from public.note`).toHaveLength(0)
 })
 
-test('a last write that fails, behind which the commit was sent already, undoes all and is told', async () => {
-  const failed = inTransaction(database.sql, async (tx, atCommit) => {
-    await tx`insert into public.note values ('before the last write')`
-    atCommit(
-      (async () => {
-        await tx`select 1 / 0`
-      })(),
-    )
-    return 'done'
-  })
-  await expect(failed).rejects.toMatchObject({ code: '22012' })
-  expect(
-    await owner.ownerSql`select from public.note where text = 'before the last write'`,
-  ).toHaveLength(0)
-})
-
-test('a last write that goes on once the commit was sent is refused, not left waiting', async () => {
-  const failed = inTransaction(database.sql, async (tx, atCommit) => {
-    atCommit(
-      (async () => {
-        await tx`select 1`
-        await tx`select 2`
-      })(),
-    )
-  })
-  await expect(failed).rejects.toThrow('the transaction is over')
-})
-
 test.each(['40001', '40P01', '23505'])(
   'FS-05 (ASVS 15.4.3): %s is decided again, three times at most',
   async (state) => {

@@ -12,11 +12,7 @@ export const tokens = [
         "createHmac('sha256', key.mac)\n    .update(body)",
         "createHmac('sha256', key.mac)\n    .update(body.subarray(secretAt))",
       ],
-      [
-        'a token has two spellings',
-        "  if (prefix + bytes.toString('base64url') !== value) return null\n",
-        '',
-      ],
+      ['a token has two spellings', '{90}[AEIMQUYcgkosw048]$/', '{91}$/'],
       [
         'a token of the secret before is not ours',
         'const isOurs = keys.some(',
@@ -26,13 +22,13 @@ export const tokens = [
       ['a successor needs no salt', '    .update(salt)\n', ''],
       [
         'a successor is the same in every family',
-        '  parseUuid(token.familyId).copy(numbered)\n',
-        '',
+        '    .update(head)\n',
+        '    .update(head.subarray(16))\n',
       ],
       [
         'a successor is the same in every generation',
-        '  numbered.writeUInt32BE(generation, 16)\n',
-        '',
+        '    .update(head)\n',
+        '    .update(head.subarray(0, 16))\n',
       ],
       [
         'a successor needs no secret of the server',
@@ -49,7 +45,7 @@ export const tokens = [
         "return hash('sha256', secret, 'buffer')",
         'return Buffer.from(secret)',
       ],
-      ['a first token is not random', 'secret: randomBytes(32)', 'secret: Buffer.alloc(32)'],
+      ['a first token is not random', 'secret = randomBytes(32)', 'secret = Buffer.alloc(32)'],
     ],
   ),
   ...mutationsOf(

@@ -1,0 +1,115 @@
+import { randomBytes } from 'node:crypto'
+import { expect, test } from 'vitest'
+import { readFamilies } from '../../db/family-states.ts'
+import { appendUnlessChanged, type Append } from '../../db/ledger.ts'
+import type { Rotated } from '../../server/ledger/events.ts'
+import { endSession, newAppend, type LiveSession } from '../../server/sessions.ts'
+import { startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
+
+const nobody = { actorUserId: null, origin: testOrigin } as const
+
+test('of a batch, what was decided on a history that is still the newest is appended, and the rest left alone', async () => {
+  await using ledger = await startLedger()
+  const [same, goneOn, over, locked] = await startSessions(ledger, 4)
+  const decided = await Promise.all(
+    [same!, goneOn!, over!, locked!].map((one) => rotationOf(ledger, one)),
+  )
+  await ledger.refresh(goneOn!)
+  await endSession(ledger.deps, over!, { reason: 'logout', ...nobody })
+  const holder = await ledger.owner.ownerSql.reserve()
+  await holder`begin`
+  await holder`
+    select from token_ledger.token_family where family_id = ${locked!.familyId} for update`
+
+  const appended = await appendUnlessChanged(ledger.database.sql, decided)
+  expect([...appended]).toEqual([same!.familyId])
+  await holder`rollback`
+  holder.release()
+  expect(await kindsOf(ledger, same!)).toEqual(['issued', 'rotated'])
+  expect(await kindsOf(ledger, goneOn!)).toEqual(['issued', 'rotated'])
+  expect(await kindsOf(ledger, over!)).toEqual(['issued', 'revoked'])
+  expect(await kindsOf(ledger, locked!)).toEqual(['issued'])
+  expect(await ledger.owner.ownerSql`select * from token_audit.verify_ledger()`).toEqual([])
+})
+
+test('of twenty that were decided on the same history at once, one is appended', async () => {
+  await using ledger = await startLedger()
+  const [session] = await startSessions(ledger, 1)
+  const decided = await Promise.all(Array.from({ length: 20 }, () => rotationOf(ledger, session!)))
+  const appended = await Promise.all(
+    decided.map((one) => appendUnlessChanged(ledger.database.sql, [one])),
+  )
+  expect(appended.filter(({ size }) => size === 1)).toHaveLength(1)
+  expect(await kindsOf(ledger, session!)).toEqual(['issued', 'rotated'])
+})
+
+test('one that Postgres refuses takes those beside it along: nothing of the batch is there', async () => {
+  await using ledger = await startLedger()
+  const [one, other] = await startSessions(ledger, 2)
+  const good = await rotationOf(ledger, one!)
+  const { event, ...rest } = await rotationOf(ledger, other!)
+  const bad = { ...rest, event: { ...event, generation: 7 } }
+  await expect(appendUnlessChanged(ledger.database.sql, [good, bad])).rejects.toMatchObject({
+    code: 'TL002',
+  })
+  expect(await kindsOf(ledger, one!)).toEqual(['issued'])
+})
+
+test('a family that was handed its token again, or is over, is read from the event that made the token on', async () => {
+  await using ledger = await startLedger()
+  const [session] = await startSessions(ledger, 1)
+  const { familyId } = session!
+  await ledger.refresh(session!)
+  await ledger.refresh(session!)
+  const read = async (generation: number | null) => {
+    const { families } = await readFamilies(ledger.database.sql, [{ familyId, generation }])
+    return families.get(familyId)!
+  }
+  const kinds = async () => (await read(null)).events.map(({ kind }) => kind)
+  expect(await kinds()).toEqual(['rotated', 'replayed'])
+  await endSession(ledger.deps, { familyId }, { reason: 'logout', ...nobody })
+  expect(await kinds()).toEqual(['rotated', 'replayed', 'revoked'])
+  const hashes = await ledger.owner.ownerSql<{ token_hash: Buffer }[]>`
+    select token_hash from token_ledger.token_event
+    where family_id = ${familyId} and token_hash is not null order by seq`
+  expect((await read(0)).tokenHash).toEqual(hashes[0]!.token_hash)
+  expect((await read(1)).tokenHash).toEqual(hashes[1]!.token_hash)
+  expect((await read(2)).tokenHash).toBeNull()
+  expect((await read(null)).account?.userId).toBe(session!.user.id)
+  const stranger = { familyId: '01990000-0000-7000-8000-000000000000', generation: 0 }
+  const strangers = await readFamilies(ledger.database.sql, [stranger])
+  expect(strangers.families.size).toBe(0)
+})
+
+async function startSessions(ledger: TestLedger, count: number): Promise<LiveSession[]> {
+  const user = await ledger.makeUser()
+  const sessions: LiveSession[] = []
+  while (sessions.length < count) sessions.push(await ledger.start(user))
+  return sessions
+}
+
+/** The rotation of a session, as it is decided now. */
+async function rotationOf(ledger: TestLedger, { familyId }: LiveSession): Promise<Append<Rotated>> {
+  const asked = { familyId, generation: null }
+  const { now, families } = await readFamilies(ledger.database.sql, [asked])
+  const last = families.get(familyId)!.events.at(-1)!
+  const absoluteExpiresAt = 'absoluteExpiresAt' in last ? last.absoluteExpiresAt : 0
+  const event: Rotated = {
+    kind: 'rotated',
+    seq: last.seq + 1,
+    generation: last.generation + 1,
+    at: now,
+    tokenHash: randomBytes(32),
+    salt: randomBytes(16),
+    attemptHash: null,
+    expiresAt: now + 60_000,
+    absoluteExpiresAt,
+  }
+  return newAppend(familyId, event, testOrigin)
+}
+
+async function kindsOf({ owner }: TestLedger, { familyId }: LiveSession): Promise<string[]> {
+  const rows = await owner.ownerSql<{ kind: string }[]>`
+    select kind from token_audit.events where family_id = ${familyId} order by seq`
+  return rows.map(({ kind }) => kind)
+}

@@ -1,0 +1,110 @@
+import { expect, test } from 'vitest'
+import { createRotation } from '../../server/rotation.ts'
+import type { LiveSession } from '../../server/sessions.ts'
+import type { UserDirectory } from '../../server/user-directory.ts'
+import { waitFor } from '../support/gate.ts'
+import { startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
+
+const bySomebody = { transport: 'body', attemptId: null, origin: testOrigin } as const
+
+test('a reuse of a family that was ended while it waited for the lock is told how that ended, and writes nothing', async () => {
+  await using ledger = await startLedger({ graceMs: 0 })
+  const first = await spentOnce(ledger)
+  const holder = await ledger.owner.ownerSql.reserve()
+  await holder`begin`
+  await lock(holder, first)
+  const reuse = ledger
+    .rotate({ ...bySomebody, token: first.token })
+    .catch((error: unknown) => error)
+  await waitFor(() => isBlocked(ledger))
+  await holder`
+    insert into token_ledger.token_event (family_id, seq, kind, generation, occurred_at, reason)
+    values (${first.familyId}, 3, 'revoked', 1, token_ledger.clock(), 'admin_revoked')`
+  await holder`commit`
+  holder.release()
+  expect(await reuse).toMatchObject({
+    reason: 'session_revoked',
+    extras: { incidentId: `${first.familyId}:3` },
+  })
+  expect(await kindsOf(ledger, first)).toEqual(['issued', 'rotated', 'revoked'])
+})
+
+test('a reuse whose caller has gone while it waited for the lock ends nothing', async () => {
+  await using ledger = await startLedger({ graceMs: 0 })
+  const first = await spentOnce(ledger)
+  const holder = await ledger.owner.ownerSql.reserve()
+  await holder`begin`
+  await lock(holder, first)
+  let isWanted = true
+  const request = { ...bySomebody, token: first.token, isWanted: () => isWanted }
+  const reuse = ledger.rotate(request).catch((error: unknown) => error)
+  await waitFor(() => isBlocked(ledger))
+  isWanted = false
+  await holder`rollback`
+  holder.release()
+  expect(await reuse).toMatchObject({ reason: 'service_unavailable' })
+  expect(await kindsOf(ledger, first)).toEqual(['issued', 'rotated'])
+})
+
+test("RT-09: the backend dies between two statements of a reuse, while a team's own directory is asked: nothing was written, and it is a reuse the next time", async () => {
+  await using ledger = await startLedger({ graceMs: 0 })
+  const first = await spentOnce(ledger)
+  const { accounts: _, ofRow: __, ...own } = ledger.deps.users
+  let asked = 0
+  let goOn = () => {}
+  const users: UserDirectory = {
+    ...own,
+    async findMany(ids) {
+      // The second time it is asked under the lock, by a transaction that has nothing to do meanwhile.
+      if (++asked === 2) await new Promise<void>((resolve) => (goOn = resolve))
+      return own.findMany(ids)
+    },
+  }
+  const { rotate } = createRotation({ ...ledger.deps, users })
+  const lost = rotate({ ...bySomebody, token: first.token }).catch((error: unknown) => error)
+  const pid = await waitFor(() => findIdleInTransaction(ledger))
+  await ledger.owner.ownerSql`select pg_terminate_backend(${pid})`
+  await waitFor(async () => (await findIdleInTransaction(ledger)) === undefined)
+  goOn()
+  expect(await lost).toBeInstanceOf(Error)
+  expect(await kindsOf(ledger, first)).toEqual(['issued', 'rotated'])
+
+  const again = rotate({ ...bySomebody, token: first.token })
+  await expect(again).rejects.toMatchObject({ reason: 'refresh_token_reused' })
+  expect(await kindsOf(ledger, first)).toEqual(['issued', 'rotated', 'reuse_detected'])
+})
+
+/** A session whose first token is spent. */
+async function spentOnce(ledger: TestLedger): Promise<LiveSession> {
+  const first = await ledger.start(await ledger.makeUser())
+  await ledger.refresh(first)
+  return first
+}
+
+type OwnerSql = TestLedger['owner']['ownerSql']
+
+async function lock(sql: OwnerSql, { familyId }: LiveSession): Promise<void> {
+  await sql`select from token_ledger.token_family where family_id = ${familyId} for update`
+}
+
+async function isBlocked({ owner }: TestLedger): Promise<boolean> {
+  const rows = await owner.ownerSql`
+    select from pg_stat_activity
+    where datname = current_database() and application_name = 'token-ledger'
+      and wait_event_type = 'Lock'`
+  return rows.length > 0
+}
+
+async function findIdleInTransaction({ owner }: TestLedger): Promise<number | undefined> {
+  const [row] = await owner.ownerSql<{ pid: number }[]>`
+    select pid from pg_stat_activity
+    where datname = current_database() and application_name = 'token-ledger'
+      and state = 'idle in transaction'`
+  return row?.pid
+}
+
+async function kindsOf({ owner }: TestLedger, { familyId }: LiveSession): Promise<string[]> {
+  const rows = await owner.ownerSql<{ kind: string }[]>`
+    select kind from token_audit.events where family_id = ${familyId} order by seq`
+  return rows.map(({ kind }) => kind)
+}
