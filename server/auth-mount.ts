@@ -1,9 +1,8 @@
 import '@fastify/cookie'
-import { getTRPCErrorFromUnknown } from '@trpc/server'
+import { getTRPCErrorFromUnknown, TRPCError } from '@trpc/server'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Deps } from './deps.ts'
 import { sendError } from './envelope.ts'
-import { AuthError } from './errors.ts'
 import { acceptJsonOnly } from './json-body.ts'
 import { checkOrigin, originOf } from './origin.ts'
 import { refreshCookieOf, sentRefreshCookies } from './refresh-cookie.ts'
@@ -28,7 +27,8 @@ export async function mountAuth(app: FastifyInstance, deps: Deps): Promise<void>
     try {
       const ctx: AuthContext = contextOf(deps, { request, reply, path })
       const mutation = authMutations.get(path)
-      if (mutation === undefined) throw new AuthError('not_found', 'no such procedure')
+      // No error of ours, which would be logged with what the caller calls it.
+      if (mutation === undefined) throw new TRPCError({ code: 'NOT_FOUND' })
       // Who sends nothing asks for nothing: `curl -X POST` with the cookie is a refresh.
       const data = await mutation.call(ctx, request.body === undefined ? {} : request.body)
       return { result: { data } }

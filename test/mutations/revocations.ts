@@ -9,10 +9,10 @@ export const revocations = [
   ...mutationsOf('db/ledger.ts', inService, [
     [
       'an end is told to nobody',
-      'endedAt.length > 0 ? tellEnds(tx, Math.min(...endedAt)) : undefined',
-      'undefined',
+      '  if (endedAt.length > 0) await tellEnds(tx, Math.min(...endedAt))\n',
+      '',
     ],
-    ['a refresh is told to everybody', '(isEnd(event) ? [event.at] : [])', '[event.at]'],
+    ['a sign-in is told to everybody', '(isEnd(event) ? [event.at] : [])', '[event.at]'],
   ]),
   ...mutationsOf('server/ended-sessions.ts', inService, [
     [
