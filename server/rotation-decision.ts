@@ -154,7 +154,7 @@ function grant(
 }
 
 /** Asked right before what it would write is sent. */
-function isWanted(pending: Pending): boolean {
+export function isWanted(pending: Pending): boolean {
   return pending.isWanted?.() ?? true
 }
 

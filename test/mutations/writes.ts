@@ -87,6 +87,17 @@ export const writes = [
       '',
     ],
   ]),
+  ...mutationsOf(
+    'server/rotation.ts',
+    ['test/server/reuse-under-lock.test.ts'],
+    [
+      [
+        'a locked family takes all connections there are',
+        'await inTurn(familyId, () => decideReuse(deps, pending, first.reuseOf))',
+        'await decideReuse(deps, pending, first.reuseOf)',
+      ],
+    ],
+  ),
   ...mutationsOf('server/rotation.ts', race, [
     [
       'what was overtaken by another is answered all the same',

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { createRotation } from '../../server/rotation.ts'
 import type { LiveSession } from '../../server/sessions.ts'
@@ -44,6 +45,30 @@ test('a reuse whose caller has gone while it waited for the lock ends nothing', 
   holder.release()
   expect(await reuse).toMatchObject({ reason: 'service_unavailable' })
   expect(await kindsOf(ledger, first)).toEqual(['issued', 'rotated'])
+})
+
+test('a family that is locked for seconds, and asked for by many with a spent token, delays no other', async () => {
+  await using ledger = await startLedger({ graceMs: 0 })
+  const first = await spentOnce(ledger)
+  let other = await ledger.start(await ledger.makeUser())
+  const holder = await ledger.owner.ownerSql.reserve()
+  await holder`begin`
+  await lock(holder, first)
+  // More than the pool has connections.
+  const reuses = Array.from({ length: 20 }, () =>
+    ledger.rotate({ ...bySomebody, token: first.token }).catch((error: unknown) => error),
+  )
+  await waitFor(() => isBlocked(ledger))
+  let isHeld = true
+  const held = sleep(3_000).then(() => (isHeld = false))
+  for (let i = 0; i < 5; i++) other = await ledger.refresh(other)
+  expect(isHeld).toBe(true)
+  await held
+  await holder`rollback`
+  holder.release()
+  for (const answer of await Promise.all(reuses))
+    expect(answer).toMatchObject({ reason: 'refresh_token_reused' })
+  expect(await kindsOf(ledger, first)).toEqual(['issued', 'rotated', 'reuse_detected'])
 })
 
 test("RT-09: the backend dies between two statements of a reuse, while a team's own directory is asked: nothing was written, and it is a reuse the next time", async () => {
