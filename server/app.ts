@@ -116,7 +116,8 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
     exposedHeaders: ['retry-after', 'www-authenticate'],
     maxAge: 600,
   })
-  await app.register(cookie)
+  // To write cookies. What was sent is read from the header itself: see refresh-cookie.
+  await app.register(cookie, { hook: false })
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const said = toAuthError(error)
     deps.reportError(said, request.routeOptions.url ?? '', request.ip)

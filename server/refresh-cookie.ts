@@ -47,14 +47,16 @@ export function refreshCookieOf(
     sameSite: 'strict',
     path: '/auth',
   } as const
+  // Not `setCookie`, which reads all the cookies of the request first.
+  const send = (value: string, lifetime: { maxAge: number; expires?: Date }) =>
+    void reply.header(
+      'set-cookie',
+      reply.server.serializeCookie(name, value, { ...attributes, ...lifetime }),
+    )
   return {
     value: sent[0] ?? null,
-    set(token, remainingMs) {
-      void reply.setCookie(name, token, { ...attributes, maxAge: Math.floor(remainingMs / 1000) })
-    },
-    clear() {
-      // The attributes again: a browser drops a clearing cookie of a `__Secure-` name without `Secure`.
-      void reply.setCookie(name, '', { ...attributes, maxAge: 0, expires: new Date(0) })
-    },
+    set: (token, remainingMs) => send(token, { maxAge: Math.floor(remainingMs / 1000) }),
+    // The attributes again: a browser drops a clearing cookie of a `__Secure-` name without `Secure`.
+    clear: () => send('', { maxAge: 0, expires: new Date(0) }),
   }
 }

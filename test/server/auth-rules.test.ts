@@ -46,6 +46,16 @@ describe('AT-10 (RFC 6750 §3): a 401 of a bearer call says why', () => {
     expect(answer.headers.get('www-authenticate')).toContain('error="invalid_token"')
   })
 
+  test('a session whose end nobody was told of: all the same, where the database is asked', async () => {
+    const { accessToken, familyId } = await signIn(app)
+    // By no process of ours: it will be found out within a second, and is refused before.
+    await app.owner.ownerSql`
+      insert into token_ledger.token_event (family_id, seq, kind, generation, occurred_at, reason)
+      values (${familyId}, 2, 'revoked', 0, token_ledger.clock(), 'logout')`
+    const answer = await query(app.url, 'sessions.list', accessToken)
+    expect(answer).toMatchObject({ status: 401, reason: 'access_token_revoked' })
+  })
+
   test('a wrong current password: the scheme as well', async () => {
     const { accessToken } = await signIn(app)
     const passwords = { currentPassword: 'wrong', newPassword: 'correct horse battery 2' }
