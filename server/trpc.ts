@@ -66,8 +66,8 @@ const appProcedures = app.procedure.use(async ({ next }) => {
 export const authRouterOf = auth.router
 
 /** A mutation of `/auth`: what its mount calls, and what a typed client knows of it. */
-export type AuthMutation<Procedure = unknown> = {
-  readonly procedure: Procedure
+export type AuthMutation = {
+  readonly procedure: unknown
   /** @throws {TRPCError} `BAD_REQUEST` for an input of another shape */
   call(ctx: AuthContext, input: unknown): Promise<unknown>
 }

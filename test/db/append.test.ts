@@ -5,6 +5,7 @@ import { appendUnlessChanged, type Append } from '../../db/ledger.ts'
 import type { Rotated } from '../../server/ledger/events.ts'
 import { endSession, newAppend, type LiveSession } from '../../server/sessions.ts'
 import { startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
+import { kindsOf } from '../support/sessions.ts'
 
 const nobody = { actorUserId: null, origin: testOrigin } as const
 
@@ -25,10 +26,10 @@ test('of a batch, what was decided on a history that is still the newest is appe
   expect([...appended]).toEqual([same!.familyId])
   await holder`rollback`
   holder.release()
-  expect(await kindsOf(ledger, same!)).toEqual(['issued', 'rotated'])
-  expect(await kindsOf(ledger, goneOn!)).toEqual(['issued', 'rotated'])
-  expect(await kindsOf(ledger, over!)).toEqual(['issued', 'revoked'])
-  expect(await kindsOf(ledger, locked!)).toEqual(['issued'])
+  expect(await kindsOf(ledger, same!.familyId)).toEqual(['issued', 'rotated'])
+  expect(await kindsOf(ledger, goneOn!.familyId)).toEqual(['issued', 'rotated'])
+  expect(await kindsOf(ledger, over!.familyId)).toEqual(['issued', 'revoked'])
+  expect(await kindsOf(ledger, locked!.familyId)).toEqual(['issued'])
   expect(await ledger.owner.ownerSql`select * from token_audit.verify_ledger()`).toEqual([])
 })
 
@@ -40,7 +41,7 @@ test('of twenty that were decided on the same history at once, one is appended',
     decided.map((one) => appendUnlessChanged(ledger.database.sql, [one])),
   )
   expect(appended.filter(({ size }) => size === 1)).toHaveLength(1)
-  expect(await kindsOf(ledger, session!)).toEqual(['issued', 'rotated'])
+  expect(await kindsOf(ledger, session!.familyId)).toEqual(['issued', 'rotated'])
 })
 
 test('one that Postgres refuses takes those beside it along: nothing of the batch is there', async () => {
@@ -52,7 +53,7 @@ test('one that Postgres refuses takes those beside it along: nothing of the batc
   await expect(appendUnlessChanged(ledger.database.sql, [good, bad])).rejects.toMatchObject({
     code: 'TL002',
   })
-  expect(await kindsOf(ledger, one!)).toEqual(['issued'])
+  expect(await kindsOf(ledger, one!.familyId)).toEqual(['issued'])
 })
 
 test('a family that was handed its token again, or is over, is read from the event that made the token on', async () => {
@@ -106,10 +107,4 @@ async function rotationOf(ledger: TestLedger, { familyId }: LiveSession): Promis
     absoluteExpiresAt,
   }
   return newAppend(familyId, event, testOrigin)
-}
-
-async function kindsOf({ owner }: TestLedger, { familyId }: LiveSession): Promise<string[]> {
-  const rows = await owner.ownerSql<{ kind: string }[]>`
-    select kind from token_audit.events where family_id = ${familyId} order by seq`
-  return rows.map(({ kind }) => kind)
 }

@@ -52,7 +52,7 @@ export function fromPage(
 }
 
 /** Kinds of a family's events, oldest first. */
-export async function kindsOf(app: At, familyId: string): Promise<string[]> {
+export async function kindsOf(app: Pick<At, 'owner'>, familyId: string): Promise<string[]> {
   const rows = await app.owner.ownerSql<{ kind: string }[]>`
     select kind from token_ledger.token_event where family_id = ${familyId} order by seq`
   return rows.map(({ kind }) => kind)
