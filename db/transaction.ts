@@ -1,5 +1,6 @@
 import { DrizzleQueryError } from 'drizzle-orm'
 import postgres from 'postgres'
+import { createTurns, NoTurn, type Turns } from './turns.ts'
 
 export type Transaction = postgres.TransactionSql
 
@@ -50,6 +51,25 @@ export async function inTransaction<T>(
   return decidedAgain(() => tryOnce(sql, work))
 }
 
+/** By the pool whose connections they save. */
+const turns = new WeakMap<postgres.Sql, Turns>()
+
+/**
+ * As `inTransaction`, for one that begins by locking a family, or a user: those on the same one follow
+ * one another, and wait for a lock that somebody else keeps with one connection.
+ *
+ * @throws {NoTurn} when the turn does not come for as long as a statement waits for a lock
+ */
+export async function inTransactionOn<T>(
+  sql: postgres.Sql,
+  familyOrUserId: string,
+  work: (tx: Transaction) => Promise<T>,
+): Promise<T> {
+  const inTurn = turns.get(sql) ?? createTurns()
+  turns.set(sql, inTurn)
+  return inTurn(familyOrUserId, () => inTransaction(sql, work))
+}
+
 /** What `decide` resolves with, decided again where the database found it in conflict with another. */
 export async function decidedAgain<T>(decide: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
@@ -80,6 +100,7 @@ export function isUnavailable(error: unknown): boolean {
   const code = errorCode(error)
   return (
     isDisconnect(error) ||
+    error instanceof NoTurn ||
     // connection exception, not let in, no such database, insufficient resources, operator intervention
     /^(08|28|3D|53|57)/.test(code) ||
     // a database that takes nobody in, lock not available, idle for too long in a transaction

@@ -7,7 +7,7 @@ import {
   lockFamilies,
   lockUser,
 } from '../db/ledger.ts'
-import { decidedAgain, inTransaction, isUnavailable } from '../db/transaction.ts'
+import { decidedAgain, inTransactionOn, isUnavailable } from '../db/transaction.ts'
 import { factOf, unwanted, type Refused } from './refresh-refused.ts'
 import type { RefreshToken } from './refresh-token.ts'
 import {
@@ -65,16 +65,11 @@ export function createRotation(
     ...(deps.policy.rotationBatchSize === 1 && { maxInFlight: 5 }),
   })
 
-  const inTurn = createTurns()
-
   async function rotate(request: RefreshRequest): Promise<LiveSession> {
     const { familyId } = request.token
     const pending = { ...request, familyId }
     const first = await queue.submit(pending)
-    const answer =
-      'reuseOf' in first
-        ? await inTurn(familyId, () => decideReuse(deps, pending, first.reuseOf))
-        : first
+    const answer = 'reuseOf' in first ? await decideReuse(deps, pending, first.reuseOf) : first
     report(deps, request.token, answer)
     if (answer.refusal !== null) throw answer.refusal
     return answer.session
@@ -85,24 +80,6 @@ export function createRotation(
 
 /** A reuse is not believed before it was decided again under the lock. */
 type Answer = Granted | Refused | { readonly reuseOf: string }
-
-/**
- * One at a time for each family: it may wait for a lock with a connection, and a family that is locked for
- * long must not take all there are.
- */
-function createTurns(): <T>(familyId: string, work: () => Promise<T>) => Promise<T> {
-  const last = new Map<string, Promise<unknown>>()
-  return async (familyId, work) => {
-    const before = last.get(familyId)
-    const mine = Promise.resolve(before?.catch(() => {})).then(work)
-    last.set(familyId, mine)
-    try {
-      return await mine
-    } finally {
-      if (last.get(familyId) === mine) last.delete(familyId)
-    }
-  }
-}
 
 /**
  * Read, decide, append. Nothing is locked while it is decided: the append takes the locks, and writes where
@@ -158,8 +135,9 @@ async function decideReuse(
 ): Promise<Granted | Refused> {
   const endsUser = deps.policy.reuseScope === 'user'
   const by: EndedBy = { reason: 'reuse_elsewhere', actorUserId: null, origin: pending.origin }
-  if (!isWanted(pending)) return unwanted()
-  const { answer, ended } = await inTransaction(deps.sql, async (tx) => {
+  const lockedFirst = endsUser ? userId : pending.familyId
+  const { answer, ended } = await inTransactionOn(deps.sql, lockedFirst, async (tx) => {
+    if (!isWanted(pending)) return { answer: unwanted(), ended: [] }
     if (endsUser) await lockUser(tx, userId)
     const open = endsUser ? await listOpenFamilies(tx, userId) : []
     const { txid, families } = await lockFamilies(tx, [...open, pending.familyId])

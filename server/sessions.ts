@@ -11,7 +11,7 @@ import {
   type Origin,
 } from '../db/ledger.ts'
 import { readFamilies } from '../db/family-states.ts'
-import { inTransaction, type FencedTransaction, type Transaction } from '../db/transaction.ts'
+import { inTransactionOn, type FencedTransaction, type Transaction } from '../db/transaction.ts'
 import { AuthError } from './errors.ts'
 import { createFamilyId } from './family-id.ts'
 import { decideRevocation, type RotationPolicy } from './ledger/decide.ts'
@@ -84,7 +84,7 @@ export async function startSession(deps: SessionDeps, signIn: SignIn): Promise<L
   const { user, transport, origin } = signIn
   const { idleMs, absoluteMs } = deps.policy
   const by: EndedBy = { reason: 'session_limit', actorUserId: null, origin }
-  const { session, ended } = await inTransaction(deps.sql, async (tx) => {
+  const { session, ended } = await inTransactionOn(deps.sql, user.id, async (tx) => {
     const { txid, epoch, now } = await lockUser(tx, user.id)
     if (epoch !== signIn.epoch)
       throw new AuthError('session_revoked', 'everything was ended during the sign-in')
@@ -146,7 +146,7 @@ export async function endSession(
   },
   by: EndedBy,
 ): Promise<boolean | null> {
-  const ended = await inTransaction(deps.sql, async (tx) => {
+  const ended = await inTransactionOn(deps.sql, target.familyId, async (tx) => {
     const { txid, families } = await lockFamilies(tx, [target.familyId])
     const family = families.get(target.familyId)
     if (family === undefined) return null
@@ -178,7 +178,7 @@ export async function endAllSessions(
     alongside?: (within: FencedTransaction) => Promise<void>
   },
 ): Promise<number | null> {
-  const ended = await inTransaction(deps.sql, async (tx) => {
+  const ended = await inTransactionOn(deps.sql, userId, async (tx) => {
     const { txid } = await lockUser(tx, userId)
     const open = await listOpenFamilies(tx, userId)
     const speaker = options.onlyWhileActive

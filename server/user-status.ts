@@ -1,6 +1,6 @@
 import { insertAdminAction } from '../db/admin-actions.ts'
 import { lockUser, type Origin } from '../db/ledger.ts'
-import { inTransaction, isLastAdmin } from '../db/transaction.ts'
+import { inTransactionOn, isLastAdmin } from '../db/transaction.ts'
 import { AuthError } from './errors.ts'
 import { endAllSessions, type EndDeps } from './sessions.ts'
 import type { AccountStore, Role } from './user-directory.ts'
@@ -38,7 +38,7 @@ export async function disableUser(
 }
 
 export async function enableUser(deps: Deps, userId: string, { actorUserId }: By): Promise<void> {
-  await inTransaction(deps.sql, async (tx) => {
+  await inTransactionOn(deps.sql, userId, async (tx) => {
     const within = { tx, txid: (await lockUser(tx, userId)).txid }
     await deps.accounts.setDisabled(within, userId, false)
     await insertAdminAction(within, { action: 'user_enabled', actorUserId, targetUserId: userId })
@@ -53,7 +53,7 @@ export async function setRole(
 ): Promise<void> {
   const { userId, role } = change
   await keepingAnAdmin(() =>
-    inTransaction(deps.sql, async (tx) => {
+    inTransactionOn(deps.sql, userId, async (tx) => {
       const within = { tx, txid: (await lockUser(tx, userId)).txid }
       await deps.accounts.setRole(within, userId, role)
       await insertAdminAction(within, {

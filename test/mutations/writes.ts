@@ -88,13 +88,13 @@ export const writes = [
     ],
   ]),
   ...mutationsOf(
-    'server/rotation.ts',
-    ['test/server/reuse-under-lock.test.ts'],
+    'db/transaction.ts',
+    ['test/server/locked-for-long.test.ts'],
     [
       [
         'a locked family takes all connections there are',
-        'await inTurn(familyId, () => decideReuse(deps, pending, first.reuseOf))',
-        'await decideReuse(deps, pending, first.reuseOf)',
+        'inTurn(familyOrUserId, () => inTransaction(sql, work))',
+        'inTransaction(sql, work)',
       ],
     ],
   ),

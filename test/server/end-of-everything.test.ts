@@ -3,6 +3,7 @@ import { readEpoch } from '../../db/ledger.ts'
 import { endAllSessions } from '../../server/sessions.ts'
 import { shutGate, waitFor } from '../support/gate.ts'
 import { startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
+import { isBlocked } from '../support/locks.ts'
 
 const by = { reason: 'admin_revoked', actorUserId: null, origin: testOrigin } as const
 
@@ -20,12 +21,13 @@ test('RT-17, V5 (ASVS 15.4.2): a sign-in that read the epoch before everything w
 
 test('RT-17, V5 (ASVS 15.4.2): a session that is being made while everything is ended is ended, too', async () => {
   await using ledger = await startLedger()
+  await using other = await startLedger({}, ledger)
   const user = await ledger.makeUser()
   await using gate = await shutGate(ledger.owner.ownerSql, 'insert')
-  const starting = ledger.start(user)
+  const starting = other.start(user)
   await waitFor(() => gate.firstWaiter())
   const ending = endAllSessions(ledger.deps, user.id, { by })
-  await waitFor(() => waitsForItsTurn(ledger))
+  await waitFor(() => isBlocked(ledger))
   await gate[Symbol.asyncDispose]()
   await starting
   expect(await ending).toBe(1)
@@ -33,15 +35,17 @@ test('RT-17, V5 (ASVS 15.4.2): a session that is being made while everything is 
 })
 
 test('a session that is being made while a reuse ends everything of its user is ended, too', async () => {
-  await using ledger = await startLedger({ reuseScope: 'user', graceMs: 0 })
+  const policy = { reuseScope: 'user', graceMs: 0 } as const
+  await using ledger = await startLedger(policy)
+  await using other = await startLedger(policy, ledger)
   const user = await ledger.makeUser()
   const stolen = await ledger.start(user)
   await ledger.refresh(stolen)
   await using gate = await shutGate(ledger.owner.ownerSql, 'insert')
-  const starting = ledger.start(user)
+  const starting = other.start(user)
   await waitFor(() => gate.firstWaiter())
   const reuse = ledger.refresh(stolen).catch((error: unknown) => error)
-  await waitFor(() => waitsForItsTurn(ledger))
+  await waitFor(() => isBlocked(ledger))
   await gate[Symbol.asyncDispose]()
   await starting
   expect(await reuse).toMatchObject({ reason: 'refresh_token_reused' })
@@ -65,12 +69,4 @@ async function statuses({ owner }: TestLedger): Promise<string[]> {
   const rows = await owner.ownerSql<{ status: string }[]>`
     select status from token_audit.sessions order by family_id`
   return rows.map(({ status }) => status)
-}
-
-/** A backend of the service waits for a row that another one holds. */
-async function waitsForItsTurn({ owner }: TestLedger): Promise<boolean> {
-  const rows = await owner.ownerSql`
-    select from pg_stat_activity
-    where datname = current_database() and wait_event_type = 'Lock' and wait_event = 'transactionid'`
-  return rows.length > 0
 }

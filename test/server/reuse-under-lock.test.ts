@@ -1,10 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { createRotation } from '../../server/rotation.ts'
 import type { LiveSession } from '../../server/sessions.ts'
 import type { UserDirectory } from '../../server/user-directory.ts'
 import { waitFor } from '../support/gate.ts'
 import { startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
+import { isBlocked, lockFamily } from '../support/locks.ts'
 import { kindsOf } from '../support/sessions.ts'
 
 const bySomebody = { transport: 'body', attemptId: null, origin: testOrigin } as const
@@ -12,7 +12,7 @@ const bySomebody = { transport: 'body', attemptId: null, origin: testOrigin } as
 test('a reuse of a family that was ended while it waited for the lock is told how that ended, and writes nothing', async () => {
   await using ledger = await startLedger({ graceMs: 0 })
   const first = await spentOnce(ledger)
-  const holder = await lock(ledger, first)
+  const holder = await lockFamily(ledger, first.familyId)
   const reuse = ledger
     .rotate({ ...bySomebody, token: first.token })
     .catch((error: unknown) => error)
@@ -32,7 +32,7 @@ test('a reuse of a family that was ended while it waited for the lock is told ho
 test('a reuse whose caller has gone while it waited for the lock ends nothing', async () => {
   await using ledger = await startLedger({ graceMs: 0 })
   const first = await spentOnce(ledger)
-  const holder = await lock(ledger, first)
+  const holder = await lockFamily(ledger, first.familyId)
   let isWanted = true
   const request = { ...bySomebody, token: first.token, isWanted: () => isWanted }
   const reuse = ledger.rotate(request).catch((error: unknown) => error)
@@ -42,28 +42,6 @@ test('a reuse whose caller has gone while it waited for the lock ends nothing', 
   holder.release()
   expect(await reuse).toMatchObject({ reason: 'service_unavailable' })
   expect(await kindsOf(ledger, first.familyId)).toEqual(['issued', 'rotated'])
-})
-
-test('a family that is locked for seconds, and asked for by many with a spent token, delays no other', async () => {
-  await using ledger = await startLedger({ graceMs: 0 })
-  const first = await spentOnce(ledger)
-  let other = await ledger.start(await ledger.makeUser())
-  const holder = await lock(ledger, first)
-  // More than the pool has connections.
-  const reuses = Array.from({ length: 20 }, () =>
-    ledger.rotate({ ...bySomebody, token: first.token }).catch((error: unknown) => error),
-  )
-  await waitFor(() => isBlocked(ledger))
-  let isHeld = true
-  const held = sleep(3_000).then(() => (isHeld = false))
-  for (let i = 0; i < 5; i++) other = await ledger.refresh(other)
-  expect(isHeld).toBe(true)
-  await held
-  await holder`rollback`
-  holder.release()
-  for (const answer of await Promise.all(reuses))
-    expect(answer).toMatchObject({ reason: 'refresh_token_reused' })
-  expect(await kindsOf(ledger, first.familyId)).toEqual(['issued', 'rotated', 'reuse_detected'])
 })
 
 test("RT-09: the backend dies between two statements of a reuse, while a team's own directory is asked: nothing was written, and it is a reuse the next time", async () => {
@@ -99,22 +77,6 @@ async function spentOnce(ledger: TestLedger): Promise<LiveSession> {
   const first = await ledger.start(await ledger.makeUser())
   await ledger.refresh(first)
   return first
-}
-
-/** A transaction of somebody else that holds the family. */
-async function lock({ owner }: TestLedger, { familyId }: LiveSession) {
-  const holder = await owner.ownerSql.reserve()
-  await holder`begin`
-  await holder`select from token_ledger.token_family where family_id = ${familyId} for update`
-  return holder
-}
-
-async function isBlocked({ owner }: TestLedger): Promise<boolean> {
-  const rows = await owner.ownerSql`
-    select from pg_stat_activity
-    where datname = current_database() and application_name = 'token-ledger'
-      and wait_event_type = 'Lock'`
-  return rows.length > 0
 }
 
 async function findIdleInTransaction({ owner }: TestLedger): Promise<number | undefined> {

@@ -31,8 +31,12 @@ export type TestLedger = AsyncDisposable & {
 
 export const testOrigin = { ip: '192.0.2.7', userAgent: 'test browser' }
 
-export async function startLedger(policy: Partial<SessionPolicy> = {}): Promise<TestLedger> {
-  const owner = await freshDatabase()
+/** @param of whose database it works on, as another process of the service does; a new one unless given */
+export async function startLedger(
+  policy: Partial<SessionPolicy> = {},
+  of?: TestLedger,
+): Promise<TestLedger> {
+  const owner = of?.owner ?? (await freshDatabase())
   const database = connect(owner.url, { role: 'token_ledger_app' })
   const users = createAccounts(database, createPasswords())
   const deps = {
@@ -76,7 +80,7 @@ export async function startLedger(policy: Partial<SessionPolicy> = {}): Promise<
       rotate({ token, transport, attemptId, origin: testOrigin }),
     async [Symbol.asyncDispose]() {
       await database.close()
-      await owner[Symbol.asyncDispose]()
+      if (of === undefined) await owner[Symbol.asyncDispose]()
     },
   }
 }

@@ -1,0 +1,39 @@
+/** Somebody else was at it for longer than anybody waits for a lock. */
+export class NoTurn extends Error {
+  override readonly name = 'NoTurn'
+}
+
+/** As long as a statement waits for a lock. */
+const patienceMs = 5_000
+
+/**
+ * Runs `work` when what came before it under this name is over.
+ *
+ * @throws {NoTurn} after five seconds; `work` is not run then
+ */
+export type Turns = <T>(name: string, work: () => Promise<T>) => Promise<T>
+
+/**
+ * One at a time of each name. What waits for a lock of the database keeps a connection: a row that is
+ * locked for long, and asked for by many, would take all there are.
+ */
+export function createTurns(): Turns {
+  const last = new Map<string, Promise<void>>()
+  return (name, work) =>
+    new Promise((resolve, reject) => {
+      let hasGivenUp = false
+      const patience = setTimeout(() => {
+        hasGivenUp = true
+        reject(new NoTurn(`others were at ${name} all the time`))
+      }, patienceMs)
+      const turn = (last.get(name) ?? Promise.resolve()).then(async () => {
+        if (hasGivenUp) return
+        clearTimeout(patience)
+        await work().then(resolve, reject)
+      })
+      last.set(name, turn)
+      void turn.then(() => {
+        if (last.get(name) === turn) last.delete(name)
+      })
+    })
+}

@@ -1,0 +1,50 @@
+import { expect, test, vi } from 'vitest'
+import { createTurns, NoTurn } from '../../db/turns.ts'
+
+test('what is of one name follows one another, in the order it came; other names do not wait', async () => {
+  const inTurn = createTurns()
+  const seen: string[] = []
+  let release = () => {}
+  const held = new Promise<void>((resolve) => (release = resolve))
+  const waiting = [
+    inTurn('a', () => held.then(() => seen.push('a1'))),
+    inTurn('a', async () => seen.push('a2')),
+    inTurn('a', async () => seen.push('a3')),
+  ]
+  await inTurn('b', async () => seen.push('b'))
+  expect(seen).toEqual(['b'])
+  release()
+  await Promise.all(waiting)
+  expect(seen).toEqual(['b', 'a1', 'a2', 'a3'])
+})
+
+test('what fails fails alone, and the next has its turn', async () => {
+  const inTurn = createTurns()
+  const failed = inTurn('a', () => Promise.reject(new Error('no')))
+  const next = inTurn('a', async () => 'yes')
+  await expect(failed).rejects.toThrow('no')
+  expect(await next).toBe('yes')
+})
+
+test('who waits for five seconds is told so and is not run; who comes later still waits for the one before', async () => {
+  vi.useFakeTimers()
+  try {
+    const inTurn = createTurns()
+    const seen: string[] = []
+    let release = () => {}
+    const held = new Promise<void>((resolve) => (release = resolve))
+    const holding = inTurn('a', () => held)
+    const tooLong = inTurn('a', async () => seen.push('too long')).catch((error: unknown) => error)
+    await vi.advanceTimersByTimeAsync(4_000)
+    const later = inTurn('a', async () => seen.push('later'))
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(await tooLong).toBeInstanceOf(NoTurn)
+    expect(seen).toEqual([])
+    release()
+    await Promise.all([holding, later])
+    expect(seen).toEqual(['later'])
+    expect(vi.getTimerCount()).toBe(0)
+  } finally {
+    vi.useRealTimers()
+  }
+})

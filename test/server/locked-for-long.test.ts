@@ -1,0 +1,66 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { isUnavailable } from '../../db/transaction.ts'
+import { endAllSessions, endSession, type LiveSession } from '../../server/sessions.ts'
+import { waitFor } from '../support/gate.ts'
+import { startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
+import { isBlocked, lockFamily } from '../support/locks.ts'
+import { kindsOf } from '../support/sessions.ts'
+
+type Ask = (ledger: TestLedger, session: LiveSession) => Promise<unknown>
+
+const by = { reason: 'logout', actorUserId: null, origin: testOrigin } as const
+const presentSpent: Ask = (ledger, { token }) =>
+  ledger.rotate({ token, transport: 'body', attemptId: null, origin: testOrigin })
+const signOut: Ask = ({ deps }, { familyId }) => endSession(deps, { familyId }, by)
+const endEverything: Ask = ({ deps }, { user }) => endAllSessions(deps, user.id, { by })
+
+// More than the pool has connections.
+const many = 20
+
+test.each([
+  { what: 'is asked for with a spent token', ask: presentSpent, end: 'reuse_detected' },
+  { what: 'is signed out of', ask: signOut, end: 'revoked' },
+  { what: 'is ended with everything of its user', ask: endEverything, end: 'revoked' },
+])('a family that is locked for seconds, and $what by many, delays no other', async (rule) => {
+  await using ledger = await startLedger({ graceMs: 0 })
+  const session = await spentOnce(ledger)
+  let other = await ledger.start(await ledger.makeUser())
+  const holder = await lockFamily(ledger, session.familyId)
+  const asking = Array.from({ length: many }, () =>
+    rule.ask(ledger, session).catch((error: unknown) => error),
+  )
+  await waitFor(() => isBlocked(ledger))
+  let isHeld = true
+  const held = sleep(3_000).then(() => (isHeld = false))
+  for (let i = 0; i < 5; i++) other = await ledger.refresh(other)
+  expect(isHeld).toBe(true)
+  await held
+  await holder`rollback`
+  holder.release()
+  for (const answer of await Promise.all(asking)) expect(isUnavailable(answer)).toBe(false)
+  expect(await kindsOf(ledger, session.familyId)).toEqual(['issued', 'rotated', rule.end])
+})
+
+test('who waits for a family that is locked is told within six seconds, one as all, that it could not be had', async () => {
+  await using ledger = await startLedger({ graceMs: 0 })
+  const session = await spentOnce(ledger)
+  const holder = await lockFamily(ledger, session.familyId)
+  const since = performance.now()
+  const asking = Array.from({ length: many }, () =>
+    signOut(ledger, session).catch((error: unknown) => error),
+  )
+  for (const answer of await Promise.all(asking)) expect(isUnavailable(answer)).toBe(true)
+  expect(performance.now() - since).toBeLessThan(6_000)
+  await holder`rollback`
+  holder.release()
+  expect(await kindsOf(ledger, session.familyId)).toEqual(['issued', 'rotated'])
+  expect(await signOut(ledger, session)).toBe(true)
+})
+
+/** A session whose first token is spent. */
+async function spentOnce(ledger: TestLedger): Promise<LiveSession> {
+  const first = await ledger.start(await ledger.makeUser())
+  await ledger.refresh(first)
+  return first
+}

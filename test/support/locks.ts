@@ -1,0 +1,19 @@
+import type { ReservedSql } from 'postgres'
+import type { TestLedger } from './ledger.ts'
+
+/** A transaction of somebody else that holds the family, until it commits or rolls back. */
+export async function lockFamily({ owner }: TestLedger, familyId: string): Promise<ReservedSql> {
+  const holder = await owner.ownerSql.reserve()
+  await holder`begin`
+  await holder`select from token_ledger.token_family where family_id = ${familyId} for update`
+  return holder
+}
+
+/** Whether anything of the service waits for a lock. */
+export async function isBlocked({ owner }: TestLedger): Promise<boolean> {
+  const rows = await owner.ownerSql`
+    select from pg_stat_activity
+    where datname = current_database() and application_name = 'token-ledger'
+      and wait_event_type = 'Lock'`
+  return rows.length > 0
+}
