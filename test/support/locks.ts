@@ -9,11 +9,11 @@ export async function lockFamily({ owner }: TestLedger, familyId: string): Promi
   return holder
 }
 
-/** Whether anything of the service waits for a lock. */
+/** Whether anything of the service waits for a row that another transaction holds. */
 export async function isBlocked({ owner }: TestLedger): Promise<boolean> {
   const rows = await owner.ownerSql`
     select from pg_stat_activity
     where datname = current_database() and application_name = 'token-ledger'
-      and wait_event_type = 'Lock'`
+      and wait_event_type = 'Lock' and wait_event in ('transactionid', 'tuple')`
   return rows.length > 0
 }
