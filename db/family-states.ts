@@ -63,9 +63,12 @@ export async function readFamilies(
     return row !== undefined && !saysAll(row, generation)
   })
   const tails = more.length === 0 ? noTails : await readTails(sql, more)
+  // Archived between the two, and so unknown.
+  for (const { familyId } of more) if (!tails.has(familyId)) newest.delete(familyId)
+  const states = [...newest.values()].map((row) => toState(row, tails.get(row.family_id)))
   return {
     now: rows[0]?.now ?? 0,
-    families: new Map(rows.map((row) => [row.family_id, toState(row, tails.get(row.family_id))])),
+    families: new Map(states.map((state) => [state.familyId, state])),
   }
 }
 

@@ -153,8 +153,9 @@ function whileOpen(tx: Transaction, isOver: () => boolean): Transaction {
 }
 
 function isDisconnect(error: unknown): boolean {
-  // The driver's own, and the socket's: ECONNRESET, EPIPE, ENOENT …
-  return /^(CONNECT(ION)?_|E[A-Z]+$)/.test(errorCode(error))
+  // The driver's own, the socket's (ECONNRESET, ENOENT …), the resolver's, and those of TLS and its certificates.
+  const code = errorCode(error)
+  return /^(CONNECT(ION)?_|E[A-Z]+$|EAI_|ERR_(SSL|TLS|STREAM|SOCKET)_)|CERT|^UNABLE_TO_/.test(code)
 }
 
 function isRetryable(error: unknown): boolean {

@@ -11,11 +11,15 @@ export type AccessTokenSettings = {
 /** `expiresIn` in seconds. */
 export type AccessToken = { readonly accessToken: string; readonly expiresIn: number }
 
-/** `signedInAt` in epoch milliseconds; becomes `auth_time`. */
+/**
+ * `signedInAt` in epoch milliseconds; becomes `auth_time`. Its access token does not outlive what remains
+ * of the session: one that has expired is not revoked, and nobody would be told.
+ */
 export type Subject = {
   readonly familyId: string
   readonly user: User
   readonly signedInAt: number
+  readonly refreshRemainingMs: number
 }
 
 /** Mints the access tokens of sessions. */
@@ -43,11 +47,12 @@ export function createAccessTokens(keys: SigningKeys, settings: AccessTokenSetti
 export function mintAccessToken(
   keys: SigningKeys,
   settings: AccessTokenSettings,
-  { user, familyId, signedInAt }: Subject,
+  { user, familyId, signedInAt, refreshRemainingMs }: Subject,
 ): AccessToken {
   const key = keys.current()
   const issuedAt = Math.floor(Date.now() / 1000)
-  const expiresIn = Math.floor(settings.lifetimeMs / 1000)
+  const lifetimeMs = Math.min(settings.lifetimeMs, refreshRemainingMs)
+  const expiresIn = Math.max(1, Math.floor(lifetimeMs / 1000))
   const claims = {
     iss: settings.issuer,
     aud: settings.audience,

@@ -22,9 +22,15 @@ export type Limits = {
    * Counts a refresh of this family, whatever comes of it. Costs a query only where this process has
    * seen the family more often than anybody needs.
    *
+   * @returns `too_many_attempts` when it is one too many; that must not hide a reuse
+   */
+  beforeRefresh(familyId: string): Promise<AuthError | null>
+  /**
+   * Counts what a session does to all others of its user: each time, the sign-ins that have begun fail.
+   *
    * @throws {AuthError} `too_many_attempts`
    */
-  beforeRefresh(familyId: string): Promise<void>
+  beforeEndingOthers(familyId: string): Promise<void>
 }
 
 export type PasswordAttempt = {
@@ -48,6 +54,9 @@ const account = { keyPrefix: 'password-account', points: 100, duration: 60 * min
 
 /** One place that tries many accounts; high enough for an office behind one address. */
 const network = { keyPrefix: 'password-network', points: 100, duration: 10 * minute }
+
+/** Nobody has so many others; whoever has stolen an access token would keep the owner from signing in. */
+const endingOthers = { keyPrefix: 'end-others-family', points: 10, duration: minute }
 
 const registration = { keyPrefix: 'registration-network', points: 20, duration: 60 * minute }
 
@@ -80,7 +89,14 @@ export function createLimits(
   const byAccount = new RateLimiterPostgres({ ...store, ...account })
   const byNetwork = new RateLimiterPostgres({ ...store, ...network })
   const registrations = new RateLimiterPostgres({ ...store, ...registration })
-  const refreshes = new RateLimiterPostgres({ ...store, ...refresh(accessTokenMs) })
+  const endsOfOthers = new RateLimiterPostgres({ ...store, ...endingOthers })
+  const refreshLimit = refresh(accessTokenMs)
+  const refreshes = new RateLimiterPostgres({
+    ...store,
+    ...refreshLimit,
+    // What is used up is not written again with every call of a flood.
+    inMemoryBlockOnConsumed: refreshLimit.points,
+  })
   const countHere = createMinuteCounter()
 
   return {
@@ -100,9 +116,9 @@ export function createLimits(
       await byNetwork.reward(networkOf(ip), 1)
     },
     beforeRegistration: (ip) => consume(registrations, networkOf(ip)),
-    async beforeRefresh(familyId) {
-      if (countHere(familyId) > uncountedRefreshes) await consume(refreshes, familyId)
-    },
+    beforeRefresh: async (familyId) =>
+      countHere(familyId) > uncountedRefreshes ? refusalOf(refreshes, familyId) : null,
+    beforeEndingOthers: (familyId) => consume(endsOfOthers, familyId),
   }
 }
 
@@ -133,15 +149,22 @@ export const noLimits: Limits = {
   beforePassword: async () => {},
   afterRightPassword: async () => {},
   beforeRegistration: async () => {},
-  beforeRefresh: async () => {},
+  beforeRefresh: async () => null,
+  beforeEndingOthers: async () => {},
 }
 
 async function consume(limiter: RateLimiterPostgres, key: string): Promise<void> {
+  const refusal = await refusalOf(limiter, key)
+  if (refusal !== null) throw refusal
+}
+
+async function refusalOf(limiter: RateLimiterPostgres, key: string): Promise<AuthError | null> {
   try {
     await limiter.consume(key)
+    return null
   } catch (error) {
     if (!(error instanceof RateLimiterRes)) throw error
-    throw new AuthError('too_many_attempts', `${limiter.keyPrefix} is used up`, {
+    return new AuthError('too_many_attempts', `${limiter.keyPrefix} is used up`, {
       retryAfterSeconds: Math.max(1, Math.ceil(error.msBeforeNext / 1000)),
     })
   }

@@ -9,8 +9,10 @@ const maxUserAgentLength = 512
 /** Where a request came from, as the ledger keeps it. */
 export function originOf(request: FastifyRequest): Origin {
   const userAgent = request.headers['user-agent']
+  // Without the zone (RFC 4007 §11), which is our interface's and no address to Postgres.
+  const [ip = ''] = request.ip.split('%')
   return {
-    ip: isIP(request.ip) ? request.ip.replace(/^::ffff:(?=\d+\.)/i, '') : null,
+    ip: isIP(ip) ? ip.replace(/^::ffff:(?=\d+\.)/i, '') : null,
     userAgent: userAgent === undefined ? null : cut(userAgent),
   }
 }

@@ -3,6 +3,7 @@ import type postgres from 'postgres'
 import { readFamilies, type FamilyState } from '../db/family-states.ts'
 import type { Origin } from '../db/ledger.ts'
 import type { Transaction } from '../db/transaction.ts'
+import type { AuthError } from './errors.ts'
 import { decideRotation } from './ledger/decide.ts'
 import type { LedgerEvent, Replayed, Rotated, Transport } from './ledger/events.ts'
 import { foldFamily, type Family } from './ledger/family.ts'
@@ -22,6 +23,8 @@ export type RefreshRequest = {
    * have got the successor elsewhere meanwhile, and gone on: the late request would look like a thief.
    */
   readonly isWanted?: () => boolean
+  /** What it is refused with whatever it is, but for a reuse: a thief must not hide behind a limit. */
+  readonly unlessReuse?: AuthError | null
 }
 
 export type Pending = RefreshRequest & { readonly familyId: string }
@@ -87,7 +90,10 @@ export function decideOne(deps: SessionDeps, candidate: Candidate, known: Known)
   if (!isWanted(pending)) return { pending, answer: unwanted() }
   if (family === undefined) return { pending, answer: unknownFamily() }
   const user = known.users.get(family.userId)
-  return { pending, answer: decide(deps, candidate, { row: family, now: known.now, user }) }
+  const answer = decide(deps, candidate, { row: family, now: known.now, user })
+  if (pending.unlessReuse && !isReuse(answer))
+    return { pending, answer: { refusal: pending.unlessReuse, family: null, event: null } }
+  return { pending, answer }
 }
 
 function decide(

@@ -66,10 +66,11 @@ export const refresh = authMutation(
       if (transport === 'cookie') cookie.clear()
       throw new AuthError('refresh_token_malformed', 'its MAC is not ours')
     }
-    await deps.limits.beforeRefresh(token.familyId)
+    const unlessReuse = await deps.limits.beforeRefresh(token.familyId)
     const attemptId = input.attemptId?.toLowerCase() ?? null
+    const request = { token, transport, attemptId, origin, isWanted, unlessReuse }
     try {
-      return answer(ctx, await deps.rotate({ token, transport, attemptId, origin, isWanted }))
+      return answer(ctx, await deps.rotate(request))
     } catch (error) {
       // Only what will never work again is taken from the browser: the loser of a race holds a
       // cookie that the winner has replaced.
@@ -134,6 +135,8 @@ async function endPresented(
   if (family === null) return 0
   if (family.transport !== presented.transport)
     throw new AuthError('transport_mismatch', `a ${family.transport} family`)
+  // What is over stays over: nothing need be locked to say so.
+  if (family.status !== 'active') return 0
   const actorUserId = family.userId
   if (everywhere) {
     const by = { reason: 'logout_everywhere', actorUserId, origin } as const

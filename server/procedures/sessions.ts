@@ -38,6 +38,7 @@ const revoke = liveProcedure
 
 const revokeOthers = liveProcedure.mutation(async ({ ctx }) => {
   const { userId, familyId } = ctx.session
+  await ctx.deps.limits.beforeEndingOthers(familyId)
   const revoked = await endAllSessions(ctx.deps, userId, {
     by: { reason: 'user_revoked', actorUserId: userId, origin: ctx.origin },
     exceptFamilyId: familyId,

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { attackedServer } from '../support/attacked-server.ts'
-import { auth } from '../support/http.ts'
+import { auth, query } from '../support/http.ts'
 import { startServer, type ServerProcess } from '../support/server.ts'
-import { signIn } from '../support/sessions.ts'
+import { fromPage, kindsOf, signIn } from '../support/sessions.ts'
 
 const limited = { RATE_LIMITS: 'on' }
 const attacked = attackedServer(limited)
@@ -78,3 +78,32 @@ test('RT-22: a flood of tokens that are not ours costs the database nothing', as
   // And nobody's session is held up by it.
   expect((await attacked.request('/auth/refresh', { json: { refreshToken } })).status).toBe(200)
 })
+
+test.each([
+  { what: 'what it is refused', transport: 'cookie' },
+  { what: 'its own refreshes', transport: 'body' },
+])(
+  'RT-05, RT-22 (RFC 9700 §4.14.2): no thief hides behind the limit by using it up with $what',
+  async ({ transport }) => {
+    const owner = await signIn(attacked)
+    let stolen = owner.refreshToken
+    let isUsedUp = false
+    for (let i = 0; i < 200 && !isUsedUp; i++) {
+      const hasRotatedTwice = i >= 2
+      const answer =
+        hasRotatedTwice && transport === 'cookie'
+          ? await fromPage(attacked, 'refresh', `refresh_token=${stolen}`)
+          : await auth(attacked.url, 'refresh', { refreshToken: stolen })
+      isUsedUp = answer.reason === 'too_many_attempts'
+      stolen = answer.data?.refreshToken ?? stolen
+    }
+    expect(isUsedUp).toBe(true)
+    const { familyId, refreshToken } = owner
+    expect((await auth(attacked.url, 'refresh', { refreshToken })).reason).toBe(
+      'refresh_token_reused',
+    )
+    expect((await kindsOf(attacked, familyId)).at(-1)).toBe('reuse_detected')
+    const answer = await query(attacked.url, 'sessions.list', owner.accessToken)
+    expect(answer.reason).toBe('access_token_revoked')
+  },
+)

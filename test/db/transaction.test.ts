@@ -1,7 +1,7 @@
 import { EventEmitter, once } from 'node:events'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { connect, type Database } from '../../db/connect.ts'
-import { inTransaction } from '../../db/transaction.ts'
+import { inTransaction, isUnavailable } from '../../db/transaction.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
 
 let owner: FreshDatabase
@@ -63,3 +63,22 @@ test('another error is told at once, and nothing has happened', async () => {
   expect(tries).toBe(1)
   expect(await owner.ownerSql`select from public.note where text = 'half'`).toHaveLength(0)
 })
+
+const unreachable =
+  'CONNECTION_CLOSED CONNECT_TIMEOUT ECONNRESET EPIPE EAI_AGAIN EAI_FAIL ERR_STREAM_DESTROYED ' +
+  'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE CERT_HAS_EXPIRED SELF_SIGNED_CERT_IN_CHAIN ' +
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE'
+
+test.each(unreachable.split(' '))(
+  'FS-01 (ASVS 16.5.3): %s says that the database could not be asked',
+  (code) => {
+    expect(isUnavailable(Object.assign(new Error('no'), { code }))).toBe(true)
+  },
+)
+
+test.each(['ERR_INVALID_ARG_TYPE', 'UNDEFINED_VALUE', '22012', ''])(
+  'FS-01 (ASVS 16.5.3): %o is an error of ours',
+  (code) => {
+    expect(isUnavailable(Object.assign(new Error('no'), { code }))).toBe(false)
+  },
+)

@@ -106,11 +106,49 @@ export const writes = [
     ],
   ]),
   ...mutationsOf(
+    'server/rotation-decision.ts',
+    ['test/attack/refresh-flood.test.ts'],
+    [
+      [
+        'a thief hides behind the limit',
+        'if (pending.unlessReuse && !isReuse(answer))',
+        'if (pending.unlessReuse)',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/procedures/sessions.ts',
+    ['test/attack/stolen-access-token.test.ts'],
+    [
+      [
+        'a stolen access token keeps the owner from signing in',
+        '  await ctx.deps.limits.beforeEndingOthers(familyId)\n',
+        '',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/procedures/admin/users.ts',
+    ['test/server/admin.test.ts'],
+    [
+      [
+        'an admin who is one no longer makes another',
+        '        await mustBeAdmin(ctx.deps, ctx.session)\n',
+        '',
+      ],
+    ],
+  ),
+  ...mutationsOf(
     'server/access-token.ts',
     ['test/server/prepared-answers.test.ts'],
     [['a token that was made ahead is made again', 'ahead.get(session) ?? ', '']],
   ),
   ...mutationsOf('server/access-token.ts', sessions, [
+    [
+      'an access token outlives its session',
+      'Math.min(settings.lifetimeMs, refreshRemainingMs)',
+      'settings.lifetimeMs',
+    ],
     ['an access token has a role of its own making', 'role: user.role,', "role: 'user',"],
     ['an access token has no address of now', 'email: user.email,', "email: 'ada@example.com',"],
   ]),
@@ -173,6 +211,13 @@ export const writes = [
       ],
     ],
   ),
+  ...mutationsOf('server/procedures/auth.ts', sessions, [
+    [
+      'a sign-out of what is over waits for its lock',
+      "  if (family.status !== 'active') return 0\n",
+      '',
+    ],
+  ]),
   ...mutationsOf(
     'server/trpc.ts',
     ['test/server/auth-rules.test.ts'],

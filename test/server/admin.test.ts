@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startApp, type TestApp } from '../support/app.ts'
+import { waitFor } from '../support/gate.ts'
 import { auth, mutate, query } from '../support/http.ts'
+import { isBlocked } from '../support/locks.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
 let app: TestApp
@@ -49,6 +51,25 @@ const calls: [kind: 'ask' | 'act', path: string, input?: unknown][] = [
 ]
 
 describe('who may call', () => {
+  test('AD-01 (ASVS 8.3.2): an admin who is disabled while the password of a new one is hashed makes none', async () => {
+    const gone = await makeUser(app.owner.url, undefined, 'admin')
+    const { accessToken } = await signIn(gone.email)
+    const email = `${randomUUID()}@example.com`
+    // Somebody takes the address, and gives it back: whoever wants it waits.
+    const holder = await app.owner.ownerSql.reserve()
+    await holder`begin`
+    await holder`
+      insert into token_ledger.user_account (user_id, email, password_hash, role)
+      values (${randomUUID()}, ${email}, 'none', 'user')`
+    const making = act('users.create', { email, role: 'admin' }, accessToken)
+    await waitFor(() => isBlocked(app))
+    expect((await act('users.disable', { userId: gone.id })).status).toBe(200)
+    await holder`rollback`
+    holder.release()
+    expect((await making).reason).toBe('access_token_revoked')
+    expect((await ask('users.list', { email })).data.items).toEqual([])
+  })
+
   test('a token of a user is refused by every procedure', async () => {
     const user = await signIn((await makeUser(app.owner.url)).email)
     for (const [kind, path, input] of calls) {

@@ -30,7 +30,12 @@ test('a granted refresh can be prepared while the database writes, and a refused
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 const settings = { issuer: 'http://a.test', audience: 'http://a.test', lifetimeMs: 900_000 }
 const user = { id: randomUUID(), email: 'ada@example.com', role: 'user', disabled: false } as const
-const session = { familyId: randomUUID(), user, signedInAt: Date.now() }
+const session = {
+  familyId: randomUUID(),
+  user,
+  signedInAt: Date.now(),
+  refreshRemainingMs: 604_800_000,
+}
 
 test('a token that was made ahead is the one that is given', () => {
   const keys = { current: () => ({ jwsHeader: 'e30', privateKey }) } as unknown as SigningKeys

@@ -12,6 +12,7 @@ import { startApp, type TestApp } from '../support/app.ts'
 import { moveClock, stopClock } from '../support/clock.ts'
 import { auth, query, refreshCookieIn } from '../support/http.ts'
 import { startLedger, testOrigin } from '../support/ledger.ts'
+import { lockFamily } from '../support/locks.ts'
 import { kindsOf, signIn } from '../support/sessions.ts'
 import { testSecret } from '../support/server.ts'
 import { makeUser, testPassword } from '../support/users.ts'
@@ -48,6 +49,29 @@ test('an authentic token whose secret was never issued is no token of its family
   const events = await ledger.owner.ownerSql`
     select kind from token_ledger.token_event where family_id = ${session.familyId} order by seq`
   expect(events.map(({ kind }) => kind)).toEqual(['issued', 'rotated'])
+})
+
+test('AT-15 (RFC 9068 §2.2): an access token does not outlive its session, of which nobody would be told', async () => {
+  const seconds = { REFRESH_IDLE_SECONDS: '20', REFRESH_ABSOLUTE_SECONDS: '30' }
+  await using app = await startApp(seconds)
+  const { accessToken, refreshToken } = await signIn(app)
+  const lifetimeOf = (token: string) => decodeJwt(token).exp! - decodeJwt(token).iat!
+  expect(lifetimeOf(accessToken)).toBe(20)
+  await moveClock(app.owner.ownerSql, 15_000)
+  const { data } = await auth(app.url, 'refresh', { refreshToken })
+  expect(data.expiresIn).toBe(lifetimeOf(data.accessToken))
+  // Of the thirty, some milliseconds more than fifteen are over.
+  expect(data.expiresIn).toBe(14)
+})
+
+test('a sign-out of a session that is over waits for nobody', async () => {
+  await using app = await startApp()
+  const { refreshToken, familyId } = await signIn(app)
+  expect((await auth(app.url, 'logout', { refreshToken })).data.revoked).toBe(1)
+  const holder = await lockFamily(app, familyId)
+  expect((await auth(app.url, 'logout', { refreshToken })).data.revoked).toBe(0)
+  await holder`rollback`
+  holder.release()
 })
 
 describe('REUSE_SCOPE', () => {

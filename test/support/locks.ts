@@ -1,8 +1,10 @@
 import type { ReservedSql } from 'postgres'
 import type { TestLedger } from './ledger.ts'
 
+type At = Pick<TestLedger, 'owner'>
+
 /** A transaction of somebody else that holds the family, until it commits or rolls back. */
-export async function lockFamily({ owner }: TestLedger, familyId: string): Promise<ReservedSql> {
+export async function lockFamily({ owner }: At, familyId: string): Promise<ReservedSql> {
   const holder = await owner.ownerSql.reserve()
   await holder`begin`
   await holder`select from token_ledger.token_family where family_id = ${familyId} for update`
@@ -10,7 +12,7 @@ export async function lockFamily({ owner }: TestLedger, familyId: string): Promi
 }
 
 /** Whether anything of the service waits for a row that another transaction holds. */
-export async function isBlocked({ owner }: TestLedger): Promise<boolean> {
+export async function isBlocked({ owner }: At): Promise<boolean> {
   const rows = await owner.ownerSql`
     select from pg_stat_activity
     where datname = current_database() and application_name = 'token-ledger'

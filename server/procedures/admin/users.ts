@@ -6,7 +6,7 @@ import { canonicalEmail } from '../../email.ts'
 import { AuthError } from '../../errors.ts'
 import { passwordProblem } from '../../passwords.ts'
 import { endAllSessions } from '../../sessions.ts'
-import { adminProcedure, appRouterOf } from '../../trpc.ts'
+import { adminProcedure, appRouterOf, mustBeAdmin } from '../../trpc.ts'
 import type { AccountStore } from '../../user-directory.ts'
 import { disableUser, enableUser, setRole as changeRole } from '../../user-status.ts'
 import { id, limit, pageOf, reason, text } from './input.ts'
@@ -54,13 +54,16 @@ const create = adminProcedure
     const actorUserId = ctx.session.userId
     const user = await accountsOf(ctx.deps).create(
       { email, password, role: input.role },
-      (within, { id: targetUserId }) =>
-        insertAdminAction(within, {
+      async (within, { id: targetUserId }) => {
+        // Once more: the hash of the password took its time.
+        await mustBeAdmin(ctx.deps, ctx.session)
+        await insertAdminAction(within, {
           action: 'user_created',
           actorUserId,
           targetUserId,
           role: input.role,
-        }),
+        })
+      },
     )
     return {
       user: { userId: user.id, email: user.email, role: user.role },

@@ -1,0 +1,30 @@
+import type { FastifyRequest } from 'fastify'
+import { expect, test } from 'vitest'
+import { originOf } from '../../server/origin.ts'
+import { startApp } from '../support/app.ts'
+import { auth } from '../support/http.ts'
+import { signIn } from '../support/sessions.ts'
+
+test.each([
+  ['192.0.2.7', '192.0.2.7'],
+  ['::ffff:192.0.2.7', '192.0.2.7'],
+  ['2001:db8::1', '2001:db8::1'],
+  ['fe80::1%eth0', 'fe80::1'],
+  ['unknown', null],
+  ['', null],
+])('an address as Postgres takes it: %o is %o', (ip, kept) => {
+  expect(originOf({ ip, headers: {} } as FastifyRequest).ip).toBe(kept)
+})
+
+test('HT-09 (ASVS 16.5.1): who comes over a link with a zone signs in, refreshes and signs out', async () => {
+  await using app = await startApp({ TRUSTED_PROXIES: '127.0.0.1/32' })
+  let { refreshToken, familyId } = await signIn(app)
+  const headers = { 'x-forwarded-for': 'fe80::1%eth0' }
+  const refreshed = await auth(app.url, 'refresh', { refreshToken }, headers)
+  expect(refreshed.status).toBe(200)
+  refreshToken = refreshed.data.refreshToken
+  expect((await auth(app.url, 'logout', { refreshToken }, headers)).data.revoked).toBe(1)
+  const kept = await app.owner.ownerSql`
+    select host(ip) as ip from token_audit.events where family_id = ${familyId} order by seq`
+  expect(kept.map(({ ip }) => ip)).toEqual(['127.0.0.1', 'fe80::1', 'fe80::1'])
+})
