@@ -1,6 +1,9 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
+import { insertAdminAction } from '../db/admin-actions.ts'
 import type { Database } from '../db/connect.ts'
-import { hasUsers, insertUser } from '../db/users.ts'
+import { hasUsers } from '../db/users.ts'
+import { createAccounts } from './accounts.ts'
+import { AuthError } from './errors.ts'
 import { createPasswords } from './passwords.ts'
 
 const email = 'admin@example.com'
@@ -11,7 +14,19 @@ export async function createFirstAdmin(
 ): Promise<{ email: string; password: string } | null> {
   if (await hasUsers(database)) return null
   const password = randomBytes(18).toString('base64url')
-  const passwordHash = await createPasswords().hash(password)
-  const user = { userId: randomUUID(), email, passwordHash, role: 'admin' } as const
-  return (await insertUser(database, user)) ? { email, password } : null
+  const { accounts } = createAccounts(database, createPasswords())
+  try {
+    await accounts.create({ email, password, role: 'admin' }, (within, { id, role }) =>
+      insertAdminAction(within, {
+        action: 'user_created',
+        actorUserId: null,
+        targetUserId: id,
+        role,
+      }),
+    )
+    return { email, password }
+  } catch (error) {
+    if (error instanceof AuthError && error.reason === 'email_taken') return null
+    throw error
+  }
 }
