@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { startApp } from '../support/app.ts'
+import { startApp, type TestApp } from '../support/app.ts'
 import {
   callProtected,
   expectNoToken,
@@ -34,7 +34,7 @@ describe.runIf(hasChromium)('the clock of this device', () => {
     await page.clock.setSystemTime(Date.now())
     await callProtected(page)
     expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
-    expect((await countKinds(app)).rotated).toBeLessThanOrEqual(2)
+    expect(await countAttempts(app)).toBeLessThanOrEqual(2)
     await expectNoToken(page)
   })
 
@@ -67,3 +67,10 @@ describe.runIf(hasChromium)('the clock of this device', () => {
     await expectPeace(app)
   })
 })
+
+/** Minutes pass here while one request is answered: it may run out of time, and be tried again as it was. */
+async function countAttempts({ owner }: TestApp): Promise<number> {
+  const attempts = await owner.ownerSql`
+    select distinct attempt_hash from token_ledger.token_event where kind = 'rotated'`
+  return attempts.length
+}

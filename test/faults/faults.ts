@@ -113,16 +113,19 @@ function fillPool(rig: Rig): Promise<number> {
   return occupyPool(rig, 7_000)
 }
 
-/** More sign-outs of one locked session than the pool has connections. */
+/** More sign-outs of locked sessions, each of another one, than the pool has connections. */
 async function occupyPool(rig: Rig, lastsMs: number): Promise<number> {
   const credentials = { email: rig.email, password: testPassword, transport: 'body' }
-  const { refreshToken, familyId } = (await auth(rig.url, 'login', credentials)).data
+  const begun = await Promise.all(
+    Array.from({ length: 12 }, () => auth(rig.url, 'login', credentials)),
+  )
+  const ids = begun.map(({ data }) => data.familyId as string)
   return rig.ask(async (sql) => {
     const waiting: Promise<unknown>[] = []
     await sql.begin(async (tx) => {
-      await tx`select from token_ledger.token_family where family_id = ${familyId} for update`
-      for (let i = 0; i < 25; i++)
-        waiting.push(auth(rig.url, 'logout', { refreshToken }).catch(() => null))
+      await tx`select from token_ledger.token_family where family_id = any(${ids}) for update`
+      for (const { data } of begun)
+        waiting.push(auth(rig.url, 'logout', { refreshToken: data.refreshToken }).catch(() => null))
       await sleep(lastsMs)
     })
     const overAt = performance.now()
