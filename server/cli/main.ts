@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 import { ConfigError, loadConfig } from '../config.ts'
 import { AuthError } from '../errors.ts'
-import { DatabaseUnreachable } from '../reach-database.ts'
 import { ledgerArchive } from './archive.ts'
 import { keysRotate } from './keys.ts'
 import { ledgerExport, ledgerVerify, ledgerVerifyExport } from './ledger.ts'
@@ -60,7 +59,6 @@ function explain(error: unknown, usageLine: string): number {
     return 3
   }
   if (error instanceof AuthError) console.error(error.extras.problem ?? error.message)
-  else if (error instanceof DatabaseUnreachable) console.error(error.message)
   else console.error(error instanceof Error ? error.message : 'failed')
   return 2
 }

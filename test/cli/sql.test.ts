@@ -61,3 +61,10 @@ test.each([
   expect(stderr).toContain(refusal)
   expect(stderr.trimEnd()).not.toContain('\n')
 })
+
+test('a name that a statement has wrong is told as Postgres does: the database is migrated', async () => {
+  expect(await sql('select nope from token_audit.sessions')).toMatchObject({
+    code: 2,
+    stderr: 'column "nope" does not exist\n',
+  })
+})
