@@ -4,6 +4,8 @@ export type Command = {
   /** What may follow the name. */
   readonly usage: string
   readonly does: string
+  /** Production must say AUTH_SECRET for it. */
+  readonly needsSecret?: true
   /** @returns the exit code; data goes to stdout, talk to stderr */
   run(args: readonly string[], config: Config): Promise<number>
 }

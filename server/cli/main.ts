@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { ConfigError, loadConfig } from '../config.ts'
+import { ConfigError, loadConfig, loadConfigWithoutSecret, type Config } from '../config.ts'
 import { AuthError } from '../errors.ts'
 import { ledgerArchive } from './archive.ts'
 import { keysRotate } from './keys.ts'
@@ -43,10 +43,14 @@ async function run(words: readonly string[]): Promise<number> {
     const args = words.slice(name.split(' ').length)
     return await ('runAlone' in command
       ? command.runAlone(args)
-      : command.run(args, loadConfig(process.env)))
+      : command.run(args, configFor(command)))
   } catch (error) {
     return explain(error, `token-ledger ${name} ${command.usage}`)
   }
+}
+
+function configFor({ needsSecret }: Command): Config {
+  return needsSecret ? loadConfig(process.env) : loadConfigWithoutSecret(process.env)
 }
 
 function explain(error: unknown, usageLine: string): number {
