@@ -16,5 +16,8 @@ export type LoneCommand = Pick<Command, 'usage' | 'does'> & {
   runAlone(args: readonly string[]): Promise<number>
 }
 
+/** By their names, of one word or two. */
+export type Commands = Readonly<Record<string, Command | LoneCommand>>
+
 /** The command line cannot be understood: exit 3. */
 export class UsageError extends Error {}

@@ -5,14 +5,15 @@ import { ledgerArchive } from './archive.ts'
 import { keysRotate } from './keys.ts'
 import { ledgerExport, ledgerVerify, ledgerVerifyExport } from './ledger.ts'
 import { migrateCommand } from './migrate.ts'
-import { UsageError, type Command, type LoneCommand } from './command.ts'
+import { UsageError, type Command, type Commands } from './command.ts'
+import { help, nameIn, problem } from './help.ts'
 import { sqlCommand } from './sql.ts'
 import { sessionsInspect, sessionsList, sessionsRevoke, sessionsRevokeUser } from './sessions.ts'
 import { userErase } from './user-erase.ts'
 import { userCreate, userDisable, userEnable } from './user.ts'
 
 /** Exit codes: 0 ok, 1 the check found a problem, 2 the question could not be answered, 3 wrong usage. */
-const commands: Record<string, Command | LoneCommand> = {
+const commands: Commands = {
   migrate: migrateCommand,
   'user create': userCreate,
   'user disable': userDisable,
@@ -33,11 +34,15 @@ const commands: Record<string, Command | LoneCommand> = {
 process.exitCode = await run(process.argv.slice(2))
 
 async function run(words: readonly string[]): Promise<number> {
-  const name = [words.slice(0, 2).join(' '), words[0] ?? ''].find((n) => Object.hasOwn(commands, n))
+  if (words[0] === 'help' || words.some((word) => word === '--help' || word === '-h')) {
+    console.log(help(commands, words))
+    return 0
+  }
+  const name = nameIn(commands, words)
   const command = name === undefined ? undefined : commands[name]
   if (name === undefined || command === undefined) {
-    console.error(usage())
-    return words[0] === '--help' || words[0] === 'help' ? 0 : 3
+    console.error(`${problem(commands, words)}\n${help(commands, words)}`)
+    return 3
   }
   try {
     const args = words.slice(name.split(' ').length)
@@ -45,7 +50,7 @@ async function run(words: readonly string[]): Promise<number> {
       ? command.runAlone(args)
       : command.run(args, configFor(command)))
   } catch (error) {
-    return explain(error, `token-ledger ${name} ${command.usage}`)
+    return explain(error, `token-ledger ${name} ${command.usage}`.trimEnd())
   }
 }
 
@@ -71,11 +76,4 @@ function isParseArgsError(error: unknown): error is Error {
   return (
     error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')
   )
-}
-
-function usage(): string {
-  const lines = Object.entries(commands).map(([name, { usage: rest, does }]) =>
-    `  ${`${name} ${rest}`.padEnd(60)} ${does}`.trimEnd(),
-  )
-  return ['usage: token-ledger <command>', '', ...lines].join('\n')
 }
