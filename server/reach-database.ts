@@ -1,5 +1,6 @@
 import { migrate } from '../db/migrate.ts'
 import { fromDriver, isUnavailable } from '../db/transaction.ts'
+import { CannotWrite } from './export-writer.ts'
 
 /** The database could not be asked. The message is one line and names the host, never the password. */
 export class DatabaseUnreachable extends Error {}
@@ -15,7 +16,9 @@ export async function explained<T>(databaseUrl: string, work: () => Promise<T>):
     return await work()
   } catch (thrown) {
     const error = fromDriver(thrown)
-    if (!isUnavailable(error) && !isRefused(error)) throw error
+    // A full disk has the codes of a lost connection.
+    const isOfDatabase = isUnavailable(error) || isRefused(error)
+    if (error instanceof CannotWrite || !isOfDatabase) throw error
     const { host, pathname } = new URL(databaseUrl)
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
     // The comma is for the driver: see `socketUrl`.

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { ConfigError, loadConfig, loadConfigWithoutSecret, type Config } from '../config.ts'
 import { AuthError } from '../errors.ts'
+import { CannotWrite } from '../export-writer.ts'
 import { ledgerArchive } from './archive.ts'
 import { keysRotate } from './keys.ts'
 import { ledgerExport, ledgerVerify, ledgerVerifyExport } from './ledger.ts'
@@ -31,6 +32,10 @@ const commands: Commands = {
   sql: sqlCommand,
 }
 
+process.stdout.on('error', (error) => process.exit(untold(error)))
+// Talk that nobody hears changes nothing.
+process.stderr.on('error', () => {})
+
 process.exitCode = await run(process.argv.slice(2))
 
 async function run(words: readonly string[]): Promise<number> {
@@ -52,6 +57,13 @@ async function run(words: readonly string[]): Promise<number> {
   } catch (error) {
     return explain(error, `token-ledger ${name} ${command.usage}`.trimEnd())
   }
+}
+
+/** Not everything was told. Who stops reading knows that; and a problem that was found stays one. */
+function untold(error: Error): number {
+  const isByReader = 'code' in error && error.code === 'EPIPE'
+  if (!isByReader) console.error(new CannotWrite('to stdout', error).message)
+  return process.exitCode === 1 ? 1 : 2
 }
 
 function configFor({ needsSecret }: Command): Config {
