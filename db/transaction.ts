@@ -95,17 +95,21 @@ export function isLastAdmin(error: unknown): boolean {
 
 /** Whether `error` says that the database could not be asked, rather than that it said no. */
 export function isUnavailable(error: unknown): boolean {
-  // drizzle's own error carries the driver's.
-  if (error instanceof DrizzleQueryError) return isUnavailable(error.cause)
-  const code = errorCode(error)
+  const cause = fromDriver(error)
+  const code = errorCode(cause)
   return (
-    isDisconnect(error) ||
-    error instanceof NoTurn ||
+    isDisconnect(cause) ||
+    cause instanceof NoTurn ||
     // connection exception, not let in, no such database, insufficient resources, operator intervention
     /^(08|28|3D|53|57)/.test(code) ||
     // a database that takes nobody in, lock not available, idle for too long in a transaction
     ['55000', '55P03', '25P03'].includes(code)
   )
+}
+
+/** The driver's error, which says what is wrong; drizzle's own around it tells the statement and its parameters. */
+export function fromDriver(error: unknown): unknown {
+  return error instanceof DrizzleQueryError ? error.cause : error
 }
 
 /** How soon after a statement failed with its connection the driver says that this is gone. */

@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
+import { readFileSync, readdirSync, readlinkSync, rmSync, statSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -121,6 +121,16 @@ export async function reachEmbeddedPostgres(
     if (error instanceof DataInUse) return { url: error.url, stop: async () => {} }
     throw error
   }
+}
+
+/**
+ * Whether a start would find data, and not make any.
+ *
+ * @throws when we may not look
+ */
+export function hasEmbeddedPostgres(dataDir: string): boolean {
+  const made = join(dataDir, 'postgres', 'cluster', 'PG_VERSION')
+  return statSync(made, { throwIfNoEntry: false }) !== undefined
 }
 
 class DataInUse extends Error {

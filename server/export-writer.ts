@@ -6,10 +6,23 @@ import type { EventRecord, ExportBegin, ExportEnd, FamilyRecord } from './ledger
 
 type Take = (record: FamilyRecord | EventRecord) => Promise<void> | void
 
+/** A file or a pipe takes no more. The message is one line. */
+export class CannotWrite extends Error {
+  /** The system's, such as ENOSPC. */
+  readonly code: string | undefined
+
+  constructor(what: string, cause: unknown) {
+    const [reason] = cause instanceof Error ? cause.message.split(',') : []
+    super(`cannot write ${what}: ${reason ?? 'failed'}`, { cause })
+    this.code = cause instanceof Error && 'code' in cause ? String(cause.code) : undefined
+  }
+}
+
 /**
  * Writes an export, a record a line, as fast as `out` takes it.
  *
  * @param source.read reads the families of the period, in the order of their ids
+ * @throws {CannotWrite}
  */
 export async function writeExport(
   out: Writable,
@@ -18,6 +31,8 @@ export async function writeExport(
 ): Promise<Found> {
   const { fromAt, toAt } = source.period
   const begin: ExportBegin = { record: 'export', version: 1, from: iso(fromAt), to: iso(toAt) }
+  // Between two writes nobody waits for one: the next finds it.
+  out.on('error', () => {})
   await write(out, begin)
   const soFar = { families: 0, events: 0 }
   const found = await source.read(async (record) => {
@@ -31,8 +46,11 @@ export async function writeExport(
 }
 
 async function write(out: Writable, record: object): Promise<void> {
-  if (out.errored) throw out.errored
-  if (!out.write(`${jsonLine(record)}\n`)) await once(out, 'drain')
+  if (out.errored) throw new CannotWrite('the export', out.errored)
+  if (out.write(`${jsonLine(record)}\n`)) return
+  await once(out, 'drain').catch((error: unknown) => {
+    throw new CannotWrite('the export', error)
+  })
 }
 
 function iso(atMs: number | null): string | null {

@@ -8,7 +8,7 @@ import { insertAdminAction } from '../db/admin-actions.ts'
 import { countOpenFamilies, dropMonths, freezeMonths, listClosedMonths } from '../db/archive.ts'
 import { readRecords, type Found } from '../db/ledger-check.ts'
 import { fenced } from '../db/transaction.ts'
-import { writeExport } from './export-writer.ts'
+import { CannotWrite, writeExport } from './export-writer.ts'
 import { verifyExport } from './ledger-export.ts'
 
 /** Something in the months is wrong or not over: nothing was dropped, and no file is left. */
@@ -24,6 +24,7 @@ export type Archived = Found & { readonly months: readonly string[]; readonly sh
  * @param to.file must not exist
  * @returns null when no month had ended by then
  * @throws {ArchiveRefused} when a family of these months is still open, or the ledger does not verify
+ * @throws {CannotWrite} when the file is there, or cannot be written
  */
 export async function archiveLedger(
   sql: postgres.Sql,
@@ -46,7 +47,7 @@ export async function archiveLedger(
             `${openFamilies} of the families of ${month.month} are still open`,
           )
       }
-      const out = (await open(file, 'wx', 0o600)).createWriteStream()
+      const out = (await onDisk(file, open(file, 'wx', 0o600))).createWriteStream()
       isOurs = true
       const period = { fromAt: beginOf(first.month), toAt: endOf(last.month) }
       const read = async (take: Parameters<typeof readRecords>[2]) => {
@@ -61,8 +62,10 @@ export async function archiveLedger(
       }
       const found = await writeExport(out, { period, read }, onRecord)
       out.end()
-      await finished(out)
-      await keep(file)
+      await onDisk(
+        file,
+        finished(out).then(() => keep(file)),
+      )
       const sha256 = await verified(file, found)
       const names = months.map(({ month }) => month)
       await insertAdminAction(await fenced(tx), {
@@ -77,6 +80,15 @@ export async function archiveLedger(
   } catch (error) {
     if (isOurs) await unlink(file)
     throw error
+  }
+}
+
+/** What a disk says is not taken for what the database says. */
+async function onDisk<T>(file: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw new CannotWrite(file, error)
   }
 }
 

@@ -1,3 +1,4 @@
+import type { Period } from '../../db/ledger-check.ts'
 import { canonicalEmail } from '../email.ts'
 import { UsageError } from './command.ts'
 
@@ -28,11 +29,24 @@ export function reasonOf(text: string | undefined): string {
   return reason
 }
 
-/** A day (UTC), or an instant with its zone; epoch milliseconds. */
+/** A day (UTC), or an instant with its zone, that the calendar has; epoch milliseconds. */
 export function instantOf(text: string, option: string): number {
   const isPlain = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2}))?$/
   const at = isPlain.test(text) ? Date.parse(text) : Number.NaN
   if (Number.isNaN(at))
     throw new UsageError(`${option}: a day or an instant, as 2026-01-31 or 2026-01-31T09:00:00Z`)
+  const day = text.slice(0, 10)
+  // Date takes the 31st of any month, for a day of the next.
+  if (!new Date(day).toISOString().startsWith(day))
+    throw new UsageError(`${option}: there is no ${day}`)
   return at
+}
+
+/** From the one on, and before the other; null is open. */
+export function periodOf(from: string | undefined, to: string | undefined): Period {
+  const fromAt = from === undefined ? null : instantOf(from, '--from')
+  const toAt = to === undefined ? null : instantOf(to, '--to')
+  if (fromAt !== null && toAt !== null && toAt <= fromAt)
+    throw new UsageError('--to: a time after --from')
+  return { fromAt, toAt }
 }

@@ -1,6 +1,9 @@
+import { resolve } from 'node:path'
 import { connect, type ConnectOptions, type Database } from '../../db/connect.ts'
+import { isMigrated } from '../../db/migrate.ts'
+import { fromDriver } from '../../db/transaction.ts'
 import type { Config } from '../config.ts'
-import { reachEmbeddedPostgres } from '../embedded-postgres.ts'
+import { hasEmbeddedPostgres, reachEmbeddedPostgres } from '../embedded-postgres.ts'
 import { explained } from '../reach-database.ts'
 
 /**
@@ -21,18 +24,43 @@ export async function withDatabaseUrl<T>(
   }
 }
 
-/** As `withDatabaseUrl`, connected; as the owner unless a role is named. */
+/** As `withDatabaseUrl`, connected to a ledger that is there; as the owner unless a role is named. */
 export async function withDatabase<T>(
   config: Config,
   options: ConnectOptions,
   work: (database: Database) => Promise<T>,
 ): Promise<T> {
+  if (config.databaseUrl === undefined && !hasEmbeddedPostgres(config.dataDir))
+    throw new Error(
+      `no ledger in ${resolve(config.dataDir)}: run npm start or \`token-ledger migrate\``,
+    )
   return withDatabaseUrl(config, async (databaseUrl) => {
     const database = connect(databaseUrl, { maxConnections: 2, answerWithinMs: null, ...options })
     try {
       return await work(database)
+    } catch (error) {
+      if (!isAboutNames(error) || !(await isUnmigrated(databaseUrl))) throw error
+      throw new Error('the database is not migrated: run `token-ledger migrate`', { cause: error })
     } finally {
       await database.close()
     }
   })
+}
+
+/** No such table, column, function, object, schema or role. */
+function isAboutNames(error: unknown): boolean {
+  const cause = fromDriver(error)
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
+  return ['42P01', '42703', '42883', '42704', '3F000', '22023'].includes(code)
+}
+
+async function isUnmigrated(databaseUrl: string): Promise<boolean> {
+  const database = connect(databaseUrl, { maxConnections: 1 })
+  try {
+    return !(await isMigrated(database))
+  } catch (error) {
+    return isAboutNames(error)
+  } finally {
+    await database.close()
+  }
 }

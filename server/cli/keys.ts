@@ -7,17 +7,18 @@ import { withDatabase } from './database.ts'
 export const keysRotate: Command = {
   usage: '[--compromised]',
   does: 'publishes the next signing key, used once every verifier has seen it; or replaces all at once',
+  needsSecret: true,
   async run(args, config) {
     const { values } = parseArgs({
       args: [...args],
       options: { compromised: { type: 'boolean', default: false } },
     })
-    const secret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
     const previous = config.authSecretPrevious === undefined ? [] : [config.authSecretPrevious]
     const add = values.compromised ? replaceSigningKeys : rotateSigningKey
-    const kid = await withDatabase(config, { role: 'token_ledger_app' }, (database) =>
-      add(database, [secret, ...previous]),
-    )
+    const kid = await withDatabase(config, { role: 'token_ledger_app' }, (database) => {
+      const secret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
+      return add(database, [secret, ...previous])
+    })
     console.log(kid)
     return 0
   },

@@ -5,7 +5,7 @@ import { checkLedger, readLedger } from '../../db/ledger-check.ts'
 import { writeExport } from '../export-writer.ts'
 import { jsonLine } from '../json-line.ts'
 import { verifyExport } from '../ledger-export.ts'
-import { instantOf, only } from './arguments.ts'
+import { only, periodOf } from './arguments.ts'
 import type { Command, LoneCommand } from './command.ts'
 import { withDatabase } from './database.ts'
 import { counted, createProgress, printable } from './output.ts'
@@ -40,10 +40,7 @@ export const ledgerExport: Command = {
       args: [...args],
       options: { from: { type: 'string' }, to: { type: 'string' } },
     })
-    const period = {
-      fromAt: values.from === undefined ? null : instantOf(values.from, '--from'),
-      toAt: values.to === undefined ? null : instantOf(values.to, '--to'),
-    }
+    const period = periodOf(values.from, values.to)
     const found = await withDatabase(config, { role: 'token_ledger_app' }, ({ sql }) => {
       const read = (take: Parameters<typeof readLedger>[2]) => readLedger(sql, period, take)
       return writeExport(process.stdout, { period, read }, createProgress())

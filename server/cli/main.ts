@@ -1,19 +1,20 @@
 #!/usr/bin/env node
-import { ConfigError, loadConfig } from '../config.ts'
+import { ConfigError, loadConfig, loadConfigWithoutSecret, type Config } from '../config.ts'
 import { AuthError } from '../errors.ts'
-import { DatabaseUnreachable } from '../reach-database.ts'
+import { CannotWrite } from '../export-writer.ts'
 import { ledgerArchive } from './archive.ts'
 import { keysRotate } from './keys.ts'
 import { ledgerExport, ledgerVerify, ledgerVerifyExport } from './ledger.ts'
 import { migrateCommand } from './migrate.ts'
-import { UsageError, type Command, type LoneCommand } from './command.ts'
+import { UsageError, type Command, type Commands } from './command.ts'
+import { help, nameIn, problem } from './help.ts'
 import { sqlCommand } from './sql.ts'
 import { sessionsInspect, sessionsList, sessionsRevoke, sessionsRevokeUser } from './sessions.ts'
 import { userErase } from './user-erase.ts'
 import { userCreate, userDisable, userEnable } from './user.ts'
 
 /** Exit codes: 0 ok, 1 the check found a problem, 2 the question could not be answered, 3 wrong usage. */
-const commands: Record<string, Command | LoneCommand> = {
+const commands: Commands = {
   migrate: migrateCommand,
   'user create': userCreate,
   'user disable': userDisable,
@@ -31,23 +32,42 @@ const commands: Record<string, Command | LoneCommand> = {
   sql: sqlCommand,
 }
 
+process.stdout.on('error', (error) => process.exit(untold(error)))
+// Talk that nobody hears changes nothing.
+process.stderr.on('error', () => {})
+
 process.exitCode = await run(process.argv.slice(2))
 
 async function run(words: readonly string[]): Promise<number> {
-  const name = [words.slice(0, 2).join(' '), words[0] ?? ''].find((n) => Object.hasOwn(commands, n))
+  if (words[0] === 'help' || words.some((word) => word === '--help' || word === '-h')) {
+    console.log(help(commands, words))
+    return 0
+  }
+  const name = nameIn(commands, words)
   const command = name === undefined ? undefined : commands[name]
   if (name === undefined || command === undefined) {
-    console.error(usage())
-    return words[0] === '--help' || words[0] === 'help' ? 0 : 3
+    console.error(`${problem(commands, words)}\n${help(commands, words)}`)
+    return 3
   }
   try {
     const args = words.slice(name.split(' ').length)
     return await ('runAlone' in command
       ? command.runAlone(args)
-      : command.run(args, loadConfig(process.env)))
+      : command.run(args, configFor(command)))
   } catch (error) {
-    return explain(error, `token-ledger ${name} ${command.usage}`)
+    return explain(error, `token-ledger ${name} ${command.usage}`.trimEnd())
   }
+}
+
+/** Not everything was told. Who stops reading knows that; and a problem that was found stays one. */
+function untold(error: Error): number {
+  const isByReader = 'code' in error && error.code === 'EPIPE'
+  if (!isByReader) console.error(new CannotWrite('to stdout', error).message)
+  return process.exitCode === 1 ? 1 : 2
+}
+
+function configFor({ needsSecret }: Command): Config {
+  return needsSecret ? loadConfig(process.env) : loadConfigWithoutSecret(process.env)
 }
 
 function explain(error: unknown, usageLine: string): number {
@@ -60,7 +80,6 @@ function explain(error: unknown, usageLine: string): number {
     return 3
   }
   if (error instanceof AuthError) console.error(error.extras.problem ?? error.message)
-  else if (error instanceof DatabaseUnreachable) console.error(error.message)
   else console.error(error instanceof Error ? error.message : 'failed')
   return 2
 }
@@ -69,11 +88,4 @@ function isParseArgsError(error: unknown): error is Error {
   return (
     error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')
   )
-}
-
-function usage(): string {
-  const lines = Object.entries(commands).map(([name, { usage: rest, does }]) =>
-    `  ${`${name} ${rest}`.padEnd(60)} ${does}`.trimEnd(),
-  )
-  return ['usage: token-ledger <command>', '', ...lines].join('\n')
 }

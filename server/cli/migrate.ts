@@ -1,3 +1,4 @@
+import { parseArgs } from 'node:util'
 import { migrate } from '../../db/migrate.ts'
 import type { Command } from './command.ts'
 import { withDatabaseUrl } from './database.ts'
@@ -5,7 +6,8 @@ import { withDatabaseUrl } from './database.ts'
 export const migrateCommand: Command = {
   usage: '',
   does: 'brings the database to the newest schema',
-  async run(_args, config) {
+  async run(args, config) {
+    parseArgs({ args: [...args], options: {} })
     await withDatabaseUrl(config, migrate)
     console.error('the schema is up to date')
     return 0

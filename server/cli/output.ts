@@ -14,7 +14,7 @@ export function table(
   rows: readonly (readonly string[])[],
 ): readonly string[] {
   const widths = titles.map((title, i) =>
-    Math.max(...[title, ...rows.map((row) => row[i] ?? '')].map((cell) => widthOf(cell))),
+    rows.reduce((width, row) => Math.max(width, widthOf(row[i] ?? '')), widthOf(title)),
   )
   return [titles, ...rows].map((row) =>
     row

@@ -1,18 +1,19 @@
+import { answer } from '../../db/question.ts'
 import { UsageError, type Command } from './command.ts'
 import { withDatabase } from './database.ts'
 import { printable, table } from './output.ts'
 
 export const sqlCommand: Command = {
   usage: '"select …"',
-  does: 'asks token_audit, as the auditor: it can read that and nothing else',
+  does: "asks token_audit, as the auditor and read only; no wall against hostile SQL: paste no stranger's",
   async run(args, config) {
     const [statement, ...more] = args
     if (statement === undefined || more.length > 0) throw new UsageError('one statement, in quotes')
-    const rows = await withDatabase(config, { role: 'token_ledger_auditor' }, ({ sql }) =>
-      sql.begin('read only', (tx) => tx.unsafe(statement).values()),
+    const found = await withDatabase(config, { role: 'token_ledger_auditor' }, ({ sql }) =>
+      answer(sql, statement),
     )
-    const titles = rows.columns.map(({ name }) => name)
-    for (const line of table(titles, rows.map(toCells))) console.log(line)
+    if (found === null) throw new UsageError('one statement that returns rows is needed')
+    for (const line of table(found.columns, found.rows.map(toCells))) console.log(line)
     return 0
   },
 }

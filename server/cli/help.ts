@@ -1,0 +1,38 @@
+import type { Commands } from './command.ts'
+import { printable } from './output.ts'
+
+/** The command that the words begin with. */
+export function nameIn(commands: Commands, words: readonly string[]): string | undefined {
+  return [words.slice(0, 2).join(' '), words[0] ?? ''].find((name) => Object.hasOwn(commands, name))
+}
+
+/** How to use the command that the words begin with, those that begin as the words do, or all. */
+export function help(commands: Commands, words: readonly string[]): string {
+  const asked = words.filter((word) => word !== 'help')
+  const name = nameIn(commands, asked)
+  const command = name === undefined ? undefined : commands[name]
+  if (name !== undefined && command !== undefined)
+    return `${`usage: token-ledger ${name} ${command.usage}`.trimEnd()}\n${command.does}`
+  const related = beginningWith(commands, asked[0])
+  const lines = Object.entries(commands)
+    .filter(([each]) => related.length === 0 || related.includes(each))
+    .map(([each, { usage, does }]) => `  ${`${each} ${usage}`.padEnd(60)} ${does}`)
+  return ['usage: token-ledger <command>', '', ...lines].join('\n')
+}
+
+/** What is wrong with words that no command begins with. */
+export function problem(commands: Commands, words: readonly string[]): string {
+  const [first] = words
+  if (first === undefined) return 'a command is needed'
+  const related = beginningWith(commands, first)
+  if (related.length === 0) return `there is no command ${quoted(first)}`
+  return `there is no command ${quoted(words.slice(0, 2).join(' '))}, but: ${related.join(', ')}`
+}
+
+function beginningWith(commands: Commands, word: string | undefined): string[] {
+  return Object.keys(commands).filter((name) => name.startsWith(`${word} `))
+}
+
+function quoted(text: string): string {
+  return printable(JSON.stringify(text))
+}

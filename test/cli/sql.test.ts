@@ -1,0 +1,70 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { cli } from '../support/cli.ts'
+import { freshDatabase, type FreshDatabase } from '../support/database.ts'
+
+let database: FreshDatabase
+beforeAll(async () => {
+  database = await freshDatabase()
+})
+afterAll(() => database[Symbol.asyncDispose]())
+
+const sql = (statement: string) => cli(database.url, 'sql', statement)
+
+test('a statement is asked as the auditor, read only, and without a limit of time', async () => {
+  const { code, stdout } = await sql(`
+    select
+      current_user as who,
+      current_setting('transaction_read_only') as read_only,
+      current_setting('statement_timeout') as most,
+      null as nothing;`)
+  expect(code).toBe(0)
+  expect(stdout).toMatch(/^who +read_only +most +nothing\ntoken_ledger_auditor +on +0 +–\n$/)
+  expect(await sql('select * from token_ledger.token_family')).toMatchObject({
+    code: 2,
+    stdout: '',
+    stderr: 'permission denied for schema token_ledger\n',
+  })
+})
+
+test.each([
+  'commit; set role none; create table public.pwned(a int); select 1',
+  'set transaction read write; select 1',
+  'select 1; select 2',
+  '',
+  '-- hi',
+  'commit',
+  'set role none',
+  'do $$ begin perform 1; end $$',
+  'copy (select 1) to stdout',
+  'select $1::int',
+])('%j is not one statement that returns rows: exit 3, and nothing has run', async (statement) => {
+  expect(await sql(statement)).toEqual({
+    code: 3,
+    stdout: '',
+    stderr: 'one statement that returns rows is needed\nusage: token-ledger sql "select …"\n',
+  })
+  expect(await database.ownerSql`select to_regclass('public.pwned') as made`).toEqual([
+    { made: null },
+  ])
+})
+
+// Whoever holds DATABASE_URL can leave the role within a statement: the transaction is what holds.
+test.each([
+  [`set_config('transaction_read_only', 'off', true)`, 'must be set before any query'],
+  [`query_to_xml('create table public.pwned(a int)', true, false, '')`, 'not allowed'],
+  [`lo_create(0)`, 'read-only transaction'],
+  [`setval('public.counter', 7)`, 'read-only transaction'],
+])('a statement that has left the role writes nothing by %s', async (attempt, refusal) => {
+  await database.ownerSql`create sequence if not exists public.counter`
+  const { code, stdout, stderr } = await sql(`select set_config('role', 'none', true), ${attempt}`)
+  expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+  expect(stderr).toContain(refusal)
+  expect(stderr.trimEnd()).not.toContain('\n')
+})
+
+test('a name that a statement has wrong is told as Postgres does: the database is migrated', async () => {
+  expect(await sql('select nope from token_audit.sessions')).toMatchObject({
+    code: 2,
+    stderr: 'column "nope" does not exist\n',
+  })
+})
