@@ -93,14 +93,18 @@ export function isLastAdmin(error: unknown): boolean {
   return error instanceof postgres.PostgresError && error.code === 'TL003'
 }
 
+/** Without drizzle's own error around it, whose message is the statement and its parameters. */
+export function driverError(error: unknown): unknown {
+  return error instanceof DrizzleQueryError && error.cause !== undefined ? error.cause : error
+}
+
 /** Whether `error` says that the database could not be asked, rather than that it said no. */
 export function isUnavailable(error: unknown): boolean {
-  // drizzle's own error carries the driver's.
-  if (error instanceof DrizzleQueryError) return isUnavailable(error.cause)
-  const code = errorCode(error)
+  const cause = driverError(error)
+  const code = errorCode(cause)
   return (
-    isDisconnect(error) ||
-    error instanceof NoTurn ||
+    isDisconnect(cause) ||
+    cause instanceof NoTurn ||
     // connection exception, not let in, no such database, insufficient resources, operator intervention
     /^(08|28|3D|53|57)/.test(code) ||
     // a database that takes nobody in, lock not available, idle for too long in a transaction

@@ -69,6 +69,10 @@ const Environment = z
         protocol: /^postgres(ql)?$/,
         error: 'must be a Postgres URL, such as postgres://user:password@host:5432/database',
       })
+      .refine(
+        isDecodable,
+        'has a % that stands for itself; write it as %25, such as postgres://user:pass%25word@host:5432/database',
+      )
       .optional(),
     EMBEDDED_POSTGRES: flag('allow').optional(),
     DATA_DIR: z.string().prefault('.data'),
@@ -187,6 +191,17 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
   if (result.success) return Object.freeze(result.data)
   const [issue] = result.error.issues
   throw new ConfigError(`${String(issue?.path[0] ?? 'environment')}: ${issue?.message}`)
+}
+
+/** The driver decodes what stands before the path. */
+function isDecodable(databaseUrl: string): boolean {
+  const [beforePath = ''] = /^\w+:\/\/[^/?#]*/.exec(databaseUrl) ?? []
+  try {
+    decodeURIComponent(beforePath)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function isOrigin(value: string): boolean {

@@ -5,7 +5,7 @@ import { loadOrCreateAuthSecret } from './auth-secret.ts'
 import { ConfigError, loadConfig, type Config } from './config.ts'
 import { startEmbeddedPostgres } from './embedded-postgres.ts'
 import { createFirstAdmin } from './first-admin.ts'
-import { migrateOrExplain } from './reach-database.ts'
+import { explained, migrateOrExplain } from './reach-database.ts'
 import { describeError, redact } from './security-log.ts'
 import type { Telemetry } from './telemetry.ts'
 
@@ -44,12 +44,14 @@ async function start(config: Config): Promise<void> {
   const authSecret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
   const database = connect(databaseUrl, { role: 'token_ledger_app' })
   started.push(() => database.close())
-  const app = await buildApp({
-    config: { ...config, authSecret },
-    database,
-    logger: log,
-    ...(telemetry && { traceRequests: telemetry.traceRequests }),
-  })
+  const app = await explained(databaseUrl, () =>
+    buildApp({
+      config: { ...config, authSecret },
+      database,
+      logger: log,
+      ...(telemetry && { traceRequests: telemetry.traceRequests }),
+    }),
+  )
   started.push(() => app.close())
   await app.listen({ host: config.host, port: config.port, listenTextResolver: () => 'listening' })
   await welcome(config, database)

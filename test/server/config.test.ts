@@ -64,6 +64,7 @@ describe('nothing set', () => {
 const bad: [variable: string, value: string][] = [
   ['DATABASE_URL', 'mysql://root:hunter2@db/x'],
   ['DATABASE_URL', 'hunter2'],
+  ['DATABASE_URL', 'postgres://boss:hunter2%w@db/x'],
   ['EMBEDDED_POSTGRES', 'hunter2'],
   ['HOST', 'hunter2 hunter2'],
   ['HOST', 'http://hunter2'],
@@ -132,6 +133,7 @@ test.each(bad)(
 )
 
 test.each([
+  ['DATABASE_URL', 'postgres://boss:p%25w@db/x'],
   ['PORT', '1'],
   ['PORT', '65535'],
   ['ACCESS_TOKEN_SECONDS', '1'],
@@ -190,6 +192,12 @@ describe('production', () => {
 
 describe('the process', () => {
   const main = 'server/main.ts'
+
+  test('ends with 3 and one line when a % in DATABASE_URL is not written as %25', async () => {
+    const outcome = await run(main, [], { env: { DATABASE_URL: 'postgres://boss:p%w@db/x' } })
+    expect(outcome.code).toBe(3)
+    expect(outcome.stderr).toMatch(/^token-ledger: DATABASE_URL: .*such as postgres:[^\n]+\n$/)
+  })
 
   test('ends with one line when its configuration is bad', async () => {
     const outcome = await run(main, [], { env: { ACCESS_TOKEN_SECONDS: '901' } })
