@@ -66,6 +66,7 @@ const bad: [variable: string, value: string][] = [
   ['DATABASE_URL', 'hunter2'],
   ['DATABASE_URL', 'postgres://boss:hunter2%w@db/x'],
   ['EMBEDDED_POSTGRES', 'hunter2'],
+  ['DATA_DIR', 'C:\\Users\\hunter2\\data'],
   ['HOST', 'hunter2 hunter2'],
   ['HOST', 'http://hunter2'],
   ['HOST', 'hunter2/'],
@@ -101,6 +102,7 @@ const bad: [variable: string, value: string][] = [
   ['ACCESS_TOKEN_SECONDS', '15m'],
   ['REFRESH_IDLE_SECONDS', '0'],
   ['REFRESH_IDLE_SECONDS', '2592001'],
+  ['REFRESH_IDLE_SECONDS', '99999999999'],
   ['REFRESH_ABSOLUTE_SECONDS', '-5'],
   ['ROTATION_GRACE_SECONDS', '61'],
   ['ROTATION_GRACE_SECONDS', '1e1'],
@@ -149,6 +151,22 @@ test.each([
   ['ALLOWED_ORIGINS', 'https://a.example.com, http://localhost:5173'],
 ])('%s may be %s', (name, value) => {
   expect(problemOf({ [name]: value })).toBe('none')
+})
+
+test('a number that is too long for its variable is told its bounds, not that it is none', () => {
+  const problem = problemOf({ REFRESH_IDLE_SECONDS: '99999999999' })
+  expect(problem).toBe('REFRESH_IDLE_SECONDS: must be 1 to 31536000, such as 604800')
+})
+
+test('an inactivity timeout that is not set is never longer than the absolute expiration (ASVS 7.3.1)', () => {
+  const dayMs = 24 * 3600 * 1000
+  const idleMs = (env: Record<string, string>) => loadConfig(env).refreshIdleMs
+  expect(idleMs({ REFRESH_ABSOLUTE_SECONDS: '86400' })).toBe(dayMs)
+  expect(idleMs({ REFRESH_ABSOLUTE_SECONDS: '604799' })).toBe(7 * dayMs - 1000)
+  expect(idleMs({ REFRESH_ABSOLUTE_SECONDS: '604801' })).toBe(7 * dayMs)
+  expect(problemOf({ REFRESH_IDLE_SECONDS: '86401', REFRESH_ABSOLUTE_SECONDS: '86400' })).toBe(
+    'REFRESH_IDLE_SECONDS: may not exceed REFRESH_ABSOLUTE_SECONDS, such as 86400',
+  )
 })
 
 test('the issuer follows HOST and PORT, as a browser writes an origin', () => {
