@@ -1,4 +1,7 @@
 import { z } from 'zod'
+import { ConfigError } from './config-error.ts'
+
+export { ConfigError }
 
 /** Everything an operator can set. Read once, in main.ts; everyone else is handed a Config. */
 export type Config = Readonly<z.output<typeof Environment>>
@@ -178,9 +181,6 @@ const Environment = z
       isTraced: wantsTraces !== 'none' && env.OTEL_SDK_DISABLED?.toLowerCase() !== 'true',
     }
   })
-
-/** The environment cannot be used. The message is one line: the variable, what is wrong, an example. */
-export class ConfigError extends Error {}
 
 /**
  * Reads the configuration; an empty variable counts as unset.

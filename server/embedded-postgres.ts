@@ -2,6 +2,7 @@ import { readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inDataDir } from './data-dir.ts'
 import { accepts, createDatabase, postmasterPid, socketUrl } from './embedded-postgres/client.ts'
 import { type PostgresFiles, preparePostgresFiles } from './embedded-postgres/files.ts'
 import { type Postmaster, spawnPostmaster } from './embedded-postgres/postmaster.ts'
@@ -61,7 +62,7 @@ export async function startEmbeddedPostgres(
   async function launch(): Promise<void> {
     const lockDeadlineAt = Date.now() + lockTimeoutMs
     for (;;) {
-      makeSocketFolder(files.socketFolder, files.runAs)
+      inDataDir(dataDir, () => makeSocketFolder(files.socketFolder, files.runAs))
       await evictLeftover({ files, warn, isOwner: owner !== undefined })
       if (isStopping()) return
       current = spawnPostmaster(files, settings, log)

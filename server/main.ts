@@ -5,6 +5,7 @@ import { loadOrCreateAuthSecret } from './auth-secret.ts'
 import { ConfigError, loadConfig, type Config } from './config.ts'
 import { startEmbeddedPostgres } from './embedded-postgres.ts'
 import { createFirstAdmin } from './first-admin.ts'
+import { onAddress, tryAddress } from './listen-address.ts'
 import { explained, migrateOrExplain } from './reach-database.ts'
 import { describeError, redact } from './security-log.ts'
 import type { Telemetry } from './telemetry.ts'
@@ -39,6 +40,8 @@ async function start(config: Config): Promise<void> {
     log.fatal(describeError(error), 'uncaught exception')
     void stop(1)
   })
+  // Before a database is made that would then serve nobody.
+  if (config.databaseUrl === undefined) await tryAddress(config)
   const databaseUrl = config.databaseUrl ?? (await startPostgres(config, log))
   await migrateOrExplain(databaseUrl)
   const authSecret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
@@ -53,7 +56,8 @@ async function start(config: Config): Promise<void> {
     }),
   )
   started.push(() => app.close())
-  await app.listen({ host: config.host, port: config.port, listenTextResolver: () => 'listening' })
+  const { host, port } = config
+  await onAddress(config, () => app.listen({ host, port, listenTextResolver: () => 'listening' }))
   await welcome(config, database)
 }
 

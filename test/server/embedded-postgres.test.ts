@@ -1,6 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -242,12 +243,47 @@ test('a data folder too deep for a socket gets its socket elsewhere', async () =
   expect(existsSync(join(socket, '..'))).toBe(false)
 })
 
-test('a data folder with spaces, accents and signs works', async () => {
-  const odd = join(dataDir, "Données d'été 100% #1 ?a=b, c@d")
-  const database = await startEmbeddedPostgres({ dataDir: odd })
-  expect(await query(database.url, 'select 1 as one')).toEqual([{ one: 1 }])
-  await database.stop()
+test.each(["Données d'été 100% #1 ?a=b, c@d", 'a:b'])(
+  'a data folder with spaces, accents and signs works: %s',
+  async (name) => {
+    const odd = join(dataDir, name)
+    const database = await startEmbeddedPostgres({ dataDir: odd })
+    expect(await query(database.url, 'select 1 as one')).toEqual([{ one: 1 }])
+    await database.stop()
+  },
+)
+
+test.runIf(asRoot)('a user without a name, whom initdb refuses, is told what to do', async () => {
+  const nameless = join(dataDir, 'nameless')
+  mkdirSync(join(nameless, 'postgres'), { recursive: true })
+  chownSync(join(nameless, 'postgres'), 54_321, 54_321)
+  await expect(startEmbeddedPostgres({ dataDir: nameless })).rejects.toThrow(
+    /effective user ID 54321.*: set DATABASE_URL to a Postgres of your own, or run as a user with a name$/,
+  )
 })
+
+test('a data folder that is a file is refused in one line that names DATA_DIR', async () => {
+  const file = join(dataDir, 'file')
+  writeFileSync(file, '')
+  for (const place of [file, join(file, 'inside')]) {
+    await expect(startEmbeddedPostgres({ dataDir: place })).rejects.toThrow(
+      /^DATA_DIR: .*file.* is not a folder \(\w+\); set another folder, such as DATA_DIR=\.data$/,
+    )
+  }
+})
+
+test.skipIf(asRoot).each(['', 'postgres'])(
+  'a data folder that may not be written is refused in one line that names DATA_DIR: %s',
+  async (name) => {
+    const shut = join(dataDir, name)
+    if (name === '') rmSync(join(dataDir, 'postgres'), { recursive: true })
+    chmodSync(shut, 0o500)
+    await expect(startEmbeddedPostgres({ dataDir })).rejects.toThrow(
+      /^DATA_DIR: .* may not be used by this user \(EACCES\); set another folder, such as DATA_DIR=/,
+    )
+    chmodSync(shut, 0o700)
+  },
+)
 
 test.runIf(spawnSync('psql', ['--version']).status === 0)('psql takes the same URL', async () => {
   const database = await startEmbeddedPostgres({ dataDir })
