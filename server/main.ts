@@ -37,6 +37,8 @@ async function start(config: Config): Promise<void> {
     ...(telemetry && { mixin: telemetry.logFields }),
   })
   process.on('uncaughtException', (error) => {
+    // The driver (postgres.js 3.4) writes to sockets that are gone; while we stop, that is nobody's problem.
+    if (isStopping) return log.debug(describeError(error), 'exception while stopping')
     log.fatal(describeError(error), 'uncaught exception')
     void stop(1)
   })
