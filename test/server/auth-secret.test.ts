@@ -31,12 +31,12 @@ test('the secret is made once, for its owner alone (ASVS 13.3.1)', () => {
   expect(loadOrCreateAuthSecret(dataDir)).toBe(secret)
 })
 
-test.each([0o640, 0o604, 0o620, 0o666])(
-  'a secret that others may reach is refused, with the way to shut it (ASVS 13.3.1): mode %o',
+test.each(['640', '604', '620', '666'])(
+  'a secret that others may reach is refused, with the way to shut it (ASVS 13.3.1): mode %s',
   (mode) => {
     loadOrCreateAuthSecret(dataDir)
-    chmodSync(file, mode)
-    const said = `AUTH_SECRET: ${file} may be used by others (mode ${mode.toString(8)})`
+    chmodSync(file, Number.parseInt(mode, 8))
+    const said = `AUTH_SECRET: ${file} may be used by others (mode ${mode})`
     expect(problemOf(dataDir)).toBe(`${said}; shut it, such as by: chmod 600 ${file}`)
     chmodSync(file, 0o600)
     expect(problemOf(dataDir)).toBe('none')
