@@ -1,9 +1,11 @@
-// Run by `npm run build`, after tsc: the example page, and the size that the README states.
+// Run by `npm run build`, after tsc and into the same folder: the example page, and the size that the README states.
+import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 import { buildExample } from './example/build.ts'
 
-await buildExample('dist/client/example')
+const [folder = 'dist'] = process.argv.slice(2)
+await buildExample(join(folder, 'client/example'))
 
 const alone = await gzipSize(['@trpc/client'])
 const withTrpc = await gzipSize([])

@@ -95,7 +95,7 @@ export function isLastAdmin(error: unknown): boolean {
 
 /** Whether `error` says that the database could not be asked, rather than that it said no. */
 export function isUnavailable(error: unknown): boolean {
-  const cause = fromDriver(error)
+  const cause = driverError(error)
   const code = errorCode(cause)
   return (
     isDisconnect(cause) ||
@@ -108,8 +108,8 @@ export function isUnavailable(error: unknown): boolean {
 }
 
 /** The driver's error, which says what is wrong; drizzle's own around it tells the statement and its parameters. */
-export function fromDriver(error: unknown): unknown {
-  return error instanceof DrizzleQueryError ? error.cause : error
+export function driverError(error: unknown): unknown {
+  return error instanceof DrizzleQueryError && error.cause !== undefined ? error.cause : error
 }
 
 /** How soon after a statement failed with its connection the driver says that this is gone. */

@@ -1,4 +1,7 @@
 import { z } from 'zod'
+import { ConfigError } from './config-error.ts'
+
+export { ConfigError }
 
 /** Everything an operator can set. Read once, in main.ts; everyone else is handed a Config. */
 export type Config = Readonly<z.output<typeof Environment>>
@@ -8,19 +11,15 @@ const day = 24 * 3600
 const flag = <const T extends string>(...values: [T, ...T[]]) => z.enum(values)
 
 /** Whole seconds in the environment, milliseconds inside. */
-const seconds = (min: number, max: number, otherwise: number) =>
-  wholeNumber(min, max, otherwise).transform((value) => value * 1000)
+const seconds = (min: number, max: number, example: number) =>
+  wholeNumber(min, max, example).transform((value) => value * 1000)
 
-function wholeNumber(min: number, max: number, otherwise: number) {
+function wholeNumber(min: number, max: number, example: number) {
   return z
     .string()
-    .regex(/^\d{1,9}$/, `must be a whole number, such as ${otherwise}`)
+    .regex(/^\d+$/, `must be a whole number, such as ${example}`)
     .transform(Number)
-    .refine(
-      (value) => value >= min && value <= max,
-      `must be ${min} to ${max}, such as ${otherwise}`,
-    )
-    .prefault(String(otherwise))
+    .refine((value) => value >= min && value <= max, `must be ${min} to ${max}, such as ${example}`)
 }
 
 /** An exact origin: scheme, host and port, nothing behind them. */
@@ -69,14 +68,21 @@ const Environment = z
         protocol: /^postgres(ql)?$/,
         error: 'must be a Postgres URL, such as postgres://user:password@host:5432/database',
       })
+      .refine(
+        isDecodable,
+        'has a % that stands for itself; write it as %25, such as postgres://user:pass%25word@host:5432/database',
+      )
       .optional(),
     EMBEDDED_POSTGRES: flag('allow').optional(),
-    DATA_DIR: z.string().prefault('.data'),
+    DATA_DIR: z
+      .string()
+      .refine(isPath, 'must be a path with slashes, such as /var/lib/token-ledger')
+      .prefault('.data'),
     HOST: z
       .string()
       .refine(isHost, 'must be a host or an address, such as 127.0.0.1')
       .prefault('127.0.0.1'),
-    PORT: wholeNumber(1, 65_535, 3000),
+    PORT: wholeNumber(1, 65_535, 3000).prefault('3000'),
     PUBLIC_URL: origin.optional(),
     AUTH_SECRET: secret.optional(),
     AUTH_SECRET_PREVIOUS: secret.optional(),
@@ -85,16 +91,16 @@ const Environment = z
       .string()
       .max(255, 'must have at most 255 characters, such as https://api.example.com')
       .optional(),
-    ACCESS_TOKEN_SECONDS: seconds(1, 900, 900),
-    REFRESH_IDLE_SECONDS: seconds(1, 365 * day, 7 * day),
-    REFRESH_ABSOLUTE_SECONDS: seconds(1, 365 * day, 30 * day),
-    ROTATION_GRACE_SECONDS: seconds(0, 60, 10),
+    ACCESS_TOKEN_SECONDS: seconds(1, 900, 900).prefault('900'),
+    REFRESH_IDLE_SECONDS: seconds(1, 365 * day, 7 * day).optional(),
+    REFRESH_ABSOLUTE_SECONDS: seconds(1, 365 * day, 30 * day).prefault(String(30 * day)),
+    ROTATION_GRACE_SECONDS: seconds(0, 60, 10).prefault('10'),
     REUSE_SCOPE: flag('family', 'user').prefault('family'),
     REGISTRATION: flag('open', 'closed').optional(),
-    PASSWORD_MIN_LENGTH: wholeNumber(8, 128, 15),
+    PASSWORD_MIN_LENGTH: wholeNumber(8, 128, 15).prefault('15'),
     TRUSTED_PROXIES: cidrList.default([]),
     RATE_LIMITS: flag('on', 'off').prefault('on'),
-    MAX_SESSIONS_PER_USER: wholeNumber(1, 10_000, 100),
+    MAX_SESSIONS_PER_USER: wholeNumber(1, 10_000, 100).prefault('100'),
     METRICS_TOKEN: z
       .string()
       .min(16, 'must have at least 16 characters; make one with: openssl rand -hex 24')
@@ -132,7 +138,10 @@ const Environment = z
       if (env.RATE_LIMITS === 'off')
         refuse('RATE_LIMITS', 'may not be off in production; leave it unset, or set it to: on')
     }
-    if (env.REFRESH_IDLE_SECONDS > env.REFRESH_ABSOLUTE_SECONDS)
+    // A short life that was set is not made impossible by a default that was not.
+    const refreshIdleMs =
+      env.REFRESH_IDLE_SECONDS ?? Math.min(7 * day * 1000, env.REFRESH_ABSOLUTE_SECONDS)
+    if (refreshIdleMs > env.REFRESH_ABSOLUTE_SECONDS)
       refuse(
         'REFRESH_IDLE_SECONDS',
         `may not exceed REFRESH_ABSOLUTE_SECONDS, such as ${env.REFRESH_ABSOLUTE_SECONDS / 1000}`,
@@ -155,7 +164,7 @@ const Environment = z
       allowedOrigins: env.ALLOWED_ORIGINS ?? [publicUrl],
       accessTokenAudience: env.ACCESS_TOKEN_AUDIENCE ?? publicUrl,
       accessTokenMs: env.ACCESS_TOKEN_SECONDS,
-      refreshIdleMs: env.REFRESH_IDLE_SECONDS,
+      refreshIdleMs,
       refreshAbsoluteMs: env.REFRESH_ABSOLUTE_SECONDS,
       rotationGraceMs: env.ROTATION_GRACE_SECONDS,
       reuseScope: env.REUSE_SCOPE,
@@ -170,9 +179,6 @@ const Environment = z
       isTraced: wantsTraces !== 'none' && env.OTEL_SDK_DISABLED?.toLowerCase() !== 'true',
     }
   })
-
-/** The environment cannot be used. The message is one line: the variable, what is wrong, an example. */
-export class ConfigError extends Error {}
 
 /**
  * Reads the configuration; an empty variable counts as unset.
@@ -193,6 +199,22 @@ export function loadConfigWithoutSecret(env: Record<string, string | undefined>)
   if (result.success) return Object.freeze(result.data)
   const [issue] = result.error.issues
   throw new ConfigError(`${String(issue?.path[0] ?? 'environment')}: ${issue?.message}`)
+}
+
+/** The driver decodes what stands before the path. */
+function isDecodable(databaseUrl: string): boolean {
+  const [beforePath = ''] = /^\w+:\/\/[^/?#]*/.exec(databaseUrl) ?? []
+  try {
+    decodeURIComponent(beforePath)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** A path of Windows is one odd name elsewhere. */
+function isPath(value: string): boolean {
+  return process.platform === 'win32' || !value.includes('\\')
 }
 
 function isOrigin(value: string): boolean {

@@ -1,15 +1,13 @@
-import { readFileSync, readdirSync, readlinkSync, rmSync, statSync } from 'node:fs'
+import { rmSync, statSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inDataDir } from './data-dir.ts'
 import { accepts, createDatabase, postmasterPid, socketUrl } from './embedded-postgres/client.ts'
 import { type PostgresFiles, preparePostgresFiles } from './embedded-postgres/files.ts'
+import { isLockJustMade, removeStaleLocks } from './embedded-postgres/locks.ts'
 import { type Postmaster, spawnPostmaster } from './embedded-postgres/postmaster.ts'
-import {
-  makeSocketFolder,
-  removeSocketFolder,
-  socketFolders,
-} from './embedded-postgres/socket-folder.ts'
+import { makeSocketFolder, removeSocketFolder } from './embedded-postgres/socket-folder.ts'
 
 export type EmbeddedPostgresOptions = {
   /** Postgres' files go to the folder `postgres` in it. */
@@ -61,7 +59,7 @@ export async function startEmbeddedPostgres(
   async function launch(): Promise<void> {
     const lockDeadlineAt = Date.now() + lockTimeoutMs
     for (;;) {
-      makeSocketFolder(files.socketFolder, files.runAs)
+      inDataDir(dataDir, () => makeSocketFolder(files.socketFolder, files.runAs))
       await evictLeftover({ files, warn, isOwner: owner !== undefined })
       if (isStopping()) return
       current = spawnPostmaster(files, settings, log)
@@ -167,8 +165,8 @@ async function evictLeftover(at: {
   while (Date.now() < deadlineAt) {
     if (!isOwner && (await accepts(ownerSocket(files)))) throw new DataInUse(files)
     const pid = await postmasterPid(files.socketFolder)
-    if (pid === 'absent') return removeForeignLocks(files)
-    if (pid !== 'busy') {
+    if (pid === 'absent' && !isLockJustMade(files)) return removeStaleLocks(files, warn)
+    if (typeof pid === 'number') {
       signalAt ??= Date.now() + leftoverGraceMs
       if (Date.now() >= signalAt) {
         warn(`a Postgres that nobody owns runs on ${files.cluster} and is stopped: pid ${pid}`)
@@ -179,27 +177,6 @@ async function evictLeftover(at: {
     await sleep(pollMs)
   }
   throw new Error(`a Postgres that does not answer runs on ${files.cluster}: stop it first`)
-}
-
-/**
- * After a crash of the whole machine or container, the pid in Postgres' lock often belongs to something else by now, and
- * Postgres would refuse to start for ever. Its processes, and no others, work in the folder of their data.
- */
-function removeForeignLocks(files: PostgresFiles): void {
-  const lock = join(files.cluster, 'postmaster.pid')
-  try {
-    const pid = readFileSync(lock, 'utf8').split('\n')[0]
-    if (readlinkSync(`/proc/${pid}/cwd`) === files.cluster) return
-  } catch {
-    // No lock, no such process, or a system without /proc: Postgres judges for itself.
-    return
-  }
-  rmSync(lock, { force: true })
-  for (const folder of socketFolders(files.socketFolder)) {
-    for (const name of readdirSync(folder)) {
-      if (name.startsWith('.s.PGSQL.')) rmSync(join(folder, name), { force: true })
-    }
-  }
 }
 
 /** While this listens, the Postgres on the data has an owner. Postgres' own lock decides who may call this. */

@@ -5,7 +5,8 @@ import { loadOrCreateAuthSecret } from './auth-secret.ts'
 import { ConfigError, loadConfig, type Config } from './config.ts'
 import { startEmbeddedPostgres } from './embedded-postgres.ts'
 import { createFirstAdmin } from './first-admin.ts'
-import { migrateOrExplain } from './reach-database.ts'
+import { onAddress, tryAddress } from './listen-address.ts'
+import { explained, migrateOrExplain } from './reach-database.ts'
 import { describeError, redact } from './security-log.ts'
 import type { Telemetry } from './telemetry.ts'
 
@@ -36,22 +37,29 @@ async function start(config: Config): Promise<void> {
     ...(telemetry && { mixin: telemetry.logFields }),
   })
   process.on('uncaughtException', (error) => {
+    // The driver (postgres.js 3.4) writes to sockets that are gone; while we stop, that is nobody's problem.
+    if (isStopping) return log.debug(describeError(error), 'exception while stopping')
     log.fatal(describeError(error), 'uncaught exception')
     void stop(1)
   })
+  // Before a database is made that would then serve nobody.
+  if (config.databaseUrl === undefined) await tryAddress(config)
   const databaseUrl = config.databaseUrl ?? (await startPostgres(config, log))
   await migrateOrExplain(databaseUrl)
   const authSecret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
   const database = connect(databaseUrl, { role: 'token_ledger_app' })
   started.push(() => database.close())
-  const app = await buildApp({
-    config: { ...config, authSecret },
-    database,
-    logger: log,
-    ...(telemetry && { traceRequests: telemetry.traceRequests }),
-  })
+  const app = await explained(databaseUrl, () =>
+    buildApp({
+      config: { ...config, authSecret },
+      database,
+      logger: log,
+      ...(telemetry && { traceRequests: telemetry.traceRequests }),
+    }),
+  )
   started.push(() => app.close())
-  await app.listen({ host: config.host, port: config.port, listenTextResolver: () => 'listening' })
+  const { host, port } = config
+  await onAddress(config, () => app.listen({ host, port, listenTextResolver: () => 'listening' }))
   await welcome(config, database)
 }
 

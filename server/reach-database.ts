@@ -1,13 +1,28 @@
 import { migrate } from '../db/migrate.ts'
-import { fromDriver, isUnavailable } from '../db/transaction.ts'
+import { driverError, isUnavailable } from '../db/transaction.ts'
 import { CannotWrite } from './export-writer.ts'
 
 /** The database could not be asked. The message is one line and names the host, never the password. */
 export class DatabaseUnreachable extends Error {}
 
-/** @throws {DatabaseUnreachable} saying which host was tried */
+const insufficientPrivilege = '42501'
+
+/** @throws {DatabaseUnreachable} also when its user may not make what a migration makes */
 export async function migrateOrExplain(databaseUrl: string): Promise<void> {
-  await explained(databaseUrl, () => migrate(databaseUrl))
+  await explained(databaseUrl, async () => {
+    try {
+      await migrate(databaseUrl)
+    } catch (thrown) {
+      const error = driverError(thrown)
+      if (!(error instanceof Error) || codeOf(error) !== insufficientPrivilege) throw error
+      throw new DatabaseUnreachable(
+        about(
+          databaseUrl,
+          `${error.message}; its user must own all that is ours in it, and needs CREATEROLE for the first migration: alter role … createrole`,
+        ),
+      )
+    }
+  })
 }
 
 /** Runs what needs the database; says so in one line when it cannot be reached, and never tells a statement. */
@@ -15,22 +30,36 @@ export async function explained<T>(databaseUrl: string, work: () => Promise<T>):
   try {
     return await work()
   } catch (thrown) {
-    const error = fromDriver(thrown)
+    const error = driverError(thrown)
     // A full disk has the codes of a lost connection.
-    const isOfDatabase = isUnavailable(error) || isRefused(error)
-    if (error instanceof CannotWrite || !isOfDatabase) throw error
-    const { host, pathname } = new URL(databaseUrl)
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
-    // The comma is for the driver: see `socketUrl`.
-    const place = decodeURIComponent(host).replace(/,$/, '')
+    if (error instanceof CannotWrite || !isUnavailable(error)) throw error
+    const code = codeOf(error)
+    const said = words[code]
     throw new DatabaseUnreachable(
-      `cannot use the database ${pathname.slice(1)} at ${place}: ${code}`,
+      about(databaseUrl, said === undefined ? code || 'unknown error' : `${said} (${code})`),
     )
   }
 }
 
-/** Wrong user or password, or no such database: it answered, and will say the same again. */
-function isRefused(error: unknown): boolean {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  return /^(28|3D)/.test(code)
+const words: Readonly<Record<string, string>> = {
+  '28P01': 'the password was refused',
+  '28000': 'the user was refused',
+  '3D000': 'no such database',
+  '53300': 'it has no connection left',
+  '57P03': 'it takes nobody in at the moment',
+  ECONNREFUSED: 'nothing listens there',
+  ENOTFOUND: 'no such host',
+  EAI_AGAIN: 'the name of the host cannot be looked up',
+  CONNECT_TIMEOUT: 'no answer',
+}
+
+function about(databaseUrl: string, problem: string): string {
+  const { host, pathname } = new URL(databaseUrl)
+  // The comma is for the driver: see `socketUrl`.
+  const place = decodeURIComponent(host).replace(/,$/, '')
+  return `cannot use the database ${pathname.slice(1)} at ${place}: ${problem}`
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
 }

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import { connect, type ConnectOptions, type Database } from '../../db/connect.ts'
 import { isMigrated } from '../../db/migrate.ts'
-import { fromDriver } from '../../db/transaction.ts'
+import { driverError } from '../../db/transaction.ts'
 import type { Config } from '../config.ts'
 import { hasEmbeddedPostgres, reachEmbeddedPostgres } from '../embedded-postgres.ts'
 import { explained } from '../reach-database.ts'
@@ -49,7 +49,7 @@ export async function withDatabase<T>(
 
 /** No such table, column, function, object, schema or role. */
 function isAboutNames(error: unknown): boolean {
-  const cause = fromDriver(error)
+  const cause = driverError(error)
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
   return ['42P01', '42703', '42883', '42704', '3F000', '22023'].includes(code)
 }

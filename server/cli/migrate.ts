@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { migrate } from '../../db/migrate.ts'
+import { migrateOrExplain } from '../reach-database.ts'
 import type { Command } from './command.ts'
 import { withDatabaseUrl } from './database.ts'
 
@@ -8,7 +8,7 @@ export const migrateCommand: Command = {
   does: 'brings the database to the newest schema',
   async run(args, config) {
     parseArgs({ args: [...args], options: {} })
-    await withDatabaseUrl(config, migrate)
+    await withDatabaseUrl(config, migrateOrExplain)
     console.error('the schema is up to date')
     return 0
   },

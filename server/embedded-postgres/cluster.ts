@@ -36,7 +36,9 @@ function initdb(at: { home: PostgresHome; native: string; folder: string }): voi
   )
   if (made.status === 0) return
   const said = made.error?.message ?? made.stderr.trim().split('\n').slice(-5).join(' | ')
-  throw new Error(`initdb could not make the database: ${said}`)
+  // A container often runs as a number that /etc/passwd does not name; initdb insists on a name.
+  const advice = /effective user ID/.test(said) ? `: ${wayOut}, or run as a user with a name` : ''
+  throw new Error(`initdb could not make the database: ${said}${advice}`)
 }
 
 // initdb syncs what it wrote; the name it was moved to is ours to sync.

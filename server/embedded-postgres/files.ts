@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { inDataDir } from '../data-dir.ts'
 import { runnableBinaries } from './binaries.ts'
 import { prepareCluster } from './cluster.ts'
 import { prepareHome, type RunAs } from './home.ts'
@@ -19,11 +20,11 @@ export function preparePostgresFiles(dataDir: string, warn: (line: string) => vo
   if (process.platform === 'win32') {
     throw new Error(`the embedded Postgres needs unix sockets, which Windows lacks: ${wayOut}`)
   }
-  const home = prepareHome(dataDir, warn)
+  const home = inDataDir(dataDir, () => prepareHome(dataDir, warn))
   const native = runnableBinaries(home)
   return {
     program: join(native, 'bin', 'postgres'),
-    cluster: prepareCluster(home, native),
+    cluster: inDataDir(dataDir, () => prepareCluster(home, native)),
     socketFolder: socketFolderOf(home),
     runAs: home.runAs,
   }

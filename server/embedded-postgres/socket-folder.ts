@@ -45,10 +45,10 @@ export function removeSocketFolder(socketFolder: string): void {
   }
 }
 
-// Kernels hold a socket's path in 104 (macOS) or 108 bytes with its final zero. `@`, `"` and a comma mean something in
-// the URL or in Postgres' list of folders.
+// Kernels hold a socket's path in 104 (macOS) or 108 bytes with its final zero. `@`, `"`, a colon and a comma mean
+// something in the URL or in Postgres' list of folders.
 function fitsSocket(folder: string): boolean {
   const longest = join(`${folder},`, '.s.PGSQL.65535')
   const limit = process.platform === 'darwin' ? 103 : 107
-  return Buffer.byteLength(longest) <= limit && !/[,@"]/.test(folder)
+  return Buffer.byteLength(longest) <= limit && !/[,:@"]/.test(folder)
 }

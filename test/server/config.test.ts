@@ -64,7 +64,9 @@ describe('nothing set', () => {
 const bad: [variable: string, value: string][] = [
   ['DATABASE_URL', 'mysql://root:hunter2@db/x'],
   ['DATABASE_URL', 'hunter2'],
+  ['DATABASE_URL', 'postgres://boss:hunter2%w@db/x'],
   ['EMBEDDED_POSTGRES', 'hunter2'],
+  ['DATA_DIR', 'C:\\Users\\hunter2\\data'],
   ['HOST', 'hunter2 hunter2'],
   ['HOST', 'http://hunter2'],
   ['HOST', 'hunter2/'],
@@ -100,6 +102,7 @@ const bad: [variable: string, value: string][] = [
   ['ACCESS_TOKEN_SECONDS', '15m'],
   ['REFRESH_IDLE_SECONDS', '0'],
   ['REFRESH_IDLE_SECONDS', '2592001'],
+  ['REFRESH_IDLE_SECONDS', '99999999999'],
   ['REFRESH_ABSOLUTE_SECONDS', '-5'],
   ['ROTATION_GRACE_SECONDS', '61'],
   ['ROTATION_GRACE_SECONDS', '1e1'],
@@ -132,6 +135,7 @@ test.each(bad)(
 )
 
 test.each([
+  ['DATABASE_URL', 'postgres://boss:p%25w@db/x'],
   ['PORT', '1'],
   ['PORT', '65535'],
   ['ACCESS_TOKEN_SECONDS', '1'],
@@ -147,6 +151,22 @@ test.each([
   ['ALLOWED_ORIGINS', 'https://a.example.com, http://localhost:5173'],
 ])('%s may be %s', (name, value) => {
   expect(problemOf({ [name]: value })).toBe('none')
+})
+
+test('a number that is too long for its variable is told its bounds, not that it is none', () => {
+  const problem = problemOf({ REFRESH_IDLE_SECONDS: '99999999999' })
+  expect(problem).toBe('REFRESH_IDLE_SECONDS: must be 1 to 31536000, such as 604800')
+})
+
+test('an inactivity timeout that is not set is never longer than the absolute expiration (ASVS 7.3.1)', () => {
+  const dayMs = 24 * 3600 * 1000
+  const idleMs = (env: Record<string, string>) => loadConfig(env).refreshIdleMs
+  expect(idleMs({ REFRESH_ABSOLUTE_SECONDS: '86400' })).toBe(dayMs)
+  expect(idleMs({ REFRESH_ABSOLUTE_SECONDS: '604799' })).toBe(7 * dayMs - 1000)
+  expect(idleMs({ REFRESH_ABSOLUTE_SECONDS: '604801' })).toBe(7 * dayMs)
+  expect(problemOf({ REFRESH_IDLE_SECONDS: '86401', REFRESH_ABSOLUTE_SECONDS: '86400' })).toBe(
+    'REFRESH_IDLE_SECONDS: may not exceed REFRESH_ABSOLUTE_SECONDS, such as 86400',
+  )
 })
 
 test('the issuer follows HOST and PORT, as a browser writes an origin', () => {
@@ -190,6 +210,12 @@ describe('production', () => {
 
 describe('the process', () => {
   const main = 'server/main.ts'
+
+  test('ends with 3 and one line when a % in DATABASE_URL is not written as %25', async () => {
+    const outcome = await run(main, [], { env: { DATABASE_URL: 'postgres://boss:p%w@db/x' } })
+    expect(outcome.code).toBe(3)
+    expect(outcome.stderr).toMatch(/^token-ledger: DATABASE_URL: .*such as postgres:[^\n]+\n$/)
+  })
 
   test('ends with one line when its configuration is bad', async () => {
     const outcome = await run(main, [], { env: { ACCESS_TOKEN_SECONDS: '901' } })

@@ -1,11 +1,14 @@
 import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -230,6 +233,60 @@ test('a lock left by a crashed machine does not stop the start, even when its pi
   }
 })
 
+/** As a power loss leaves it: made long ago, and what was written in it never reached the disk. */
+function tearLock(text: string): string {
+  const lock = join(dataDir, 'postgres/cluster/postmaster.pid')
+  writeFileSync(lock, text)
+  utimesSync(lock, 1_700_000_000, 1_700_000_000)
+  return lock
+}
+
+test.runIf(onLinux).each(['', '\n', '\0\0\0\0', 'garbage\n'])(
+  'a lock that holds no process id is removed, aloud, when nobody works in the folder: %j',
+  async (text) => {
+    const lock = tearLock(text)
+    const warned: string[] = []
+    const database = await startEmbeddedPostgres({ dataDir, warn: (line) => warned.push(line) })
+    expect(await query(database.url, 'select 1 as one')).toEqual([{ one: 1 }])
+    await database.stop()
+    expect(warned).toEqual([expect.stringContaining(`${lock} holds no process id`)])
+  },
+)
+
+test.runIf(onLinux)(
+  'a lock that holds no process id stays, and is named at once, when somebody works in the folder',
+  async () => {
+    const lock = tearLock('')
+    const stranger = spawn('sleep', ['60'], { cwd: join(dataDir, 'postgres/cluster') })
+    try {
+      const began = performance.now()
+      await expect(startEmbeddedPostgres({ dataDir })).rejects.toThrow(
+        `${lock} holds no process id, as after a power loss or on a full disk: remove it and start again, ` +
+          `unless process ${stranger.pid}, which works in that folder, is a Postgres`,
+      )
+      expect(performance.now() - began).toBeLessThan(10_000)
+      expect(existsSync(lock)).toBe(true)
+    } finally {
+      const gone = once(stranger, 'exit')
+      stranger.kill()
+      await gone
+    }
+  },
+)
+
+test.runIf(onLinux)('a lock that was made this moment is waited for, and not removed', async () => {
+  const lock = join(dataDir, 'postgres/cluster/postmaster.pid')
+  writeFileSync(lock, '')
+  const making = setInterval(() => utimesSync(lock, Date.now() / 1000, Date.now() / 1000), 100)
+  const owner = start()
+  await sleep(4_000)
+  clearInterval(making)
+  expect(owner.said()).toBe('')
+  expect(existsSync(lock)).toBe(true)
+  await owner.url
+  expect(owner.said()).toContain('removed')
+})
+
 test('a data folder too deep for a socket gets its socket elsewhere', async () => {
   const deep = join(dataDir, 'deep-'.repeat(12), 'deeper-'.repeat(12))
   mkdirSync(deep, { recursive: true })
@@ -242,12 +299,45 @@ test('a data folder too deep for a socket gets its socket elsewhere', async () =
   expect(existsSync(join(socket, '..'))).toBe(false)
 })
 
-test('a data folder with spaces, accents and signs works', async () => {
-  const odd = join(dataDir, "Données d'été 100% #1 ?a=b, c@d")
-  const database = await startEmbeddedPostgres({ dataDir: odd })
-  expect(await query(database.url, 'select 1 as one')).toEqual([{ one: 1 }])
-  await database.stop()
+test.each(["Données d'été 100% #1 ?a=b, c@d", 'a:b'])(
+  'a data folder with spaces, accents and signs works: %s',
+  async (name) => {
+    const odd = join(dataDir, name)
+    const database = await startEmbeddedPostgres({ dataDir: odd })
+    expect(await query(database.url, 'select 1 as one')).toEqual([{ one: 1 }])
+    await database.stop()
+  },
+)
+
+test.runIf(asRoot)('a user without a name, whom initdb refuses, is told what to do', async () => {
+  const nameless = join(dataDir, 'nameless')
+  mkdirSync(join(nameless, 'postgres'), { recursive: true })
+  chownSync(join(nameless, 'postgres'), 54_321, 54_321)
+  await expect(startEmbeddedPostgres({ dataDir: nameless })).rejects.toThrow(
+    /effective user ID 54321.*: set DATABASE_URL to a Postgres of your own, or run as a user with a name$/,
+  )
 })
+
+test('a data folder that is a file is refused in one line that names DATA_DIR', async () => {
+  const file = join(dataDir, 'file')
+  writeFileSync(file, '')
+  for (const place of [file, join(file, 'inside')]) {
+    await expect(startEmbeddedPostgres({ dataDir: place })).rejects.toThrow(
+      /^DATA_DIR: .*file.* is not a folder \(\w+\); set another folder, such as DATA_DIR=\.data$/,
+    )
+  }
+})
+
+test.skipIf(asRoot)(
+  'a data folder that may not be written is refused in one line that names DATA_DIR',
+  async () => {
+    const shut = join(dataDir, 'shut')
+    mkdirSync(shut, { mode: 0o500 })
+    await expect(startEmbeddedPostgres({ dataDir: shut })).rejects.toThrow(
+      /^DATA_DIR: .* may not be used by this user \(EACCES\); set another folder, such as DATA_DIR=/,
+    )
+  },
+)
 
 test.runIf(spawnSync('psql', ['--version']).status === 0)('psql takes the same URL', async () => {
   const database = await startEmbeddedPostgres({ dataDir })

@@ -16,3 +16,15 @@ test('HT-03: a connection that sends nothing does not hold up a server that is t
   expect(performance.now() - began).toBeLessThan(9_000)
   spare.destroy()
 })
+
+test('what the driver throws once the server is stopping is not logged as fatal', async () => {
+  await using database = await freshDatabase()
+  const thrower = `process.on('SIGTERM', () => setImmediate(() => { throw new TypeError('late') }))`
+  const server = await startServer(database.url, {
+    NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(thrower)}`,
+    LOG_LEVEL: 'debug',
+  })
+  expect(await server.kill('SIGTERM')).toBe(0)
+  expect(server.output()).toContain('exception while stopping')
+  expect(server.output()).not.toMatch(/"level":(50|60)/)
+})

@@ -1,0 +1,60 @@
+import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { loadOrCreateAuthSecret } from '../../server/auth-secret.ts'
+import { ConfigError } from '../../server/config.ts'
+
+let dataDir: string
+let file: string
+
+beforeEach(() => {
+  dataDir = mkdtempSync(join(tmpdir(), 'token-ledger-secret-'))
+  file = join(dataDir, 'auth-secret')
+})
+
+afterEach(() => rmSync(dataDir, { recursive: true }))
+
+function problemOf(place: string): string {
+  try {
+    loadOrCreateAuthSecret(place)
+    return 'none'
+  } catch (error) {
+    return error instanceof ConfigError ? error.message : `not a ConfigError: ${String(error)}`
+  }
+}
+
+test('the secret is made once, for its owner alone (ASVS 13.3.1)', () => {
+  const secret = loadOrCreateAuthSecret(dataDir)
+  expect(Buffer.byteLength(secret)).toBeGreaterThanOrEqual(32)
+  expect(statSync(file).mode & 0o777).toBe(0o600)
+  expect(loadOrCreateAuthSecret(dataDir)).toBe(secret)
+})
+
+test.each(['640', '604', '620', '666'])(
+  'a secret that others may reach is refused, with the way to shut it (ASVS 13.3.1): mode %s',
+  (mode) => {
+    loadOrCreateAuthSecret(dataDir)
+    chmodSync(file, Number.parseInt(mode, 8))
+    const said = `AUTH_SECRET: ${file} may be used by others (mode ${mode})`
+    expect(problemOf(dataDir)).toBe(`${said}; shut it, such as by: chmod 600 ${file}`)
+    chmodSync(file, 0o600)
+    expect(problemOf(dataDir)).toBe('none')
+  },
+)
+
+test('a secret that its owner may only read is taken', () => {
+  loadOrCreateAuthSecret(dataDir)
+  chmodSync(file, 0o400)
+  expect(problemOf(dataDir)).toBe('none')
+})
+
+test.each(['', '\n'])('an empty secret is called empty: %j', (text) => {
+  writeFileSync(file, text, { mode: 0o600 })
+  expect(problemOf(dataDir)).toMatch(/^AUTH_SECRET: .*auth-secret is empty; [^\n]+ such as by: rm /)
+})
+
+test('a data folder that is a file is refused in one line that names DATA_DIR', () => {
+  writeFileSync(file, '')
+  expect(problemOf(file)).toMatch(/^DATA_DIR: .* is not a folder \(\w+\); .* such as DATA_DIR=/)
+})

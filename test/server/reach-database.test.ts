@@ -1,0 +1,85 @@
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { expect, inject, test } from 'vitest'
+import { explained, migrateOrExplain } from '../../server/reach-database.ts'
+import { asAdmin, databaseUrl } from '../support/admin.ts'
+import { freePort } from '../support/server.ts'
+import { cli } from '../support/run.ts'
+
+/** An empty database whose owner may not make roles. */
+async function humbleOwner() {
+  const { adminUrl, template } = inject('testDatabases')
+  const name = template.replace(/template$/, `humble_${randomUUID().slice(0, 8)}`)
+  await asAdmin(adminUrl, async (admin) => {
+    await admin`create role ${admin(name)} login`
+    await admin`create database ${admin(name)} owner ${admin(name)}`
+  })
+  const url = databaseUrl(adminUrl, name)
+  return {
+    url: url.replace(/\/\/[^@]*@/, `//${name}@`),
+    asSuperuser: url,
+    [Symbol.asyncDispose]: () =>
+      asAdmin(adminUrl, async (admin) => {
+        await admin`drop database ${admin(name)} with (force)`
+        await admin`drop role ${admin(name)}`
+      }),
+  }
+}
+
+/** A server that refuses everybody in the words of Postgres. */
+async function refusing(code: string) {
+  const fields = Buffer.from(`SFATAL\0C${code}\0Mno\0\0`)
+  const head = Buffer.from('E\0\0\0\0')
+  head.writeInt32BE(fields.length + 4, 1)
+  const server = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.once('data', () => socket.end(Buffer.concat([head, fields])))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  const port = typeof address === 'object' ? address?.port : 0
+  return {
+    url: `postgres://boss:hunter2@127.0.0.1:${port}/nothing`,
+    [Symbol.dispose]: () => void server.close(),
+  }
+}
+
+test('a user without CREATEROLE is told so in one line, which holds no SQL', async () => {
+  await using owner = await humbleOwner()
+  // Roles belong to the whole server, which has ours by now: granting one is refused as making one is.
+  const refused = migrateOrExplain(owner.url)
+  await expect(refused).rejects.toThrow(/^cannot use the database [^\n]+ CREATEROLE[^\n]+$/)
+  await expect(refused).rejects.not.toThrow(/select|language|execute/i)
+  const { code, stderr } = await cli(owner.url, ['migrate'])
+  expect(code).toBe(2)
+  expect(stderr).toMatch(/^cannot use the database [^\n]+ CREATEROLE[^\n]+\n$/)
+})
+
+test('a migration that fails is told in the words of Postgres, without its SQL', async () => {
+  await using owner = await humbleOwner()
+  await asAdmin(owner.asSuperuser, (admin) => admin`create schema token_ledger`)
+  const failed = migrateOrExplain(owner.asSuperuser)
+  await expect(failed).rejects.toThrow(/^schema "token_ledger" already exists$/)
+})
+
+test.each([
+  ['28P01', 'the password was refused (28P01)'],
+  ['28000', 'the user was refused (28000)'],
+  ['3D000', 'no such database (3D000)'],
+])('a database that refuses with %s: %s', async (code, said) => {
+  using server = await refusing(code)
+  const where = /^cannot use the database nothing at 127\.0\.0\.1:\d+: /
+  await expect(migrateOrExplain(server.url)).rejects.toThrow(where)
+  await expect(migrateOrExplain(server.url)).rejects.toThrow(said)
+})
+
+test('a database that is away: nothing listens there', async () => {
+  const url = `postgres://boss:hunter2@127.0.0.1:${await freePort()}/nothing`
+  await expect(migrateOrExplain(url)).rejects.toThrow('nothing listens there (ECONNREFUSED)')
+})
+
+test('what is not about the database is thrown as it is', async () => {
+  const bug = new Error('a bug')
+  await expect(explained('postgres://db/x', () => Promise.reject(bug))).rejects.toBe(bug)
+})
