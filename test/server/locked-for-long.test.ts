@@ -42,7 +42,7 @@ test.each([
   expect(await kindsOf(ledger, session.familyId)).toEqual(['issued', 'rotated', rule.end])
 })
 
-test('who waits for a family that is locked is told within six seconds, one as all, that it could not be had', async () => {
+test('who waits for a family that is locked is told after five seconds, one as all, that it could not be had', async () => {
   await using ledger = await startLedger({ graceMs: 0 })
   const session = await spentOnce(ledger)
   const holder = await lockFamily(ledger, session.familyId)
@@ -51,7 +51,8 @@ test('who waits for a family that is locked is told within six seconds, one as a
     signOut(ledger, session).catch((error: unknown) => error),
   )
   for (const answer of await Promise.all(asking)) expect(isUnavailable(answer)).toBe(true)
-  expect(performance.now() - since).toBeLessThan(6_000)
+  // Not one after the other.
+  expect(performance.now() - since).toBeLessThan(10_000)
   await holder`rollback`
   holder.release()
   expect(await kindsOf(ledger, session.familyId)).toEqual(['issued', 'rotated'])
