@@ -1,4 +1,4 @@
-import { domainToASCII } from 'node:url'
+import { domainToASCII, domainToUnicode } from 'node:url'
 
 /** RFC 5321 §4.5.3.1.3 allows a path of 256 octets, of which the angle brackets take two. */
 const maxEmailLength = 254
@@ -47,5 +47,7 @@ function canonicalDomain(domain: string): string | null {
   const host = domainToASCII(domain)
   // Numbers are read as a URL reads them: `0x7f.1` has become 127.0.0.1.
   const isAddress = /(?:^|\.)\d+$/.test(host)
-  return hostName.test(host) && !isAddress ? host : null
+  // Node 20 gives nothing for broken Punycode, Node 24 the label as it is.
+  const isBroken = /(?:^|\.)xn--/.test(domainToUnicode(host))
+  return hostName.test(host) && !isAddress && !isBroken ? host : null
 }

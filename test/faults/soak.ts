@@ -58,7 +58,10 @@ async function suffer({ name, recoversWithinMs, inflict }: Fault): Promise<strin
 
 /** Everybody has moved on since the copy was taken: they are all told so, and sign in again. */
 async function sufferFailOver(): Promise<string[]> {
+  // At rest: an attempt that the copy knows, and that is answered later, moves nobody on.
+  await crowd.rest(failOverWithinMs)
   await takeCopy(rig)
+  crowd.goOn()
   if ((await crowd.served(performance.now(), failOverWithinMs)) === null)
     return ['not served after a copy was taken']
   const violations = await check(rig, crowd)

@@ -60,6 +60,7 @@ test("RT-09: the backend dies between two statements of a reuse, while a team's 
   }
   const { rotate } = createRotation({ ...ledger.deps, users })
   const lost = rotate({ ...bySomebody, token: first.token }).catch((error: unknown) => error)
+  await waitFor(async () => asked === 2)
   const pid = await waitFor(() => findIdleInTransaction(ledger))
   await ledger.owner.ownerSql`select pg_terminate_backend(${pid})`
   await waitFor(async () => (await findIdleInTransaction(ledger)) === undefined)
