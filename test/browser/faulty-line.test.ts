@@ -74,13 +74,18 @@ describe.runIf(hasChromium)('on a line that fails', () => {
     const { email } = await makeUser(app.owner.url)
     const page = await openExample(await browser.newContext(), proxy.url)
     await signIn(page, email)
-    proxy.chooseFault = (path) => (path === '/auth/refresh' ? { kind: 'drop-answer' } : noFault)
+    // Until the new page asks for its script: the old one tries again meanwhile, and must not succeed.
+    let isReloaded = false
+    proxy.chooseFault = (path) => {
+      isReloaded ||= path.endsWith('/page.js')
+      return path === '/auth/refresh' && !isReloaded ? { kind: 'drop-answer' } : noFault
+    }
     await page.click('#refresh')
     await expect.poll(async () => (await countKinds(app)).replayed).toBeGreaterThanOrEqual(1)
-    proxy.chooseFault = () => noFault
     await moveClock(app.owner.ownerSql, minuteMs)
     await page.reload()
     expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
+    expect(isReloaded).toBe(true)
     const attempts = await app.owner.ownerSql`
       select distinct attempt_hash
       from token_ledger.token_event
