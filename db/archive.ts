@@ -1,4 +1,5 @@
 import type postgres from 'postgres'
+import { codeOf } from './error-code.ts'
 import { instantParam } from './instant.ts'
 import type { Transaction } from './transaction.ts'
 
@@ -69,7 +70,7 @@ export async function dropMonths(
       })
       return
     } catch (error) {
-      const isInTheWay = error instanceof Error && 'code' in error && error.code === '55P03'
+      const isInTheWay = codeOf(error) === '55P03'
       if (!isInTheWay || attempt === maxTries) throw error
     }
   }

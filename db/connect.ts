@@ -31,6 +31,8 @@ export type ConnectOptions = {
   readonly answerWithinMs?: number | null
 }
 
+/** How long anything waits for a lock. */
+export const lockMs = 5_000
 /** A statement gets this long, and so does a transaction that is not gone on with. */
 const statementMs = 10_000
 /** No answer for longer than any statement may take: nobody is there any more. */
@@ -73,7 +75,7 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
       plan_cache_mode: 'force_generic_plan' as const,
       // A statement or a lock that takes longer is answered 503, and a forgotten transaction ends.
       statement_timeout: statementMs,
-      lock_timeout: 5_000,
+      lock_timeout: lockMs,
       idle_in_transaction_session_timeout: statementMs,
       // A backend that has half of a statement is under none of these limits, and keeps its locks:
       // it ends 14 s after it last heard of us.

@@ -65,10 +65,9 @@ export async function readFamilies(
   const tails = more.length === 0 ? noTails : await readTails(sql, more)
   // Archived between the two, and so unknown.
   for (const { familyId } of more) if (!tails.has(familyId)) newest.delete(familyId)
-  const states = [...newest.values()].map((row) => toState(row, tails.get(row.family_id)))
   return {
     now: rows[0]?.now ?? 0,
-    families: new Map(states.map((state) => [state.familyId, state])),
+    families: new Map([...newest].map(([id, row]) => [id, toState(row, tails.get(id))])),
   }
 }
 

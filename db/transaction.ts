@@ -1,5 +1,6 @@
 import { DrizzleQueryError } from 'drizzle-orm'
 import postgres from 'postgres'
+import { codeOf } from './error-code.ts'
 import { createTurns, NoTurn, type Turns } from './turns.ts'
 
 export type Transaction = postgres.TransactionSql
@@ -96,7 +97,7 @@ export function isLastAdmin(error: unknown): boolean {
 /** Whether `error` says that the database could not be asked, rather than that it said no. */
 export function isUnavailable(error: unknown): boolean {
   const cause = driverError(error)
-  const code = errorCode(cause)
+  const code = codeOf(cause)
   return (
     isDisconnect(cause) ||
     cause instanceof NoTurn ||
@@ -158,14 +159,10 @@ function whileOpen(tx: Transaction, isOver: () => boolean): Transaction {
 
 function isDisconnect(error: unknown): boolean {
   // The driver's own, the socket's (ECONNRESET, ENOENT …), the resolver's, and those of TLS and its certificates.
-  const code = errorCode(error)
+  const code = codeOf(error)
   return /^(CONNECT(ION)?_|E[A-Z]+$|EAI_|ERR_(SSL|TLS|STREAM|SOCKET)_)|CERT|^UNABLE_TO_/.test(code)
 }
 
 function isRetryable(error: unknown): boolean {
   return error instanceof postgres.PostgresError && retryable.has(error.code)
-}
-
-function errorCode(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : ''
 }

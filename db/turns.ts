@@ -1,10 +1,9 @@
+import { lockMs } from './connect.ts'
+
 /** Somebody else was at it for longer than anybody waits for a lock. */
 export class NoTurn extends Error {
   override readonly name = 'NoTurn'
 }
-
-/** As long as a statement waits for a lock. */
-const patienceMs = 5_000
 
 /**
  * Runs `work` when what came before it under this name is over.
@@ -25,7 +24,7 @@ export function createTurns(): Turns {
       const patience = setTimeout(() => {
         hasGivenUp = true
         reject(new NoTurn(`others were at ${name} all the time`))
-      }, patienceMs)
+      }, lockMs)
       const turn = (last.get(name) ?? Promise.resolve()).then(async () => {
         if (hasGivenUp) return
         clearTimeout(patience)

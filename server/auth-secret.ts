@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { codeOf } from '../db/error-code.ts'
 import { ConfigError } from './config-error.ts'
 import { inDataDir } from './data-dir.ts'
 
@@ -36,7 +37,7 @@ function createUnlessThere(file: string): void {
     // A link is made whole or not at all, and never over one that is there.
     linkSync(draft, file)
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error
+    if (codeOf(error) !== 'EEXIST') throw error
   } finally {
     rmSync(draft)
   }

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
+import { codeOf } from '../db/error-code.ts'
 import { ConfigError } from './config-error.ts'
 
 type ListenAddress = { readonly host: string; readonly port: number }
@@ -29,8 +30,7 @@ export async function onAddress<T>(address: ListenAddress, listen: () => Promise
   try {
     return await listen()
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-    const problem = problemOf(address, code)
+    const problem = problemOf(address, codeOf(error))
     throw problem === null ? error : new ConfigError(problem)
   }
 }

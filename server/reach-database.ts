@@ -1,3 +1,4 @@
+import { codeOf } from '../db/error-code.ts'
 import { migrate } from '../db/migrate.ts'
 import { driverError, isUnavailable } from '../db/transaction.ts'
 import { CannotWrite } from './export-writer.ts'
@@ -9,20 +10,15 @@ const insufficientPrivilege = '42501'
 
 /** @throws {DatabaseUnreachable} also when its user may not make what a migration makes */
 export async function migrateOrExplain(databaseUrl: string): Promise<void> {
-  await explained(databaseUrl, async () => {
-    try {
-      await migrate(databaseUrl)
-    } catch (thrown) {
-      const error = driverError(thrown)
-      if (!(error instanceof Error) || codeOf(error) !== insufficientPrivilege) throw error
-      throw new DatabaseUnreachable(
-        about(
-          databaseUrl,
-          `${error.message}; its user must own all that is ours in it, and needs CREATEROLE for the first migration: alter role … createrole`,
-        ),
-      )
-    }
-  })
+  try {
+    await explained(databaseUrl, () => migrate(databaseUrl))
+  } catch (error) {
+    if (!(error instanceof Error) || codeOf(error) !== insufficientPrivilege) throw error
+    throw unreachable(
+      databaseUrl,
+      `${error.message}; its user must own all that is ours in it, and needs CREATEROLE for the first migration: alter role … createrole`,
+    )
+  }
 }
 
 /** Runs what needs the database; says so in one line when it cannot be reached, and never tells a statement. */
@@ -35,8 +31,9 @@ export async function explained<T>(databaseUrl: string, work: () => Promise<T>):
     if (error instanceof CannotWrite || !isUnavailable(error)) throw error
     const code = codeOf(error)
     const said = words[code]
-    throw new DatabaseUnreachable(
-      about(databaseUrl, said === undefined ? code || 'unknown error' : `${said} (${code})`),
+    throw unreachable(
+      databaseUrl,
+      said === undefined ? code || 'unknown error' : `${said} (${code})`,
     )
   }
 }
@@ -53,13 +50,11 @@ const words: Readonly<Record<string, string>> = {
   CONNECT_TIMEOUT: 'no answer',
 }
 
-function about(databaseUrl: string, problem: string): string {
+function unreachable(databaseUrl: string, problem: string): DatabaseUnreachable {
   const { host, pathname } = new URL(databaseUrl)
   // The comma is for the driver: see `socketUrl`.
   const place = decodeURIComponent(host).replace(/,$/, '')
-  return `cannot use the database ${pathname.slice(1)} at ${place}: ${problem}`
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : ''
+  return new DatabaseUnreachable(
+    `cannot use the database ${pathname.slice(1)} at ${place}: ${problem}`,
+  )
 }

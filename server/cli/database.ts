@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { connect, type ConnectOptions, type Database } from '../../db/connect.ts'
+import { codeOf } from '../../db/error-code.ts'
 import { isMigrated } from '../../db/migrate.ts'
 import { driverError } from '../../db/transaction.ts'
 import type { Config } from '../config.ts'
@@ -49,8 +50,7 @@ export async function withDatabase<T>(
 
 /** No such table, column, function, object, schema or role. */
 function isAboutNames(error: unknown): boolean {
-  const cause = driverError(error)
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
+  const code = codeOf(driverError(error))
   return ['42P01', '42703', '42883', '42704', '3F000', '22023'].includes(code)
 }
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { codeOf } from '../../db/error-code.ts'
 import { ConfigError, loadConfig, loadConfigWithoutSecret, type Config } from '../config.ts'
 import { AuthError } from '../errors.ts'
 import { CannotWrite } from '../export-writer.ts'
@@ -61,7 +62,7 @@ async function run(words: readonly string[]): Promise<number> {
 
 /** Not everything was told. Who stops reading knows that; and a problem that was found stays one. */
 function untold(error: Error): number {
-  const isByReader = 'code' in error && error.code === 'EPIPE'
+  const isByReader = codeOf(error) === 'EPIPE'
   if (!isByReader) console.error(new CannotWrite('to stdout', error).message)
   return process.exitCode === 1 ? 1 : 2
 }
@@ -85,7 +86,5 @@ function explain(error: unknown, usageLine: string): number {
 }
 
 function isParseArgsError(error: unknown): error is Error {
-  return (
-    error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')
-  )
+  return error instanceof TypeError && codeOf(error).startsWith('ERR_PARSE_ARGS')
 }

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { isUnavailable } from '../../db/transaction.ts'
 import { endAllSessions, endSession, type LiveSession } from '../../server/sessions.ts'
 import { waitFor } from '../support/gate.ts'
-import { startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
+import { spentOnce, startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
 import { isBlocked, lockFamily } from '../support/locks.ts'
 import { kindsOf } from '../support/sessions.ts'
 
@@ -58,10 +58,3 @@ test('who waits for a family that is locked is told after five seconds, one as a
   expect(await kindsOf(ledger, session.familyId)).toEqual(['issued', 'rotated'])
   expect(await signOut(ledger, session)).toBe(true)
 })
-
-/** A session whose first token is spent. */
-async function spentOnce(ledger: TestLedger): Promise<LiveSession> {
-  const first = await ledger.start(await ledger.makeUser())
-  await ledger.refresh(first)
-  return first
-}

@@ -1,9 +1,8 @@
 import { expect, test } from 'vitest'
 import { createRotation } from '../../server/rotation.ts'
-import type { LiveSession } from '../../server/sessions.ts'
 import type { UserDirectory } from '../../server/user-directory.ts'
 import { waitFor } from '../support/gate.ts'
-import { startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
+import { spentOnce, startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
 import { isBlocked, lockFamily } from '../support/locks.ts'
 import { kindsOf } from '../support/sessions.ts'
 
@@ -72,13 +71,6 @@ test("RT-09: the backend dies between two statements of a reuse, while a team's 
   await expect(again).rejects.toMatchObject({ reason: 'refresh_token_reused' })
   expect(await kindsOf(ledger, first.familyId)).toEqual(['issued', 'rotated', 'reuse_detected'])
 })
-
-/** A session whose first token is spent. */
-async function spentOnce(ledger: TestLedger): Promise<LiveSession> {
-  const first = await ledger.start(await ledger.makeUser())
-  await ledger.refresh(first)
-  return first
-}
 
 async function findIdleInTransaction({ owner }: TestLedger): Promise<number | undefined> {
   const [row] = await owner.ownerSql<{ pid: number }[]>`

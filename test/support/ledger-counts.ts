@@ -11,6 +11,13 @@ export async function countKinds(app: TestApp): Promise<Record<string, number>> 
   return Object.fromEntries(rows.map(({ kind, count }) => [kind, count]))
 }
 
+/** How many attempts were granted a refresh, each once, however often it was repeated. */
+export async function countAttempts(app: TestApp): Promise<number> {
+  const attempts = await app.owner.ownerSql`
+    select distinct attempt_hash from token_ledger.token_event where kind in ('rotated', 'replayed')`
+  return attempts.length
+}
+
 /** Nothing in the ledger looks like theft, and its chain holds. */
 export async function expectPeace(app: TestApp): Promise<void> {
   expect((await countKinds(app)).reuse_detected ?? 0).toBe(0)

@@ -85,6 +85,13 @@ export async function startLedger(
   }
 }
 
+/** A session whose first token is spent. */
+export async function spentOnce(ledger: TestLedger): Promise<LiveSession> {
+  const first = await ledger.start(await ledger.makeUser())
+  await ledger.refresh(first)
+  return first
+}
+
 /** The whole ledger as the lines of an export. */
 export async function exportLines(database: Database): Promise<string[]> {
   const records: (FamilyRecord | EventRecord)[] = []
