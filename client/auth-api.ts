@@ -1,6 +1,6 @@
 import type { inferRouterInputs, inferRouterOutputs } from '@trpc/server'
 import type { Reason } from '../server/errors.ts'
-import type { AuthRouter } from '../server/router.ts'
+import type { AuthRouter } from '../server/procedures/router.ts'
 import { AuthClientError } from './errors.ts'
 
 type Inputs = inferRouterInputs<AuthRouter>

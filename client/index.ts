@@ -4,12 +4,12 @@
  * @module
  */
 export { createAuthClient } from './auth-client.ts'
-export { authLink } from './auth-link.ts'
+export { authLink } from './calls/auth-link.ts'
 export { AuthClientError, type ClientReason, type DefinitiveReason } from './errors.ts'
 export { memoryStorage, type TokenStorage } from './storage.ts'
-export type { AuthClient, LogoutResult } from './client-surface.ts'
+export type { AuthClient, LogoutResult } from './public-types.ts'
 export type { AuthClientOptions } from './options.ts'
-export type { SignIn } from './credential.ts'
+export type { SignIn } from './credential/credential.ts'
 export type { Problem, Session, SignedIn, SignedOut, Unknown } from './session.ts'
 export type { Reason } from '../server/errors.ts'
-export type { AppRouter, AuthRouter } from '../server/router.ts'
+export type { AppRouter, AuthRouter } from '../server/procedures/router.ts'

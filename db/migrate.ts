@@ -4,7 +4,7 @@ import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate as applyMigrations } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
-import type { Database } from './connect.ts'
+import type { Database } from './connection/connect.ts'
 
 /** Beside `package.json`, from the sources and from `dist` alike. */
 const packageRoot = path.dirname(

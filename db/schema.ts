@@ -53,7 +53,7 @@ export const tokenFamily = tokenLedger.table(
 /**
  * The ledger: one row an event, one stream a family, append-only, chained by hash.
  *
- * Written by `db/ledger.ts` alone. Triggers compute `hash` and `prev_hash` and refuse an illegal
+ * Written by `db/ledger/append.ts` alone. Triggers compute `hash` and `prev_hash` and refuse an illegal
  * history, an update, a delete and a truncate. Instants are whole milliseconds.
  */
 export const tokenEvent = tokenLedger.table(
@@ -108,7 +108,7 @@ export const tokenEvent = tokenLedger.table(
     index('token_event_reuse')
       .on(t.occurredAt, t.familyId)
       .where(sql`${t.kind} = 'reuse_detected'`),
-    // What every process follows (db/ended-families.ts): few, and no refresh is among them.
+    // What every process follows (db/ledger/ends.ts): few, and no refresh is among them.
     index('token_event_ends')
       .on(t.occurredAt, t.familyId)
       .where(sql`${t.kind} in ('revoked', 'reuse_detected')`),
@@ -165,7 +165,7 @@ export const userAccount = tokenLedger.table(
   'user_account',
   {
     userId: uuid('user_id').primaryKey(),
-    /** Canonical: see `server/email.ts`. Null once the person was erased. */
+    /** Canonical: see `server/users/email.ts`. Null once the person was erased. */
     email: text('email').unique('user_account_email_taken'),
     /** A PHC string, argon2id. */
     passwordHash: text('password_hash').notNull(),

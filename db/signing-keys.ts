@@ -1,4 +1,4 @@
-import type { Database } from './connect.ts'
+import type { Database } from './connection/connect.ts'
 
 /** A key as stored; the private half is sealed. */
 export type SigningKeyRow = {

@@ -1,7 +1,7 @@
 import { and, eq, gt, isNotNull, sql } from 'drizzle-orm'
-import type { Database } from './connect.ts'
+import type { Database } from './connection/connect.ts'
 import { userAccount } from './schema.ts'
-import type { FencedTransaction } from './transaction.ts'
+import type { FencedTransaction } from './connection/transaction.ts'
 
 export type UserRow = {
   readonly userId: string

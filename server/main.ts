@@ -1,14 +1,14 @@
 import { pino, type Logger } from 'pino'
-import { connect, type Database } from '../db/connect.ts'
+import { connect, type Database } from '../db/connection/connect.ts'
 import { buildApp } from './app.ts'
-import { loadOrCreateAuthSecret } from './auth-secret.ts'
-import { ConfigError, loadConfig, type Config } from './config.ts'
-import { startEmbeddedPostgres } from './embedded-postgres.ts'
-import { createFirstAdmin } from './first-admin.ts'
-import { onAddress, tryAddress } from './listen-address.ts'
-import { explained, migrateOrExplain } from './reach-database.ts'
-import { describeError, redact } from './security-log.ts'
-import type { Telemetry } from './telemetry.ts'
+import { loadOrCreateAuthSecret } from './config/auth-secret.ts'
+import { ConfigError, loadConfig, type Config } from './config/config.ts'
+import { startEmbeddedPostgres } from './embedded-postgres/start.ts'
+import { createFirstAdmin } from './admin/first-admin.ts'
+import { onAddress, tryAddress } from './config/listen-address.ts'
+import { explained, migrateOrExplain } from './config/database-url.ts'
+import { describeError, redact } from './observability/security-log.ts'
+import type { Telemetry } from './observability/tracing.ts'
 
 /** Requests under way get this long to be answered; then the process ends anyway. */
 const drainMs = 10_000
@@ -66,7 +66,7 @@ async function start(config: Config): Promise<void> {
 /** The SDK is installed by who wants traces. Without it the service serves: platforms set its variables for all they run. */
 async function startTracing(): Promise<Telemetry | null> {
   try {
-    const { startTelemetry } = await import('./telemetry.ts')
+    const { startTelemetry } = await import('./observability/tracing.ts')
     const telemetry = startTelemetry()
     started.push(() => telemetry.stop())
     return telemetry

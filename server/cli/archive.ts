@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { ArchiveRefused, archiveLedger } from '../ledger-archive.ts'
+import { ArchiveRefused, archiveLedger } from '../audit/archive.ts'
 import { instantOf } from './arguments.ts'
 import { UsageError, type Command } from './command.ts'
 import { withDatabase } from './database.ts'

@@ -1,5 +1,5 @@
-import type { Period } from '../../db/ledger-check.ts'
-import { canonicalEmail } from '../email.ts'
+import type { Period } from '../../db/audit/export.ts'
+import { canonicalEmail } from '../users/email.ts'
 import { UsageError } from './command.ts'
 
 /** @throws {UsageError} unless there is exactly one */

@@ -1,11 +1,11 @@
 import { resolve } from 'node:path'
-import { connect, type ConnectOptions, type Database } from '../../db/connect.ts'
-import { codeOf } from '../../db/error-code.ts'
+import { connect, type ConnectOptions, type Database } from '../../db/connection/connect.ts'
+import { codeOf } from '../../db/connection/errors.ts'
 import { isMigrated } from '../../db/migrate.ts'
-import { driverError } from '../../db/transaction.ts'
-import type { Config } from '../config.ts'
-import { hasEmbeddedPostgres, reachEmbeddedPostgres } from '../embedded-postgres.ts'
-import { explained } from '../reach-database.ts'
+import { driverError } from '../../db/connection/transaction.ts'
+import type { Config } from '../config/config.ts'
+import { hasEmbeddedPostgres, reachEmbeddedPostgres } from '../embedded-postgres/start.ts'
+import { explained } from '../config/database-url.ts'
 
 /**
  * Runs `work` on the database the service uses: `DATABASE_URL`, or the embedded one, which is started

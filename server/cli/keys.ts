@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
-import { loadOrCreateAuthSecret } from '../auth-secret.ts'
-import { replaceSigningKeys, rotateSigningKey } from '../signing-keys.ts'
+import { loadOrCreateAuthSecret } from '../config/auth-secret.ts'
+import { replaceSigningKeys, rotateSigningKey } from '../tokens/signing-keys.ts'
 import type { Command } from './command.ts'
 import { withDatabase } from './database.ts'
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
-import { codeOf } from '../../db/error-code.ts'
-import { ConfigError, loadConfig, loadConfigWithoutSecret, type Config } from '../config.ts'
+import { codeOf } from '../../db/connection/errors.ts'
+import { ConfigError, loadConfig, loadConfigWithoutSecret, type Config } from '../config/config.ts'
 import { AuthError } from '../errors.ts'
-import { CannotWrite } from '../export-writer.ts'
+import { CannotWrite } from '../audit/write-export.ts'
 import { ledgerArchive } from './archive.ts'
 import { keysRotate } from './keys.ts'
 import { ledgerExport, ledgerVerify, ledgerVerifyExport } from './ledger.ts'

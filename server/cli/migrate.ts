@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { migrateOrExplain } from '../reach-database.ts'
+import { migrateOrExplain } from '../config/database-url.ts'
 import type { Command } from './command.ts'
 import { withDatabaseUrl } from './database.ts'
 

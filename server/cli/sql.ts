@@ -1,4 +1,4 @@
-import { answer } from '../../db/question.ts'
+import { answer } from '../../db/audit/question.ts'
 import { UsageError, type Command } from './command.ts'
 import { withDatabase } from './database.ts'
 import { printable, table } from './output.ts'

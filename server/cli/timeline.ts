@@ -1,6 +1,6 @@
-import type { AdminActionRow } from '../../db/admin-actions.ts'
+import type { AdminActionRow } from '../../db/audit/admin-actions.ts'
 import type { AuditSession } from '../../db/schema.ts'
-import type { AuditEvent } from '../../db/audit-events.ts'
+import type { AuditEvent } from '../../db/audit/events.ts'
 import { dateTime, printable, table } from './output.ts'
 
 /** More refreshes in a row from one place than this are told as one line. */

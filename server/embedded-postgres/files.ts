@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { inDataDir } from '../data-dir.ts'
+import { inDataDir } from '../config/data-dir.ts'
 import { runnableBinaries } from './binaries.ts'
 import { prepareCluster } from './cluster.ts'
 import { prepareHome, type RunAs } from './home.ts'

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { connect } from '../../db/connect.ts'
-import { eraseUser } from '../../server/erasure.ts'
-import { endSession } from '../../server/sessions.ts'
-import { verifyExport } from '../../server/ledger-export.ts'
+import { connect } from '../../db/connection/connect.ts'
+import { eraseUser } from '../../server/admin/erasure.ts'
+import { endSession } from '../../server/sessions/session.ts'
+import { verifyExport } from '../../server/audit/verify-export.ts'
 import { exportLines, startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
 
 const by = { actorUserId: null, origin: { ip: null, userAgent: null } }

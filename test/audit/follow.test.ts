@@ -1,12 +1,17 @@
 import { expect, test } from 'vitest'
-import { readForward, readHorizon, type AuditEvent } from '../../db/audit-events.ts'
-import { lockFamilies, lockUser } from '../../db/ledger.ts'
-import { inTransaction } from '../../db/transaction.ts'
+import { readForward, readHorizon, type AuditEvent } from '../../db/audit/events.ts'
+import { lockFamilies, lockUser } from '../../db/ledger/append.ts'
+import { inTransaction } from '../../db/connection/transaction.ts'
 import { AuthError } from '../../server/errors.ts'
-import { followLedger } from '../../server/ledger-tail.ts'
-import { connect } from '../../db/connect.ts'
-import { createRotation } from '../../server/rotation.ts'
-import { endSession, revokeLocked, startSession, type LiveSession } from '../../server/sessions.ts'
+import { followLedger } from '../../server/audit/tail.ts'
+import { connect } from '../../db/connection/connect.ts'
+import { createRotation } from '../../server/sessions/rotation.ts'
+import {
+  endSession,
+  revokeLocked,
+  startSession,
+  type LiveSession,
+} from '../../server/sessions/session.ts'
 import { startLedger, testOrigin } from '../support/ledger.ts'
 
 const writers = 16

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { eventHash, originHash } from '../../server/ledger/chain.ts'
 import type { EventRecord, FamilyRecord, LedgerRecord } from '../../server/ledger/record.ts'
-import { verifyExport } from '../../server/ledger-export.ts'
+import { verifyExport } from '../../server/audit/verify-export.ts'
 import { freshDatabase } from '../support/database.ts'
 import { tamper } from '../support/ledger.ts'
 

@@ -1,16 +1,16 @@
 import { drizzle } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { listActiveSessions, listSessions } from '../../db/audit.ts'
+import { listActiveSessions, listSessions } from '../../db/audit/sessions.ts'
 import {
   countEvents,
   listEvents,
   listFamilyEvents,
   listIncidents,
   readForward,
-} from '../../db/audit-events.ts'
-import type { Database } from '../../db/connect.ts'
-import { readEnds } from '../../db/ended-families.ts'
+} from '../../db/audit/events.ts'
+import type { Database } from '../../db/connection/connect.ts'
+import { readEnds } from '../../db/ledger/ends.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
 
 const families = 20_000

@@ -1,8 +1,12 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import type { Sql } from 'postgres'
-import { createFamilyId } from '../../server/family-id.ts'
-import { createPasswords } from '../../server/passwords.ts'
-import { deriveRefreshTokenKeys, deriveSuccessor, hashSecret } from '../../server/refresh-token.ts'
+import { createFamilyId } from '../../server/sessions/family-id.ts'
+import { createPasswords } from '../../server/users/passwords.ts'
+import {
+  deriveRefreshTokenKeys,
+  deriveSuccessor,
+  hashSecret,
+} from '../../server/tokens/refresh-token.ts'
 import { benchPassword, type Session } from './load.ts'
 
 /** Of the benchmark's servers alone: 48 bytes, and nobody's. */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type * as App from '../../server/app.ts'
-import type { Rotate } from '../../server/rotation.ts'
-import type * as Tokens from '../../server/refresh-token.ts'
+import type { Rotate } from '../../server/sessions/rotation.ts'
+import type * as Tokens from '../../server/tokens/refresh-token.ts'
 import { fromDist } from './dist.ts'
 import { answerCalls } from './processes.ts'
 import type { ServerKind } from './processes.ts'
@@ -10,8 +10,9 @@ import type { ServerKind } from './processes.ts'
 // and for what BENCH_SERVER takes out.
 
 const { buildApp, connect, loadConfig } = await fromDist<typeof App>('server/app.js')
-const { deriveRefreshTokenKeys, deriveSuccessor } =
-  await fromDist<typeof Tokens>('server/refresh-token.js')
+const { deriveRefreshTokenKeys, deriveSuccessor } = await fromDist<typeof Tokens>(
+  'server/tokens/refresh-token.js',
+)
 const kind = process.env.BENCH_SERVER as ServerKind
 const idleMs = 7 * 24 * 3600 * 1000
 

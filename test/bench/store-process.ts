@@ -1,8 +1,8 @@
 import type * as App from '../../server/app.ts'
-import type * as Accounts from '../../server/accounts.ts'
-import type * as Passwords from '../../server/passwords.ts'
-import type * as Tokens from '../../server/refresh-token.ts'
-import type * as Rotation from '../../server/rotation.ts'
+import type * as Accounts from '../../server/users/accounts.ts'
+import type * as Passwords from '../../server/users/passwords.ts'
+import type * as Tokens from '../../server/tokens/refresh-token.ts'
+import type * as Rotation from '../../server/sessions/rotation.ts'
 import { fromDist } from './dist.ts'
 import type { Job, JobResult, Session } from './load.ts'
 import { answerCalls } from './processes.ts'
@@ -11,10 +11,10 @@ import { summarize } from './statistics.ts'
 // Rotations straight at the database: the SQL of the service, without HTTP and without signing.
 
 const { connect } = await fromDist<typeof App>('server/app.js')
-const { createAccounts } = await fromDist<typeof Accounts>('server/accounts.js')
-const { createPasswords } = await fromDist<typeof Passwords>('server/passwords.js')
-const tokens = await fromDist<typeof Tokens>('server/refresh-token.js')
-const { createRotation } = await fromDist<typeof Rotation>('server/rotation.js')
+const { createAccounts } = await fromDist<typeof Accounts>('server/users/accounts.js')
+const { createPasswords } = await fromDist<typeof Passwords>('server/users/passwords.js')
+const tokens = await fromDist<typeof Tokens>('server/tokens/refresh-token.js')
+const { createRotation } = await fromDist<typeof Rotation>('server/sessions/rotation.js')
 
 const database = connect(process.env.DATABASE_URL!, { role: 'token_ledger_app' })
 const refreshKeys = tokens.deriveRefreshTokenKeys([process.env.AUTH_SECRET!])

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { moveClock } from '../support/clock.ts'
 import { cli } from '../support/cli.ts'
 import { startLedger, type TestLedger } from '../support/ledger.ts'
-import type { User } from '../../server/user-directory.ts'
+import type { User } from '../../server/users/directory.ts'
 
 const hostile =
   `<script>alert(1)</script>\n\u202egpj.exe\u001b[2J\u2028\t"${'x'.repeat(8_192)}`.slice(0, 512)

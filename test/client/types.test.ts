@@ -46,7 +46,7 @@ test('a bundle for browsers needs @trpc/client and nothing else', async () => {
   })
   const files = Object.keys(metafile.inputs)
   expect(files.filter((file) => !file.startsWith('client/'))).toEqual([])
-  expect(files).not.toContain('client/file-store.ts')
+  expect(files).not.toContain('client/credential/file-store.ts')
   const needed = Object.values(metafile.inputs)
     .flatMap(({ imports }) => imports)
     .filter(({ external }) => external)

@@ -1,6 +1,6 @@
 import type { Sql } from 'postgres'
 import { expect, test } from 'vitest'
-import { readFamilies } from '../../db/family-states.ts'
+import { readFamilies } from '../../db/ledger/families.ts'
 import { startLedger } from '../support/ledger.ts'
 
 test('a family that is archived between the two questions is an unknown one', async () => {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { connect, type Database } from '../../db/connect.ts'
+import { connect, type Database } from '../../db/connection/connect.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
 import {
   familyRow,

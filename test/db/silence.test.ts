@@ -1,7 +1,7 @@
 import { Socket } from 'node:net'
 import { expect, test } from 'vitest'
-import { connect } from '../../db/connect.ts'
-import { inTransaction, isUnavailable } from '../../db/transaction.ts'
+import { connect } from '../../db/connection/connect.ts'
+import { inTransaction, isUnavailable } from '../../db/connection/transaction.ts'
 import { freshDatabase } from '../support/database.ts'
 import { startDatabaseProxy, type Lost } from '../support/wire.ts'
 

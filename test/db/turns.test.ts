@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest'
-import { createTurns, NoTurn } from '../../db/turns.ts'
+import { createTurns, NoTurn } from '../../db/connection/turns.ts'
 
 test('what is of one name follows one another, in the order it came; other names do not wait', async () => {
   const inTurn = createTurns()

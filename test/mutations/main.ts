@@ -4,7 +4,7 @@ import { chmod, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'nod
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { parseArgs, promisify } from 'node:util'
-import { startEmbeddedPostgres } from '../../server/embedded-postgres.ts'
+import { startEmbeddedPostgres } from '../../server/embedded-postgres/start.ts'
 import { testPostgresSettings } from '../support/postgres-settings.ts'
 import { mutations } from './list.ts'
 import type { Mutation } from './mutation.ts'

@@ -6,7 +6,7 @@ const inFollowers = ['test/verifier/revocations.test.ts']
 
 /** Contract §6: how soon a revoked session's access token is refused elsewhere. */
 export const revocations = [
-  ...mutationsOf('db/ledger.ts', inService, [
+  ...mutationsOf('db/ledger/append.ts', inService, [
     [
       'an end is told to nobody',
       '  if (endedAt.length > 0) await tellEnds(tx, Math.min(...endedAt))\n',
@@ -14,7 +14,7 @@ export const revocations = [
     ],
     ['a sign-in is told to everybody', '(isEnd(event) ? [event.at] : [])', '[event.at]'],
   ]),
-  ...mutationsOf('server/ended-sessions.ts', inService, [
+  ...mutationsOf('server/sessions/ended-sessions.ts', inService, [
     [
       'nobody looks back to the time that was told',
       'const sinceAt = Math.min(since, toldAt)',
@@ -26,24 +26,24 @@ export const revocations = [
       'await look(line, Date.now(), firstLookTimeoutMs)',
     ],
   ]),
-  ...mutationsOf('server/trpc.ts', inService, [
+  ...mutationsOf('server/procedures/trpc.ts', inService, [
     [
       'a process that is behind lets everybody in',
       '  if (!ctx.isGoingOn) await inTime(mustBeAlive(ctx.deps, ctx.session))\n',
       '',
     ],
   ]),
-  ...mutationsOf('server/verifier/freshness.ts', inService, [
+  ...mutationsOf('server/verifier/revocations/freshness.ts', inService, [
     [
       'what was known an hour ago counts as known',
       'isConfirmed && lagMs() <= maxLagMs',
       'isConfirmed',
     ],
   ]),
-  ...mutationsOf('server/verifier/ended-set.ts', inFeed, [
+  ...mutationsOf('server/verifier/revocations/ended-set.ts', inFeed, [
     ['a full set counts as complete', '          incompleteUntil = now + keepMs\n', ''],
   ]),
-  ...mutationsOf('server/revocation-feed.ts', inFeed, [
+  ...mutationsOf('server/http/routes/revocations.ts', inFeed, [
     [
       'the feed is for everybody',
       '    if (!hasSharedToken(request, revocationsToken)) throw refusal(request, reply)\n',
@@ -56,14 +56,14 @@ export const revocations = [
     ],
     ['the feed says that it is current when it is not', 'yield ended.isCurrent()', 'yield true'],
   ]),
-  ...mutationsOf('server/verifier.ts', inFollowers, [
+  ...mutationsOf('server/verifier/index.ts', inFollowers, [
     [
       'a follower does not look whether a session is over',
       '    await checkSession(claims.familyId)\n',
       '',
     ],
   ]),
-  ...mutationsOf('server/verifier/follow-revocations.ts', inFollowers, [
+  ...mutationsOf('server/verifier/revocations/follow.ts', inFollowers, [
     [
       'a follower that is behind says yes',
       "if (whenBehind === 'refuse' && !isCurrent())",

@@ -3,7 +3,7 @@ import { mutationsOf } from './mutation.ts'
 /** Contract §5: the MAC before all, and one successor a token. */
 export const tokens = [
   ...mutationsOf(
-    'server/refresh-token.ts',
+    'server/tokens/refresh-token.ts',
     ['test/server/refresh-token.test.ts'],
     [
       ['the MAC is not checked', '  if (!isOurs) return null\n', ''],

@@ -8,7 +8,7 @@ const fences = ['test/db/fence.test.ts']
 
 /** Contract §5 and §2 of the design: lock, read, decide, append. */
 export const writes = [
-  ...mutationsOf('server/rotation-decision.ts', wire, [
+  ...mutationsOf('server/sessions/refresh-decision.ts', wire, [
     [
       'a replay gives another successor',
       "event.kind === 'rotated'\n      ? successor\n      : findSuccessor(refreshKeys, pending.token, { salt: made.salt, tokenHash: made.tokenHash })",
@@ -43,7 +43,7 @@ export const writes = [
       '    and 0 <= (',
     ],
   ]),
-  ...mutationsOf('server/refresh-refused.ts', wire, [
+  ...mutationsOf('server/sessions/refresh-refused.ts', wire, [
     [
       'a refusal does not name its incident',
       '...(end !== null && { incidentId',
@@ -51,7 +51,7 @@ export const writes = [
     ],
   ]),
   ...mutationsOf(
-    'server/rotation-decision.ts',
+    'server/sessions/refresh-decision.ts',
     ['test/faults/late-request.test.ts'],
     [
       [
@@ -61,7 +61,7 @@ export const writes = [
       ],
     ],
   ),
-  ...mutationsOf('server/rotation.ts', sessions, [
+  ...mutationsOf('server/sessions/rotation.ts', sessions, [
     [
       'REUSE_SCOPE=user ends one family alone',
       "const endsUser = deps.policy.reuseScope === 'user'",
@@ -73,14 +73,14 @@ export const writes = [
       'const endsUser = true',
     ],
   ]),
-  ...mutationsOf('server/rotation-decision.ts', sessions, [
+  ...mutationsOf('server/sessions/refresh-decision.ts', sessions, [
     [
       'the secret of a token is not compared',
       'hashSecret(pending.token).equals(row.tokenHash)',
       'true',
     ],
   ]),
-  ...mutationsOf('server/rotation.ts', ends, [
+  ...mutationsOf('server/sessions/rotation.ts', ends, [
     [
       'a reuse ends the other families without the turn of the user',
       '    if (endsUser) await lockUser(tx, userId)\n',
@@ -88,7 +88,7 @@ export const writes = [
     ],
   ]),
   ...mutationsOf(
-    'db/transaction.ts',
+    'db/connection/transaction.ts',
     ['test/server/locked-for-long.test.ts'],
     [
       [
@@ -98,7 +98,7 @@ export const writes = [
       ],
     ],
   ),
-  ...mutationsOf('server/rotation.ts', race, [
+  ...mutationsOf('server/sessions/rotation.ts', race, [
     [
       'what was overtaken by another is answered all the same',
       'else if (answer.event === null || appended.has(familyId)) answers.set',
@@ -106,7 +106,7 @@ export const writes = [
     ],
   ]),
   ...mutationsOf(
-    'server/rotation-decision.ts',
+    'server/sessions/refresh-decision.ts',
     ['test/attack/refresh-flood.test.ts'],
     [
       [
@@ -139,11 +139,11 @@ export const writes = [
     ],
   ),
   ...mutationsOf(
-    'server/access-token.ts',
+    'server/tokens/access-token.ts',
     ['test/server/prepared-answers.test.ts'],
     [['a token that was made ahead is made again', 'ahead.get(session) ?? ', '']],
   ),
-  ...mutationsOf('server/access-token.ts', sessions, [
+  ...mutationsOf('server/tokens/access-token.ts', sessions, [
     [
       'an access token outlives its session',
       'Math.min(settings.lifetimeMs, refreshRemainingMs)',
@@ -153,7 +153,7 @@ export const writes = [
     ['an access token has no address of now', 'email: user.email,', "email: 'ada@example.com',"],
   ]),
   ...mutationsOf(
-    'server/rotation-queue.ts',
+    'server/sessions/group-commit.ts',
     ['test/server/rotation-queue.test.ts'],
     [
       [
@@ -170,7 +170,7 @@ export const writes = [
       ['the queue has no bound', 'if (waiting.length >= maxWaiting)', 'if (waiting.length < 0)'],
     ],
   ),
-  ...mutationsOf('server/sessions.ts', ends, [
+  ...mutationsOf('server/sessions/session.ts', ends, [
     [
       'a sign-in outlives the end of everything',
       '    if (epoch !== signIn.epoch)\n',
@@ -188,7 +188,7 @@ export const writes = [
       '    const open = await listOpenFamilies(tx, userId)\n    const { txid } = await lockUser(tx, userId)\n',
     ],
   ]),
-  ...mutationsOf('server/sessions.ts', sessions, [
+  ...mutationsOf('server/sessions/session.ts', sessions, [
     [
       'the newest session makes room, not the oldest',
       'active.slice(0, Math.max(0, active.length - maxSessionsPerUser + 1))',
@@ -201,7 +201,7 @@ export const writes = [
     ],
   ]),
   ...mutationsOf(
-    'server/sessions.ts',
+    'server/sessions/session.ts',
     ['test/server/auth-rules.test.ts'],
     [
       [
@@ -219,7 +219,7 @@ export const writes = [
     ],
   ]),
   ...mutationsOf(
-    'server/trpc.ts',
+    'server/procedures/trpc.ts',
     ['test/server/auth-rules.test.ts'],
     [
       [
@@ -229,17 +229,17 @@ export const writes = [
       ],
     ],
   ),
-  ...mutationsOf('db/ledger.ts', race, [
+  ...mutationsOf('db/ledger/append.ts', race, [
     ['a family is not locked', 'order by family_id\n    for update`', 'order by family_id`'],
   ]),
-  ...mutationsOf('db/family-states.ts', wire, [
+  ...mutationsOf('db/ledger/families.ts', wire, [
     [
       'the clock of the process decides',
       '(extract(epoch from token_ledger.clock()) * 1000)::float8 as now,\n      f.family_id',
       '${Date.now()}::float8 as now,\n      f.family_id',
     ],
   ]),
-  ...mutationsOf('db/ledger.ts', fences, [
+  ...mutationsOf('db/ledger/append.ts', fences, [
     [
       'an event is appended outside of the transaction that locked',
       'ip inet, user_agent text, origin_salt bytea)\n    where pg_current_xact_id()::text = ${txid}`',
@@ -262,7 +262,7 @@ export const writes = [
     ],
   ]),
   ...mutationsOf(
-    'db/transaction.ts',
+    'db/connection/transaction.ts',
     ['test/db/transaction.test.ts'],
     [
       // A statement that is sent after a connection was lost is held by the fence as well.

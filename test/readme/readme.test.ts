@@ -32,7 +32,7 @@ test('the session of the README can be pasted as it stands', async () => {
 test('the README names the configuration as the schema has it', async () => {
   const [readme, config] = await Promise.all([
     readFile('README.md', 'utf8'),
-    readFile('server/config.ts', 'utf8'),
+    readFile('server/config/config.ts', 'utf8'),
   ])
   const variables = [...config.matchAll(/^ {4}([A-Z_]+):/gm)].map((match) => match[1]!)
   expect(variables.length).toBeGreaterThan(20)

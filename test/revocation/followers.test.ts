@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { createVerifier, type RevocationsOptions } from '../../server/verifier.ts'
+import { createVerifier, type RevocationsOptions } from '../../server/verifier/index.ts'
 import { beginSessions } from '../support/begun-sessions.ts'
 import { freshDatabase } from '../support/database.ts'
 import { feedToken } from '../support/feed.ts'
@@ -131,7 +131,7 @@ test('a verifier that was closed keeps no process alive', { timeout }, async () 
   await using owner = await freshDatabase()
   await using server = await startServer(owner.url, { REVOCATIONS_TOKEN: feedToken })
   const program = `
-    import { createVerifier } from './server/verifier.ts'
+    import { createVerifier } from './server/verifier/index.ts'
     const issuer = ${JSON.stringify(server.url)}
     const revocations = { token: ${JSON.stringify(feedToken)} }
     const verifier = createVerifier({ issuer, audience: issuer, revocations })

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { disableUser, enableUser, setRole } from '../../server/user-status.ts'
+import { disableUser, enableUser, setRole } from '../../server/admin/users.ts'
 import { startLedger, testOrigin } from '../support/ledger.ts'
 
 const by = { actorUserId: null, origin: testOrigin }

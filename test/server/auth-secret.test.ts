@@ -2,8 +2,8 @@ import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { loadOrCreateAuthSecret } from '../../server/auth-secret.ts'
-import { ConfigError } from '../../server/config.ts'
+import { loadOrCreateAuthSecret } from '../../server/config/auth-secret.ts'
+import { ConfigError } from '../../server/config/config.ts'
 
 let dataDir: string
 let file: string

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { ConfigError, loadConfig } from '../../server/config.ts'
+import { ConfigError, loadConfig } from '../../server/config/config.ts'
 import { freePort, testSecret } from '../support/server.ts'
 import { run } from '../support/run.ts'
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { canonicalEmail } from '../../server/email.ts'
+import { canonicalEmail } from '../../server/users/email.ts'
 
 describe('PW-13 V20: an e-mail address has one spelling', () => {
   test.each([

@@ -16,7 +16,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { reachEmbeddedPostgres, startEmbeddedPostgres } from '../../server/embedded-postgres.ts'
+import {
+  reachEmbeddedPostgres,
+  startEmbeddedPostgres,
+} from '../../server/embedded-postgres/start.ts'
 import {
   childrenOf,
   isAlive,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createFirstAdmin } from '../../server/first-admin.ts'
+import { createFirstAdmin } from '../../server/admin/first-admin.ts'
 import { startLedger } from '../support/ledger.ts'
 
 test('AD-05 (ASVS 16.3.3): the first admin is made once, by one of two processes, and it is written down', async () => {

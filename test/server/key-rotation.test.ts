@@ -1,6 +1,10 @@
 import { decodeProtectedHeader } from 'jose'
 import { expect, test } from 'vitest'
-import { loadSigningKeys, replaceSigningKeys, rotateSigningKey } from '../../server/signing-keys.ts'
+import {
+  loadSigningKeys,
+  replaceSigningKeys,
+  rotateSigningKey,
+} from '../../server/tokens/signing-keys.ts'
 import { startApp } from '../support/app.ts'
 import { moveClock } from '../support/clock.ts'
 import { auth, query } from '../support/http.ts'

@@ -1,7 +1,11 @@
 import { decodeProtectedHeader } from 'jose'
 import { describe, expect, test } from 'vitest'
-import { connect } from '../../db/connect.ts'
-import { loadSigningKeys, replaceSigningKeys, rotateSigningKey } from '../../server/signing-keys.ts'
+import { connect } from '../../db/connection/connect.ts'
+import {
+  loadSigningKeys,
+  replaceSigningKeys,
+  rotateSigningKey,
+} from '../../server/tokens/signing-keys.ts'
 import { startApp } from '../support/app.ts'
 import { moveClock } from '../support/clock.ts'
 import { freshDatabase } from '../support/database.ts'

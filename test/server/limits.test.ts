@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { networkOf } from '../../server/limits.ts'
+import { networkOf } from '../../server/procedures/limits.ts'
 import { startApp } from '../support/app.ts'
 import { auth, mutate } from '../support/http.ts'
 import { makeUser, testPassword } from '../support/users.ts'

@@ -1,7 +1,7 @@
 import { hash as argon2Hash, parseOptions } from '@node-rs/argon2'
 import { describe, expect, test } from 'vitest'
 import { AuthError } from '../../server/errors.ts'
-import { createPasswords, passwordProblem } from '../../server/passwords.ts'
+import { createPasswords, passwordProblem } from '../../server/users/passwords.ts'
 
 const right = 'correct horse battery staple'
 

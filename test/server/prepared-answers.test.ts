@@ -1,10 +1,10 @@
 import { decodeJwt } from 'jose'
 import { generateKeyPairSync, randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { createAccessTokens } from '../../server/access-token.ts'
-import { createRotation } from '../../server/rotation.ts'
-import type { LiveSession } from '../../server/sessions.ts'
-import type { SigningKeys } from '../../server/signing-keys.ts'
+import { createAccessTokens } from '../../server/tokens/access-token.ts'
+import { createRotation } from '../../server/sessions/rotation.ts'
+import type { LiveSession } from '../../server/sessions/session.ts'
+import type { SigningKeys } from '../../server/tokens/signing-keys.ts'
 import { startLedger, testOrigin } from '../support/ledger.ts'
 
 test('a granted refresh can be prepared while the database writes, and a refused one is not', async () => {

@@ -1,7 +1,7 @@
 import { createHash, createHmac, hkdfSync } from 'node:crypto'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { createFamilyId } from '../../server/family-id.ts'
+import { createFamilyId } from '../../server/sessions/family-id.ts'
 import {
   createRefreshToken,
   deriveRefreshTokenKeys,
@@ -9,7 +9,7 @@ import {
   findSuccessor,
   hashSecret,
   parseRefreshToken,
-} from '../../server/refresh-token.ts'
+} from '../../server/tokens/refresh-token.ts'
 import { testSecret } from '../support/server.ts'
 
 const otherSecret = 'mQ4vZ8sLk2Xw9Rt6Yb3Nc7Jd1Hf5Gp0AeUiOaSxTzVyBnC'

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { createRotation } from '../../server/rotation.ts'
-import type { UserDirectory } from '../../server/user-directory.ts'
+import { createRotation } from '../../server/sessions/rotation.ts'
+import type { UserDirectory } from '../../server/users/directory.ts'
 import { waitFor } from '../support/gate.ts'
 import { spentOnce, startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
 import { isBlocked, lockFamily } from '../support/locks.ts'

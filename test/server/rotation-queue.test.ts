@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { createFamilyId } from '../../server/family-id.ts'
-import { createRefreshToken, deriveRefreshTokenKeys } from '../../server/refresh-token.ts'
-import { createRotationQueue, type RotationQueueOptions } from '../../server/rotation-queue.ts'
+import { createFamilyId } from '../../server/sessions/family-id.ts'
+import { createRefreshToken, deriveRefreshTokenKeys } from '../../server/tokens/refresh-token.ts'
+import {
+  createRotationQueue,
+  type RotationQueueOptions,
+} from '../../server/sessions/group-commit.ts'
 import { startApp } from '../support/app.ts'
 import { beginSessions } from '../support/begun-sessions.ts'
 import { auth } from '../support/http.ts'

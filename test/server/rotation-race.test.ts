@@ -6,7 +6,7 @@ import {
   deriveRefreshTokenKeys,
   hashSecret,
   parseRefreshToken,
-} from '../../server/refresh-token.ts'
+} from '../../server/tokens/refresh-token.ts'
 import { freshDatabase } from '../support/database.ts'
 import { auth, type Answer } from '../support/http.ts'
 import { startServer, testSecret, type ServerProcess } from '../support/server.ts'

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { connect, type Database } from '../../db/connect.ts'
+import { connect, type Database } from '../../db/connection/connect.ts'
 import { buildApp, loadConfig, type AppOptions } from '../../server/app.ts'
 import { freshDatabase, type FreshDatabase } from './database.ts'
 import { freePort, testSecret } from './server.ts'

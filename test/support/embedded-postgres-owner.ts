@@ -1,6 +1,6 @@
 // A process that owns an embedded Postgres, for tests that end it: prints the URL, stops when its stdin closes. It takes
 // an interrupt as a server that drains does.
-import { startEmbeddedPostgres } from '../../server/embedded-postgres.ts'
+import { startEmbeddedPostgres } from '../../server/embedded-postgres/start.ts'
 
 process.on('SIGINT', () => console.error('draining'))
 try {

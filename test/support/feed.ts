@@ -1,5 +1,5 @@
 import type { FreshDatabase } from './database.ts'
-import { readMessages, type SseMessage } from '../../server/verifier/sse.ts'
+import { readMessages, type SseMessage } from '../../server/verifier/revocations/sse.ts'
 
 export const feedToken = 'a-token-for-the-feed-of-35-letters'
 

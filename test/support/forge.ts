@@ -1,7 +1,7 @@
 import { createPublicKey, sign, type KeyObject } from 'node:crypto'
 import { decodeJwt, type JWTPayload } from 'jose'
-import { connect } from '../../db/connect.ts'
-import { loadSigningKeys } from '../../server/signing-keys.ts'
+import { connect } from '../../db/connection/connect.ts'
+import { loadSigningKeys } from '../../server/tokens/signing-keys.ts'
 import { testSecret } from './server.ts'
 
 /** What an attacker could not have: the service's own signing key, to make tokens that are wrong in one thing. */

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { migrate } from '../../db/migrate.ts'
-import { startEmbeddedPostgres } from '../../server/embedded-postgres.ts'
+import { startEmbeddedPostgres } from '../../server/embedded-postgres/start.ts'
 import { asAdmin, databaseUrl, dropDatabases } from './admin.ts'
 import { testPostgresSettings as settings } from './postgres-settings.ts'
 

@@ -1,18 +1,18 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { connect, type Database } from '../../db/connect.ts'
-import { readLedger } from '../../db/ledger-check.ts'
-import { createAccounts } from '../../server/accounts.ts'
+import { connect, type Database } from '../../db/connection/connect.ts'
+import { readLedger } from '../../db/audit/export.ts'
+import { createAccounts } from '../../server/users/accounts.ts'
 import type { ExportEnd, EventRecord, FamilyRecord } from '../../server/ledger/record.ts'
-import { createPasswords } from '../../server/passwords.ts'
-import { deriveRefreshTokenKeys } from '../../server/refresh-token.ts'
-import { createRotation, type Rotate } from '../../server/rotation.ts'
+import { createPasswords } from '../../server/users/passwords.ts'
+import { deriveRefreshTokenKeys } from '../../server/tokens/refresh-token.ts'
+import { createRotation, type Rotate } from '../../server/sessions/rotation.ts'
 import {
   startSession,
   type LiveSession,
   type SessionDeps,
   type SessionPolicy,
-} from '../../server/sessions.ts'
-import type { User } from '../../server/user-directory.ts'
+} from '../../server/sessions/session.ts'
+import type { User } from '../../server/users/directory.ts'
 import { freshDatabase, type FreshDatabase } from './database.ts'
 import { testSecret } from './server.ts'
 

@@ -1,7 +1,7 @@
 // A tool in a process of its own, for tests that kill it: signs in or takes up its session, and refreshes once. Told to
 // die, it does so when the server has answered and nothing is stored yet.
 import { createAuthClient } from '../../client/index.ts'
-import { fileStore } from '../../client/file-store.ts'
+import { fileStore } from '../../client/credential/file-store.ts'
 
 const [baseUrl, file, mode] = process.argv.slice(2) as [string, string, 'live' | 'die']
 

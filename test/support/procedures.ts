@@ -1,5 +1,5 @@
 import { z, type ZodType } from 'zod'
-import { appRouter, authRouter } from '../../server/router.ts'
+import { appRouter, authRouter } from '../../server/procedures/router.ts'
 import type { AttackAnswer, AttackedServer } from './attacked-server.ts'
 import { testPassword } from './users.ts'
 

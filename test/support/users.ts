@@ -1,7 +1,7 @@
-import { connect } from '../../db/connect.ts'
-import { createAccounts } from '../../server/accounts.ts'
-import { createPasswords } from '../../server/passwords.ts'
-import type { Role, User } from '../../server/user-directory.ts'
+import { connect } from '../../db/connection/connect.ts'
+import { createAccounts } from '../../server/users/accounts.ts'
+import { createPasswords } from '../../server/users/passwords.ts'
+import type { Role, User } from '../../server/users/directory.ts'
 
 export const testPassword = 'correct horse battery staple'
 

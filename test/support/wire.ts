@@ -22,7 +22,7 @@ export type Proxy = AsyncDisposable & {
 /** What is said to the target, what it answers, or both. */
 export type Lost = 'requests' | 'answers' | 'both'
 
-/** When Postgres notices by itself: TCP's keep-alive as `db/connect.ts` sets it. */
+/** When Postgres notices by itself: TCP's keep-alive as `db/connection/connect.ts` sets it. */
 const keepAliveMs = 14_000
 
 export async function startProxy(target: NetConnectOpts): Promise<Proxy> {

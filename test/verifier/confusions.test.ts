@@ -5,7 +5,7 @@ import { exportSPKI, generateKeyPair, importJWK, exportJWK, UnsecuredJWT } from 
 import type { CryptoKey } from 'jose'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { AccessTokenError, verifyAccessToken } from '../../server/verifier.ts'
+import { AccessTokenError, verifyAccessToken } from '../../server/verifier/index.ts'
 import { goodClaims, nowSeconds, startIssuer } from './issuer.ts'
 import type { Claims, Issuer } from './issuer.ts'
 import { adapters, startServices } from './services-process.ts'

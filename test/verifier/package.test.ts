@@ -11,12 +11,12 @@ import {
   KeysUnavailableError,
   RevocationsUnavailableError,
   verifierOf,
-} from '../../server/verifier.ts'
-import type { AccessTokenClaims } from '../../server/verifier.ts'
+} from '../../server/verifier/index.ts'
+import type { AccessTokenClaims } from '../../server/verifier/index.ts'
 
 test('at run time the verifier needs jose and nothing else', async () => {
   const { metafile } = await build({
-    entryPoints: ['server/verifier.ts'],
+    entryPoints: ['server/verifier/index.ts'],
     bundle: true,
     packages: 'external',
     platform: 'node',

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createVerifier, verifyAccessToken } from '../../server/verifier.ts'
+import { createVerifier, verifyAccessToken } from '../../server/verifier/index.ts'
 import { remoteKeys, remoteKeysTiming } from '../../server/verifier/remote-keys.ts'
 import type { RemoteKeysTiming } from '../../server/verifier/remote-keys.ts'
 import { startIssuer } from './issuer.ts'

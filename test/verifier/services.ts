@@ -12,8 +12,8 @@ import {
   failureOf,
   fastifyVerifier,
   trpcVerifier,
-} from '../../server/verifier.ts'
-import type { AccessTokenContext, VerifiedRequest } from '../../server/verifier.ts'
+} from '../../server/verifier/index.ts'
+import type { AccessTokenContext, VerifiedRequest } from '../../server/verifier/index.ts'
 
 const { ISSUER = '', AUDIENCE = '', JWKS_URL, REVOCATIONS_TOKEN, WHEN_BEHIND } = process.env
 const verifier = createVerifier({

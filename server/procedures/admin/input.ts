@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { Position } from '../../../db/audit-events.ts'
+import type { Position } from '../../../db/audit/events.ts'
 
 export const limit = z.number().int().min(1).max(200).default(50)
 

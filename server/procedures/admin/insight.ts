@@ -1,9 +1,9 @@
 import { z } from 'zod'
-import { countEvents, listIncidents } from '../../../db/audit-events.ts'
+import { countEvents, listIncidents } from '../../../db/audit/events.ts'
 import { AuthError } from '../../errors.ts'
-import { adminProcedure, appRouterOf } from '../../trpc.ts'
+import { adminProcedure, appRouterOf } from '../trpc.ts'
 import { instant, isReadable, limit, pageOf } from './input.ts'
-import { iso } from './shapes.ts'
+import { iso } from '../../audit/views.ts'
 
 /** A chart has fewer points than this: a day in minutes. */
 const maxBuckets = 1_500

@@ -1,13 +1,13 @@
 import { z } from 'zod'
-import { insertAdminAction, listFamilyActions } from '../../../db/admin-actions.ts'
-import { listSessions, readSession, readStateAt } from '../../../db/audit.ts'
-import { listFamilyEvents } from '../../../db/audit-events.ts'
-import { canonicalEmail } from '../../email.ts'
+import { insertAdminAction, listFamilyActions } from '../../../db/audit/admin-actions.ts'
+import { listSessions, readSession, readStateAt } from '../../../db/audit/sessions.ts'
+import { listFamilyEvents } from '../../../db/audit/events.ts'
+import { canonicalEmail } from '../../users/email.ts'
 import { AuthError } from '../../errors.ts'
-import { endSession } from '../../sessions.ts'
-import { adminProcedure, appRouterOf } from '../../trpc.ts'
+import { endSession } from '../../sessions/session.ts'
+import { adminProcedure, appRouterOf } from '../trpc.ts'
 import { id, instant, limit, pageOf, reason } from './input.ts'
-import { iso, toEvent, toSession } from './shapes.ts'
+import { iso, toEvent, toSession } from '../../audit/views.ts'
 
 /** A family of one year with a refresh every 15 minutes has more; its page is `admin.ledger.events`. */
 const eventsShown = 1_000

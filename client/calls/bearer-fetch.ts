@@ -1,0 +1,39 @@
+import { field } from '../auth-api.ts'
+import type { Settings } from '../options.ts'
+
+type GetAccessToken = (options?: { rejected?: string }) => Promise<string | null>
+
+export type BearerFetch = (url: string | URL, init?: RequestInit) => Promise<Response>
+
+/** See `AuthClient.fetch`. */
+export function bearerFetch(settings: Settings, getAccessToken: GetAccessToken): BearerFetch {
+  return async (url, init = {}) => {
+    const target = settings.resolve(url)
+    if (init.redirect === 'follow')
+      throw new TypeError('redirect: a bearer follows none; use "manual" or "error"')
+    const send = async (token: string | null) => {
+      const headers = new Headers(init.headers)
+      if (token !== null) headers.set('authorization', `Bearer ${token}`)
+      return settings.fetch(target, { redirect: 'error', ...init, headers })
+    }
+    const token = await getAccessToken()
+    const response = await send(token)
+    // A stream can be sent once.
+    if (token === null || init.body instanceof ReadableStream || !(await refuses(response)))
+      return response
+    const other = await getAccessToken({ rejected: token })
+    return other === null ? response : send(other)
+  }
+}
+
+/** Whether it was the access token that was refused, so that nothing has run yet. */
+async function refuses(response: Response): Promise<boolean> {
+  if (response.status !== 401) return false
+  if (response.headers.get('www-authenticate')?.includes('invalid_token')) return true
+  // Another service may not let pages read that header.
+  const body: unknown = await response
+    .clone()
+    .json()
+    .catch(() => null)
+  return String(field(field(field(body, 'error'), 'data'), 'reason')).startsWith('access_token_')
+}

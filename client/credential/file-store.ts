@@ -1,0 +1,89 @@
+import { randomUUID } from 'node:crypto'
+import { link, mkdir, open, readdir, readFile, unlink } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import type { TokenStorage } from '../storage.ts'
+
+/**
+ * Keeps the refresh token of a Node tool in files `<path>.1`, `<path>.2`, …, of which the last one
+ * counts; only the owner may read them. Any number of processes may share it, and each may be killed
+ * at any moment: a version is made whole and then linked to its number, which one process alone can
+ * do, so that there is no lock to be left behind. It needs a file system with hard links.
+ */
+export function fileStore(path: string): TokenStorage {
+  const folder = dirname(resolve(path))
+  const name = basename(path)
+
+  async function versions(): Promise<number[]> {
+    const files = await readdir(folder).catch(noneIfMissing)
+    return files
+      .filter((file) => file.startsWith(`${name}.`) && /^\d+$/.test(file.slice(name.length + 1)))
+      .map((file) => Number(file.slice(name.length + 1)))
+      .toSorted((one, other) => one - other)
+  }
+
+  async function read(): Promise<{ version: number; text: string | null }> {
+    for (;;) {
+      const version = (await versions()).at(-1) ?? 0
+      if (version === 0) return { version, text: null }
+      try {
+        const text = await readFile(join(folder, `${name}.${version}`), 'utf8')
+        return { version, text: text === '' ? null : text }
+      } catch (error) {
+        // Replaced in between: there is a later one.
+        if (!isCode(error, 'ENOENT')) throw error
+      }
+    }
+  }
+
+  return {
+    load: async () => (await read()).text,
+
+    async swap(expected, next) {
+      const { version, text } = await read()
+      if (text !== expected) return false
+      await mkdir(folder, { recursive: true, mode: 0o700 })
+      const whole = join(folder, `.${name}.${randomUUID()}.tmp`)
+      const own = version + 1
+      try {
+        await write(whole, next ?? '')
+        await link(whole, join(folder, `${name}.${own}`))
+      } catch (error) {
+        if (isCode(error, 'EEXIST')) return false
+        throw error
+      } finally {
+        await remove(whole)
+      }
+      const all = await versions()
+      // Others had gone further and removed what we had read: our number is an old one.
+      if (all.at(-1) !== own) {
+        await remove(join(folder, `${name}.${own}`))
+        return false
+      }
+      for (const old of all.slice(0, -1)) await remove(join(folder, `${name}.${old}`))
+      return true
+    },
+  }
+}
+
+async function write(path: string, text: string): Promise<void> {
+  const file = await open(path, 'wx', 0o600)
+  try {
+    await file.writeFile(text)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+async function remove(path: string): Promise<void> {
+  await unlink(path).catch(noneIfMissing)
+}
+
+function noneIfMissing(error: unknown): [] {
+  if (isCode(error, 'ENOENT')) return []
+  throw error
+}
+
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code
+}

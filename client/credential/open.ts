@@ -1,0 +1,18 @@
+import { createAuthApi } from '../auth-api.ts'
+import { bodyCredential } from './body.ts'
+import { cookieCredential } from './cookie.ts'
+import type { Credential } from './credential.ts'
+import { openNotes } from './notes.ts'
+import type { Settings } from '../options.ts'
+import { memoryStorage, type TokenStorage } from '../storage.ts'
+
+export function openCredential(settings: Settings, storage: TokenStorage | undefined): Credential {
+  const { baseUrl, fetch, transport } = settings
+  if (transport === 'cookie')
+    return cookieCredential(
+      createAuthApi({ baseUrl, fetch, credentials: 'include' }),
+      openNotes(baseUrl),
+    )
+  const post = createAuthApi({ baseUrl, fetch, credentials: 'omit' })
+  return bodyCredential(post, storage ?? memoryStorage(), { baseUrl, fetch })
+}

@@ -1,0 +1,241 @@
+import type postgres from 'postgres'
+import { instantParam } from '../instant.ts'
+import type { LedgerEvent } from '../../server/ledger/events.ts'
+
+/** Where an event stands in the ledger: `<txid>:<familyId>:<seq>`. Events are read in this order. */
+export type Position = { readonly txid: string; readonly familyId: string; readonly seq: number }
+
+/** An event as people may see it: no token hash, no salt. */
+export type AuditEvent = {
+  readonly position: Position
+  readonly familyId: string
+  readonly seq: number
+  readonly kind: LedgerEvent['kind']
+  readonly generation: number
+  readonly presentedGeneration: number | null
+  readonly userId: string | null
+  readonly email: string | null
+  readonly occurredAt: number
+  readonly expiresAt: number | null
+  readonly reason: string | null
+  readonly actorUserId: string | null
+  readonly ip: string | null
+  readonly userAgent: string | null
+  readonly hash: string
+}
+
+export type EventFilter = {
+  readonly kinds?: readonly LedgerEvent['kind'][] | undefined
+  readonly userId?: string | undefined
+  readonly familyId?: string | undefined
+  /** Epoch milliseconds, from included, to not. */
+  readonly fromAt?: number | undefined
+  readonly toAt?: number | undefined
+}
+
+/** A page of events, newest first, before `cursor`. */
+export async function listEvents(
+  sql: postgres.Sql,
+  filter: EventFilter,
+  page: { cursor?: Position | undefined; limit: number },
+): Promise<AuditEvent[]> {
+  const { kinds, userId, familyId, fromAt, toAt } = filter
+  const { cursor, limit } = page
+  const rows = await sql<EventRow[]>`
+    select ${columns(sql)}
+    from token_ledger.token_event e
+    join token_ledger.token_family f on f.family_id = e.family_id
+    left join token_ledger.user_account u on u.user_id = f.user_id
+    where true
+      ${kinds === undefined ? sql`` : sql`and e.kind = any(${kinds as string[]})`}
+      ${userId === undefined ? sql`` : sql`and f.user_id = ${userId}::uuid`}
+      ${familyId === undefined ? sql`` : sql`and e.family_id = ${familyId}::uuid`}
+      ${fromAt === undefined ? sql`` : sql`and e.occurred_at >= ${instantParam(fromAt)}::timestamptz`}
+      ${toAt === undefined ? sql`` : sql`and e.occurred_at < ${instantParam(toAt)}::timestamptz`}
+      ${cursor === undefined ? sql`` : sql`and (e.txid, e.family_id, e.seq) < ${place(sql, cursor)}`}
+    order by e.txid desc, e.family_id desc, e.seq desc
+    limit ${limit}`
+  return rows.map(toAuditEvent)
+}
+
+/** A family's newest events, oldest first. */
+export async function listFamilyEvents(
+  sql: postgres.Sql,
+  familyId: string,
+  limit: number,
+): Promise<AuditEvent[]> {
+  const rows = await sql<EventRow[]>`
+    select ${columns(sql)}
+    from token_ledger.token_event e
+    join token_ledger.token_family f on f.family_id = e.family_id
+    left join token_ledger.user_account u on u.user_id = f.user_id
+    where e.family_id = ${familyId}::uuid
+    order by e.seq desc
+    limit ${limit}`
+  return rows.map(toAuditEvent).toReversed()
+}
+
+/**
+ * Events after `position`, in the ledger's order. Only what is final: no transaction that is still
+ * under way can put anything before what has been read.
+ */
+export async function readForward(
+  sql: postgres.Sql,
+  position: Position,
+  limit: number,
+): Promise<AuditEvent[]> {
+  const rows = await sql<EventRow[]>`
+    select ${columns(sql)}
+    from token_ledger.token_event e
+    left join token_ledger.token_family f on f.family_id = e.family_id
+    left join token_ledger.user_account u on u.user_id = f.user_id
+    where (e.txid, e.family_id, e.seq) > ${place(sql, position)}
+      and e.txid < pg_snapshot_xmin(pg_current_snapshot())
+    order by e.txid, e.family_id, e.seq
+    limit ${limit}`
+  return rows.map(toAuditEvent)
+}
+
+/** The position from which on everything is still to come. */
+export async function readHorizon(sql: postgres.Sql): Promise<Position> {
+  const [row] = await sql<{ txid: string }[]>`
+    select pg_snapshot_xmin(pg_current_snapshot())::text as txid`
+  return { txid: row?.txid ?? '0', familyId: '00000000-0000-0000-0000-000000000000', seq: 0 }
+}
+
+export type Incident = {
+  readonly incidentId: string
+  readonly familyId: string
+  readonly userId: string
+  readonly email: string | null
+  readonly occurredAt: number
+  readonly presentedGeneration: number
+  readonly currentGeneration: number
+  readonly generationsBehind: number
+  readonly sinceRotationMs: number
+  readonly sameIp: boolean | null
+  readonly sameUserAgent: boolean | null
+  readonly ip: string | null
+  readonly userAgent: string | null
+}
+
+/** A page of detected reuses, newest first, before `cursor`. */
+export async function listIncidents(
+  sql: postgres.Sql,
+  period: Pick<EventFilter, 'fromAt' | 'toAt'>,
+  page: { cursor?: { at: number; familyId: string } | undefined; limit: number },
+): Promise<Incident[]> {
+  const { fromAt, toAt } = period
+  const { cursor, limit } = page
+  return sql<Incident[]>`
+    select
+      incident_id as "incidentId", family_id as "familyId", user_id as "userId", email,
+      (extract(epoch from occurred_at) * 1000)::float8 as "occurredAt",
+      presented_generation as "presentedGeneration", current_generation as "currentGeneration",
+      generations_behind as "generationsBehind",
+      (extract(epoch from since_rotation) * 1000)::float8 as "sinceRotationMs",
+      same_ip as "sameIp", same_user_agent as "sameUserAgent", host(ip) as ip, user_agent as "userAgent"
+    from token_audit.reuse_incidents
+    where true
+      ${fromAt === undefined ? sql`` : sql`and occurred_at >= ${instantParam(fromAt)}::timestamptz`}
+      ${toAt === undefined ? sql`` : sql`and occurred_at < ${instantParam(toAt)}::timestamptz`}
+      ${
+        cursor === undefined
+          ? sql``
+          : sql`and (occurred_at, family_id) < (${instantParam(cursor.at)}::timestamptz, ${cursor.familyId}::uuid)`
+      }
+    order by occurred_at desc, family_id desc
+    limit ${limit}`
+}
+
+export type Bucket = {
+  readonly at: number
+  readonly issued: number
+  readonly rotated: number
+  readonly replayed: number
+  readonly reuseDetected: number
+  readonly revoked: number
+}
+
+/** How much happened, counted in equal steps (UTC); steps without anything are there, too. */
+export async function countEvents(
+  sql: postgres.Sql,
+  period: { fromAt: number; toAt: number },
+  bucketMs: number,
+): Promise<Bucket[]> {
+  const first = Math.floor(period.fromAt / bucketMs)
+  const last = Math.ceil(period.toAt / bucketMs) - 1
+  return sql<Bucket[]>`
+    select
+      (n * ${bucketMs}::bigint)::float8 as at,
+      coalesce(issued, 0)::integer as issued,
+      coalesce(rotated, 0)::integer as rotated,
+      coalesce(replayed, 0)::integer as replayed,
+      coalesce(reuse_detected, 0)::integer as "reuseDetected",
+      coalesce(revoked, 0)::integer as revoked
+    from generate_series(${first}::bigint, ${last}::bigint) as n
+    left join (
+      select
+        floor(extract(epoch from occurred_at) * 1000 / ${bucketMs}::bigint)::bigint as n,
+        count(*) filter (where kind = 'issued') as issued,
+        count(*) filter (where kind = 'rotated') as rotated,
+        count(*) filter (where kind = 'replayed') as replayed,
+        count(*) filter (where kind = 'reuse_detected') as reuse_detected,
+        count(*) filter (where kind = 'revoked') as revoked
+      from token_ledger.token_event
+      where occurred_at >= ${instantParam(period.fromAt)}::timestamptz
+        and occurred_at < ${instantParam(period.toAt)}::timestamptz
+      group by 1
+    ) counted using (n)
+    order by n`
+}
+
+function columns(sql: postgres.Sql) {
+  return sql`
+    e.txid::text as txid, e.family_id, e.seq, e.kind, e.generation, e.presented_generation, f.user_id, u.email,
+    (extract(epoch from e.occurred_at) * 1000)::float8 as occurred_at,
+    (extract(epoch from e.expires_at) * 1000)::float8 as expires_at,
+    e.reason, e.actor_user_id, host(e.ip) as ip, e.user_agent, encode(e.hash, 'hex') as hash`
+}
+
+function place(sql: postgres.Sql, { txid, familyId, seq }: Position) {
+  return sql`(${txid}::xid8, ${familyId}::uuid, ${seq}::integer)`
+}
+
+type EventRow = {
+  txid: string
+  family_id: string
+  seq: number
+  kind: LedgerEvent['kind']
+  generation: number
+  presented_generation: number | null
+  user_id: string | null
+  email: string | null
+  occurred_at: number
+  expires_at: number | null
+  reason: string | null
+  actor_user_id: string | null
+  ip: string | null
+  user_agent: string | null
+  hash: string
+}
+
+function toAuditEvent(row: EventRow): AuditEvent {
+  return {
+    position: { txid: row.txid, familyId: row.family_id, seq: row.seq },
+    familyId: row.family_id,
+    seq: row.seq,
+    kind: row.kind,
+    generation: row.generation,
+    presentedGeneration: row.presented_generation,
+    userId: row.user_id,
+    email: row.email,
+    occurredAt: row.occurred_at,
+    expiresAt: row.expires_at,
+    reason: row.reason,
+    actorUserId: row.actor_user_id,
+    ip: row.ip,
+    userAgent: row.user_agent,
+    hash: row.hash,
+  }
+}

@@ -1,0 +1,118 @@
+import { and, desc, eq, lt, sql } from 'drizzle-orm'
+import type { Database } from '../connection/connect.ts'
+import { auditSessions, tokenEvent, type AuditSession } from '../schema.ts'
+
+/** One session as it is now; null when there is none. */
+export async function readSession(
+  { db }: Database,
+  familyId: string,
+): Promise<AuditSession | null> {
+  const [row] = await db.select().from(auditSessions).where(eq(auditSessions.familyId, familyId))
+  return row ?? null
+}
+
+/** A page of a user's active sessions, newest first, before the family `cursor`. */
+export async function listActiveSessions(
+  { db }: Database,
+  userId: string,
+  { cursor, limit }: { cursor?: string | undefined; limit: number },
+): Promise<AuditSession[]> {
+  return db
+    .select()
+    .from(auditSessions)
+    .where(
+      and(
+        eq(auditSessions.userId, userId),
+        eq(auditSessions.status, 'active'),
+        cursor === undefined ? undefined : lt(auditSessions.familyId, cursor),
+      ),
+    )
+    .orderBy(desc(auditSessions.familyId))
+    .limit(limit)
+}
+
+/** Whether the user has had a session, over or not, from this address in the last 30 days. */
+export async function hasSignedInFrom(
+  database: Database,
+  userId: string,
+  ip: string,
+): Promise<boolean> {
+  const rows = await database.sql`
+    select
+    from token_ledger.token_family f
+    join token_ledger.token_event e on e.family_id = f.family_id and e.seq = 1
+    where f.user_id = ${userId}::uuid
+      and f.created_at > token_ledger.clock() - interval '30 days'
+      and e.ip = ${ip}::inet
+    limit 1`
+  return rows.length > 0
+}
+
+export type SessionFilter = {
+  readonly userId?: string | undefined
+  /** Canonical. */
+  readonly email?: string | undefined
+  readonly status?: AuditSession['status'] | undefined
+}
+
+/** A page of everybody's sessions, newest first, before the family `cursor`. */
+export async function listSessions(
+  { db }: Database,
+  filter: SessionFilter,
+  { cursor, limit }: { cursor?: string | undefined; limit: number },
+): Promise<AuditSession[]> {
+  const { userId, email, status } = filter
+  // The few that ended so have an index of their own; among all sessions they are far apart. An array,
+  // because the planner takes a join of the two for a walk through all.
+  const isWithReuse = sql`${auditSessions.familyId} = any(array(
+    select ${tokenEvent.familyId} from ${tokenEvent} where ${tokenEvent.kind} = 'reuse_detected'))`
+  return db
+    .select()
+    .from(auditSessions)
+    .where(
+      and(
+        userId === undefined ? undefined : eq(auditSessions.userId, userId),
+        email === undefined ? undefined : eq(auditSessions.email, email),
+        status === undefined ? undefined : eq(auditSessions.status, status),
+        status === 'reuse_detected' ? isWithReuse : undefined,
+        cursor === undefined ? undefined : lt(auditSessions.familyId, cursor),
+      ),
+    )
+    .orderBy(desc(auditSessions.familyId))
+    .limit(limit)
+}
+
+export type StateThen = {
+  readonly status: AuditSession['status']
+  readonly generation: number
+  readonly expiresAt: string | Date
+  readonly endReason: string | null
+  readonly incidentId: string | null
+}
+
+/** What was true of a session at that moment (epoch milliseconds); null before it began. */
+export async function readStateAt(
+  { db }: Database,
+  familyId: string,
+  at: number,
+): Promise<StateThen | null> {
+  const [row] = await db.execute<StateThen>(sql`
+    select status, generation, expires_at as "expiresAt", end_reason as "endReason", incident_id as "incidentId"
+    from token_audit.session_state_at(${familyId}::uuid, ${new Date(at).toISOString()}::timestamptz)`)
+  return row ?? null
+}
+
+export type FamilyVerdict = {
+  readonly intact: boolean
+  readonly events: number
+  readonly firstBrokenSeq: number | null
+  readonly problem: string | null
+}
+
+export async function verifyFamily({ db }: Database, familyId: string): Promise<FamilyVerdict> {
+  const [row] = await db.execute<FamilyVerdict>(sql`
+    select intact, events, first_broken_seq as "firstBrokenSeq", problem
+    from token_audit.verify_family(${familyId}::uuid)`)
+  if (row === undefined) throw new Error('verify_family gave no row')
+  return row
+}

@@ -1,0 +1,152 @@
+import type postgres from 'postgres'
+import type { LedgerEvent, Transport } from '../../server/ledger/events.ts'
+import { toEvent, type EventRow } from './event-rows.ts'
+import type { FamilyRow } from './append.ts'
+import type { Transaction } from '../connection/transaction.ts'
+import type { UserRow } from '../users.ts'
+
+/** A family with the part of its history that decides, and who its user is now. */
+export type FamilyState = FamilyRow & {
+  /** From the event that made the current token on, oldest first. */
+  readonly events: readonly LedgerEvent[]
+  /** The hash of the secret of the generation asked for; null when there is no such generation. */
+  readonly tokenHash: Buffer | null
+  /** What our own table says of its user; null when that has none of this id. */
+  readonly account: UserRow | null
+}
+
+/** A family, and the generation of the token that is presented; null when none is. */
+export type Asked = { readonly familyId: string; readonly generation: number | null }
+
+/**
+ * The families as they are, and the time; unknown ones are missing. After a lock, call it in a statement
+ * of its own: the locking one still sees what was there before it had waited.
+ */
+export async function readFamilies(
+  sql: postgres.Sql | Transaction,
+  asked: readonly Asked[],
+): Promise<{ now: number; families: ReadonlyMap<string, FamilyState> }> {
+  // Look-ups family by family: joined, a plan made while the ledger was small reads all of it for every
+  // batch, and is kept while it grows.
+  const rows = await sql<NewestRow[]>`
+    select
+      (extract(epoch from token_ledger.clock()) * 1000)::float8 as now,
+      f.family_id, f.user_id as family_user_id, f.transport as family_transport,
+      (extract(epoch from f.created_at) * 1000)::float8 as created_at,
+      u.user_id as account_id, u.email, u.role, u.disabled_at,
+      ${eventColumns(sql)}
+    from unnest(${asked.map(({ familyId }) => familyId)}::uuid[]) as asked(family_id)
+    cross join lateral (
+      select *
+      from token_ledger.token_family
+      where family_id = asked.family_id
+      offset 0
+    ) f
+    left join lateral (
+      select *
+      from token_ledger.user_account
+      where user_id = f.user_id
+      offset 0
+    ) u on true
+    cross join lateral (
+      select *
+      from token_ledger.token_event
+      where family_id = asked.family_id
+      order by seq desc
+      limit 1
+    ) e
+    order by f.family_id`
+  const newest = new Map(rows.map((row) => [row.family_id, row]))
+  // Seldom: the newest event did not make the current token, or the token presented is another one.
+  const more = asked.filter(({ familyId, generation }) => {
+    const row = newest.get(familyId)
+    return row !== undefined && !saysAll(row, generation)
+  })
+  const tails = more.length === 0 ? noTails : await readTails(sql, more)
+  // Archived between the two, and so unknown.
+  for (const { familyId } of more) if (!tails.has(familyId)) newest.delete(familyId)
+  return {
+    now: rows[0]?.now ?? 0,
+    families: new Map([...newest].map(([id, row]) => [id, toState(row, tails.get(id))])),
+  }
+}
+
+function saysAll({ kind, generation }: NewestRow, asked: number | null): boolean {
+  return (kind === 'issued' || kind === 'rotated') && (asked === null || asked === generation)
+}
+
+/** The part of a history that decides. */
+type Tail = Pick<FamilyState, 'events' | 'tokenHash'>
+
+const noTails: ReadonlyMap<string, Tail> = new Map()
+
+async function readTails(
+  sql: postgres.Sql | Transaction,
+  asked: readonly Asked[],
+): Promise<ReadonlyMap<string, Tail>> {
+  const rows = await sql<(EventRow & { asked_hash: Buffer | null })[]>`
+    select asked_token.token_hash as asked_hash, e.family_id, ${eventColumns(sql)}
+    from unnest(${asked.map((a) => a.familyId)}::uuid[], ${asked.map((a) => a.generation)}::integer[])
+      as asked(family_id, generation)
+    cross join lateral (
+      select seq
+      from token_ledger.token_event
+      where family_id = asked.family_id and kind in ('issued', 'rotated')
+      order by seq desc
+      limit 1
+    ) made
+    cross join lateral (
+      select *
+      from token_ledger.token_event
+      where family_id = asked.family_id and seq >= made.seq
+      offset 0
+    ) e
+    left join lateral (
+      select token_hash
+      from token_ledger.token_event
+      where family_id = asked.family_id and generation = asked.generation and kind in ('issued', 'rotated')
+      order by seq desc
+      limit 1
+    ) asked_token on true
+    order by e.family_id, e.seq`
+  const tails = new Map<string, { events: LedgerEvent[]; tokenHash: Buffer | null }>()
+  for (const row of rows) {
+    const tail = tails.get(row.family_id) ?? { events: [], tokenHash: row.asked_hash }
+    tail.events.push(toEvent(row))
+    tails.set(row.family_id, tail)
+  }
+  return tails
+}
+
+/** What `toEvent` reads, of an event `e`. */
+const eventColumns = (sql: postgres.Sql | Transaction) => sql`
+  e.seq, e.kind, e.generation,
+  (extract(epoch from e.occurred_at) * 1000)::float8 as occurred_at,
+  (extract(epoch from e.expires_at) * 1000)::float8 as expires_at,
+  (extract(epoch from e.absolute_expires_at) * 1000)::float8 as absolute_expires_at,
+  e.user_id, e.transport, e.token_hash, e.salt, e.attempt_hash, e.presented_generation, e.reason,
+  e.actor_user_id`
+
+type NewestRow = EventRow & {
+  now: number
+  family_user_id: string
+  family_transport: Transport
+  created_at: number
+  account_id: string | null
+  email: string | null
+  role: UserRow['role']
+  disabled_at: string | null
+}
+
+function toState(row: NewestRow, tail: Tail | undefined): FamilyState {
+  const { account_id: userId, email, role, disabled_at: disabledAt } = row
+  return {
+    familyId: row.family_id,
+    userId: row.family_user_id,
+    transport: row.family_transport,
+    createdAt: row.created_at,
+    account: userId === null ? null : { userId, email, role, disabledAt },
+    events: tail?.events ?? [toEvent(row)],
+    tokenHash: tail === undefined ? row.token_hash : tail.tokenHash,
+  }
+}

@@ -1,0 +1,78 @@
+import { insertAdminAction } from '../../db/audit/admin-actions.ts'
+import { lockUser, type Origin } from '../../db/ledger/append.ts'
+import { inTransactionOn, isLastAdmin } from '../../db/connection/transaction.ts'
+import { AuthError } from '../errors.ts'
+import { endAllSessions, type EndDeps } from '../sessions/session.ts'
+import type { AccountStore, Role } from '../users/directory.ts'
+
+type Deps = EndDeps & { readonly accounts: AccountStore }
+
+/** Who changes a user: an admin, or the command line (null). */
+type By = { readonly actorUserId: string | null }
+
+/**
+ * Lets the user in no more, and ends what there is, in one transaction.
+ *
+ * @returns how many sessions were ended
+ * @throws {AuthError} `validation_failed` for the last admin; nothing was changed
+ */
+export async function disableUser(
+  deps: Deps,
+  userId: string,
+  { actorUserId, origin }: By & { origin: Origin },
+): Promise<number> {
+  const ended = await keepingAnAdmin(() =>
+    endAllSessions(deps, userId, {
+      by: { reason: 'user_disabled', actorUserId, origin },
+      alongside: async (within) => {
+        await deps.accounts.setDisabled(within, userId, true)
+        await insertAdminAction(within, {
+          action: 'user_disabled',
+          actorUserId,
+          targetUserId: userId,
+        })
+      },
+    }),
+  )
+  return ended ?? 0
+}
+
+export async function enableUser(deps: Deps, userId: string, { actorUserId }: By): Promise<void> {
+  await inTransactionOn(deps.sql, userId, async (tx) => {
+    const within = { tx, txid: (await lockUser(tx, userId)).txid }
+    await deps.accounts.setDisabled(within, userId, false)
+    await insertAdminAction(within, { action: 'user_enabled', actorUserId, targetUserId: userId })
+  })
+}
+
+/** @throws {AuthError} `validation_failed` for the last admin; nothing was changed */
+export async function setRole(
+  deps: Deps,
+  change: { userId: string; role: Role },
+  { actorUserId }: By,
+): Promise<void> {
+  const { userId, role } = change
+  await keepingAnAdmin(() =>
+    inTransactionOn(deps.sql, userId, async (tx) => {
+      const within = { tx, txid: (await lockUser(tx, userId)).txid }
+      await deps.accounts.setRole(within, userId, role)
+      await insertAdminAction(within, {
+        action: 'role_set',
+        actorUserId,
+        targetUserId: userId,
+        role,
+      })
+    }),
+  )
+}
+
+/** Somebody must be able to undo it: the database refuses to lose its last admin. */
+export async function keepingAnAdmin<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!isLastAdmin(error)) throw error
+    const problem = 'This is the last admin. Make another one first.'
+    throw new AuthError('validation_failed', 'the last admin', { problem })
+  }
+}

@@ -1,0 +1,58 @@
+import { once } from 'node:events'
+import type { Writable } from 'node:stream'
+import type { Found, Period } from '../../db/audit/export.ts'
+import { jsonLine } from './json-line.ts'
+import type { EventRecord, ExportBegin, ExportEnd, FamilyRecord } from '../ledger/record.ts'
+
+type Take = (record: FamilyRecord | EventRecord) => Promise<void> | void
+
+/** A file or a pipe takes no more. The message is one line. */
+export class CannotWrite extends Error {
+  /** The system's, such as ENOSPC. */
+  readonly code: string | undefined
+
+  constructor(what: string, cause: unknown) {
+    const [reason] = cause instanceof Error ? cause.message.split(',') : []
+    super(`cannot write ${what}: ${reason ?? 'failed'}`, { cause })
+    this.code = cause instanceof Error && 'code' in cause ? String(cause.code) : undefined
+  }
+}
+
+/**
+ * Writes an export, a record a line, as fast as `out` takes it.
+ *
+ * @param source.read reads the families of the period, in the order of their ids
+ * @throws {CannotWrite}
+ */
+export async function writeExport(
+  out: Writable,
+  source: { period: Period; read: (take: Take) => Promise<Found> },
+  onRecord: (found: Found) => void = () => {},
+): Promise<Found> {
+  const { fromAt, toAt } = source.period
+  const begin: ExportBegin = { record: 'export', version: 1, from: iso(fromAt), to: iso(toAt) }
+  // Between two writes nobody waits for one: the next finds it.
+  out.on('error', () => {})
+  await write(out, begin)
+  const soFar = { families: 0, events: 0 }
+  const found = await source.read(async (record) => {
+    await write(out, record)
+    soFar[record.record === 'family' ? 'families' : 'events'] += 1
+    onRecord(soFar)
+  })
+  const end: ExportEnd = { record: 'end', families: found.families, events: found.events }
+  await write(out, end)
+  return found
+}
+
+async function write(out: Writable, record: object): Promise<void> {
+  if (out.errored) throw new CannotWrite('the export', out.errored)
+  if (out.write(`${jsonLine(record)}\n`)) return
+  await once(out, 'drain').catch((error: unknown) => {
+    throw new CannotWrite('the export', error)
+  })
+}
+
+function iso(atMs: number | null): string | null {
+  return atMs === null ? null : new Date(atMs).toISOString()
+}

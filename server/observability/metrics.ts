@@ -1,0 +1,139 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { TransactionLoad } from '../../db/connection/transaction.ts'
+import { isLoopback } from '../config/config.ts'
+import { AuthError } from '../errors.ts'
+import type { HashLoad } from '../users/hash-queue.ts'
+import type { Rotate } from '../sessions/rotation.ts'
+import type { RecordFact } from './security-log.ts'
+import { hasSharedToken } from '../http/shared-token.ts'
+
+export type Metrics = {
+  readonly registry: Registry
+  readonly count: RecordFact
+  /** A refresh that waited so long for its batch. */
+  readonly waited: (ms: number) => void
+  /** Times a refresh and counts it by its outcome: `granted`, or the reason of the refusal. */
+  timing(rotate: Rotate): Rotate
+}
+
+type NumberByState = Readonly<Record<string, number>>
+
+/** Numbers for `/metrics`, of this process alone. */
+export function createMetrics(load: {
+  queueDepth: () => number
+  passwordHashes: () => HashLoad
+  transactions: () => TransactionLoad
+  openTails: () => number
+  revocationLagMs: () => number
+}): Metrics {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const registers = [registry]
+  const refreshes = new Counter({
+    name: 'token_ledger_refreshes_total',
+    help: 'Refreshes by outcome: granted, or the reason of the refusal',
+    labelNames: ['outcome'],
+    registers,
+  })
+  const refreshSeconds = new Histogram({
+    name: 'token_ledger_refresh_seconds',
+    help: 'From the token to its successor, waiting for a batch included',
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5],
+    registers,
+  })
+  const facts = new Counter({
+    name: 'token_ledger_security_facts_total',
+    help: 'Security facts as the log has them; reuse_detected is the one to alert on',
+    labelNames: ['fact', 'reason'],
+    registers,
+  })
+  const waitSeconds = new Histogram({
+    name: 'token_ledger_rotation_wait_seconds',
+    help: 'How long a refresh waited for its batch to begin',
+    buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5],
+    registers,
+  })
+  addGauge(registry, {
+    name: 'token_ledger_rotation_queue_depth',
+    help: 'Refreshes that wait for a batch',
+    read: load.queueDepth,
+  })
+  addGauge(registry, {
+    name: 'token_ledger_transactions',
+    help: 'Transactions that are open, or wait for a connection',
+    read: load.transactions,
+  })
+  addGauge(registry, {
+    name: 'token_ledger_open_tails',
+    help: 'Admins who follow the ledger',
+    read: load.openTails,
+  })
+  addGauge(registry, {
+    name: 'token_ledger_password_hashes',
+    help: 'Password hashes that run or wait',
+    read: load.passwordHashes,
+  })
+  addGauge(registry, {
+    name: 'token_ledger_revocation_lag_seconds',
+    help: 'Since the ends of sessions were last looked for with success; beyond 5 each call asks the database',
+    read: () => load.revocationLagMs() / 1000,
+  })
+
+  return {
+    registry,
+    count: (fact) => facts.inc({ fact: fact.fact, reason: 'reason' in fact ? fact.reason : '' }),
+    waited: (ms) => waitSeconds.observe(ms / 1000),
+    timing: (rotate) => async (request) => {
+      const end = refreshSeconds.startTimer()
+      try {
+        const session = await rotate(request)
+        refreshes.inc({ outcome: 'granted' })
+        return session
+      } catch (error) {
+        refreshes.inc({ outcome: error instanceof AuthError ? error.reason : 'internal_error' })
+        throw error
+      } finally {
+        end()
+      }
+    },
+  }
+}
+
+/** What is read whenever somebody looks: a number, or one for each state. */
+function addGauge(
+  registry: Registry,
+  { read, ...about }: { name: string; help: string; read: () => number | NumberByState },
+): void {
+  const gauge: Gauge<'state'> = new Gauge({
+    ...about,
+    labelNames: ['state'],
+    registers: [registry],
+    collect: () => {
+      const now = read()
+      if (typeof now === 'number') gauge.set(now)
+      else for (const [state, number] of Object.entries(now)) gauge.set({ state }, number)
+    },
+  })
+}
+
+/** `/metrics` in Prometheus' text format; for everybody else there is no such page. */
+export function mountMetrics(
+  app: FastifyInstance,
+  { registry }: Metrics,
+  token: string | undefined,
+): void {
+  app.get('/metrics', async (request, reply) => {
+    if (!isLocal(request) && !hasSharedToken(request, token))
+      throw new AuthError('not_found', 'neither loopback nor METRICS_TOKEN')
+    return reply.type(registry.contentType).send(await registry.metrics())
+  })
+}
+
+/** A proxy on this machine is a loopback caller, too: it speaks for others, and names our public host. */
+function isLocal(request: FastifyRequest): boolean {
+  const { headers, socket } = request
+  const isForwarded = headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined
+  const address = (socket.remoteAddress ?? '').replace('::ffff:', '')
+  return isLoopback(address) && isLoopback(request.hostname) && !isForwarded
+}

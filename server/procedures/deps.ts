@@ -1,0 +1,27 @@
+import type { Database } from '../../db/connection/connect.ts'
+import type { AccessTokens } from '../tokens/access-token.ts'
+import type { Config } from '../config/config.ts'
+import type { EndedSessions } from '../sessions/ended-sessions.ts'
+import type { Limits } from './limits.ts'
+import type { Metrics } from '../observability/metrics.ts'
+import type { Tails } from '../audit/tail.ts'
+import type { Rotate } from '../sessions/rotation.ts'
+import type { ReportError } from '../observability/security-log.ts'
+import type { SessionDeps } from '../sessions/session.ts'
+import type { SigningKeys } from '../tokens/signing-keys.ts'
+import type { Verifier } from '../verifier/index.ts'
+
+/** What procedures work with; made once by `app.ts`. */
+export type Deps = SessionDeps & {
+  readonly config: Config
+  readonly database: Database
+  readonly signingKeys: SigningKeys
+  readonly accessTokens: AccessTokens
+  readonly rotate: Rotate
+  readonly verifier: Verifier
+  readonly limits: Limits
+  readonly metrics: Metrics
+  readonly tails: Tails
+  readonly endedSessions: EndedSessions
+  readonly reportError: ReportError
+}

@@ -1,0 +1,42 @@
+import { changePassword } from './account.ts'
+import { adminIncidentsRouter, stats } from './admin/insight.ts'
+import { adminLedgerRouter } from './admin/ledger.ts'
+import { adminSessionsRouter } from './admin/sessions.ts'
+import { adminUsersRouter } from './admin/users.ts'
+import { login, logout, refresh, register } from './auth.ts'
+import { me } from './me.ts'
+import { sessionsRouter } from './sessions.ts'
+import { appRouterOf, authRouterOf, type AuthMutation } from './trpc.ts'
+
+/** Served under `/auth`, by their names. */
+export const authMutations: ReadonlyMap<string, AuthMutation> = new Map(
+  Object.entries({ register, login, refresh, logout }),
+)
+
+/** The same, for the types of clients and the shape of errors. */
+export const authRouter = authRouterOf({
+  register: register.procedure,
+  login: login.procedure,
+  refresh: refresh.procedure,
+  logout: logout.procedure,
+})
+
+/** Served under `/trpc`. */
+export const appRouter = appRouterOf({
+  me,
+  sessions: sessionsRouter,
+  account: appRouterOf({ changePassword }),
+  admin: appRouterOf({
+    sessions: adminSessionsRouter,
+    users: adminUsersRouter,
+    ledger: adminLedgerRouter,
+    incidents: adminIncidentsRouter,
+    stats,
+  }),
+})
+
+/** For `createTRPCClient<AuthRouter>` at `/auth`; `token-ledger/client` uses it for you. */
+export type AuthRouter = typeof authRouter
+
+/** For `createTRPCClient<AppRouter>` at `/trpc`. */
+export type AppRouter = typeof appRouter

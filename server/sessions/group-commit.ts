@@ -1,0 +1,162 @@
+import { AuthError } from '../errors.ts'
+
+/**
+ * Group commit: many rotations share one transaction, because a commit costs the same for one as
+ * for sixty-four. A rotation that comes alone goes out at once; while batches are in the database,
+ * those that arrive wait together for the next.
+ */
+export type RotationQueue<Item, Result> = {
+  /** @throws {AuthError} `service_unavailable` at once when the queue is full */
+  submit(item: Item): Promise<Result>
+  /** Items waiting, not counting those in the database. */
+  readonly depth: number
+}
+
+export type RotationQueueOptions<Item, Result> = {
+  /**
+   * Settles a batch, in which no family appears twice, in one transaction. An item that is missing
+   * in the answer was locked by somebody else and goes again.
+   */
+  readonly settle: (batch: readonly Item[]) => Promise<ReadonlyMap<Item, Result>>
+  /** Whether a failed batch has certainly not happened, and may be tried one by one. */
+  readonly mayRetry: (error: unknown) => boolean
+  /** Told of each item how long it waited for its batch, in milliseconds. */
+  readonly onWaited?: (ms: number) => void
+  readonly maxBatch?: number
+  readonly maxInFlight?: number
+  readonly maxWaiting?: number
+}
+
+/** How long a family may be locked by somebody else before its caller is told to come again. */
+const maxLockedMs = 5_000
+/** A batch that takes longer than this, ten times the usual, holds back nobody any more. */
+const patienceMs = 100
+/** How soon a locked family is looked at again. */
+const lockedPauseMs = 10
+
+type Entry<Item, Result> = {
+  readonly item: Item
+  readonly since: number
+  readonly resolve: (result: Result) => void
+  readonly reject: (error: unknown) => void
+}
+
+/**
+ * @param options.maxBatch 64: more makes each wait longer and saves little.
+ * @param options.maxInFlight 2: beside a full batch, or a slow one.
+ * @param options.maxWaiting 2,000: what a busy server settles in half a second.
+ */
+export function createRotationQueue<Item extends { readonly familyId: string }, Result>({
+  settle,
+  mayRetry,
+  onWaited = () => {},
+  maxBatch = 64,
+  maxInFlight = 2,
+  maxWaiting = 2_000,
+}: RotationQueueOptions<Item, Result>): RotationQueue<Item, Result> {
+  let waiting: Entry<Item, Result>[] = []
+  const familiesInFlight = new Set<string>()
+  let batchesInFlight = 0
+  let lastBatchAt = 0
+  let nextLook: NodeJS.Timeout | null = null
+
+  return {
+    submit(item) {
+      if (waiting.length >= maxWaiting) {
+        const full = new AuthError('service_unavailable', 'the rotation queue is full', {
+          retryAfterSeconds: 1,
+        })
+        return Promise.reject(full)
+      }
+      return new Promise((resolve, reject) => {
+        waiting.push({ item, since: performance.now(), resolve, reject })
+        dispatch()
+      })
+    },
+    get depth() {
+      return waiting.length
+    },
+  }
+
+  function dispatch(): void {
+    while (mayStart()) {
+      const batch = takeBatch()
+      if (batch.length === 0) return
+      batchesInFlight++
+      lastBatchAt = performance.now()
+      for (const { since } of batch) onWaited(lastBatchAt - since)
+      void run(batch).finally(() => {
+        batchesInFlight--
+        for (const { item } of batch) familiesInFlight.delete(item.familyId)
+        dispatch()
+      })
+    }
+    // Nobody else need come for those left behind a slow batch to go out.
+    if (waiting.length > 0) nextLook ??= setTimeout(lookAgain, patienceMs)
+  }
+
+  function lookAgain(): void {
+    nextLook = null
+    dispatch()
+  }
+
+  /**
+   * One transaction for sixty costs less than two for thirty, but while the database works on the only one this
+   * process has nothing to do: a batch that is half full goes beside another.
+   */
+  function mayStart(): boolean {
+    if (batchesInFlight === 0) return true
+    if (batchesInFlight === maxInFlight) return false
+    return waiting.length >= maxBatch / 2 || performance.now() - lastBatchAt >= patienceMs
+  }
+
+  /** The oldest ones, each family once: two tokens of one family are decided one after the other. */
+  function takeBatch(): Entry<Item, Result>[] {
+    const batch: Entry<Item, Result>[] = []
+    const left: Entry<Item, Result>[] = []
+    for (const entry of waiting) {
+      const { familyId } = entry.item
+      if (batch.length === maxBatch || familiesInFlight.has(familyId)) {
+        left.push(entry)
+      } else {
+        familiesInFlight.add(familyId)
+        batch.push(entry)
+      }
+    }
+    waiting = left
+    return batch
+  }
+
+  async function run(batch: readonly Entry<Item, Result>[]): Promise<void> {
+    try {
+      const results = await settle(batch.map(({ item }) => item))
+      for (const entry of batch) {
+        const result = results.get(entry.item)
+        if (result === undefined) comeAgain(entry)
+        else entry.resolve(result)
+      }
+    } catch (error) {
+      if (batch.length > 1 && mayRetry(error)) {
+        // One bad item must not fail its neighbours.
+        for (const entry of batch) await run([entry])
+      } else {
+        for (const entry of batch) entry.reject(error)
+      }
+    }
+  }
+
+  function comeAgain(entry: Entry<Item, Result>): void {
+    if (performance.now() - entry.since > maxLockedMs) {
+      entry.reject(
+        new AuthError('service_unavailable', 'the family is locked by another transaction', {
+          retryAfterSeconds: 1,
+        }),
+      )
+      return
+    }
+    setTimeout(() => {
+      waiting.push(entry)
+      dispatch()
+    }, lockedPauseMs)
+  }
+}

@@ -1,0 +1,179 @@
+import { hash } from 'node:crypto'
+import type postgres from 'postgres'
+import { readFamilies, type FamilyState } from '../../db/ledger/families.ts'
+import type { Origin } from '../../db/ledger/append.ts'
+import type { Transaction } from '../../db/connection/transaction.ts'
+import type { AuthError } from '../errors.ts'
+import { decideRotation } from '../ledger/decide.ts'
+import type { LedgerEvent, Replayed, Rotated, Transport } from '../ledger/events.ts'
+import { foldFamily, type Family } from '../ledger/family.ts'
+import { randomSalt } from '../tokens/salt.ts'
+import { explain, unknownFamily, unwanted, type Refused } from './refresh-refused.ts'
+import {
+  deriveSuccessor,
+  findSuccessor,
+  hashSecret,
+  type RefreshToken,
+} from '../tokens/refresh-token.ts'
+import type { LiveSession, SessionDeps } from './session.ts'
+import type { User } from '../users/directory.ts'
+
+export type RefreshRequest = {
+  readonly token: RefreshToken
+  readonly transport: Transport
+  readonly attemptId: string | null
+  readonly origin: Origin
+  /**
+   * Asked once the history is known; nothing is decided for whom nobody waits any more. Its caller may
+   * have got the successor elsewhere meanwhile, and gone on: the late request would look like a thief.
+   */
+  readonly isWanted?: () => boolean
+  /** What it is refused with whatever it is, but for a reuse: a thief must not hide behind a limit. */
+  readonly unlessReuse?: AuthError | null
+}
+
+export type Pending = RefreshRequest & { readonly familyId: string }
+
+/** A request with the successor it would get. */
+export type Candidate = {
+  readonly pending: Pending
+  readonly attemptHash: Buffer | null
+  readonly successor: RefreshToken
+  readonly salt: Buffer
+}
+
+export type Granted = {
+  readonly refusal: null
+  readonly session: LiveSession
+  readonly event: LedgerEvent
+}
+
+export type Known = {
+  readonly now: number
+  readonly families: ReadonlyMap<string, FamilyState>
+  readonly users: ReadonlyMap<string, User>
+}
+
+export type Decided = { readonly pending: Pending; readonly answer: Granted | Refused }
+
+/** All that can be made of a request before its family is known. */
+export function prepare({ refreshKeys }: SessionDeps, pending: Pending): Candidate {
+  const { token, attemptId } = pending
+  const salt = randomSalt()
+  return {
+    pending,
+    attemptHash: attemptId === null ? null : hash('sha256', attemptId, 'buffer'),
+    successor: deriveSuccessor(refreshKeys[0], token, salt),
+    salt,
+  }
+}
+
+/** The families that are asked for, and who their users are now. */
+export async function readKnown(
+  { users }: SessionDeps,
+  sql: postgres.Sql | Transaction,
+  asked: readonly Pending[],
+): Promise<Known> {
+  const { now, families } = await readFamilies(
+    sql,
+    asked.map(({ token }) => token),
+  )
+  const { ofRow } = users
+  const found = [...families.values()]
+  if (ofRow === undefined) {
+    const ids = new Set(found.map(({ userId }) => userId))
+    return { now, families, users: await users.findMany([...ids]) }
+  }
+  const known = found.flatMap(({ account }) => (account === null ? [] : [ofRow(account)]))
+  return { now, families, users: new Map(known.map((user) => [user.id, user])) }
+}
+
+/** What becomes of one refresh, as the rules say of what is known; nothing is written yet. */
+export function decideOne(deps: SessionDeps, candidate: Candidate, known: Known): Decided {
+  const { pending } = candidate
+  const family = known.families.get(pending.familyId)
+  if (!isWanted(pending)) return { pending, answer: unwanted() }
+  if (family === undefined) return { pending, answer: unknownFamily() }
+  const user = known.users.get(family.userId)
+  const answer = decide(deps, candidate, { row: family, now: known.now, user })
+  if (pending.unlessReuse && !isReuse(answer))
+    return { pending, answer: { refusal: pending.unlessReuse, family: null, event: null } }
+  return { pending, answer }
+}
+
+function decide(
+  deps: SessionDeps,
+  candidate: Candidate,
+  known: { row: FamilyState; now: number; user: User | undefined },
+): Granted | Refused {
+  const { pending, attemptHash, successor, salt } = candidate
+  const { row, user } = known
+  const family = foldFamily(row.events)
+  const now = Math.max(known.now, family.lastAt)
+  const { event, refusal } = decideRotation(family, {
+    presented: {
+      generation: pending.token.generation,
+      isIssued: row.tokenHash !== null && hashSecret(pending.token).equals(row.tokenHash),
+      transport: pending.transport,
+      attemptHash,
+    },
+    transport: row.transport,
+    userMayRefresh: user !== undefined && !user.disabled,
+    next: { tokenHash: hashSecret(successor), salt },
+    now,
+    policy: deps.policy,
+  })
+  if (refusal !== null) {
+    const { generation } = family.current
+    return {
+      refusal: explain(refusal, { row, family, event }),
+      family: row,
+      event,
+      ...(pending.token.generation > generation && { isAhead: { currentGeneration: generation } }),
+    }
+  }
+  if (event === null || user === undefined) throw new Error('a grant without an event or a user')
+  return {
+    refusal: null,
+    session: grant(deps, candidate, { row, family, event, now, user }),
+    event,
+  }
+}
+
+function grant(
+  { refreshKeys }: SessionDeps,
+  { pending, successor }: Candidate,
+  granted: { row: FamilyState; family: Family; event: LedgerEvent; now: number; user: User },
+): LiveSession {
+  const { row, family, event, now, user } = granted
+  const made = event.kind === 'rotated' ? event : family.current
+  if (made.kind !== 'rotated') throw new Error('a grant without a successor')
+  const token =
+    event.kind === 'rotated'
+      ? successor
+      : findSuccessor(refreshKeys, pending.token, { salt: made.salt, tokenHash: made.tokenHash })
+  if (token === null) throw new Error('no key of ours makes the successor the ledger holds')
+  return {
+    familyId: row.familyId,
+    user,
+    transport: row.transport,
+    token,
+    signedInAt: row.createdAt,
+    refreshExpiresAt: made.expiresAt,
+    refreshRemainingMs: made.expiresAt - now,
+  }
+}
+
+/** Asked right before what it would write is sent. */
+export function isWanted(pending: Pending): boolean {
+  return pending.isWanted?.() ?? true
+}
+
+/** Whether the family goes on with it, and nobody else need be told. */
+export function goesOn(event: LedgerEvent | null): event is Rotated | Replayed {
+  return event?.kind === 'rotated' || event?.kind === 'replayed'
+}
+
+export function isReuse(answer: Granted | Refused): boolean {
+  return answer.event?.kind === 'reuse_detected'
+}

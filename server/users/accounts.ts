@@ -1,0 +1,81 @@
+import { randomUUID } from 'node:crypto'
+import type { Database } from '../../db/connection/connect.ts'
+import {
+  findUserByEmail,
+  findUsers,
+  insertUser,
+  insertUserWithin,
+  listUsers,
+  readPasswordHash,
+  replacePasswordHash,
+  updateDisabled,
+  updatePasswordHash,
+  updateRole,
+  type UserRow,
+} from '../../db/users.ts'
+import { fenced, inTransaction } from '../../db/connection/transaction.ts'
+import { AuthError } from '../errors.ts'
+import type { Passwords } from './passwords.ts'
+import type { AccountStore, User, UserDirectory } from './directory.ts'
+
+/** Our own user directory: the table `user_account`. */
+export function createAccounts(
+  database: Database,
+  passwords: Passwords,
+): UserDirectory & { readonly accounts: AccountStore } {
+  return {
+    async findByEmail(email) {
+      const row = await findUserByEmail(database, email)
+      return row && toUser(row)
+    },
+    async findMany(userIds) {
+      const users = (await findUsers(database, userIds)).map(toUser)
+      return new Map(users.map((user) => [user.id, user]))
+    },
+    ofRow: toUser,
+    async checkPassword(user, password) {
+      const phc = user && (await readPasswordHash(database, user.id))
+      const isRight = await passwords.verify(phc, password)
+      // Made when hashing was cheaper: this is the moment the password is there.
+      if (isRight && user !== null && phc !== null && passwords.needsRehash(phc))
+        await replacePasswordHash(database, user.id, {
+          from: phc,
+          to: await passwords.hash(password),
+        })
+      return isRight
+    },
+    accounts: {
+      async create({ email, password, role }, alongside) {
+        const user: User = { id: randomUUID(), email, role, disabled: false }
+        const passwordHash = await passwords.hash(password)
+        const row = { userId: user.id, email, passwordHash, role }
+        const isNew =
+          alongside === undefined
+            ? await insertUser(database, row)
+            : await inTransaction(database.sql, async (tx) => {
+                const within = await fenced(tx)
+                const isInserted = await insertUserWithin(within, row)
+                if (isInserted) await alongside(within, user)
+                return isInserted
+              })
+        if (!isNew) throw new AuthError('email_taken', 'the canonical address has an account')
+        return user
+      },
+      hashPassword: (password) => passwords.hash(password),
+      setPasswordHash: updatePasswordHash,
+      setDisabled: updateDisabled,
+      setRole: updateRole,
+      async list(filter, page) {
+        const rows = await listUsers(database, filter, page)
+        return rows.map((row) => ({
+          ...toUser(row),
+          createdAt: new Date(row.createdAt).toISOString(),
+        }))
+      },
+    },
+  }
+}
+
+function toUser({ userId, email, role, disabledAt }: UserRow): User {
+  return { id: userId, email: email ?? '', role, disabled: disabledAt !== null }
+}

@@ -1,0 +1,64 @@
+import type { TRPCError } from '@trpc/server'
+import type { Verifier } from '../index.ts'
+import type { AccessTokenClaims } from '../access-token-check.ts'
+import { failureOf } from '../failure.ts'
+
+export type AccessTokenContext = {
+  /**
+   * Checks the request's token, once for all calls of a batch.
+   *
+   * @throws TRPCError `UNAUTHORIZED` or `SERVICE_UNAVAILABLE`; `failureOf(error)?.reason` says which.
+   */
+  readonly readAccessToken: () => Promise<AccessTokenClaims>
+}
+
+/** The part of tRPC's `createContext` options that is read: Node's request or the Fetch API's. */
+export type ContextOptions = {
+  readonly req: { readonly headers: Headers | { readonly authorization?: string | undefined } }
+}
+
+export type TrpcVerifier = {
+  readonly createContext: (options: ContextOptions) => AccessTokenContext
+  /** Adds `WWW-Authenticate` or `Retry-After`. A streamed answer has sent its headers before. */
+  readonly responseMeta: (answer: { readonly errors: readonly Error[] }) => { headers?: Headers }
+}
+
+/**
+ * Context and headers for a tRPC router of your own. It takes your `TRPCError`, so that this package
+ * brings no tRPC of its own.
+ *
+ * @example
+ * const auth = trpcVerifier(verifier, TRPCError)
+ * const t = initTRPC.context<AccessTokenContext>().create()
+ * const signedIn = t.procedure.use(async ({ ctx, next }) =>
+ *   next({ ctx: { accessToken: await ctx.readAccessToken() } }),
+ * )
+ * createHTTPServer({ router, createContext: auth.createContext, responseMeta: auth.responseMeta })
+ */
+export function trpcVerifier(verifier: Verifier, ErrorClass: typeof TRPCError): TrpcVerifier {
+  async function read(authorization: string | null | undefined): Promise<AccessTokenClaims> {
+    try {
+      return await verifier.verifyAuthorization(authorization)
+    } catch (error) {
+      const failure = failureOf(error)
+      if (!failure || !(error instanceof Error)) throw error
+      throw new ErrorClass({ code: failure.code, message: error.message, cause: error })
+    }
+  }
+
+  return {
+    createContext({ req }) {
+      let checked: Promise<AccessTokenClaims> | undefined
+      return { readAccessToken: () => (checked ??= read(headerOf(req))) }
+    },
+
+    responseMeta({ errors }) {
+      const failure = errors.map(failureOf).find((found) => found !== null)
+      return failure ? { headers: new Headers(failure.headers) } : {}
+    },
+  }
+}
+
+function headerOf({ headers }: ContextOptions['req']): string | null | undefined {
+  return headers instanceof Headers ? headers.get('authorization') : headers.authorization
+}
