@@ -82,3 +82,8 @@ export function toAuthClientError(error: unknown): AuthClientError {
     ? error
     : new AuthClientError('network_error', { cause: error })
 }
+
+/** Saying it again will not help, and would stand in the way of the next sign-in. */
+export function isHopeless(error: AuthClientError): boolean {
+  return !isPassing(error) && (error.retryAfterSeconds ?? 0) === 0
+}

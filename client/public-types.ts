@@ -1,5 +1,4 @@
 import type { Credentials } from './auth-api.ts'
-import type { BearerFetch } from './calls/bearer-fetch.ts'
 import type { SignIn } from './credential/credential.ts'
 import type { Settings } from './options.ts'
 import type { Listener, Session, SignedIn } from './session.ts'
@@ -58,3 +57,5 @@ export type LogoutResult = {
   /** Sessions the server ended; 0 when it was not told yet. */
   readonly revoked: number
 }
+
+export type BearerFetch = (url: string | URL, init?: RequestInit) => Promise<Response>

@@ -1,59 +1,32 @@
 import cookie from '@fastify/cookie'
 import cors from '@fastify/cors'
 import fastify, {
-  LogController,
   type FastifyBaseLogger,
   type FastifyError,
   type FastifyInstance,
   type FastifyPluginAsync,
+  LogController,
 } from 'fastify'
-import type { Database } from '../db/connection/connect.ts'
-import { isUnavailable, transactionsOf } from '../db/connection/transaction.ts'
-import { createAccessTokens } from './tokens/access-token.ts'
-import { mountAuth } from './http/routes/auth.ts'
-import type { Config } from './config/config.ts'
-import type { Deps } from './procedures/deps.ts'
-import { followEndedSessions } from './sessions/ended-sessions.ts'
-import { sendError } from './http/error-replies.ts'
 import { AuthError } from './errors.ts'
 import { clientErrorHandler, frameworkErrors } from './http/client-errors.ts'
-import { mountExamplePage } from './http/routes/example.ts'
+import { sendError, toAuthError } from './http/error-replies.ts'
 import { hardeningHeaders } from './http/hardening.ts'
+import { mountAuth } from './http/routes/auth.ts'
+import { mountExamplePage } from './http/routes/example.ts'
 import { mountHealth } from './http/routes/health.ts'
-import { createLimits, noLimits } from './procedures/limits.ts'
-import { createMetrics, mountMetrics } from './observability/metrics.ts'
-import { createTails } from './audit/tail.ts'
-import { deriveRefreshTokenKeys } from './tokens/refresh-token.ts'
+import { mountMetrics } from './http/routes/metrics.ts'
 import { mountRevocations } from './http/routes/revocations.ts'
-import { createRotation, type Rotate } from './sessions/rotation.ts'
-import { keepPartitionsAhead } from './audit/partitions.ts'
-import { createSecurityLog } from './observability/security-log.ts'
-import { jwksMaxAgeSeconds, loadSigningKeys } from './tokens/signing-keys.ts'
 import { mountTrpc } from './http/routes/trpc.ts'
-import { createAccounts } from './users/accounts.ts'
-import { createPasswords } from './users/passwords.ts'
-import type { UserDirectory } from './users/directory.ts'
-import { verifierOf } from './verifier/index.ts'
+import { type AppOptions, makeDeps } from './service.ts'
+import { jwksMaxAgeSeconds } from './tokens/signing-keys.ts'
 
 export { loadConfig, type Config } from './config/config.ts'
-export { connect, type Database } from '../db/connection/connect.ts'
-export type { AppRouter, AuthRouter } from './procedures/router.ts'
-export type { AccountStore, Role, User, UserDirectory } from './users/directory.ts'
 
-export type AppOptions = {
-  /** From `loadConfig`; `authSecret` must be set. */
-  readonly config: Config
-  /** From `connect`, migrated. The caller closes it, after the app. */
-  readonly database: Database
-  /** Who the users are; our own table `user_account` unless given. */
-  readonly users?: UserDirectory
-  /** How many rotations share a transaction at most; 64 unless given, 1 on a sharded database. */
-  readonly rotationBatchSize?: number
-  /** Where the built example page is; beside the server's own files unless given. */
-  readonly exampleFolder?: string
-  /** Takes the place of the rotation: to measure what everything around it costs. */
-  readonly rotate?: Rotate
-}
+export { connect, type Database } from '../db/connection/connect.ts'
+
+export type { AppRouter, AuthRouter } from './procedures/router.ts'
+
+export type { AccountStore, Role, User, UserDirectory } from './users/directory.ts'
 
 /** Answers under way get this long when the app closes; then their connections are cut. */
 const drainMs = 5_000
@@ -137,95 +110,4 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
       .header('cache-control', `public, max-age=${jwksMaxAgeSeconds}`)
       .send(deps.signingKeys.jwks()),
   )
-}
-
-async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps> {
-  const { config, database } = options
-  if (config.authSecret === undefined) throw new Error('AUTH_SECRET is not set')
-  const secrets: [string, ...string[]] = [config.authSecret]
-  if (config.authSecretPrevious !== undefined) secrets.push(config.authSecretPrevious)
-
-  const signingKeys = await loadSigningKeys(database, secrets)
-  app.addHook('onClose', async () => signingKeys.close())
-  await keepPartitionsAhead(app, database)
-  const passwords = createPasswords()
-  const tails = createTails()
-  const metrics = createMetrics({
-    queueDepth: () => rotation.queue.depth,
-    passwordHashes: () => passwords.load(),
-    transactions: () => transactionsOf(database.sql),
-    openTails: () => tails.open(),
-    revocationLagMs: () => endedSessions.lagMs(),
-  })
-  const { record, reportError } = createSecurityLog(app.log, metrics.count)
-  const sessionDeps = {
-    sql: database.sql,
-    users: options.users ?? createAccounts(database, passwords),
-    refreshKeys: deriveRefreshTokenKeys(secrets),
-    policy: {
-      idleMs: config.refreshIdleMs,
-      absoluteMs: config.refreshAbsoluteMs,
-      graceMs: config.rotationGraceMs,
-      reuseScope: config.reuseScope,
-      maxSessionsPerUser: config.maxSessionsPerUser,
-      ...(options.rotationBatchSize !== undefined && {
-        rotationBatchSize: options.rotationBatchSize,
-      }),
-    },
-    record,
-  }
-  const accessTokens = createAccessTokens(signingKeys, {
-    issuer: config.publicUrl,
-    audience: config.accessTokenAudience,
-    lifetimeMs: config.accessTokenMs,
-  })
-  const rotation = createRotation(sessionDeps, {
-    onWaited: metrics.waited,
-    whileWriting: (sessions) => sessions.forEach((one) => accessTokens.prepare(one)),
-  })
-  const rotate = metrics.timing(options.rotate ?? rotation.rotate)
-  const verifier = verifierOf(signingKeys.keySource, {
-    issuer: config.publicUrl,
-    audience: config.accessTokenAudience,
-  })
-  const limits = config.rateLimits === 'on' ? createLimits(database, config) : noLimits
-  // Before connections are waited for: a tail would keep its own open.
-  app.addHook('preClose', async () => tails.close())
-  const endedSessions = followEndedSessions(database, { log: app.log })
-  // It ends the streams of those who follow us.
-  app.addHook('preClose', () => endedSessions.close())
-  return {
-    ...sessionDeps,
-    config,
-    database,
-    signingKeys,
-    accessTokens,
-    rotate,
-    verifier,
-    limits,
-    metrics,
-    tails,
-    endedSessions,
-    reportError,
-  }
-}
-
-/** What Fastify itself refuses, and what nobody expected. */
-function toAuthError(error: FastifyError): AuthError {
-  if (error instanceof AuthError) return error
-  if (isUnavailable(error))
-    return new AuthError('service_unavailable', error.code, { retryAfterSeconds: 1 })
-  switch (error.statusCode) {
-    case 413:
-      return new AuthError('payload_too_large', error.code)
-    case 415:
-      return new AuthError('unsupported_media_type', error.code)
-    default:
-      if (
-        error instanceof SyntaxError ||
-        (error.statusCode !== undefined && error.statusCode < 500)
-      )
-        return new AuthError('validation_failed', error.code ?? 'unreadable')
-      return new AuthError('internal_error', error.name)
-  }
 }

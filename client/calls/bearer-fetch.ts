@@ -1,9 +1,8 @@
 import { field } from '../auth-api.ts'
 import type { Settings } from '../options.ts'
+import type { BearerFetch } from '../public-types.ts'
 
 type GetAccessToken = (options?: { rejected?: string }) => Promise<string | null>
-
-export type BearerFetch = (url: string | URL, init?: RequestInit) => Promise<Response>
 
 /** See `AuthClient.fetch`. */
 export function bearerFetch(settings: Settings, getAccessToken: GetAccessToken): BearerFetch {

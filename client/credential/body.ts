@@ -1,5 +1,5 @@
 import type { AuthApi, Fetch, Grant } from '../auth-api.ts'
-import { isHopeless } from './cookie.ts'
+import { isHopeless } from '../errors.ts'
 import type { Credential } from './credential.ts'
 import { AuthClientError, isDefinitive } from '../errors.ts'
 import { newAttemptId } from './notes.ts'

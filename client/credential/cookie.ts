@@ -1,6 +1,6 @@
 import type { AuthApi, Grant } from '../auth-api.ts'
+import { AuthClientError, isDefinitive, isHopeless } from '../errors.ts'
 import type { Credential } from './credential.ts'
-import { AuthClientError, isDefinitive, isPassing } from '../errors.ts'
 import { newAttemptId, type Notes } from './notes.ts'
 
 /**
@@ -54,9 +54,4 @@ export function cookieCredential(post: AuthApi, notes: Notes): Credential {
       }
     },
   }
-}
-
-/** Saying it again will not help, and would stand in the way of the next sign-in. */
-export function isHopeless(error: AuthClientError): boolean {
-  return !isPassing(error) && (error.retryAfterSeconds ?? 0) === 0
 }

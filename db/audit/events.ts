@@ -1,6 +1,6 @@
 import type postgres from 'postgres'
-import { instantParam } from '../instant.ts'
 import type { LedgerEvent } from '../../server/ledger/events.ts'
+import { instantParam } from '../instant.ts'
 
 /** Where an event stands in the ledger: `<txid>:<familyId>:<seq>`. Events are read in this order. */
 export type Position = { readonly txid: string; readonly familyId: string; readonly seq: number }
@@ -101,93 +101,6 @@ export async function readHorizon(sql: postgres.Sql): Promise<Position> {
   const [row] = await sql<{ txid: string }[]>`
     select pg_snapshot_xmin(pg_current_snapshot())::text as txid`
   return { txid: row?.txid ?? '0', familyId: '00000000-0000-0000-0000-000000000000', seq: 0 }
-}
-
-export type Incident = {
-  readonly incidentId: string
-  readonly familyId: string
-  readonly userId: string
-  readonly email: string | null
-  readonly occurredAt: number
-  readonly presentedGeneration: number
-  readonly currentGeneration: number
-  readonly generationsBehind: number
-  readonly sinceRotationMs: number
-  readonly sameIp: boolean | null
-  readonly sameUserAgent: boolean | null
-  readonly ip: string | null
-  readonly userAgent: string | null
-}
-
-/** A page of detected reuses, newest first, before `cursor`. */
-export async function listIncidents(
-  sql: postgres.Sql,
-  period: Pick<EventFilter, 'fromAt' | 'toAt'>,
-  page: { cursor?: { at: number; familyId: string } | undefined; limit: number },
-): Promise<Incident[]> {
-  const { fromAt, toAt } = period
-  const { cursor, limit } = page
-  return sql<Incident[]>`
-    select
-      incident_id as "incidentId", family_id as "familyId", user_id as "userId", email,
-      (extract(epoch from occurred_at) * 1000)::float8 as "occurredAt",
-      presented_generation as "presentedGeneration", current_generation as "currentGeneration",
-      generations_behind as "generationsBehind",
-      (extract(epoch from since_rotation) * 1000)::float8 as "sinceRotationMs",
-      same_ip as "sameIp", same_user_agent as "sameUserAgent", host(ip) as ip, user_agent as "userAgent"
-    from token_audit.reuse_incidents
-    where true
-      ${fromAt === undefined ? sql`` : sql`and occurred_at >= ${instantParam(fromAt)}::timestamptz`}
-      ${toAt === undefined ? sql`` : sql`and occurred_at < ${instantParam(toAt)}::timestamptz`}
-      ${
-        cursor === undefined
-          ? sql``
-          : sql`and (occurred_at, family_id) < (${instantParam(cursor.at)}::timestamptz, ${cursor.familyId}::uuid)`
-      }
-    order by occurred_at desc, family_id desc
-    limit ${limit}`
-}
-
-export type Bucket = {
-  readonly at: number
-  readonly issued: number
-  readonly rotated: number
-  readonly replayed: number
-  readonly reuseDetected: number
-  readonly revoked: number
-}
-
-/** How much happened, counted in equal steps (UTC); steps without anything are there, too. */
-export async function countEvents(
-  sql: postgres.Sql,
-  period: { fromAt: number; toAt: number },
-  bucketMs: number,
-): Promise<Bucket[]> {
-  const first = Math.floor(period.fromAt / bucketMs)
-  const last = Math.ceil(period.toAt / bucketMs) - 1
-  return sql<Bucket[]>`
-    select
-      (n * ${bucketMs}::bigint)::float8 as at,
-      coalesce(issued, 0)::integer as issued,
-      coalesce(rotated, 0)::integer as rotated,
-      coalesce(replayed, 0)::integer as replayed,
-      coalesce(reuse_detected, 0)::integer as "reuseDetected",
-      coalesce(revoked, 0)::integer as revoked
-    from generate_series(${first}::bigint, ${last}::bigint) as n
-    left join (
-      select
-        floor(extract(epoch from occurred_at) * 1000 / ${bucketMs}::bigint)::bigint as n,
-        count(*) filter (where kind = 'issued') as issued,
-        count(*) filter (where kind = 'rotated') as rotated,
-        count(*) filter (where kind = 'replayed') as replayed,
-        count(*) filter (where kind = 'reuse_detected') as reuse_detected,
-        count(*) filter (where kind = 'revoked') as revoked
-      from token_ledger.token_event
-      where occurred_at >= ${instantParam(period.fromAt)}::timestamptz
-        and occurred_at < ${instantParam(period.toAt)}::timestamptz
-      group by 1
-    ) counted using (n)
-    order by n`
 }
 
 function columns(sql: postgres.Sql) {

@@ -1,58 +1,19 @@
 import type postgres from 'postgres'
-import type { EventRow } from '../ledger/event-rows.ts'
-import { instantParam } from '../instant.ts'
 import type { EventRecord, FamilyRecord } from '../../server/ledger/record.ts'
+import { instantParam } from '../instant.ts'
+import type { EventRow } from '../ledger/event-rows.ts'
 
 /** Families by when they began, epoch milliseconds; null is open. */
 export type Period = { readonly fromAt: number | null; readonly toAt: number | null }
-
-export type BrokenFamily = {
-  readonly familyId: string
-  readonly firstBrokenSeq: number
-  readonly problem: string
-}
 
 export type Found = { readonly families: number; readonly events: number }
 
 /** Families a statement goes through: seconds at the most, so that somebody can be told how far it is. */
 const familiesAtOnce = 2_000
 
-const lowestId = '00000000-0000-0000-0000-000000000000'
-const highestId = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+export const lowestId = '00000000-0000-0000-0000-000000000000'
 
-/**
- * Checks the whole ledger as it was at one moment, in SQL, a piece at a time.
- *
- * @param onPiece told after each piece
- */
-export async function checkLedger(
-  sql: postgres.Sql,
-  onPiece: (found: Found) => void,
-): Promise<Found & { broken: BrokenFamily[] }> {
-  return atOneMoment(sql, async (tx) => {
-    const broken: BrokenFamily[] = []
-    let found: Found = { families: 0, events: 0 }
-    for await (const { first, last } of pieces(tx, lowestId, highestId)) {
-      const rows = await tx<PieceRow[]>`
-        select
-          count(*)::integer as families,
-          coalesce(sum(events), 0)::integer as events,
-          coalesce(
-            jsonb_agg(
-              jsonb_build_object(
-                'familyId', family_id, 'firstBrokenSeq', first_broken_seq, 'problem', problem)
-              order by family_id)
-            filter (where problem is not null), '[]')::text as broken
-        from token_ledger.check_families(${first}::uuid, ${last}::uuid)`
-      for (const row of rows) {
-        broken.push(...(JSON.parse(row.broken) as BrokenFamily[]))
-        found = { families: found.families + row.families, events: found.events + row.events }
-      }
-      onPiece(found)
-    }
-    return { ...found, broken }
-  })
-}
+export const highestId = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
 
 /**
  * Reads families and their events as they were at one moment, in the order of their ids: each family
@@ -119,7 +80,7 @@ export async function readRecords(
 }
 
 /** Without the time limits of a server: a ledger may take minutes to read. */
-async function atOneMoment<T>(
+export async function atOneMoment<T>(
   sql: postgres.Sql,
   work: (tx: postgres.TransactionSql) => Promise<T>,
 ): Promise<T> {
@@ -132,7 +93,7 @@ async function atOneMoment<T>(
 }
 
 /** Ranges that cover all ids from `first` to `last`, each with at most so many families. */
-async function* pieces(
+export async function* pieces(
   tx: postgres.TransactionSql,
   first: string,
   last: string,
@@ -158,8 +119,6 @@ function before(id: string): string {
   const hex = (BigInt(`0x${id.replaceAll('-', '')}`) - 1n).toString(16).padStart(32, '0')
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }
-
-type PieceRow = { families: number; events: number; broken: string }
 
 type FamilyRow = {
   family_id: string
@@ -221,7 +180,9 @@ function toEventRecord(row: RecordRow): EventRecord {
 }
 
 function hex(value: Buffer): string
+
 function hex(value: Buffer | null): string | null
+
 function hex(value: Buffer | null): string | null {
   return value === null ? null : value.toString('hex')
 }

@@ -1,7 +1,6 @@
-import { DrizzleQueryError } from 'drizzle-orm'
 import postgres from 'postgres'
-import { codeOf } from './errors.ts'
-import { createTurns, NoTurn, type Turns } from './turns.ts'
+import { isDisconnect, isRetryable } from './errors.ts'
+import { createTurns, type Turns } from './turns.ts'
 
 export type Transaction = postgres.TransactionSql
 
@@ -32,8 +31,6 @@ function count(sql: postgres.Sql): { opened(): void; over(): void } {
   }
 }
 
-/** Serialization failure, deadlock, and a key that another writer took first: decide again. */
-const retryable = new Set(['40001', '40P01', '23505'])
 const maxTries = 3
 
 /**
@@ -89,30 +86,6 @@ export async function fenced(tx: Transaction): Promise<FencedTransaction> {
   return { tx, txid: row.txid }
 }
 
-/** Whether `error` says that the user is the last admin, who stays (SQLSTATE TL003). */
-export function isLastAdmin(error: unknown): boolean {
-  return error instanceof postgres.PostgresError && error.code === 'TL003'
-}
-
-/** Whether `error` says that the database could not be asked, rather than that it said no. */
-export function isUnavailable(error: unknown): boolean {
-  const cause = driverError(error)
-  const code = codeOf(cause)
-  return (
-    isDisconnect(cause) ||
-    cause instanceof NoTurn ||
-    // connection exception, not let in, no such database, insufficient resources, operator intervention
-    /^(08|28|3D|53|57)/.test(code) ||
-    // a database that takes nobody in, lock not available, idle for too long in a transaction
-    ['55000', '55P03', '25P03'].includes(code)
-  )
-}
-
-/** The driver's error, which says what is wrong; drizzle's own around it tells the statement and its parameters. */
-export function driverError(error: unknown): unknown {
-  return error instanceof DrizzleQueryError && error.cause !== undefined ? error.cause : error
-}
-
 /** How soon after a statement failed with its connection the driver says that this is gone. */
 const closingMs = 100
 
@@ -155,14 +128,4 @@ function whileOpen(tx: Transaction, isOver: () => boolean): Transaction {
       return Reflect.apply(target, self, args) as unknown
     },
   })
-}
-
-function isDisconnect(error: unknown): boolean {
-  // The driver's own, the socket's (ECONNRESET, ENOENT …), the resolver's, and those of TLS and its certificates.
-  const code = codeOf(error)
-  return /^(CONNECT(ION)?_|E[A-Z]+$|EAI_|ERR_(SSL|TLS|STREAM|SOCKET)_)|CERT|^UNABLE_TO_/.test(code)
-}
-
-function isRetryable(error: unknown): boolean {
-  return error instanceof postgres.PostgresError && retryable.has(error.code)
 }

@@ -1,6 +1,16 @@
 import type { LedgerEvent } from '../../server/ledger/events.ts'
 import { instantParam } from '../instant.ts'
-import type { Append } from './append.ts'
+
+/** Where a request came from: personal data, kept erasable. */
+export type Origin = { readonly ip: string | null; readonly userAgent: string | null }
+
+export type Append<Event extends LedgerEvent = LedgerEvent> = {
+  readonly familyId: string
+  readonly event: Event
+  readonly origin: Origin
+  /** 16 random bytes; they make the hash of the origin unguessable. */
+  readonly originSalt: Buffer
+}
 
 /** What an event is made of; instants as epoch milliseconds. */
 export type EventRow = {

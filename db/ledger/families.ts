@@ -1,7 +1,7 @@
 import type postgres from 'postgres'
 import type { LedgerEvent, Transport } from '../../server/ledger/events.ts'
 import { toEvent, type EventRow } from './event-rows.ts'
-import type { FamilyRow } from './append.ts'
+import type { FamilyRow } from './locks.ts'
 import type { Transaction } from '../connection/transaction.ts'
 import type { UserRow } from '../users.ts'
 

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { insertAdminAction } from '../../db/audit/admin-actions.ts'
 import { eraseTraces } from '../../db/ledger/erasure.ts'
-import type { Origin } from '../../db/ledger/append.ts'
+import type { Origin } from '../../db/ledger/event-rows.ts'
 import { eraseUserRow } from '../../db/users.ts'
-import { endAllSessions, type EndDeps } from '../sessions/session.ts'
+import { endAllSessions, type EndDeps } from '../sessions/revocation.ts'
 import type { AccountStore } from '../users/directory.ts'
 import { keepingAnAdmin } from './users.ts'
 

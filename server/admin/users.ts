@@ -1,8 +1,10 @@
 import { insertAdminAction } from '../../db/audit/admin-actions.ts'
-import { lockUser, type Origin } from '../../db/ledger/append.ts'
-import { inTransactionOn, isLastAdmin } from '../../db/connection/transaction.ts'
+import { lockUser } from '../../db/ledger/locks.ts'
+import type { Origin } from '../../db/ledger/event-rows.ts'
+import { inTransactionOn } from '../../db/connection/transaction.ts'
+import { isLastAdmin } from '../../db/connection/errors.ts'
 import { AuthError } from '../errors.ts'
-import { endAllSessions, type EndDeps } from '../sessions/session.ts'
+import { endAllSessions, type EndDeps } from '../sessions/revocation.ts'
 import type { AccountStore, Role } from '../users/directory.ts'
 
 type Deps = EndDeps & { readonly accounts: AccountStore }

@@ -1,6 +1,6 @@
 import type { AuditSession } from '../../db/schema.ts'
 import type { AuditEvent } from '../../db/audit/events.ts'
-import { positionText } from '../procedures/admin/input.ts'
+import { positionText } from './position.ts'
 
 /** A session as an admin sees it. */
 export function toSession(row: AuditSession) {

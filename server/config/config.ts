@@ -1,64 +1,26 @@
 import { z } from 'zod'
 import { ConfigError } from './config-error.ts'
+import {
+  bracketed,
+  cidrList,
+  day,
+  flag,
+  isDecodable,
+  isHost,
+  isLoopback,
+  isPath,
+  origin,
+  originList,
+  seconds,
+  secret,
+  secretAdvice,
+  wholeNumber,
+} from './values.ts'
 
 export { ConfigError }
 
 /** Everything an operator can set. Read once, in main.ts; everyone else is handed a Config. */
 export type Config = Readonly<z.output<typeof Environment>>
-
-const day = 24 * 3600
-
-const flag = <const T extends string>(...values: [T, ...T[]]) => z.enum(values)
-
-/** Whole seconds in the environment, milliseconds inside. */
-const seconds = (min: number, max: number, example: number) =>
-  wholeNumber(min, max, example).transform((value) => value * 1000)
-
-function wholeNumber(min: number, max: number, example: number) {
-  return z
-    .string()
-    .regex(/^\d+$/, `must be a whole number, such as ${example}`)
-    .transform(Number)
-    .refine((value) => value >= min && value <= max, `must be ${min} to ${max}, such as ${example}`)
-}
-
-/** An exact origin: scheme, host and port, nothing behind them. */
-const origin = z
-  .string()
-  .refine(isOrigin, 'must be an origin without a path, such as https://app.example.com')
-
-const originList = z
-  .string()
-  .transform((list) => list.split(',').map((item) => item.trim()))
-  .pipe(z.array(origin))
-
-const cidrList = z
-  .string()
-  .transform((list) => list.split(',').map((item) => item.trim()))
-  .pipe(
-    z.array(
-      z.union(
-        [z.cidrv4(), z.cidrv6()],
-        'must be a comma list of networks, such as 10.0.0.0/8,fd00::/8',
-      ),
-    ),
-  )
-
-const secret = z
-  .string()
-  .refine((value) => Buffer.byteLength(value) >= 32, secretAdvice('must have at least 32 bytes'))
-  .refine((value) => new Set(value).size >= 10, secretAdvice('repeats too few characters'))
-  .refine(
-    (value) =>
-      !/change[-_ ]?me|example|sample|placeholder|your[-_ ]?secret|0123456789|abcdefgh/i.test(
-        value,
-      ),
-    secretAdvice('looks like a sample'),
-  )
-
-function secretAdvice(problem: string): string {
-  return `${problem}; make one with: openssl rand -base64 48`
-}
 
 const Environment = z
   .object({
@@ -199,40 +161,4 @@ export function loadConfigWithoutSecret(env: Record<string, string | undefined>)
   if (result.success) return Object.freeze(result.data)
   const [issue] = result.error.issues
   throw new ConfigError(`${String(issue?.path[0] ?? 'environment')}: ${issue?.message}`)
-}
-
-/** The driver decodes what stands before the path. */
-function isDecodable(databaseUrl: string): boolean {
-  const [beforePath = ''] = /^\w+:\/\/[^/?#]*/.exec(databaseUrl) ?? []
-  try {
-    decodeURIComponent(beforePath)
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** A path of Windows is one odd name elsewhere. */
-function isPath(value: string): boolean {
-  return process.platform === 'win32' || !value.includes('\\')
-}
-
-function isOrigin(value: string): boolean {
-  return URL.canParse(value) && /^https?:/.test(value) && new URL(value).origin === value
-}
-
-export function isLoopback(hostname: string): boolean {
-  return (
-    hostname === 'localhost' ||
-    /^127\.\d+\.\d+\.\d+$/.test(hostname) ||
-    /^\[?::1\]?$/.test(hostname)
-  )
-}
-
-function isHost(value: string): boolean {
-  return URL.canParse(`http://${bracketed(value)}`) && !/[/?#@\\]|:\d*$/.test(bracketed(value))
-}
-
-function bracketed(host: string): string {
-  return host.includes(':') ? `[${host}]` : host
 }

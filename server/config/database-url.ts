@@ -1,6 +1,6 @@
 import { codeOf } from '../../db/connection/errors.ts'
 import { migrate } from '../../db/migrate.ts'
-import { driverError, isUnavailable } from '../../db/connection/transaction.ts'
+import { driverError, isUnavailable } from '../../db/connection/errors.ts'
 import { CannotWrite } from '../audit/write-export.ts'
 
 /** The database could not be asked. The message is one line and names the host, never the password. */

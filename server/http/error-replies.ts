@@ -1,8 +1,30 @@
 import { getTRPCErrorShape, type TRPCError } from '@trpc/server'
 import { getHTTPStatusCodeFromError } from '@trpc/server/http'
-import type { FastifyReply } from 'fastify'
+import type { FastifyError, FastifyReply } from 'fastify'
+import { isUnavailable } from '../../db/connection/errors.ts'
+import { AuthError } from '../errors.ts'
+import { publicFace } from '../procedures/error-formatter.ts'
 import { authRouter } from '../procedures/router.ts'
-import { publicFace } from '../procedures/trpc.ts'
+
+/** What Fastify itself refuses, and what nobody expected. */
+export function toAuthError(error: FastifyError): AuthError {
+  if (error instanceof AuthError) return error
+  if (isUnavailable(error))
+    return new AuthError('service_unavailable', error.code, { retryAfterSeconds: 1 })
+  switch (error.statusCode) {
+    case 413:
+      return new AuthError('payload_too_large', error.code)
+    case 415:
+      return new AuthError('unsupported_media_type', error.code)
+    default:
+      if (
+        error instanceof SyntaxError ||
+        (error.statusCode !== undefined && error.statusCode < 500)
+      )
+        return new AuthError('validation_failed', error.code ?? 'unreadable')
+      return new AuthError('internal_error', error.name)
+  }
+}
 
 /** Answers an error as tRPC does, so that one envelope covers procedures, routes and the framework. */
 export function sendError(reply: FastifyReply, error: TRPCError, path?: string): FastifyReply {

@@ -1,13 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { AuthError } from '../errors.ts'
-
-/** The refresh cookie of one request and its answer; only `/auth` has one. */
-export type RefreshCookie = {
-  /** The token the browser sent; null when it sent none. */
-  readonly value: string | null
-  set(token: string, remainingMs: number): void
-  clear(): void
-}
+import type { RefreshCookie } from '../procedures/context.ts'
 
 /** What a cookie of ours looks like; `isSecure` when the service is reached by https. */
 function refreshCookieName(isSecure: boolean): string {

@@ -1,12 +1,9 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { TransactionLoad } from '../../db/connection/transaction.ts'
-import { isLoopback } from '../config/config.ts'
 import { AuthError } from '../errors.ts'
-import type { HashLoad } from '../users/hash-queue.ts'
 import type { Rotate } from '../sessions/rotation.ts'
+import type { HashLoad } from '../users/hash-queue.ts'
 import type { RecordFact } from './security-log.ts'
-import { hasSharedToken } from '../http/shared-token.ts'
 
 export type Metrics = {
   readonly registry: Registry
@@ -115,25 +112,4 @@ function addGauge(
       else for (const [state, number] of Object.entries(now)) gauge.set({ state }, number)
     },
   })
-}
-
-/** `/metrics` in Prometheus' text format; for everybody else there is no such page. */
-export function mountMetrics(
-  app: FastifyInstance,
-  { registry }: Metrics,
-  token: string | undefined,
-): void {
-  app.get('/metrics', async (request, reply) => {
-    if (!isLocal(request) && !hasSharedToken(request, token))
-      throw new AuthError('not_found', 'neither loopback nor METRICS_TOKEN')
-    return reply.type(registry.contentType).send(await registry.metrics())
-  })
-}
-
-/** A proxy on this machine is a loopback caller, too: it speaks for others, and names our public host. */
-function isLocal(request: FastifyRequest): boolean {
-  const { headers, socket } = request
-  const isForwarded = headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined
-  const address = (socket.remoteAddress ?? '').replace('::ffff:', '')
-  return isLoopback(address) && isLoopback(request.hostname) && !isForwarded
 }

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { AuthError } from '../errors.ts'
 import { passwordProblem } from '../users/passwords.ts'
-import { endAllSessions } from '../sessions/session.ts'
-import { liveProcedure } from './trpc.ts'
+import { endAllSessions } from '../sessions/revocation.ts'
+import { liveProcedure } from './access.ts'
 
 /** Ends every other session; the calling one goes on (OWASP ASVS 5.0, 7.4.3). */
 export const changePassword = liveProcedure

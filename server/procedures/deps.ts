@@ -9,7 +9,7 @@ import type { Rotate } from '../sessions/rotation.ts'
 import type { ReportError } from '../observability/security-log.ts'
 import type { SessionDeps } from '../sessions/session.ts'
 import type { SigningKeys } from '../tokens/signing-keys.ts'
-import type { Verifier } from '../verifier/index.ts'
+import type { Verifier } from '../verifier/verifier.ts'
 
 /** What procedures work with; made once by `app.ts`. */
 export type Deps = SessionDeps & {

@@ -1,4 +1,4 @@
-import { signedInProcedure } from './trpc.ts'
+import { signedInProcedure } from './access.ts'
 
 /** Who is calling, as the access token says. */
 export const me = signedInProcedure.query(({ ctx }) => {

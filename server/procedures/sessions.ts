@@ -2,8 +2,9 @@ import { z } from 'zod'
 import { listActiveSessions } from '../../db/audit/sessions.ts'
 import type { AuditSession } from '../../db/schema.ts'
 import { AuthError } from '../errors.ts'
-import { endAllSessions, endSession } from '../sessions/session.ts'
-import { appRouterOf, liveProcedure } from './trpc.ts'
+import { endAllSessions, endSession } from '../sessions/revocation.ts'
+import { appRouterOf } from './trpc.ts'
+import { liveProcedure } from './access.ts'
 
 const list = liveProcedure
   .input(

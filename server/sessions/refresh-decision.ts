@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import type postgres from 'postgres'
 import { readFamilies, type FamilyState } from '../../db/ledger/families.ts'
-import type { Origin } from '../../db/ledger/append.ts'
+import type { Origin } from '../../db/ledger/event-rows.ts'
 import type { Transaction } from '../../db/connection/transaction.ts'
 import type { AuthError } from '../errors.ts'
 import { decideRotation } from '../ledger/decide.ts'

@@ -1,4 +1,4 @@
-import type { FamilyRow } from '../../db/ledger/append.ts'
+import type { FamilyRow } from '../../db/ledger/locks.ts'
 import { AuthError } from '../errors.ts'
 import type { Refusal } from '../ledger/decide.ts'
 import type { LedgerEvent } from '../ledger/events.ts'

@@ -1,13 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import {
-  appendEvents,
-  appendUnlessChanged,
-  bumpEpoch,
-  listOpenFamilies,
-  lockFamilies,
-  lockUser,
-} from '../../db/ledger/append.ts'
-import { decidedAgain, inTransactionOn, isUnavailable } from '../../db/connection/transaction.ts'
+import { appendEvents, appendUnlessChanged } from '../../db/ledger/append.ts'
+import { bumpEpoch, listOpenFamilies, lockFamilies, lockUser } from '../../db/ledger/locks.ts'
+import { decidedAgain, inTransactionOn } from '../../db/connection/transaction.ts'
+import { isUnavailable } from '../../db/connection/errors.ts'
 import { factOf, unwanted, type Refused } from './refresh-refused.ts'
 import type { RefreshToken } from '../tokens/refresh-token.ts'
 import {
@@ -22,14 +17,8 @@ import {
   type RefreshRequest,
 } from './refresh-decision.ts'
 import { createRotationQueue, type RotationQueue } from './group-commit.ts'
-import {
-  newAppend,
-  recordEnds,
-  revokeLocked,
-  type EndedBy,
-  type LiveSession,
-  type SessionDeps,
-} from './session.ts'
+import { newAppend, recordEnds, revokeLocked, type EndedBy } from './revocation.ts'
+import type { LiveSession, SessionDeps } from './session.ts'
 
 export type Rotate = (request: RefreshRequest) => Promise<LiveSession>
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { connect } from '../../db/connection/connect.ts'
 import { eraseUser } from '../../server/admin/erasure.ts'
-import { endSession } from '../../server/sessions/session.ts'
+import { endSession } from '../../server/sessions/revocation.ts'
 import { verifyExport } from '../../server/audit/verify-export.ts'
 import { exportLines, startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
 

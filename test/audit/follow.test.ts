@@ -1,17 +1,14 @@
 import { expect, test } from 'vitest'
 import { readForward, readHorizon, type AuditEvent } from '../../db/audit/events.ts'
-import { lockFamilies, lockUser } from '../../db/ledger/append.ts'
+import { lockFamilies, lockUser } from '../../db/ledger/locks.ts'
 import { inTransaction } from '../../db/connection/transaction.ts'
 import { AuthError } from '../../server/errors.ts'
 import { followLedger } from '../../server/audit/tail.ts'
 import { connect } from '../../db/connection/connect.ts'
 import { createRotation } from '../../server/sessions/rotation.ts'
-import {
-  endSession,
-  revokeLocked,
-  startSession,
-  type LiveSession,
-} from '../../server/sessions/session.ts'
+import { endSession, revokeLocked } from '../../server/sessions/revocation.ts'
+import { startSession } from '../../server/sessions/sign-in.ts'
+import type { LiveSession } from '../../server/sessions/session.ts'
 import { startLedger, testOrigin } from '../support/ledger.ts'
 
 const writers = 16

@@ -2,13 +2,9 @@ import { drizzle } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { listActiveSessions, listSessions } from '../../db/audit/sessions.ts'
-import {
-  countEvents,
-  listEvents,
-  listFamilyEvents,
-  listIncidents,
-  readForward,
-} from '../../db/audit/events.ts'
+import { countEvents } from '../../db/audit/statistics.ts'
+import { listEvents, listFamilyEvents, readForward } from '../../db/audit/events.ts'
+import { listIncidents } from '../../db/audit/incidents.ts'
 import type { Database } from '../../db/connection/connect.ts'
 import { readEnds } from '../../db/ledger/ends.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'

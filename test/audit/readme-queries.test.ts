@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import postgres from 'postgres'
 import { describe, expect, test } from 'vitest'
 import { insertAdminAction } from '../../db/audit/admin-actions.ts'
-import { endAllSessions, endSession } from '../../server/sessions/session.ts'
+import { endAllSessions, endSession } from '../../server/sessions/revocation.ts'
 import { moveClock } from '../support/clock.ts'
 import { startLedger, testOrigin } from '../support/ledger.ts'
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { checkFamily } from '../../server/ledger/chain.ts'
 import { verifyExport } from '../../server/audit/verify-export.ts'
-import { endSession } from '../../server/sessions/session.ts'
+import { endSession } from '../../server/sessions/revocation.ts'
 import { moveClock } from '../support/clock.ts'
 import { exportLines, startLedger, tamper, testOrigin, type TestLedger } from '../support/ledger.ts'
 

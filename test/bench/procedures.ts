@@ -1,5 +1,5 @@
 import { createRemoteJWKSet, jwtVerify } from 'jose'
-import { createVerifier } from '../../server/verifier/index.ts'
+import { createVerifier } from '../../server/verifier/verifier.ts'
 import { ratio, type Bench, type Line, type Row } from './bench.ts'
 import type { JobKind } from './load.ts'
 

@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { readFamilies } from '../../db/ledger/families.ts'
-import { appendUnlessChanged, type Append } from '../../db/ledger/append.ts'
+import { appendUnlessChanged } from '../../db/ledger/append.ts'
+import type { Append } from '../../db/ledger/event-rows.ts'
 import type { Rotated } from '../../server/ledger/events.ts'
-import { endSession, newAppend, type LiveSession } from '../../server/sessions/session.ts'
+import { endSession, newAppend } from '../../server/sessions/revocation.ts'
+import type { LiveSession } from '../../server/sessions/session.ts'
 import { startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
 import { kindsOf } from '../support/sessions.ts'
 

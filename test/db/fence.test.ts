@@ -2,17 +2,12 @@ import { randomUUID } from 'node:crypto'
 import type { Sql } from 'postgres'
 import { describe, expect, test } from 'vitest'
 import { insertAdminAction } from '../../db/audit/admin-actions.ts'
-import {
-  appendEvents,
-  bumpEpoch,
-  insertFamily,
-  lockFamilies,
-  lockUser,
-} from '../../db/ledger/append.ts'
+import { appendEvents, insertFamily } from '../../db/ledger/append.ts'
+import { bumpEpoch, lockFamilies, lockUser } from '../../db/ledger/locks.ts'
 import { fenced, type Transaction } from '../../db/connection/transaction.ts'
 import { insertUserWithin, updateDisabled, updatePasswordHash, updateRole } from '../../db/users.ts'
 import { createFamilyId } from '../../server/sessions/family-id.ts'
-import { newAppend } from '../../server/sessions/session.ts'
+import { newAppend } from '../../server/sessions/revocation.ts'
 import { startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
 
 /**

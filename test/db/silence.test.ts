@@ -1,7 +1,8 @@
 import { Socket } from 'node:net'
 import { expect, test } from 'vitest'
 import { connect } from '../../db/connection/connect.ts'
-import { inTransaction, isUnavailable } from '../../db/connection/transaction.ts'
+import { inTransaction } from '../../db/connection/transaction.ts'
+import { isUnavailable } from '../../db/connection/errors.ts'
 import { freshDatabase } from '../support/database.ts'
 import { startDatabaseProxy, type Lost } from '../support/wire.ts'
 

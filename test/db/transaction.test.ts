@@ -1,7 +1,8 @@
 import { EventEmitter, once } from 'node:events'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { connect, type Database } from '../../db/connection/connect.ts'
-import { inTransaction, isUnavailable } from '../../db/connection/transaction.ts'
+import { inTransaction } from '../../db/connection/transaction.ts'
+import { isUnavailable } from '../../db/connection/errors.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
 
 let owner: FreshDatabase

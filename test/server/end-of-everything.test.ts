@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { readEpoch } from '../../db/ledger/append.ts'
-import { endAllSessions } from '../../server/sessions/session.ts'
+import { readEpoch } from '../../db/ledger/locks.ts'
+import { endAllSessions } from '../../server/sessions/revocation.ts'
 import { shutGate, waitFor } from '../support/gate.ts'
 import { startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
 import { isBlocked } from '../support/locks.ts'

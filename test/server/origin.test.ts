@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { expect, test } from 'vitest'
-import { originOf } from '../../server/http/origin.ts'
+import { originOf } from '../../server/http/caller.ts'
 import { startApp } from '../support/app.ts'
 import { auth } from '../support/http.ts'
 import { signIn } from '../support/sessions.ts'

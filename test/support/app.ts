@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { connect, type Database } from '../../db/connection/connect.ts'
-import { buildApp, loadConfig, type AppOptions } from '../../server/app.ts'
+import { buildApp, loadConfig } from '../../server/app.ts'
+import type { AppOptions } from '../../server/service.ts'
 import { freshDatabase, type FreshDatabase } from './database.ts'
 import { freePort, testSecret } from './server.ts'
 

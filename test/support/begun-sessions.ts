@@ -5,7 +5,7 @@ import { createAccounts } from '../../server/users/accounts.ts'
 import type { LedgerEvent } from '../../server/ledger/events.ts'
 import { createPasswords } from '../../server/users/passwords.ts'
 import { deriveRefreshTokenKeys } from '../../server/tokens/refresh-token.ts'
-import { startSession } from '../../server/sessions/session.ts'
+import { startSession } from '../../server/sessions/sign-in.ts'
 import type { User } from '../../server/users/directory.ts'
 import { testSecret } from './server.ts'
 

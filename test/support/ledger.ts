@@ -6,12 +6,8 @@ import type { ExportEnd, EventRecord, FamilyRecord } from '../../server/ledger/r
 import { createPasswords } from '../../server/users/passwords.ts'
 import { deriveRefreshTokenKeys } from '../../server/tokens/refresh-token.ts'
 import { createRotation, type Rotate } from '../../server/sessions/rotation.ts'
-import {
-  startSession,
-  type LiveSession,
-  type SessionDeps,
-  type SessionPolicy,
-} from '../../server/sessions/session.ts'
+import { startSession } from '../../server/sessions/sign-in.ts'
+import type { LiveSession, SessionDeps, SessionPolicy } from '../../server/sessions/session.ts'
 import type { User } from '../../server/users/directory.ts'
 import { freshDatabase, type FreshDatabase } from './database.ts'
 import { testSecret } from './server.ts'

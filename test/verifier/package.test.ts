@@ -10,8 +10,8 @@ import {
   failureOf,
   KeysUnavailableError,
   RevocationsUnavailableError,
-  verifierOf,
 } from '../../server/verifier/index.ts'
+import { verifierOf } from '../../server/verifier/verifier.ts'
 import type { AccessTokenClaims } from '../../server/verifier/index.ts'
 
 test('at run time the verifier needs jose and nothing else', async () => {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { createVerifier, verifyAccessToken } from '../../server/verifier/index.ts'
+import { createVerifier } from '../../server/verifier/verifier.ts'
+import { verifyAccessToken } from '../../server/verifier/index.ts'
 import { remoteKeys, remoteKeysTiming } from '../../server/verifier/remote-keys.ts'
 import type { RemoteKeysTiming } from '../../server/verifier/remote-keys.ts'
 import { startIssuer } from './issuer.ts'

@@ -6,8 +6,8 @@ import type { AddressInfo } from 'node:net'
 import { initTRPC, TRPCError } from '@trpc/server'
 import { createHTTPServer } from '@trpc/server/adapters/standalone'
 import fastify from 'fastify'
+import { createVerifier } from '../../server/verifier/verifier.ts'
 import {
-  createVerifier,
   expressVerifier,
   failureOf,
   fastifyVerifier,

@@ -4,10 +4,12 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Deps } from '../../procedures/deps.ts'
 import { sendError } from '../error-replies.ts'
 import { acceptJsonOnly } from '../json-body.ts'
-import { checkOrigin, originOf } from '../origin.ts'
+import { checkOrigin } from '../origin.ts'
+import { originOf } from '../caller.ts'
 import { refreshCookieOf, sentRefreshCookies } from '../refresh-cookie.ts'
 import { authMutations } from '../../procedures/router.ts'
-import { asUnavailable, type AuthContext } from '../../procedures/trpc.ts'
+import { asUnavailable } from '../../procedures/error-formatter.ts'
+import type { AuthContext } from '../../procedures/context.ts'
 
 /** A refresh that waited longer is not carried out: its caller asks again after ten seconds. */
 const longestWaitMs = 8_000

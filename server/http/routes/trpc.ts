@@ -4,9 +4,9 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Deps } from '../../procedures/deps.ts'
 import { AuthError } from '../../errors.ts'
 import { acceptJsonOnly } from '../json-body.ts'
-import { originOf } from '../origin.ts'
+import { originOf } from '../caller.ts'
 import { appRouter } from '../../procedures/router.ts'
-import { publicFace } from '../../procedures/trpc.ts'
+import { publicFace } from '../../procedures/error-formatter.ts'
 
 /** More calls than this in one request are refused: a page asks for a handful. */
 const maxBatchSize = 10

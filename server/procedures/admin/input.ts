@@ -30,10 +30,6 @@ export const position = z
     return { txid, familyId, seq: Number(seq) }
   })
 
-export function positionText({ txid, familyId, seq }: Position): string {
-  return `${txid}:${familyId}:${seq}`
-}
-
 /** A page, and where the next one begins; null when this was the last. */
 export function pageOf<Row, Item>(
   rows: readonly Row[],

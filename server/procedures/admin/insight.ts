@@ -1,7 +1,9 @@
 import { z } from 'zod'
-import { countEvents, listIncidents } from '../../../db/audit/events.ts'
+import { countEvents } from '../../../db/audit/statistics.ts'
+import { listIncidents } from '../../../db/audit/incidents.ts'
 import { AuthError } from '../../errors.ts'
-import { adminProcedure, appRouterOf } from '../trpc.ts'
+import { adminProcedure } from '../access.ts'
+import { appRouterOf } from '../trpc.ts'
 import { instant, isReadable, limit, pageOf } from './input.ts'
 import { iso } from '../../audit/views.ts'
 

@@ -4,8 +4,9 @@ import { listSessions, readSession, readStateAt } from '../../../db/audit/sessio
 import { listFamilyEvents } from '../../../db/audit/events.ts'
 import { canonicalEmail } from '../../users/email.ts'
 import { AuthError } from '../../errors.ts'
-import { endSession } from '../../sessions/session.ts'
-import { adminProcedure, appRouterOf } from '../trpc.ts'
+import { endSession } from '../../sessions/revocation.ts'
+import { adminProcedure } from '../access.ts'
+import { appRouterOf } from '../trpc.ts'
 import { id, instant, limit, pageOf, reason } from './input.ts'
 import { iso, toEvent, toSession } from '../../audit/views.ts'
 

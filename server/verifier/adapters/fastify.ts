@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import type { Verifier } from '../index.ts'
+import type { Verifier } from '../verifier.ts'
 import type { AccessTokenClaims } from '../access-token-check.ts'
 import { failureOf } from '../failure.ts'
 

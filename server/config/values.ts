@@ -1,0 +1,91 @@
+import { z } from 'zod'
+
+export const day = 24 * 3600
+
+export const flag = <const T extends string>(...values: [T, ...T[]]) => z.enum(values)
+
+/** Whole seconds in the environment, milliseconds inside. */
+export const seconds = (min: number, max: number, example: number) =>
+  wholeNumber(min, max, example).transform((value) => value * 1000)
+
+export function wholeNumber(min: number, max: number, example: number) {
+  return z
+    .string()
+    .regex(/^\d+$/, `must be a whole number, such as ${example}`)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, `must be ${min} to ${max}, such as ${example}`)
+}
+
+/** An exact origin: scheme, host and port, nothing behind them. */
+export const origin = z
+  .string()
+  .refine(isOrigin, 'must be an origin without a path, such as https://app.example.com')
+
+export const originList = z
+  .string()
+  .transform((list) => list.split(',').map((item) => item.trim()))
+  .pipe(z.array(origin))
+
+export const cidrList = z
+  .string()
+  .transform((list) => list.split(',').map((item) => item.trim()))
+  .pipe(
+    z.array(
+      z.union(
+        [z.cidrv4(), z.cidrv6()],
+        'must be a comma list of networks, such as 10.0.0.0/8,fd00::/8',
+      ),
+    ),
+  )
+
+export const secret = z
+  .string()
+  .refine((value) => Buffer.byteLength(value) >= 32, secretAdvice('must have at least 32 bytes'))
+  .refine((value) => new Set(value).size >= 10, secretAdvice('repeats too few characters'))
+  .refine(
+    (value) =>
+      !/change[-_ ]?me|example|sample|placeholder|your[-_ ]?secret|0123456789|abcdefgh/i.test(
+        value,
+      ),
+    secretAdvice('looks like a sample'),
+  )
+
+export function secretAdvice(problem: string): string {
+  return `${problem}; make one with: openssl rand -base64 48`
+}
+
+/** The driver decodes what stands before the path. */
+export function isDecodable(databaseUrl: string): boolean {
+  const [beforePath = ''] = /^\w+:\/\/[^/?#]*/.exec(databaseUrl) ?? []
+  try {
+    decodeURIComponent(beforePath)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** A path of Windows is one odd name elsewhere. */
+export function isPath(value: string): boolean {
+  return process.platform === 'win32' || !value.includes('\\')
+}
+
+function isOrigin(value: string): boolean {
+  return URL.canParse(value) && /^https?:/.test(value) && new URL(value).origin === value
+}
+
+export function isLoopback(hostname: string): boolean {
+  return (
+    hostname === 'localhost' ||
+    /^127\.\d+\.\d+\.\d+$/.test(hostname) ||
+    /^\[?::1\]?$/.test(hostname)
+  )
+}
+
+export function isHost(value: string): boolean {
+  return URL.canParse(`http://${bracketed(value)}`) && !/[/?#@\\]|:\d*$/.test(bracketed(value))
+}
+
+export function bracketed(host: string): string {
+  return host.includes(':') ? `[${host}]` : host
+}

@@ -1,0 +1,82 @@
+import { readSession } from '../../db/audit/sessions.ts'
+import { AuthError } from '../errors.ts'
+import { type AccessTokenClaims, AccessTokenError } from '../verifier/index.ts'
+import type { AppContext } from './context.ts'
+import type { Deps } from './deps.ts'
+import { asUnavailable } from './error-formatter.ts'
+import { app } from './trpc.ts'
+
+const appProcedures = app.procedure.use(async ({ next }) => {
+  const result = await next()
+  if (!result.ok) throw asUnavailable(result.error)
+  return result
+})
+
+/** Needs a valid access token of a session that this process does not know to be over. */
+const bearerProcedure = appProcedures.use(async ({ ctx, next }) => {
+  const session = await claimsOf(ctx)
+  const state = ctx.deps.endedSessions.stateOf(session.familyId)
+  if (state === 'ended') throw new AuthError('access_token_revoked', 'the session is over')
+  return next({ ctx: { ...ctx, session, isGoingOn: state === 'going_on' } })
+})
+
+/**
+ * Needs a session that was not ended, as this process follows it: at most five seconds late. The database
+ * is asked only while it cannot be followed.
+ */
+export const signedInProcedure = bearerProcedure.use(async ({ ctx, next }) => {
+  if (!ctx.isGoingOn) await inTime(mustBeAlive(ctx.deps, ctx.session))
+  return next({ ctx })
+})
+
+/** Needs a session that is alive now, as the database says: no process is late. */
+export const liveProcedure = bearerProcedure.use(async ({ ctx, next }) => {
+  await mustBeAlive(ctx.deps, ctx.session)
+  return next({ ctx })
+})
+
+/** Needs the role admin as it is now. */
+export const adminProcedure = bearerProcedure.use(async ({ ctx, path, next }) => {
+  await mustBeAdmin(ctx.deps, ctx.session)
+  const { deps, origin, session } = ctx
+  deps.record({ fact: 'admin_called', procedure: path, actorUserId: session.userId, ip: origin.ip })
+  return next({ ctx })
+})
+
+async function mustBeAlive({ database }: Deps, session: AccessTokenClaims): Promise<void> {
+  const state = await readSession(database, session.familyId)
+  if (state?.status !== 'active')
+    throw new AuthError('access_token_revoked', `the session is ${state?.status ?? 'unknown'}`)
+}
+
+/** A call that needs no database when all is well waits so long for one that says nothing. */
+const answerTimeoutMs = 3_000
+
+async function inTime(question: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    const error = new AuthError('service_unavailable', 'the database says nothing', {
+      retryAfterSeconds: 1,
+    })
+    timer = setTimeout(() => reject(error), answerTimeoutMs)
+  })
+  await Promise.race([question, late]).finally(() => clearTimeout(timer))
+}
+
+/** @throws {AuthError} `access_token_revoked`, `role_required`: as the database says now */
+export async function mustBeAdmin(deps: Deps, session: AccessTokenClaims): Promise<void> {
+  await mustBeAlive(deps, session)
+  const { userId } = session
+  const user = (await deps.users.findMany([userId])).get(userId)
+  if (user?.role !== 'admin' || user.disabled)
+    throw new AuthError('role_required', 'not an admin now')
+}
+
+async function claimsOf({ deps, authorization }: AppContext): Promise<AccessTokenClaims> {
+  try {
+    return await deps.verifier.verifyAuthorization(authorization)
+  } catch (error) {
+    if (error instanceof AccessTokenError) throw new AuthError(error.reason, error.detail)
+    throw error
+  }
+}

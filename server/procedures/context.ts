@@ -1,0 +1,20 @@
+import type { Origin } from '../../db/ledger/event-rows.ts'
+import type { Deps } from './deps.ts'
+
+/** The refresh cookie of one request and its answer; only `/auth` has one. */
+export type RefreshCookie = {
+  /** The token the browser sent; null when it sent none. */
+  readonly value: string | null
+  set(token: string, remainingMs: number): void
+  clear(): void
+}
+
+type BaseContext = { readonly deps: Deps; readonly origin: Origin }
+
+export type AuthContext = BaseContext & {
+  readonly cookie: RefreshCookie
+  /** Whether the caller can be thought to wait still. */
+  readonly isWanted: () => boolean
+}
+
+export type AppContext = BaseContext & { readonly authorization: string | undefined }

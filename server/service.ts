@@ -1,0 +1,105 @@
+import type { FastifyInstance } from 'fastify'
+import type { Database } from '../db/connection/connect.ts'
+import { transactionsOf } from '../db/connection/transaction.ts'
+import { keepPartitionsAhead } from './audit/partitions.ts'
+import { createTails } from './audit/tail.ts'
+import type { Config } from './config/config.ts'
+import { createMetrics } from './observability/metrics.ts'
+import { createSecurityLog } from './observability/security-log.ts'
+import type { Deps } from './procedures/deps.ts'
+import { createLimits, noLimits } from './procedures/limits.ts'
+import { followEndedSessions } from './sessions/ended-sessions.ts'
+import { createRotation, type Rotate } from './sessions/rotation.ts'
+import { createAccessTokens } from './tokens/access-token.ts'
+import { deriveRefreshTokenKeys } from './tokens/refresh-token.ts'
+import { loadSigningKeys } from './tokens/signing-keys.ts'
+import { createAccounts } from './users/accounts.ts'
+import type { UserDirectory } from './users/directory.ts'
+import { createPasswords } from './users/passwords.ts'
+import { verifierOf } from './verifier/verifier.ts'
+
+export type AppOptions = {
+  /** From `loadConfig`; `authSecret` must be set. */
+  readonly config: Config
+  /** From `connect`, migrated. The caller closes it, after the app. */
+  readonly database: Database
+  /** Who the users are; our own table `user_account` unless given. */
+  readonly users?: UserDirectory
+  /** How many rotations share a transaction at most; 64 unless given, 1 on a sharded database. */
+  readonly rotationBatchSize?: number
+  /** Where the built example page is; beside the server's own files unless given. */
+  readonly exampleFolder?: string
+  /** Takes the place of the rotation: to measure what everything around it costs. */
+  readonly rotate?: Rotate
+}
+
+export async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps> {
+  const { config, database } = options
+  if (config.authSecret === undefined) throw new Error('AUTH_SECRET is not set')
+  const secrets: [string, ...string[]] = [config.authSecret]
+  if (config.authSecretPrevious !== undefined) secrets.push(config.authSecretPrevious)
+
+  const signingKeys = await loadSigningKeys(database, secrets)
+  app.addHook('onClose', async () => signingKeys.close())
+  await keepPartitionsAhead(app, database)
+  const passwords = createPasswords()
+  const tails = createTails()
+  const metrics = createMetrics({
+    queueDepth: () => rotation.queue.depth,
+    passwordHashes: () => passwords.load(),
+    transactions: () => transactionsOf(database.sql),
+    openTails: () => tails.open(),
+    revocationLagMs: () => endedSessions.lagMs(),
+  })
+  const { record, reportError } = createSecurityLog(app.log, metrics.count)
+  const sessionDeps = {
+    sql: database.sql,
+    users: options.users ?? createAccounts(database, passwords),
+    refreshKeys: deriveRefreshTokenKeys(secrets),
+    policy: {
+      idleMs: config.refreshIdleMs,
+      absoluteMs: config.refreshAbsoluteMs,
+      graceMs: config.rotationGraceMs,
+      reuseScope: config.reuseScope,
+      maxSessionsPerUser: config.maxSessionsPerUser,
+      ...(options.rotationBatchSize !== undefined && {
+        rotationBatchSize: options.rotationBatchSize,
+      }),
+    },
+    record,
+  }
+  const accessTokens = createAccessTokens(signingKeys, {
+    issuer: config.publicUrl,
+    audience: config.accessTokenAudience,
+    lifetimeMs: config.accessTokenMs,
+  })
+  const rotation = createRotation(sessionDeps, {
+    onWaited: metrics.waited,
+    whileWriting: (sessions) => sessions.forEach((one) => accessTokens.prepare(one)),
+  })
+  const rotate = metrics.timing(options.rotate ?? rotation.rotate)
+  const verifier = verifierOf(signingKeys.keySource, {
+    issuer: config.publicUrl,
+    audience: config.accessTokenAudience,
+  })
+  const limits = config.rateLimits === 'on' ? createLimits(database, config) : noLimits
+  // Before connections are waited for: a tail would keep its own open.
+  app.addHook('preClose', async () => tails.close())
+  const endedSessions = followEndedSessions(database, { log: app.log })
+  // It ends the streams of those who follow us.
+  app.addHook('preClose', () => endedSessions.close())
+  return {
+    ...sessionDeps,
+    config,
+    database,
+    signingKeys,
+    accessTokens,
+    rotate,
+    verifier,
+    limits,
+    metrics,
+    tails,
+    endedSessions,
+    reportError,
+  }
+}
