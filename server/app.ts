@@ -14,19 +14,13 @@ import { hardeningHeaders } from './http/hardening.ts'
 import { mountAuth } from './http/routes/auth.ts'
 import { mountExamplePage } from './http/routes/example.ts'
 import { mountHealth } from './http/routes/health.ts'
+import { mountJwks } from './http/routes/jwks.ts'
 import { mountMetrics } from './http/routes/metrics.ts'
 import { mountRevocations } from './http/routes/revocations.ts'
 import { mountTrpc } from './http/routes/trpc.ts'
+import type { TraceRequests } from './observability/tracing.ts'
+import { procedurePaths } from './procedures/router.ts'
 import { type AppOptions, makeDeps } from './service.ts'
-import { jwksMaxAgeSeconds } from './tokens/signing-keys.ts'
-
-export { loadConfig, type Config } from './config/config.ts'
-
-export { connect, type Database } from '../db/connection/connect.ts'
-
-export type { AppRouter, AuthRouter } from './procedures/router.ts'
-
-export type { AccountStore, Role, User, UserDirectory } from './users/directory.ts'
 
 /** Answers under way get this long when the app closes; then their connections are cut. */
 const drainMs = 5_000
@@ -40,7 +34,7 @@ export async function buildApp(
   options: AppOptions & {
     readonly logger?: FastifyBaseLogger
     /** Adds its hooks before all others. */
-    readonly traceRequests?: (app: FastifyInstance) => void
+    readonly traceRequests?: TraceRequests
   },
 ): Promise<FastifyInstance> {
   const { config } = options
@@ -62,7 +56,7 @@ export async function buildApp(
     // A browser opens connections ahead of need: one that has sent nothing yet is not idle to Node.
     setTimeout(() => app.server.closeAllConnections(), drainMs).unref()
   })
-  options.traceRequests?.(app)
+  options.traceRequests?.(app, procedurePaths)
   await app.register(tokenLedger, options)
   return app
 }
@@ -105,9 +99,5 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
   mountRevocations(app, deps)
   mountMetrics(app, deps.metrics, deps.config.metricsToken)
   if (!deps.config.isProduction) await mountExamplePage(app, options.exampleFolder)
-  app.get('/.well-known/jwks.json', (_request, reply) =>
-    reply
-      .header('cache-control', `public, max-age=${jwksMaxAgeSeconds}`)
-      .send(deps.signingKeys.jwks()),
-  )
+  mountJwks(app, deps)
 }

@@ -1,4 +1,4 @@
-import postgres from 'postgres'
+import type postgres from 'postgres'
 import { isDisconnect, isRetryable } from './errors.ts'
 import { createTurns, type Turns } from './turns.ts'
 

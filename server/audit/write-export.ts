@@ -8,13 +8,9 @@ type Take = (record: FamilyRecord | EventRecord) => Promise<void> | void
 
 /** A file or a pipe takes no more. The message is one line. */
 export class CannotWrite extends Error {
-  /** The system's, such as ENOSPC. */
-  readonly code: string | undefined
-
   constructor(what: string, cause: unknown) {
     const [reason] = cause instanceof Error ? cause.message.split(',') : []
     super(`cannot write ${what}: ${reason ?? 'failed'}`, { cause })
-    this.code = cause instanceof Error && 'code' in cause ? String(cause.code) : undefined
   }
 }
 

@@ -11,8 +11,7 @@ import { UsageError, type Command, type Commands } from './command.ts'
 import { help, nameIn, problem } from './help.ts'
 import { sqlCommand } from './sql.ts'
 import { sessionsInspect, sessionsList, sessionsRevoke, sessionsRevokeUser } from './sessions.ts'
-import { userErase } from './user-erase.ts'
-import { userCreate, userDisable, userEnable } from './user.ts'
+import { userCreate, userDisable, userEnable, userErase } from './user.ts'
 
 /** Exit codes: 0 ok, 1 the check found a problem, 2 the question could not be answered, 3 wrong usage. */
 const commands: Commands = {

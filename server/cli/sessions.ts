@@ -1,12 +1,12 @@
 import { parseArgs } from 'node:util'
-import { insertAdminAction, listFamilyActions } from '../../db/audit/admin-actions.ts'
+import { listFamilyActions } from '../../db/audit/admin-actions.ts'
 import { listSessions, readSession } from '../../db/audit/sessions.ts'
 import type { AuditSession } from '../../db/schema.ts'
 import { listFamilyEvents } from '../../db/audit/events.ts'
 import { createAccounts } from '../users/accounts.ts'
 import { jsonLine } from '../audit/json-line.ts'
 import { createPasswords } from '../users/passwords.ts'
-import { endAllSessions, endSession } from '../sessions/revocation.ts'
+import { revokeSession, revokeUserSessions } from '../admin/sessions.ts'
 import { toEvent, toSession } from '../audit/views.ts'
 import { emailOf, familyIdOf, only, reasonOf } from './arguments.ts'
 import { UsageError, type Command } from './command.ts'
@@ -19,8 +19,7 @@ const statuses = ['active', 'expired', 'revoked', 'reuse_detected'] as const
 const pageSize = 200
 
 /** Whoever sits at the keyboard has no address, and no account. */
-const by = {
-  reason: 'admin_revoked',
+const commandLine = {
   actorUserId: null,
   origin: { ip: null, userAgent: 'token-ledger command line' },
 } as const
@@ -93,21 +92,7 @@ export const sessionsRevoke: Command = {
     const familyId = familyIdOf(only(positionals, 'family id'))
     const reason = reasonOf(values.reason)
     const ended = await withDatabase(config, app, ({ sql }) =>
-      endSession(
-        { sql, record: () => {} },
-        {
-          familyId,
-          alongside: (within, targetUserId) =>
-            insertAdminAction(within, {
-              action: 'session_revoked',
-              actorUserId: null,
-              targetUserId,
-              familyId,
-              reason,
-            }),
-        },
-        by,
-      ),
+      revokeSession({ sql, record: () => {} }, familyId, { ...commandLine, reason }),
     )
     if (ended === null) throw new Error(`there is no session ${familyId}`)
     if (!ended) console.error('it was over already')
@@ -130,16 +115,8 @@ export const sessionsRevokeUser: Command = {
     const ended = await withDatabase(config, app, async (database) => {
       const user = await createAccounts(database, createPasswords()).findByEmail(email)
       if (user === null) throw new Error(`there is no user ${email}`)
-      return endAllSessions({ sql: database.sql, record: () => {} }, user.id, {
-        by,
-        alongside: (within) =>
-          insertAdminAction(within, {
-            action: 'sessions_revoked',
-            actorUserId: null,
-            targetUserId: user.id,
-            reason,
-          }),
-      })
+      const deps = { sql: database.sql, record: () => {} }
+      return revokeUserSessions(deps, user.id, { ...commandLine, reason })
     })
     console.log(ended)
     return 0

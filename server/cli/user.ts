@@ -3,14 +3,17 @@ import { text } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
 import { insertAdminAction } from '../../db/audit/admin-actions.ts'
 import type { Database } from '../../db/connection/connect.ts'
+import { eraseUser } from '../admin/erasure.ts'
 import { createAccounts } from '../users/accounts.ts'
 import type { Config } from '../config/config.ts'
 import { canonicalEmail } from '../users/email.ts'
 import { createPasswords, passwordProblem } from '../users/passwords.ts'
 import { disableUser, enableUser } from '../admin/users.ts'
 import type { Role, User } from '../users/directory.ts'
+import { emailOf, only } from './arguments.ts'
 import { UsageError, type Command } from './command.ts'
 import { withDatabase } from './database.ts'
+import { counted } from './output.ts'
 
 export const userCreate: Command = {
   usage: '--email E [--role user|admin] [--password-stdin]',
@@ -51,6 +54,28 @@ export const userEnable: Command = {
   async run(args, config) {
     await changeUser(config, args, (database, user) => setDisabled(database, user, false))
     return 0
+  },
+}
+
+export const userErase: Command = {
+  usage: 'E',
+  does: 'ends everything of the user and removes who it was; cannot be undone',
+  async run(args, config) {
+    const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} })
+    const email = emailOf(only(positionals, 'e-mail address'))
+    // As the owner: the service may not change what happened, not even this.
+    return withDatabase(config, {}, async (database) => {
+      const users = createAccounts(database, createPasswords())
+      const user = await users.findByEmail(email)
+      if (user === null) throw new Error(`there is no user ${email}`)
+      const deps = { sql: database.sql, record: () => {}, accounts: users.accounts }
+      const by = { actorUserId: null, origin: { ip: null, userAgent: null } }
+      const { ended, erased } = await eraseUser(deps, user.id, by)
+      console.log(user.id)
+      console.error(`${counted(ended, 'session')} ended, ${counted(erased, 'row')} erased`)
+      console.error('logs, backups and exports made before still hold what they held')
+      return 0
+    })
   },
 }
 

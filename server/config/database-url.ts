@@ -1,7 +1,6 @@
 import { codeOf } from '../../db/connection/errors.ts'
 import { migrate } from '../../db/migrate.ts'
 import { driverError, isUnavailable } from '../../db/connection/errors.ts'
-import { CannotWrite } from '../audit/write-export.ts'
 
 /** The database could not be asked. The message is one line and names the host, never the password. */
 export class DatabaseUnreachable extends Error {}
@@ -27,8 +26,7 @@ export async function explained<T>(databaseUrl: string, work: () => Promise<T>):
     return await work()
   } catch (thrown) {
     const error = driverError(thrown)
-    // A full disk has the codes of a lost connection.
-    if (error instanceof CannotWrite || !isUnavailable(error)) throw error
+    if (!isUnavailable(error)) throw error
     const code = codeOf(error)
     const said = words[code]
     throw unreachable(

@@ -1,8 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { TransactionLoad } from '../../db/connection/transaction.ts'
 import { AuthError } from '../errors.ts'
-import type { Rotate } from '../sessions/rotation.ts'
-import type { HashLoad } from '../users/hash-queue.ts'
 import type { RecordFact } from './security-log.ts'
 
 export type Metrics = {
@@ -11,7 +8,9 @@ export type Metrics = {
   /** A refresh that waited so long for its batch. */
   readonly waited: (ms: number) => void
   /** Times a refresh and counts it by its outcome: `granted`, or the reason of the refusal. */
-  timing(rotate: Rotate): Rotate
+  timing<Request, Granted>(
+    rotate: (request: Request) => Promise<Granted>,
+  ): (request: Request) => Promise<Granted>
 }
 
 type NumberByState = Readonly<Record<string, number>>
@@ -19,8 +18,8 @@ type NumberByState = Readonly<Record<string, number>>
 /** Numbers for `/metrics`, of this process alone. */
 export function createMetrics(load: {
   queueDepth: () => number
-  passwordHashes: () => HashLoad
-  transactions: () => TransactionLoad
+  passwordHashes: () => NumberByState
+  transactions: () => NumberByState
   openTails: () => number
   revocationLagMs: () => number
 }): Metrics {

@@ -2,11 +2,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { context, propagation, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import { NodeSDK } from '@opentelemetry/sdk-node'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { appRouter, authRouter } from '../procedures/router.ts'
+
+/**
+ * For an app that has no route yet: each request becomes a span, which ends with its answer.
+ *
+ * @param procedurePaths paths that may stand in a span as they were sent; of all others the route's pattern does
+ */
+export type TraceRequests = (app: FastifyInstance, procedurePaths: ReadonlySet<string>) => void
 
 export type Telemetry = {
-  /** For an app that has no route yet: each request becomes a span, which ends with its answer. */
-  readonly traceRequests: (app: FastifyInstance) => void
+  readonly traceRequests: TraceRequests
   /** What a log line says of the request it belongs to. */
   readonly logFields: () => Record<string, string>
   /** Sends what is left. */
@@ -18,11 +23,6 @@ const stopMs = 2_000
 
 /** Asked every few seconds by machines: they would be most of all spans. */
 const untraced: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics'])
-
-const procedurePaths: ReadonlySet<string> = new Set([
-  ...Object.keys(authRouter._def.procedures).map((name) => `/auth/${name}`),
-  ...Object.keys(appRouter._def.procedures).map((name) => `/trpc/${name}`),
-])
 
 /**
  * Starts the SDK, which reads the standard variables by itself. This file is imported only when they
@@ -49,10 +49,10 @@ export function startTelemetry(): Telemetry {
   }
 }
 
-function traceRequests(app: FastifyInstance): void {
+function traceRequests(app: FastifyInstance, procedurePaths: ReadonlySet<string>): void {
   const tracer = trace.getTracer('token-ledger')
   app.addHook('onRequest', (request, { raw }, done) => {
-    const route = routeOf(request)
+    const route = routeOf(request, procedurePaths)
     if (untraced.has(route)) return done()
     const caller = propagation.extract(context.active(), request.headers)
     const attributes = {
@@ -72,7 +72,10 @@ function traceRequests(app: FastifyInstance): void {
 }
 
 /** The procedure's path, or the pattern of the route; '' where there is none. Never a path as it was sent. */
-function routeOf({ url, routeOptions }: FastifyRequest): string {
+function routeOf(
+  { url, routeOptions }: FastifyRequest,
+  procedurePaths: ReadonlySet<string>,
+): string {
   const path = url.split('?', 1)[0] ?? ''
   return procedurePaths.has(path) ? path : (routeOptions.url ?? '')
 }

@@ -1,4 +1,4 @@
-import { TRPCError } from '@trpc/server'
+import type { TRPCError } from '@trpc/server'
 import { ZodError } from 'zod'
 import { isUnavailable } from '../../db/connection/errors.ts'
 import { AuthError, authErrors, type ErrorExtras, type Reason } from '../errors.ts'

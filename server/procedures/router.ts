@@ -40,3 +40,9 @@ export type AuthRouter = typeof authRouter
 
 /** For `createTRPCClient<AppRouter>` at `/trpc`. */
 export type AppRouter = typeof appRouter
+
+/** Where each procedure is called. */
+export const procedurePaths: ReadonlySet<string> = new Set([
+  ...Object.keys(authRouter._def.procedures).map((name) => `/auth/${name}`),
+  ...Object.keys(appRouter._def.procedures).map((name) => `/trpc/${name}`),
+])

@@ -87,7 +87,7 @@ test('a ledger that does not verify is not dropped', async () => {
 test('a file that is there already is not touched', async () => {
   await using ledger = await withMonths()
   writeFileSync(file, 'precious')
-  await expect(archive(ledger, march)).rejects.toMatchObject({ code: 'EEXIST' })
+  await expect(archive(ledger, march)).rejects.toMatchObject({ cause: { code: 'EEXIST' } })
   expect(readFileSync(file, 'utf8')).toBe('precious')
   expect(await countFamilies(ledger)).toBe(4)
 })

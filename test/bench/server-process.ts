@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type * as App from '../../server/app.ts'
+import type * as App from '../../server/index.ts'
 import type { Rotate } from '../../server/sessions/rotation.ts'
 import type * as Tokens from '../../server/tokens/refresh-token.ts'
 import { fromDist } from './dist.ts'
@@ -9,7 +9,7 @@ import type { ServerKind } from './processes.ts'
 // The service, as `server/main.ts` starts it, but for the rate limits (one address makes all the load)
 // and for what BENCH_SERVER takes out.
 
-const { buildApp, connect, loadConfig } = await fromDist<typeof App>('server/app.js')
+const { buildApp, connect, loadConfig } = await fromDist<typeof App>('server/index.js')
 const { deriveRefreshTokenKeys, deriveSuccessor } = await fromDist<typeof Tokens>(
   'server/tokens/refresh-token.js',
 )

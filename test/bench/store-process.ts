@@ -1,4 +1,4 @@
-import type * as App from '../../server/app.ts'
+import type * as App from '../../server/index.ts'
 import type * as Accounts from '../../server/users/accounts.ts'
 import type * as Passwords from '../../server/users/passwords.ts'
 import type * as Tokens from '../../server/tokens/refresh-token.ts'
@@ -10,7 +10,7 @@ import { summarize } from './statistics.ts'
 
 // Rotations straight at the database: the SQL of the service, without HTTP and without signing.
 
-const { connect } = await fromDist<typeof App>('server/app.js')
+const { connect } = await fromDist<typeof App>('server/index.js')
 const { createAccounts } = await fromDist<typeof Accounts>('server/users/accounts.js')
 const { createPasswords } = await fromDist<typeof Passwords>('server/users/passwords.js')
 const tokens = await fromDist<typeof Tokens>('server/tokens/refresh-token.js')

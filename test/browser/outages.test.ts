@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { connect } from '../../db/connection/connect.ts'
 import { migrate } from '../../db/migrate.ts'
-import { buildApp, loadConfig } from '../../server/app.ts'
+import { buildApp, loadConfig } from '../../server/index.ts'
 import {
   callProtected,
   expectNoToken,

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { connect, type Database } from '../../db/connection/connect.ts'
-import { buildApp, loadConfig } from '../../server/app.ts'
+import { buildApp, loadConfig } from '../../server/index.ts'
 import type { AppOptions } from '../../server/service.ts'
 import { freshDatabase, type FreshDatabase } from './database.ts'
 import { freePort, testSecret } from './server.ts'

@@ -1,10 +1,10 @@
 import { z } from 'zod'
-import { insertAdminAction, listFamilyActions } from '../../../db/audit/admin-actions.ts'
+import { listFamilyActions } from '../../../db/audit/admin-actions.ts'
 import { listSessions, readSession, readStateAt } from '../../../db/audit/sessions.ts'
 import { listFamilyEvents } from '../../../db/audit/events.ts'
 import { canonicalEmail } from '../../users/email.ts'
 import { AuthError } from '../../errors.ts'
-import { endSession } from '../../sessions/revocation.ts'
+import { revokeSession } from '../../admin/sessions.ts'
 import { adminProcedure } from '../access.ts'
 import { appRouterOf } from '../trpc.ts'
 import { id, instant, limit, pageOf, reason } from './input.ts'
@@ -65,21 +65,8 @@ const revoke = adminProcedure
   .mutation(async ({ ctx, input }) => {
     const { familyId } = input
     const actorUserId = ctx.session.userId
-    const ended = await endSession(
-      ctx.deps,
-      {
-        familyId,
-        alongside: (within, targetUserId) =>
-          insertAdminAction(within, {
-            action: 'session_revoked',
-            actorUserId,
-            targetUserId,
-            familyId,
-            reason: input.reason,
-          }),
-      },
-      { reason: 'admin_revoked', actorUserId, origin: ctx.origin },
-    )
+    const act = { actorUserId, reason: input.reason, origin: ctx.origin }
+    const ended = await revokeSession(ctx.deps, familyId, act)
     if (ended === null) throw unknown()
     return { revoked: ended ? 1 : 0 }
   })

@@ -5,7 +5,7 @@ import type { Deps } from '../deps.ts'
 import { canonicalEmail } from '../../users/email.ts'
 import { AuthError } from '../../errors.ts'
 import { passwordProblem } from '../../users/passwords.ts'
-import { endAllSessions } from '../../sessions/revocation.ts'
+import { revokeUserSessions } from '../../admin/sessions.ts'
 import { adminProcedure, mustBeAdmin } from '../access.ts'
 import { appRouterOf } from '../trpc.ts'
 import type { AccountStore } from '../../users/directory.ts'
@@ -103,17 +103,8 @@ const revokeSessions = adminProcedure
     const { deps, origin } = ctx
     await mustKnow(deps, userId)
     const actorUserId = ctx.session.userId
-    const revoked = await endAllSessions(deps, userId, {
-      by: { reason: 'admin_revoked', actorUserId, origin },
-      alongside: (within) =>
-        insertAdminAction(within, {
-          action: 'sessions_revoked',
-          actorUserId,
-          targetUserId: userId,
-          reason: why,
-        }),
-    })
-    return { revoked }
+    const act = { actorUserId, reason: why, origin }
+    return { revoked: await revokeUserSessions(deps, userId, act) }
   })
 
 export const adminUsersRouter = appRouterOf({

@@ -1,0 +1,11 @@
+/**
+ * `token-ledger`: the service as a Fastify app, or as a plugin of one.
+ *
+ * @module
+ */
+export { buildApp, tokenLedger } from './app.ts'
+export type { AppOptions } from './service.ts'
+export { loadConfig, type Config } from './config/config.ts'
+export { connect, type Database } from '../db/connection/connect.ts'
+export type { AppRouter, AuthRouter } from './procedures/router.ts'
+export type { AccountStore, Role, User, UserDirectory } from './users/directory.ts'
