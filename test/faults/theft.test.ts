@@ -16,7 +16,7 @@ import {
 } from '../support/theft.ts'
 import { makeUser } from '../support/users.ts'
 
-/** The properties of `test/ledger/theft.test.ts`, of the service as it runs: HTTP, Postgres and its clock. */
+/** The properties of `test/ledger/theft-model.test.ts`, of the service as it runs: HTTP, Postgres and its clock. */
 
 const runs = 150
 /** More than any run, and any shrinking of a failed one, begins. */

@@ -4,7 +4,7 @@ import { mutationsOf } from './mutation.ts'
 export const tokens = [
   ...mutationsOf(
     'server/tokens/refresh-token.ts',
-    ['test/server/refresh-token.test.ts'],
+    ['test/tokens/refresh-token.test.ts'],
     [
       ['the MAC is not checked', '  if (!isOurs) return null\n', ''],
       [
@@ -50,7 +50,7 @@ export const tokens = [
   ),
   ...mutationsOf(
     'server/procedures/auth.ts',
-    ['test/server/session-rules.test.ts'],
+    ['test/sessions/session-rules.test.ts'],
     [
       [
         'the database is asked before the MAC',
@@ -61,7 +61,7 @@ export const tokens = [
   ),
   ...mutationsOf(
     'server/procedures/auth.ts',
-    ['test/server/auth-rules.test.ts'],
+    ['test/http/auth-rules.test.ts'],
     [
       [
         'a refresh that lost a race takes the cookie away',
@@ -77,7 +77,7 @@ export const tokens = [
   ),
   ...mutationsOf(
     'server/procedures/auth.ts',
-    ['test/server/rotation-rules.test.ts'],
+    ['test/sessions/rotation-rules.test.ts'],
     [
       [
         'a cookie family has its token in the body, too',

@@ -1,9 +1,9 @@
 import { mutationsOf } from './mutation.ts'
 
-const race = ['test/server/rotation-race.test.ts']
-const wire = ['test/server/rotation-rules.test.ts']
-const sessions = ['test/server/session-rules.test.ts']
-const ends = ['test/server/end-of-everything.test.ts']
+const race = ['test/sessions/rotation-race.test.ts']
+const wire = ['test/sessions/rotation-rules.test.ts']
+const sessions = ['test/sessions/session-rules.test.ts']
+const ends = ['test/sessions/end-of-everything.test.ts']
 const fences = ['test/db/fence.test.ts']
 
 /** Contract §5 and §2 of the design: lock, read, decide, append. */
@@ -89,7 +89,7 @@ export const writes = [
   ]),
   ...mutationsOf(
     'db/connection/transaction.ts',
-    ['test/server/locked-for-long.test.ts'],
+    ['test/sessions/locked-for-long.test.ts'],
     [
       [
         'a locked family takes all connections there are',
@@ -129,7 +129,7 @@ export const writes = [
   ),
   ...mutationsOf(
     'server/procedures/admin/users.ts',
-    ['test/server/admin.test.ts'],
+    ['test/admin/admin.test.ts'],
     [
       [
         'an admin who is one no longer makes another',
@@ -140,7 +140,7 @@ export const writes = [
   ),
   ...mutationsOf(
     'server/tokens/access-token.ts',
-    ['test/server/prepared-answers.test.ts'],
+    ['test/sessions/prepared-answers.test.ts'],
     [['a token that was made ahead is made again', 'ahead.get(session) ?? ', '']],
   ),
   ...mutationsOf('server/tokens/access-token.ts', sessions, [
@@ -154,7 +154,7 @@ export const writes = [
   ]),
   ...mutationsOf(
     'server/sessions/group-commit.ts',
-    ['test/server/rotation-queue.test.ts'],
+    ['test/sessions/group-commit.test.ts'],
     [
       [
         'two tokens of a family are decided at once',
@@ -202,7 +202,7 @@ export const writes = [
   ]),
   ...mutationsOf(
     'server/sessions/session.ts',
-    ['test/server/auth-rules.test.ts'],
+    ['test/http/auth-rules.test.ts'],
     [
       [
         "somebody else's session can be ended",
@@ -220,7 +220,7 @@ export const writes = [
   ]),
   ...mutationsOf(
     'server/procedures/trpc.ts',
-    ['test/server/auth-rules.test.ts'],
+    ['test/http/auth-rules.test.ts'],
     [
       [
         'a session that was ended still asks',

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { freshDatabase } from './database.ts'
+import { freshDatabase } from '../support/database.ts'
 
 test('every fresh database is migrated, empty and of its own', async () => {
   const databases = await Promise.all(Array.from({ length: 8 }, freshDatabase))
