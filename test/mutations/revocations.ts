@@ -26,7 +26,7 @@ export const revocations = [
       'await look(line, Date.now(), firstLookTimeoutMs)',
     ],
   ]),
-  ...mutationsOf('server/procedures/trpc.ts', inService, [
+  ...mutationsOf('server/procedures/access.ts', inService, [
     [
       'a process that is behind lets everybody in',
       '  if (!ctx.isGoingOn) await inTime(mustBeAlive(ctx.deps, ctx.session))\n',
@@ -56,7 +56,7 @@ export const revocations = [
     ],
     ['the feed says that it is current when it is not', 'yield ended.isCurrent()', 'yield true'],
   ]),
-  ...mutationsOf('server/verifier/index.ts', inFollowers, [
+  ...mutationsOf('server/verifier/verifier.ts', inFollowers, [
     [
       'a follower does not look whether a session is over',
       '    await checkSession(claims.familyId)\n',

@@ -170,12 +170,14 @@ export const writes = [
       ['the queue has no bound', 'if (waiting.length >= maxWaiting)', 'if (waiting.length < 0)'],
     ],
   ),
-  ...mutationsOf('server/sessions/session.ts', ends, [
+  ...mutationsOf('server/sessions/sign-in.ts', ends, [
     [
       'a sign-in outlives the end of everything',
       '    if (epoch !== signIn.epoch)\n',
       '    if (epoch < signIn.epoch)\n',
     ],
+  ]),
+  ...mutationsOf('server/sessions/revocation.ts', ends, [
     ['the end of everything leaves sign-ins alone', '    await bumpEpoch(tx, txid, userId)\n', ''],
     [
       'a session that is over still ends the others',
@@ -188,7 +190,7 @@ export const writes = [
       '    const open = await listOpenFamilies(tx, userId)\n    const { txid } = await lockUser(tx, userId)\n',
     ],
   ]),
-  ...mutationsOf('server/sessions/session.ts', sessions, [
+  ...mutationsOf('server/sessions/sign-in.ts', sessions, [
     [
       'the newest session makes room, not the oldest',
       'active.slice(0, Math.max(0, active.length - maxSessionsPerUser + 1))',
@@ -201,7 +203,7 @@ export const writes = [
     ],
   ]),
   ...mutationsOf(
-    'server/sessions/session.ts',
+    'server/sessions/revocation.ts',
     ['test/http/auth-rules.test.ts'],
     [
       [
@@ -219,7 +221,7 @@ export const writes = [
     ],
   ]),
   ...mutationsOf(
-    'server/procedures/trpc.ts',
+    'server/procedures/access.ts',
     ['test/http/auth-rules.test.ts'],
     [
       [
@@ -229,7 +231,7 @@ export const writes = [
       ],
     ],
   ),
-  ...mutationsOf('db/ledger/append.ts', race, [
+  ...mutationsOf('db/ledger/locks.ts', race, [
     ['a family is not locked', 'order by family_id\n    for update`', 'order by family_id`'],
   ]),
   ...mutationsOf('db/ledger/families.ts', wire, [
@@ -251,14 +253,16 @@ export const writes = [
       '${instantParam(family.absoluteExpiresAt)}::timestamptz\n    where ${txid} = ${txid}`',
     ],
     [
-      'the end of everything is counted outside of the transaction that locked',
-      'where user_id = ${userId}::uuid and pg_current_xact_id()::text = ${txid}`',
-      'where user_id = ${userId}::uuid and ${txid} = ${txid}`',
-    ],
-    [
       'a write that did not happen is not noticed',
       'if (written !== expected)',
       'if (written > expected)',
+    ],
+  ]),
+  ...mutationsOf('db/ledger/locks.ts', fences, [
+    [
+      'the end of everything is counted outside of the transaction that locked',
+      'where user_id = ${userId}::uuid and pg_current_xact_id()::text = ${txid}`',
+      'where user_id = ${userId}::uuid and ${txid} = ${txid}`',
     ],
   ]),
   ...mutationsOf(
