@@ -4,12 +4,12 @@ import { AuthClientError, toAuthClientError } from './errors.ts'
 import { openCredential } from './credential/open.ts'
 import { readOptions, type AuthClientOptions } from './options.ts'
 import { createSessionCore } from './lifecycle/session-core.ts'
-import { familyOf, type Session, type SignedIn } from './session.ts'
+import { familyIdOf, type Session, type SignedIn } from './session.ts'
 import { byUser, createSignIn } from './lifecycle/sign-in.ts'
 import { singleFlight } from './lifecycle/single-flight.ts'
 import { openTabChannel, type TabMessage } from './tabs/channel.ts'
-import { inTurn } from './tabs/turn.ts'
-import { onWake, type Wake } from './tabs/wake.ts'
+import { withTabLock } from './tabs/lock.ts'
+import { onWake, type WakeReason } from './tabs/page-lifecycle.ts'
 
 /** Tabs that come online together do not ask in the same moment. */
 const onlineSpreadMs = 500
@@ -23,7 +23,7 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
   const channel = sharesCookie ? openTabChannel(name, hear) : null
   const core = createSessionCore({
     credential: openCredential(settings, options.storage),
-    takeTurn: (task, waitMs) => (sharesCookie ? inTurn(name, task, waitMs) : task(true)),
+    withTabLock: (task, waitMs) => (sharesCookie ? withTabLock(name, task, waitMs) : task(true)),
     tellTabs: (message) => channel?.tell(message),
   })
   const { credential, state, refresher } = core
@@ -65,7 +65,7 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
   }
 
   function hear(message: TabMessage): void {
-    const familyId = familyOf(state.get())
+    const familyId = familyIdOf(state.get())
     switch (message.kind) {
       case 'refreshed':
         return core.heardOfRefresh(message.settled)
@@ -79,7 +79,7 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     }
   }
 
-  function wake(reason: Wake): void {
+  function wake(reason: WakeReason): void {
     const { status } = state.get()
     const failure = refresher.failure()
     const held = core.heldToken()

@@ -63,7 +63,7 @@ const definitive = {
 } satisfies Record<DefinitiveReason, true>
 
 /** Whether the next second may bring what this one did not: asking a wrong question again will not. */
-export function isPassing(error: AuthClientError): boolean {
+export function isTransient(error: AuthClientError): boolean {
   switch (error.reason) {
     case 'network_error':
     case 'timeout':
@@ -84,6 +84,6 @@ export function toAuthClientError(error: unknown): AuthClientError {
 }
 
 /** Saying it again will not help, and would stand in the way of the next sign-in. */
-export function isHopeless(error: AuthClientError): boolean {
-  return !isPassing(error) && (error.retryAfterSeconds ?? 0) === 0
+export function isPermanent(error: AuthClientError): boolean {
+  return !isTransient(error) && (error.retryAfterSeconds ?? 0) === 0
 }

@@ -67,6 +67,6 @@ export function signedIn({ user, familyId, refreshExpiresAt, expiresIn }: Grant)
   }
 }
 
-export function familyOf(session: Session): string | null {
+export function familyIdOf(session: Session): string | null {
   return session.status === 'signed-in' ? session.familyId : null
 }

@@ -20,7 +20,7 @@ import { mountRevocations } from './http/routes/revocations.ts'
 import { mountTrpc } from './http/routes/trpc.ts'
 import type { TraceRequests } from './observability/tracing.ts'
 import { procedurePaths } from './procedures/router.ts'
-import { type AppOptions, makeDeps } from './service.ts'
+import { type AppOptions, makeDeps } from './wiring.ts'
 
 /** Answers under way get this long when the app closes; then their connections are cut. */
 const drainMs = 5_000

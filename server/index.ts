@@ -4,7 +4,7 @@
  * @module
  */
 export { buildApp, tokenLedger } from './app.ts'
-export type { AppOptions } from './service.ts'
+export type { AppOptions } from './wiring.ts'
 export { loadConfig, type Config } from './config/config.ts'
 export { connect, type Database } from '../db/connection/connect.ts'
 export type { AppRouter, AuthRouter } from './procedures/router.ts'

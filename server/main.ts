@@ -5,8 +5,8 @@ import { loadOrCreateAuthSecret } from './config/auth-secret.ts'
 import { ConfigError, loadConfig, type Config } from './config/config.ts'
 import { startEmbeddedPostgres } from './embedded-postgres/start.ts'
 import { createFirstAdmin } from './admin/first-admin.ts'
-import { onAddress, tryAddress } from './config/listen-address.ts'
-import { explained, migrateOrExplain } from './config/database-url.ts'
+import { withListenErrors, probeAddress } from './config/listen-address.ts'
+import { withDatabaseErrors, migrateWithErrors } from './config/database-url.ts'
 import { describeError, redact } from './observability/security-log.ts'
 import type { Telemetry } from './observability/tracing.ts'
 
@@ -43,13 +43,13 @@ async function start(config: Config): Promise<void> {
     void stop(1)
   })
   // Before a database is made that would then serve nobody.
-  if (config.databaseUrl === undefined) await tryAddress(config)
+  if (config.databaseUrl === undefined) await probeAddress(config)
   const databaseUrl = config.databaseUrl ?? (await startPostgres(config, log))
-  await migrateOrExplain(databaseUrl)
+  await migrateWithErrors(databaseUrl)
   const authSecret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
   const database = connect(databaseUrl, { role: 'token_ledger_app' })
   started.push(() => database.close())
-  const app = await explained(databaseUrl, () =>
+  const app = await withDatabaseErrors(databaseUrl, () =>
     buildApp({
       config: { ...config, authSecret },
       database,
@@ -59,7 +59,9 @@ async function start(config: Config): Promise<void> {
   )
   started.push(() => app.close())
   const { host, port } = config
-  await onAddress(config, () => app.listen({ host, port, listenTextResolver: () => 'listening' }))
+  await withListenErrors(config, () =>
+    app.listen({ host, port, listenTextResolver: () => 'listening' }),
+  )
   await welcome(config, database)
 }
 

@@ -1,8 +1,8 @@
 import type { AuthApi, Fetch, Grant } from '../auth-api.ts'
-import { isHopeless } from '../errors.ts'
+import { isPermanent } from '../errors.ts'
 import type { Credential } from './credential.ts'
 import { AuthClientError, isDefinitive } from '../errors.ts'
-import { newAttemptId } from './notes.ts'
+import { newAttemptId } from './tab-storage.ts'
 import type { TokenStorage } from '../storage.ts'
 import { freshOf, parse, type Stored } from './stored-token.ts'
 
@@ -99,7 +99,7 @@ export function bodyCredential(
         await store.swap(text, null)
         return revoked
       } catch (error) {
-        if (error instanceof AuthClientError && isHopeless(error)) await store.swap(text, null)
+        if (error instanceof AuthClientError && isPermanent(error)) await store.swap(text, null)
         throw error
       }
     },

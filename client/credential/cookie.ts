@@ -1,7 +1,7 @@
 import type { AuthApi, Grant } from '../auth-api.ts'
-import { AuthClientError, isDefinitive, isHopeless } from '../errors.ts'
+import { AuthClientError, isDefinitive, isPermanent } from '../errors.ts'
 import type { Credential } from './credential.ts'
-import { newAttemptId, type Notes } from './notes.ts'
+import { newAttemptId, type Notes } from './tab-storage.ts'
 
 /**
  * The browser's: the refresh token is in a cookie that no script can read.
@@ -49,7 +49,7 @@ export function cookieCredential(post: AuthApi, notes: Notes): Credential {
         notes.remove('sign-out')
         return revoked
       } catch (error) {
-        if (error instanceof AuthClientError && isHopeless(error)) notes.remove('sign-out')
+        if (error instanceof AuthClientError && isPermanent(error)) notes.remove('sign-out')
         throw error
       }
     },

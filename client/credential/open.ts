@@ -2,7 +2,7 @@ import { createAuthApi } from '../auth-api.ts'
 import { bodyCredential } from './body.ts'
 import { cookieCredential } from './cookie.ts'
 import type { Credential } from './credential.ts'
-import { openNotes } from './notes.ts'
+import { openNotes } from './tab-storage.ts'
 import type { Settings } from '../options.ts'
 import { memoryStorage, type TokenStorage } from '../storage.ts'
 

@@ -1,5 +1,5 @@
 import { stopwatch } from './held-token.ts'
-import { AuthClientError, isDefinitive, isPassing, toAuthClientError } from '../errors.ts'
+import { AuthClientError, isDefinitive, isTransient, toAuthClientError } from '../errors.ts'
 import { singleFlight } from './single-flight.ts'
 
 /** Decides when to refresh; what a refresh is, it is told. */
@@ -45,7 +45,7 @@ export function createRefresher(
       } catch (cause) {
         const error = toAuthClientError(cause)
         if (begun !== stops || isDefinitive(error) || error.reason === 'superseded') throw error
-        if (tries < maxTries && isPassing(error)) {
+        if (tries < maxTries && isTransient(error)) {
           await sleep(betweenTriesMs * tries * between(0.5, 1))
           continue
         }
@@ -66,7 +66,7 @@ export function createRefresher(
   function retryLater(error: AuthClientError): void {
     failures += 1
     const asked = (error.retryAfterSeconds ?? 0) * 1000 * between(1, 1.2)
-    const longest = isPassing(error) || asked > 0 ? firstRetryMs * 2 ** (failures - 1) : Infinity
+    const longest = isTransient(error) || asked > 0 ? firstRetryMs * 2 ** (failures - 1) : Infinity
     const delayMs = Math.max(asked, Math.min(longest, longestRetryMs) * between(0.5, 1))
     const watch = stopwatch()
     waiting = { error, leftMs: () => delayMs - watch() }

@@ -6,7 +6,7 @@ import { AuthClientError, isDefinitive } from '../errors.ts'
 import { createRefresher } from './refresher.ts'
 import {
   createSessionState,
-  familyOf,
+  familyIdOf,
   signedIn,
   type SignedIn,
   type SignedOut,
@@ -23,21 +23,21 @@ const healWithinMs = 2_000
 export function createSessionCore(parts: {
   readonly credential: Credential
   /** Keeps this tab and the others from doing it at once. */
-  readonly takeTurn: <T>(task: (isAlone: boolean) => Promise<T>, waitMs?: number) => Promise<T>
+  readonly withTabLock: <T>(task: (isAlone: boolean) => Promise<T>, waitMs?: number) => Promise<T>
   readonly tellTabs: (message: TabMessage) => void
 }) {
-  const { credential, takeTurn, tellTabs } = parts
+  const { credential, withTabLock, tellTabs } = parts
   const state = createSessionState()
   const order = createCookieOrder()
   const refresher = createRefresher(attempt, (problem) => state.note(problem.reason))
   let held: HeldToken | null = null
   // What is asked belongs to the life it was asked in: an answer from before a sign-out is nobody's.
-  let life = new AbortController()
+  let requests = new AbortController()
   let healing: ReturnType<typeof setTimeout> | undefined
 
   async function attempt(): Promise<void> {
-    const { signal } = life
-    await takeTurn(async (isAlone) => {
+    const { signal } = requests
+    await withTabLock(async (isAlone) => {
       if (await credential.isSigningOut()) {
         await credential.signOut()
         if (state.get().status === 'signed-out') return
@@ -51,7 +51,7 @@ export function createSessionCore(parts: {
         const settled = { familyId, refreshExpiresAt, startedAt, settledAt: Date.now(), isAlone }
         order.settled(settled)
         tellTabs({ kind: 'refreshed', settled })
-        healIfCrossed()
+        repairCookieOrder()
       } catch (error) {
         if (signal.aborted) throw new AuthClientError('superseded', { cause: error })
         if (isDefinitive(error)) end(error, 'tell')
@@ -61,7 +61,7 @@ export function createSessionCore(parts: {
   }
 
   /** Any tab's refresh heals for all: the first to come does it. */
-  function healIfCrossed(): void {
+  function repairCookieOrder(): void {
     if (!order.isCrossed()) return
     clearTimeout(healing)
     healing = setTimeout(
@@ -81,43 +81,43 @@ export function createSessionCore(parts: {
   }
 
   /** Whatever is under way belongs to another life from here on. */
-  function supersede(): AbortSignal {
-    life.abort()
-    life = new AbortController()
+  function abortPending(): AbortSignal {
+    requests.abort()
+    requests = new AbortController()
     refresher.stop()
     clearTimeout(healing)
-    return life.signal
+    return requests.signal
   }
 
   function end({ reason, incidentId }: SessionEnd, others: 'tell' | 'know'): void {
     const was = state.get()
     const session: SignedOut = { status: 'signed-out', reason, incidentId }
-    supersede()
+    abortPending()
     held = null
     if (others === 'tell' && (was.status === 'signed-in' || reason === 'logout'))
-      tellTabs({ kind: 'signed-out', familyId: familyOf(was), session })
+      tellTabs({ kind: 'signed-out', familyId: familyIdOf(was), session })
     state.set(session)
   }
 
   return {
     credential,
-    takeTurn,
+    withTabLock,
     tellTabs,
     state,
     refresher,
     accept,
-    supersede,
+    supersede: abortPending,
     end,
     heldToken: () => held,
     /** Another tab's. */
     heardOfRefresh(settled: Parameters<typeof order.heard>[0]): void {
       order.heard(settled)
-      healIfCrossed()
+      repairCookieOrder()
     },
-    isDisposed: () => life.signal.aborted,
+    isDisposed: () => requests.signal.aborted,
     dispose(): void {
-      supersede()
-      life.abort()
+      abortPending()
+      requests.abort()
       held = null
       state.clear()
     },

@@ -12,7 +12,7 @@ export const byUser = { reason: 'logout', incidentId: null } as const
 
 /** Sign-ins and sign-outs, each after the one before. */
 export function createSignIn(core: SessionCore) {
-  const { credential, takeTurn, state, refresher } = core
+  const { credential, withTabLock, state, refresher } = core
   let lastSignOut: Promise<unknown> = Promise.resolve()
 
   async function signIn(ask: (signal: AbortSignal) => Promise<Grant>): Promise<SignedIn> {
@@ -20,7 +20,7 @@ export function createSignIn(core: SessionCore) {
     if (core.isDisposed()) throw new AuthClientError('superseded')
     const signal = core.supersede()
     try {
-      return await takeTurn(async () => {
+      return await withTabLock(async () => {
         if (await credential.isSigningOut()) await credential.signOut()
         const watch = stopwatch()
         const session = core.accept(await ask(signal), watch)
@@ -38,7 +38,7 @@ export function createSignIn(core: SessionCore) {
     await credential.noteSignOut(everywhere)
     core.end(byUser, 'tell')
     try {
-      const revoked = await takeTurn(() => credential.signOut(), signOutWaitMs)
+      const revoked = await withTabLock(() => credential.signOut(), signOutWaitMs)
       return { isConfirmed: true, revoked }
     } catch (cause) {
       const error = toAuthClientError(cause)

@@ -1,11 +1,11 @@
-import type { Settled } from './cookie-order.ts'
+import type { RefreshRecord } from './cookie-order.ts'
 import type { SignedOut } from '../session.ts'
 
 /** What tabs tell each other: never a token. */
 export type TabMessage =
   | { readonly kind: 'signed-in'; readonly familyId: string }
   | { readonly kind: 'signed-out'; readonly familyId: string | null; readonly session: SignedOut }
-  | { readonly kind: 'refreshed'; readonly settled: Settled }
+  | { readonly kind: 'refreshed'; readonly settled: RefreshRecord }
 
 export type TabChannel = { tell(message: TabMessage): void; close(): void }
 

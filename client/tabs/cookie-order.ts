@@ -1,5 +1,5 @@
 /** One refresh that was answered, in words all tabs may hear. Times are `Date.now()` of this machine. */
-export type Settled = {
+export type RefreshRecord = {
   readonly familyId: string
   /** ISO; later for each newer generation, until the absolute end of the session. */
   readonly refreshExpiresAt: string
@@ -15,21 +15,21 @@ export type Settled = {
  * any tab, while the server's grace window lasts, gets the newest generation again.
  */
 export function createCookieOrder() {
-  let own: Settled | null = null
-  let newest: Settled | null = null
+  let own: RefreshRecord | null = null
+  let newest: RefreshRecord | null = null
 
-  function heard(mark: Settled): void {
+  function observed(mark: RefreshRecord): void {
     if (newest === null || newest.familyId !== mark.familyId || !isBehind(mark, newest))
       newest = mark
   }
 
   return {
-    settled(mark: Settled): void {
+    settled(mark: RefreshRecord): void {
       own = mark
-      heard(mark)
+      observed(mark)
     },
     /** Of another tab. */
-    heard,
+    heard: observed,
     /** Whether somebody's newer answer crossed ours, and nobody has refreshed since. */
     isCrossed(): boolean {
       if (own === null || newest === null || own.familyId !== newest.familyId) return false
@@ -39,6 +39,6 @@ export function createCookieOrder() {
   }
 }
 
-function isBehind(one: Settled, other: Settled): boolean {
+function isBehind(one: RefreshRecord, other: RefreshRecord): boolean {
   return Date.parse(one.refreshExpiresAt) < Date.parse(other.refreshExpiresAt)
 }

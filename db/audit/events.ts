@@ -6,7 +6,7 @@ import { instantParam } from '../instant.ts'
 export type Position = { readonly txid: string; readonly familyId: string; readonly seq: number }
 
 /** An event as people may see it: no token hash, no salt. */
-export type AuditEvent = {
+export type ListedEvent = {
   readonly position: Position
   readonly familyId: string
   readonly seq: number
@@ -38,10 +38,10 @@ export async function listEvents(
   sql: postgres.Sql,
   filter: EventFilter,
   page: { cursor?: Position | undefined; limit: number },
-): Promise<AuditEvent[]> {
+): Promise<ListedEvent[]> {
   const { kinds, userId, familyId, fromAt, toAt } = filter
   const { cursor, limit } = page
-  const rows = await sql<EventRow[]>`
+  const rows = await sql<ListedEventRow[]>`
     select ${columns(sql)}
     from token_ledger.token_event e
     join token_ledger.token_family f on f.family_id = e.family_id
@@ -52,10 +52,10 @@ export async function listEvents(
       ${familyId === undefined ? sql`` : sql`and e.family_id = ${familyId}::uuid`}
       ${fromAt === undefined ? sql`` : sql`and e.occurred_at >= ${instantParam(fromAt)}::timestamptz`}
       ${toAt === undefined ? sql`` : sql`and e.occurred_at < ${instantParam(toAt)}::timestamptz`}
-      ${cursor === undefined ? sql`` : sql`and (e.txid, e.family_id, e.seq) < ${place(sql, cursor)}`}
+      ${cursor === undefined ? sql`` : sql`and (e.txid, e.family_id, e.seq) < ${positionRow(sql, cursor)}`}
     order by e.txid desc, e.family_id desc, e.seq desc
     limit ${limit}`
-  return rows.map(toAuditEvent)
+  return rows.map(toListedEvent)
 }
 
 /** A family's newest events, oldest first. */
@@ -63,8 +63,8 @@ export async function listFamilyEvents(
   sql: postgres.Sql,
   familyId: string,
   limit: number,
-): Promise<AuditEvent[]> {
-  const rows = await sql<EventRow[]>`
+): Promise<ListedEvent[]> {
+  const rows = await sql<ListedEventRow[]>`
     select ${columns(sql)}
     from token_ledger.token_event e
     join token_ledger.token_family f on f.family_id = e.family_id
@@ -72,7 +72,7 @@ export async function listFamilyEvents(
     where e.family_id = ${familyId}::uuid
     order by e.seq desc
     limit ${limit}`
-  return rows.map(toAuditEvent).toReversed()
+  return rows.map(toListedEvent).toReversed()
 }
 
 /**
@@ -83,17 +83,17 @@ export async function readForward(
   sql: postgres.Sql,
   position: Position,
   limit: number,
-): Promise<AuditEvent[]> {
-  const rows = await sql<EventRow[]>`
+): Promise<ListedEvent[]> {
+  const rows = await sql<ListedEventRow[]>`
     select ${columns(sql)}
     from token_ledger.token_event e
     left join token_ledger.token_family f on f.family_id = e.family_id
     left join token_ledger.user_account u on u.user_id = f.user_id
-    where (e.txid, e.family_id, e.seq) > ${place(sql, position)}
+    where (e.txid, e.family_id, e.seq) > ${positionRow(sql, position)}
       and e.txid < pg_snapshot_xmin(pg_current_snapshot())
     order by e.txid, e.family_id, e.seq
     limit ${limit}`
-  return rows.map(toAuditEvent)
+  return rows.map(toListedEvent)
 }
 
 /** The position from which on everything is still to come. */
@@ -111,11 +111,11 @@ function columns(sql: postgres.Sql) {
     e.reason, e.actor_user_id, host(e.ip) as ip, e.user_agent, encode(e.hash, 'hex') as hash`
 }
 
-function place(sql: postgres.Sql, { txid, familyId, seq }: Position) {
+function positionRow(sql: postgres.Sql, { txid, familyId, seq }: Position) {
   return sql`(${txid}::xid8, ${familyId}::uuid, ${seq}::integer)`
 }
 
-type EventRow = {
+type ListedEventRow = {
   txid: string
   family_id: string
   seq: number
@@ -133,7 +133,7 @@ type EventRow = {
   hash: string
 }
 
-function toAuditEvent(row: EventRow): AuditEvent {
+function toListedEvent(row: ListedEventRow): ListedEvent {
   return {
     position: { txid: row.txid, familyId: row.family_id, seq: row.seq },
     familyId: row.family_id,

@@ -1,7 +1,7 @@
 import type postgres from 'postgres'
 import type { EventRecord, FamilyRecord } from '../../server/ledger/record.ts'
 import { instantParam } from '../instant.ts'
-import type { EventRow } from '../ledger/event-rows.ts'
+import type { LedgerEventRow } from '../ledger/event-rows.ts'
 
 /** Families by when they began, epoch milliseconds; null is open. */
 export type Period = { readonly fromAt: number | null; readonly toAt: number | null }
@@ -40,7 +40,7 @@ export async function readRecords(
   const found = { families: 0, events: 0 }
   if (bounds === undefined) return found
   for await (const { first, last } of pieces(tx, bounds.first, bounds.last)) {
-    const families = await tx<FamilyRow[]>`
+    const families = await tx<ExportedFamilyRow[]>`
       select
         family_id, user_id, transport, device_name,
         (extract(epoch from created_at) * 1000)::float8 as created_at,
@@ -56,7 +56,7 @@ export async function readRecords(
         await take(next)
       }
     }
-    const events = tx<RecordRow[]>`
+    const events = tx<ExportedEventRow[]>`
       select
         family_id, seq, kind, generation,
         (extract(epoch from occurred_at) * 1000)::float8 as occurred_at,
@@ -120,7 +120,7 @@ function before(id: string): string {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }
 
-type FamilyRow = {
+type ExportedFamilyRow = {
   family_id: string
   user_id: string
   transport: string
@@ -129,7 +129,7 @@ type FamilyRow = {
   absolute_expires_at: number
 }
 
-type RecordRow = EventRow & {
+type ExportedEventRow = LedgerEventRow & {
   ip: string | null
   user_agent: string | null
   origin_salt: Buffer | null
@@ -139,7 +139,7 @@ type RecordRow = EventRow & {
   txid: string
 }
 
-function toFamilyRecord(row: FamilyRow): FamilyRecord {
+function toFamilyRecord(row: ExportedFamilyRow): FamilyRecord {
   return {
     record: 'family',
     familyId: row.family_id,
@@ -151,7 +151,7 @@ function toFamilyRecord(row: FamilyRow): FamilyRecord {
   }
 }
 
-function toEventRecord(row: RecordRow): EventRecord {
+function toEventRecord(row: ExportedEventRow): EventRecord {
   return {
     record: 'event',
     familyId: row.family_id,

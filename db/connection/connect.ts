@@ -1,7 +1,7 @@
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
-import { openLine, type Line } from './listener.ts'
-import { socketsThatGiveUp } from './socket.ts'
+import { openListener, type Listener } from './listener.ts'
+import { socketsWithTimeout } from './socket.ts'
 
 /**
  * One database, spoken to in two ways: `db` for single statements built with drizzle, `sql` for the
@@ -19,7 +19,7 @@ export type Database = {
    * One connection beside the pools that can listen to notifications, for as long as it lasts. `close` of
    * the database leaves it alone.
    */
-  openLine(heard: (payload: string) => void): Line
+  openListener(onNotification: (payload: string) => void): Listener
   close(): Promise<void>
 }
 
@@ -85,9 +85,9 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
     },
   }
   const sockets = (onSilence: () => void) =>
-    answerWithinMs === null ? {} : { socket: socketsThatGiveUp({ answerWithinMs, onSilence }) }
+    answerWithinMs === null ? {} : { socket: socketsWithTimeout({ answerWithinMs, onSilence }) }
   const open = (max: number) =>
-    openPool(leaveAll, ({ onclose, onSilence }) =>
+    openPool(replaceAll, ({ onclose, onSilence }) =>
       postgres(databaseUrl, {
         ...settings,
         max: Math.max(1, max),
@@ -99,16 +99,17 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
   const transactions = open(maxConnections - forStatements)
   const statements = open(forStatements)
   /** Where one connection is silent, the others are, too: nobody waits for each to be found out. */
-  function leaveAll(): void {
-    transactions.leave()
-    statements.leave()
+  function replaceAll(): void {
+    transactions.replacePool()
+    statements.replacePool()
   }
   return {
     sql: transactions.sql,
     db: drizzle(plannedOnce(statements.sql)),
     statements: statements.sql,
     // Whoever asks on it is told of silence sooner; the socket it leaves behind is not.
-    openLine: (heard) => openLine(databaseUrl, { ...settings, ...sockets(() => {}) }, heard),
+    openListener: (heard) =>
+      openListener(databaseUrl, { ...settings, ...sockets(() => {}) }, heard),
     async close() {
       await Promise.all([transactions.close(), statements.close()])
     },
@@ -128,7 +129,7 @@ function plannedOnce(sql: postgres.Sql): postgres.Sql {
 }
 
 /** A pool that was left gets this long for what it has begun, and then as long again to stop. */
-const farewellMs = 2_500
+const drainTimeoutMs = 2_500
 
 /**
  * A pool that is left for a new one as soon as it has lost a connection.
@@ -141,7 +142,7 @@ function openPool(
   open: (events: { onclose: () => void; onSilence: () => void }) => postgres.Sql,
 ): {
   sql: postgres.Sql
-  leave(): void
+  replacePool(): void
   close(): Promise<void>
 } {
   let current = start()
@@ -151,16 +152,19 @@ function openPool(
     const ifCurrent = (then: () => void) => () => {
       if (!isClosed && pool === current) then()
     }
-    const pool: postgres.Sql = open({ onclose: ifCurrent(leave), onSilence: ifCurrent(onSilence) })
+    const pool: postgres.Sql = open({
+      onclose: ifCurrent(replacePool),
+      onSilence: ifCurrent(onSilence),
+    })
     // Sets how this pool reads and writes instants and JSON.
     drizzle(pool)
     return pool
   }
 
-  function leave(): void {
+  function replacePool(): void {
     const left = current
     current = start()
-    setTimeout(() => void left.end({ timeout: farewellMs / 1000 }), farewellMs).unref()
+    setTimeout(() => void left.end({ timeout: drainTimeoutMs / 1000 }), drainTimeoutMs).unref()
   }
 
   return {
@@ -168,7 +172,7 @@ function openPool(
       apply: (_pool, self, args) => Reflect.apply(current, self, args) as unknown,
       get: (_pool, key) => Reflect.get(current, key) as unknown,
     }),
-    leave,
+    replacePool,
     close() {
       isClosed = true
       return current.end({ timeout: 5 })

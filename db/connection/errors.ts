@@ -1,6 +1,6 @@
 import { DrizzleQueryError } from 'drizzle-orm'
 import postgres from 'postgres'
-import { NoTurn } from './turns.ts'
+import { MutexTimeout } from './keyed-mutex.ts'
 
 /** What the system (ENOENT), Postgres (42P01) or the driver calls it; empty when it has no such name. */
 export function codeOf(error: unknown): string {
@@ -21,7 +21,7 @@ export function isUnavailable(error: unknown): boolean {
   const code = codeOf(cause)
   return (
     isDisconnect(cause) ||
-    cause instanceof NoTurn ||
+    cause instanceof MutexTimeout ||
     // connection exception, not let in, no such database, insufficient resources, operator intervention
     /^(08|28|3D|53|57)/.test(code) ||
     // a database that takes nobody in, lock not available, idle for too long in a transaction

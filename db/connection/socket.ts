@@ -19,27 +19,27 @@ export type Target = {
  * @param options.answerWithinMs longer than any statement may take
  * @param options.onSilence called for each that is given up
  */
-export function socketsThatGiveUp(options: Patience): (target: Target) => Duplex {
+export function socketsWithTimeout(options: TimeoutOptions): (target: Target) => Duplex {
   let attempts = 0
   return ({ host, port, path, ssl }) => {
-    const socket = new ImpatientSocket(options)
+    const socket = new ReadTimeoutSocket(options)
     if (path) return socket.connect(path)
     // With several hosts, the next one at each attempt, as the driver does.
     const at = attempts++ % port.length
     const name = host[at] ?? 'localhost'
     socket.connect(port[at] ?? 5432, name)
     // The driver asks the certificate for this name.
-    return Object.assign(ssl ? alongside(socket) : socket, { host: name })
+    return Object.assign(ssl ? passThrough(socket) : socket, { host: name })
   }
 }
 
-type Patience = { readonly answerWithinMs: number; readonly onSilence: () => void }
+type TimeoutOptions = { readonly answerWithinMs: number; readonly onSilence: () => void }
 
-class ImpatientSocket extends Socket {
-  readonly #patience: Patience
+class ReadTimeoutSocket extends Socket {
+  readonly #patience: TimeoutOptions
   #unanswered: NodeJS.Timeout | undefined
 
-  constructor(patience: Patience) {
+  constructor(patience: TimeoutOptions) {
     super()
     // Who listens sends nothing for hours: the kernel asks meanwhile whether the other end is there.
     this.setKeepAlive(true, 5_000)
@@ -66,7 +66,7 @@ class ImpatientSocket extends Socket {
 }
 
 /** The same bytes, for TLS, which would take over a socket's handle and pass its methods by. */
-function alongside(socket: Socket): Duplex {
+function passThrough(socket: Socket): Duplex {
   const stream = new Duplex({
     read: () => void socket.resume(),
     write: (chunk, encoding, done) => void socket.write(chunk as Buffer, encoding, done),

@@ -1,6 +1,6 @@
 import type postgres from 'postgres'
 import { isDisconnect, isRetryable } from './errors.ts'
-import { createTurns, type Turns } from './turns.ts'
+import { createKeyedMutex, type KeyedMutex } from './keyed-mutex.ts'
 
 export type Transaction = postgres.TransactionSql
 
@@ -46,11 +46,11 @@ export async function inTransaction<T>(
   sql: postgres.Sql,
   work: (tx: Transaction) => Promise<T>,
 ): Promise<T> {
-  return decidedAgain(() => tryOnce(sql, work))
+  return retryOnConflict(() => tryOnce(sql, work))
 }
 
 /** By the pool whose connections they save. */
-const turns = new WeakMap<postgres.Sql, Turns>()
+const mutexes = new WeakMap<postgres.Sql, KeyedMutex>()
 
 /**
  * As `inTransaction`, for one that begins by locking a family, or a user: those on the same one follow
@@ -58,18 +58,18 @@ const turns = new WeakMap<postgres.Sql, Turns>()
  *
  * @throws {NoTurn} when the turn does not come for as long as a statement waits for a lock
  */
-export async function inTransactionOn<T>(
+export async function inTransactionPer<T>(
   sql: postgres.Sql,
   familyOrUserId: string,
   work: (tx: Transaction) => Promise<T>,
 ): Promise<T> {
-  const inTurn = turns.get(sql) ?? createTurns()
-  turns.set(sql, inTurn)
-  return inTurn(familyOrUserId, () => inTransaction(sql, work))
+  const runExclusive = mutexes.get(sql) ?? createKeyedMutex()
+  mutexes.set(sql, runExclusive)
+  return runExclusive(familyOrUserId, () => inTransaction(sql, work))
 }
 
 /** What `decide` resolves with, decided again where the database found it in conflict with another. */
-export async function decidedAgain<T>(decide: () => Promise<T>): Promise<T> {
+export async function retryOnConflict<T>(decide: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await decide()

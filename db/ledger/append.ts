@@ -2,8 +2,13 @@ import type postgres from 'postgres'
 import type { LedgerEvent, Replayed, Rotated, Transport } from '../../server/ledger/events.ts'
 import type { Transaction } from '../connection/transaction.ts'
 import { instantParam } from '../instant.ts'
-import { tellEnds } from './ends.ts'
-import { type Append, toRow } from './event-rows.ts'
+import { notifyFamilyEnds } from './ends.ts'
+import { type Append, toEventColumns } from './event-rows.ts'
+
+/*
+ * The ledger's write path, in the events of `server/ledger`. Each write of a transaction with several
+ * statements names the id of the transaction that took the lock, and the number of rows written is checked.
+ */
 
 export type NewFamily = {
   readonly familyId: string
@@ -30,7 +35,7 @@ export async function appendUnlessChanged(
   const rows = await sql<{ family_id: string }[]>`
     select family_id
     from token_ledger.append_unless_changed(
-      ${appends.map(({ familyId }) => familyId)}::uuid[], ${JSON.stringify(appends.map(toRow))}::json
+      ${appends.map(({ familyId }) => familyId)}::uuid[], ${JSON.stringify(appends.map(toEventColumns))}::json
     ) as family_id`
   return new Set(rows.map((row) => row.family_id))
 }
@@ -48,7 +53,7 @@ export async function appendEvents(
 ): Promise<void> {
   if (appends.length === 0) return
   const endedAt = appends.flatMap(({ event }) => (isEnd(event) ? [event.at] : []))
-  if (endedAt.length > 0) await tellEnds(tx, Math.min(...endedAt))
+  if (endedAt.length > 0) await notifyFamilyEnds(tx, Math.min(...endedAt))
   const written = await tx`
     insert into token_ledger.token_event (
       family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id, transport,
@@ -56,7 +61,7 @@ export async function appendEvents(
     select
       family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id, transport,
       token_hash, salt, attempt_hash, presented_generation, reason, actor_user_id, ip, user_agent, origin_salt
-    from jsonb_to_recordset(${JSON.stringify(appends.map(toRow))}::jsonb) as e(
+    from jsonb_to_recordset(${JSON.stringify(appends.map(toEventColumns))}::jsonb) as e(
       family_id uuid, seq integer, kind text, generation integer, occurred_at timestamptz,
       expires_at timestamptz, absolute_expires_at timestamptz, user_id uuid, transport text,
       token_hash bytea, salt bytea, attempt_hash bytea, presented_generation integer, reason text,

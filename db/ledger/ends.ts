@@ -12,17 +12,17 @@ export type EndedFamily = { readonly familyId: string; readonly endedAt: number 
  *
  * Postgres lets one transaction at a time commit with a notification: never on a refresh.
  */
-export async function tellEnds(tx: Transaction, at: number): Promise<void> {
+export async function notifyFamilyEnds(tx: Transaction, at: number): Promise<void> {
   await tx`select pg_notify(${endsChannel}, ${String(at)})`
 }
 
 /** From the answer on, this connection is told of every end that commits. */
-export async function listenToEnds(sql: postgres.Sql): Promise<void> {
+export async function listenForFamilyEnds(sql: postgres.Sql): Promise<void> {
   await sql`listen ${sql(endsChannel)}`
 }
 
 /** The time that a notification tells; the beginning of time for one that is none of ours. */
-export function toldTime(payload: string): number {
+export function notifiedTime(payload: string): number {
   return /^\d{1,15}$/.test(payload) ? Number(payload) : 0
 }
 
@@ -32,9 +32,9 @@ export function toldTime(payload: string): number {
  *
  * @returns also the database's time, epoch milliseconds
  */
-export async function readEnds(
+export async function readFamilyEnds(
   sql: postgres.Sql,
-  { sinceAt, keepMs, limit }: { sinceAt: number; keepMs: number; limit: number },
+  { sinceAt, keepMs: retentionMs, limit }: { sinceAt: number; keepMs: number; limit: number },
 ): Promise<{ now: number; ended: EndedFamily[] }> {
   const rows = await sql<{ now: number; family_id: string | null; ended_at: number | null }[]>`
     select
@@ -48,7 +48,7 @@ export async function readEnds(
       where kind in ('revoked', 'reuse_detected')
         and occurred_at >= greatest(
           to_timestamp(${sinceAt}::float8 / 1000),
-          c.now - ${keepMs}::float8 * interval '1 millisecond')
+          c.now - ${retentionMs}::float8 * interval '1 millisecond')
       order by occurred_at desc
       limit ${limit}::integer
     ) e on true`

@@ -2,18 +2,18 @@ import type { LedgerEvent } from '../../server/ledger/events.ts'
 import { instantParam } from '../instant.ts'
 
 /** Where a request came from: personal data, kept erasable. */
-export type Origin = { readonly ip: string | null; readonly userAgent: string | null }
+export type Caller = { readonly ip: string | null; readonly userAgent: string | null }
 
 export type Append<Event extends LedgerEvent = LedgerEvent> = {
   readonly familyId: string
   readonly event: Event
-  readonly origin: Origin
+  readonly caller: Caller
   /** 16 random bytes; they make the hash of the origin unguessable. */
-  readonly originSalt: Buffer
+  readonly callerSalt: Buffer
 }
 
 /** What an event is made of; instants as epoch milliseconds. */
-export type EventRow = {
+export type LedgerEventRow = {
   family_id: string
   seq: number
   kind: string
@@ -32,7 +32,7 @@ export type EventRow = {
 }
 
 /** The CHECKs of the table say which columns each kind has: this is where they become a type. */
-export function toEvent(row: EventRow): LedgerEvent {
+export function toLedgerEvent(row: LedgerEventRow): LedgerEvent {
   return {
     kind: row.kind,
     seq: row.seq,
@@ -52,16 +52,16 @@ export function toEvent(row: EventRow): LedgerEvent {
 }
 
 /** As `jsonb_to_recordset` reads it; a column that is missing is null. */
-export function toRow({ familyId, event, origin, originSalt }: Append) {
+export function toEventColumns({ familyId, event, caller, callerSalt }: Append) {
   return {
     family_id: familyId,
     seq: event.seq,
     kind: event.kind,
     generation: event.generation,
     occurred_at: instantParam(event.at),
-    ip: origin.ip,
-    user_agent: origin.userAgent,
-    origin_salt: bytes(originSalt),
+    ip: caller.ip,
+    user_agent: caller.userAgent,
+    origin_salt: bytes(callerSalt),
     ...columnsOf(event),
   }
 }

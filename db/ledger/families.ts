@@ -1,12 +1,12 @@
 import type postgres from 'postgres'
 import type { LedgerEvent, Transport } from '../../server/ledger/events.ts'
-import { toEvent, type EventRow } from './event-rows.ts'
-import type { FamilyRow } from './locks.ts'
+import { toLedgerEvent, type LedgerEventRow } from './event-rows.ts'
+import type { LockedFamily } from './locks.ts'
 import type { Transaction } from '../connection/transaction.ts'
 import type { UserRow } from '../users.ts'
 
 /** A family with the part of its history that decides, and who its user is now. */
-export type FamilyState = FamilyRow & {
+export type FamilyState = LockedFamily & {
   /** From the event that made the current token on, oldest first. */
   readonly events: readonly LedgerEvent[]
   /** The hash of the secret of the generation asked for; null when there is no such generation. */
@@ -16,7 +16,7 @@ export type FamilyState = FamilyRow & {
 }
 
 /** A family, and the generation of the token that is presented; null when none is. */
-export type Asked = { readonly familyId: string; readonly generation: number | null }
+export type FamilyQuery = { readonly familyId: string; readonly generation: number | null }
 
 /**
  * The families as they are, and the time; unknown ones are missing. After a lock, call it in a statement
@@ -24,7 +24,7 @@ export type Asked = { readonly familyId: string; readonly generation: number | n
  */
 export async function readFamilies(
   sql: postgres.Sql | Transaction,
-  asked: readonly Asked[],
+  asked: readonly FamilyQuery[],
 ): Promise<{ now: number; families: ReadonlyMap<string, FamilyState> }> {
   // Look-ups family by family: joined, a plan made while the ledger was small reads all of it for every
   // batch, and is kept while it grows.
@@ -60,7 +60,7 @@ export async function readFamilies(
   // Seldom: the newest event did not make the current token, or the token presented is another one.
   const more = asked.filter(({ familyId, generation }) => {
     const row = newest.get(familyId)
-    return row !== undefined && !saysAll(row, generation)
+    return row !== undefined && !isSufficient(row, generation)
   })
   const tails = more.length === 0 ? noTails : await readTails(sql, more)
   // Archived between the two, and so unknown.
@@ -71,7 +71,7 @@ export async function readFamilies(
   }
 }
 
-function saysAll({ kind, generation }: NewestRow, asked: number | null): boolean {
+function isSufficient({ kind, generation }: NewestRow, asked: number | null): boolean {
   return (kind === 'issued' || kind === 'rotated') && (asked === null || asked === generation)
 }
 
@@ -82,9 +82,9 @@ const noTails: ReadonlyMap<string, Tail> = new Map()
 
 async function readTails(
   sql: postgres.Sql | Transaction,
-  asked: readonly Asked[],
+  asked: readonly FamilyQuery[],
 ): Promise<ReadonlyMap<string, Tail>> {
-  const rows = await sql<(EventRow & { asked_hash: Buffer | null })[]>`
+  const rows = await sql<(LedgerEventRow & { asked_hash: Buffer | null })[]>`
     select asked_token.token_hash as asked_hash, e.family_id, ${eventColumns(sql)}
     from unnest(${asked.map((a) => a.familyId)}::uuid[], ${asked.map((a) => a.generation)}::integer[])
       as asked(family_id, generation)
@@ -112,7 +112,7 @@ async function readTails(
   const tails = new Map<string, { events: LedgerEvent[]; tokenHash: Buffer | null }>()
   for (const row of rows) {
     const tail = tails.get(row.family_id) ?? { events: [], tokenHash: row.asked_hash }
-    tail.events.push(toEvent(row))
+    tail.events.push(toLedgerEvent(row))
     tails.set(row.family_id, tail)
   }
   return tails
@@ -127,7 +127,7 @@ const eventColumns = (sql: postgres.Sql | Transaction) => sql`
   e.user_id, e.transport, e.token_hash, e.salt, e.attempt_hash, e.presented_generation, e.reason,
   e.actor_user_id`
 
-type NewestRow = EventRow & {
+type NewestRow = LedgerEventRow & {
   now: number
   family_user_id: string
   family_transport: Transport
@@ -146,7 +146,7 @@ function toState(row: NewestRow, tail: Tail | undefined): FamilyState {
     transport: row.family_transport,
     createdAt: row.created_at,
     account: userId === null ? null : { userId, email, role, disabledAt },
-    events: tail?.events ?? [toEvent(row)],
+    events: tail?.events ?? [toLedgerEvent(row)],
     tokenHash: tail === undefined ? row.token_hash : tail.tokenHash,
   }
 }

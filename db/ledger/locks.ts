@@ -3,13 +3,7 @@ import type { Transport } from '../../server/ledger/events.ts'
 import type { Transaction } from '../connection/transaction.ts'
 import { fence } from './append.ts'
 
-/**
- * All SQL of the ledger's write path. It speaks in the events of `server/ledger`. What a transaction of
- * several statements writes is fenced by the id of the transaction that took the lock, and its count is
- * checked.
- */
-
-export type FamilyRow = {
+export type LockedFamily = {
   readonly familyId: string
   readonly userId: string
   readonly transport: Transport
@@ -19,7 +13,7 @@ export type FamilyRow = {
 /** Locks held in one transaction; `txid` is what every write of it must name. */
 export type LockedFamilies = {
   readonly txid: string
-  readonly families: ReadonlyMap<string, FamilyRow>
+  readonly families: ReadonlyMap<string, LockedFamily>
 }
 
 /** Locks the rows of these families, in the order of their ids, and waits for whoever holds one. */
@@ -109,7 +103,7 @@ type FamilyColumns = {
   created_at: number
 }
 
-function toFamily(row: FamilyColumns): FamilyRow {
+function toFamily(row: FamilyColumns): LockedFamily {
   return {
     familyId: row.family_id,
     userId: row.user_id,

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { insertAdminAction } from '../../db/audit/admin-actions.ts'
 import { eraseTraces } from '../../db/ledger/erasure.ts'
-import type { Origin } from '../../db/ledger/event-rows.ts'
+import type { Caller } from '../../db/ledger/event-rows.ts'
 import { eraseUserRow } from '../../db/users.ts'
 import { endAllSessions, type EndDeps } from '../sessions/revocation.ts'
 import type { AccountStore } from '../users/directory.ts'
-import { keepingAnAdmin } from './users.ts'
+import { rejectingLastAdmin } from './users.ts'
 
 /**
  * Ends everything of a user and forgets who it was, in one transaction: e-mail, password, addresses, user
@@ -18,14 +18,14 @@ import { keepingAnAdmin } from './users.ts'
 export async function eraseUser(
   deps: EndDeps & { readonly accounts: Pick<AccountStore, 'hashPassword'> },
   userId: string,
-  { actorUserId, origin }: { actorUserId: string | null; origin: Origin },
+  { actorUserId, caller }: { actorUserId: string | null; caller: Caller },
 ): Promise<{ ended: number; erased: number }> {
   const nobodysPassword = await deps.accounts.hashPassword(randomBytes(32).toString('base64url'))
   let erased = 0
-  const ended = await keepingAnAdmin(() =>
+  const ended = await rejectingLastAdmin(() =>
     endAllSessions(deps, userId, {
-      by: { reason: 'user_disabled', actorUserId, origin },
-      alongside: async (within) => {
+      by: { reason: 'user_disabled', actorUserId, caller },
+      inSameTransaction: async (within) => {
         await eraseUserRow(within, userId, nobodysPassword)
         erased = await eraseTraces(within, userId)
         await insertAdminAction(within, {

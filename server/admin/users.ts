@@ -1,13 +1,13 @@
 import { insertAdminAction } from '../../db/audit/admin-actions.ts'
 import { lockUser } from '../../db/ledger/locks.ts'
-import type { Origin } from '../../db/ledger/event-rows.ts'
-import { inTransactionOn } from '../../db/connection/transaction.ts'
+import type { Caller } from '../../db/ledger/event-rows.ts'
+import { inTransactionPer } from '../../db/connection/transaction.ts'
 import { isLastAdmin } from '../../db/connection/errors.ts'
 import { AuthError } from '../errors.ts'
 import { endAllSessions, type EndDeps } from '../sessions/revocation.ts'
 import type { AccountStore, Role } from '../users/directory.ts'
 
-type Deps = EndDeps & { readonly accounts: AccountStore }
+type UserAdminDeps = EndDeps & { readonly accounts: AccountStore }
 
 /** Who changes a user: an admin, or the command line (null). */
 type By = { readonly actorUserId: string | null }
@@ -19,14 +19,14 @@ type By = { readonly actorUserId: string | null }
  * @throws {AuthError} `validation_failed` for the last admin; nothing was changed
  */
 export async function disableUser(
-  deps: Deps,
+  deps: UserAdminDeps,
   userId: string,
-  { actorUserId, origin }: By & { origin: Origin },
+  { actorUserId, caller }: By & { caller: Caller },
 ): Promise<number> {
-  const ended = await keepingAnAdmin(() =>
+  const ended = await rejectingLastAdmin(() =>
     endAllSessions(deps, userId, {
-      by: { reason: 'user_disabled', actorUserId, origin },
-      alongside: async (within) => {
+      by: { reason: 'user_disabled', actorUserId, caller },
+      inSameTransaction: async (within) => {
         await deps.accounts.setDisabled(within, userId, true)
         await insertAdminAction(within, {
           action: 'user_disabled',
@@ -39,8 +39,12 @@ export async function disableUser(
   return ended ?? 0
 }
 
-export async function enableUser(deps: Deps, userId: string, { actorUserId }: By): Promise<void> {
-  await inTransactionOn(deps.sql, userId, async (tx) => {
+export async function enableUser(
+  deps: UserAdminDeps,
+  userId: string,
+  { actorUserId }: By,
+): Promise<void> {
+  await inTransactionPer(deps.sql, userId, async (tx) => {
     const within = { tx, txid: (await lockUser(tx, userId)).txid }
     await deps.accounts.setDisabled(within, userId, false)
     await insertAdminAction(within, { action: 'user_enabled', actorUserId, targetUserId: userId })
@@ -49,13 +53,13 @@ export async function enableUser(deps: Deps, userId: string, { actorUserId }: By
 
 /** @throws {AuthError} `validation_failed` for the last admin; nothing was changed */
 export async function setRole(
-  deps: Deps,
+  deps: UserAdminDeps,
   change: { userId: string; role: Role },
   { actorUserId }: By,
 ): Promise<void> {
   const { userId, role } = change
-  await keepingAnAdmin(() =>
-    inTransactionOn(deps.sql, userId, async (tx) => {
+  await rejectingLastAdmin(() =>
+    inTransactionPer(deps.sql, userId, async (tx) => {
       const within = { tx, txid: (await lockUser(tx, userId)).txid }
       await deps.accounts.setRole(within, userId, role)
       await insertAdminAction(within, {
@@ -69,7 +73,7 @@ export async function setRole(
 }
 
 /** Somebody must be able to undo it: the database refuses to lose its last admin. */
-export async function keepingAnAdmin<T>(work: () => Promise<T>): Promise<T> {
+export async function rejectingLastAdmin<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {

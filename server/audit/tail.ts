@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type postgres from 'postgres'
-import { readForward, readHorizon, type AuditEvent, type Position } from '../../db/audit/events.ts'
+import { readForward, readHorizon, type ListedEvent, type Position } from '../../db/audit/events.ts'
 import { AuthError } from '../errors.ts'
 
 /** How soon after its commit an event is seen; each open tail asks that often. */
@@ -19,7 +19,7 @@ export type Tails = {
    * @returns how to give it back, and when to stop: this service is closing
    * @throws {AuthError} `too_many_attempts`
    */
-  take(userId: string): { readonly closing: AbortSignal; giveBack(): void }
+  take(userId: string): { readonly closing: AbortSignal; release(): void }
   /** Everybody's, now. */
   open(): number
   /** Ends every tail. */
@@ -42,7 +42,7 @@ export function createTails(): Tails {
       let isMine = true
       return {
         closing: closing.signal,
-        giveBack() {
+        release() {
           if (!isMine) return
           isMine = false
           const left = (openOf.get(userId) ?? 1) - 1
@@ -69,7 +69,7 @@ export async function* followLedger(
     signal: AbortSignal
     check?: () => Promise<void>
   },
-): AsyncGenerator<AuditEvent, void> {
+): AsyncGenerator<ListedEvent, void> {
   const { signal, check } = options
   let position = options.after ?? (await readHorizon(sql))
   while (!signal.aborted) {

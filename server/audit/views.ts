@@ -1,9 +1,9 @@
 import type { AuditSession } from '../../db/schema.ts'
-import type { AuditEvent } from '../../db/audit/events.ts'
+import type { ListedEvent } from '../../db/audit/events.ts'
 import { positionText } from './position.ts'
 
 /** A session as an admin sees it. */
-export function toSession(row: AuditSession) {
+export function toSessionView(row: AuditSession) {
   return {
     familyId: row.familyId,
     userId: row.userId,
@@ -25,7 +25,7 @@ export function toSession(row: AuditSession) {
 }
 
 /** An event as an admin sees it; `position` is what `admin.ledger.tail` goes on after. */
-export function toEvent({ position, occurredAt, expiresAt, ...event }: AuditEvent) {
+export function toEventView({ position, occurredAt, expiresAt, ...event }: ListedEvent) {
   return {
     position: positionText(position),
     ...event,

@@ -3,11 +3,11 @@ import { ArchiveRefused, archiveLedger } from '../audit/archive.ts'
 import { instantOf } from './arguments.ts'
 import { UsageError, type Command } from './command.ts'
 import { withDatabase } from './database.ts'
-import { counted, createProgress } from './output.ts'
+import { pluralize, createProgress } from './output.ts'
 
 export const ledgerArchive: Command = {
   usage: '--before T --to FILE',
-  does: 'moves whole months that are over into a file; exit 1 when one is not',
+  summary: 'moves whole months that are over into a file; exit 1 when one is not',
   async run(args, config) {
     const { values } = parseArgs({
       args: [...args],
@@ -29,7 +29,7 @@ export const ledgerArchive: Command = {
       const { months, families, events, sha256 } = archived
       console.log(`${sha256}  ${file}`)
       console.error(
-        `archived ${months.join(', ')}: ${counted(families, 'family', 'families')}, ${counted(events, 'event')}`,
+        `archived ${months.join(', ')}: ${pluralize(families, 'family', 'families')}, ${pluralize(events, 'event')}`,
       )
       return 0
     } catch (error) {

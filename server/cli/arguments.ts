@@ -3,7 +3,7 @@ import { canonicalEmail } from '../users/email.ts'
 import { UsageError } from './command.ts'
 
 /** @throws {UsageError} unless there is exactly one */
-export function only(positionals: readonly string[], what: string): string {
+export function exactlyOne(positionals: readonly string[], what: string): string {
   const [one, ...more] = positionals
   if (one === undefined || more.length > 0) throw new UsageError(`one ${what} is needed`)
   return one
@@ -23,7 +23,7 @@ export function familyIdOf(text: string): string {
 }
 
 /** What somebody who asks later will read. */
-export function reasonOf(text: string | undefined): string {
+export function reasonArgument(text: string | undefined): string {
   const reason = text?.trim() ?? ''
   if (reason === '' || reason.length > 500) throw new UsageError('--reason: 1 to 500 characters')
   return reason

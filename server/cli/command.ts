@@ -3,7 +3,7 @@ import type { Config } from '../config/config.ts'
 export type Command = {
   /** What may follow the name. */
   readonly usage: string
-  readonly does: string
+  readonly summary: string
   /** Production must say AUTH_SECRET for it. */
   readonly needsSecret?: true
   /** @returns the exit code; data goes to stdout, talk to stderr */
@@ -11,7 +11,7 @@ export type Command = {
 }
 
 /** Works anywhere: it asks neither the environment nor a database. */
-export type LoneCommand = Pick<Command, 'usage' | 'does'> & {
+export type LoneCommand = Pick<Command, 'usage' | 'summary'> & {
   /** @returns the exit code; data goes to stdout, talk to stderr */
   runAlone(args: readonly string[]): Promise<number>
 }

@@ -5,7 +5,7 @@ import { isMigrated } from '../../db/migrate.ts'
 import { driverError } from '../../db/connection/errors.ts'
 import type { Config } from '../config/config.ts'
 import { hasEmbeddedPostgres, reachEmbeddedPostgres } from '../embedded-postgres/start.ts'
-import { explained } from '../config/database-url.ts'
+import { withDatabaseErrors } from '../config/database-url.ts'
 
 /**
  * Runs `work` on the database the service uses: `DATABASE_URL`, or the embedded one, which is started
@@ -16,10 +16,10 @@ export async function withDatabaseUrl<T>(
   work: (databaseUrl: string) => Promise<T>,
 ): Promise<T> {
   if (config.databaseUrl !== undefined)
-    return explained(config.databaseUrl, () => work(config.databaseUrl ?? ''))
+    return withDatabaseErrors(config.databaseUrl, () => work(config.databaseUrl ?? ''))
   const postgres = await reachEmbeddedPostgres({ dataDir: config.dataDir })
   try {
-    return await explained(postgres.url, () => work(postgres.url))
+    return await withDatabaseErrors(postgres.url, () => work(postgres.url))
   } finally {
     await postgres.stop()
   }

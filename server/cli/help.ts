@@ -12,11 +12,11 @@ export function help(commands: Commands, words: readonly string[]): string {
   const name = nameIn(commands, asked)
   const command = name === undefined ? undefined : commands[name]
   if (name !== undefined && command !== undefined)
-    return `${`usage: token-ledger ${name} ${command.usage}`.trimEnd()}\n${command.does}`
+    return `${`usage: token-ledger ${name} ${command.usage}`.trimEnd()}\n${command.summary}`
   const related = beginningWith(commands, asked[0])
   const lines = Object.entries(commands)
     .filter(([each]) => related.length === 0 || related.includes(each))
-    .map(([each, { usage, does }]) => `  ${`${each} ${usage}`.padEnd(60)} ${does}`)
+    .map(([each, { usage, summary }]) => `  ${`${each} ${usage}`.padEnd(60)} ${summary}`)
   return ['usage: token-ledger <command>', '', ...lines].join('\n')
 }
 

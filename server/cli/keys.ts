@@ -6,7 +6,8 @@ import { withDatabase } from './database.ts'
 
 export const keysRotate: Command = {
   usage: '[--compromised]',
-  does: 'publishes the next signing key, used once every verifier has seen it; or replaces all at once',
+  summary:
+    'publishes the next signing key, used once every verifier has seen it; or replaces all at once',
   needsSecret: true,
   async run(args, config) {
     const { values } = parseArgs({

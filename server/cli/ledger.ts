@@ -6,14 +6,14 @@ import { readLedger } from '../../db/audit/export.ts'
 import { writeExport } from '../audit/write-export.ts'
 import { jsonLine } from '../audit/json-line.ts'
 import { verifyExport } from '../audit/verify-export.ts'
-import { only, periodOf } from './arguments.ts'
+import { exactlyOne, periodOf } from './arguments.ts'
 import type { Command, LoneCommand } from './command.ts'
 import { withDatabase } from './database.ts'
-import { counted, createProgress, printable } from './output.ts'
+import { pluralize, createProgress, printable } from './output.ts'
 
 export const ledgerVerify: Command = {
   usage: '[--json]',
-  does: 'checks every hash and every history; exit 1 when one is wrong',
+  summary: 'checks every hash and every history; exit 1 when one is wrong',
   async run(args, config) {
     const { values } = parseArgs({
       args: [...args],
@@ -35,7 +35,7 @@ export const ledgerVerify: Command = {
 
 export const ledgerExport: Command = {
   usage: '[--from T] [--to T]',
-  does: 'families that began in that time, as JSON Lines',
+  summary: 'families that began in that time, as JSON Lines',
   async run(args, config) {
     const { values } = parseArgs({
       args: [...args],
@@ -53,10 +53,10 @@ export const ledgerExport: Command = {
 
 export const ledgerVerifyExport: LoneCommand = {
   usage: 'FILE',
-  does: 'checks an export, with no database; exit 1 when it is wrong',
+  summary: 'checks an export, with no database; exit 1 when it is wrong',
   async runAlone(args) {
     const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} })
-    const file = createReadStream(only(positionals, 'file'))
+    const file = createReadStream(exactlyOne(positionals, 'file'))
     const lines = createInterface({ input: file, crlfDelay: Infinity })
     const failed = new Promise<never>((_, reject) => file.once('error', reject))
     const report = await Promise.race([verifyExport(lines, createProgress()), failed])
@@ -71,11 +71,11 @@ export const ledgerVerifyExport: LoneCommand = {
 }
 
 function verdict(found: { families: number; events: number; problems: number }): number {
-  const what = found.problems === 0 ? 'intact' : `${counted(found.problems, 'problem')} found`
+  const what = found.problems === 0 ? 'intact' : `${pluralize(found.problems, 'problem')} found`
   console.error(`${what}: ${summary(found)}`)
   return found.problems === 0 ? 0 : 1
 }
 
 function summary({ families, events }: { families: number; events: number }): string {
-  return `${counted(families, 'family', 'families')}, ${counted(events, 'event')}`
+  return `${pluralize(families, 'family', 'families')}, ${pluralize(events, 'event')}`
 }

@@ -32,7 +32,7 @@ const commands: Commands = {
   sql: sqlCommand,
 }
 
-process.stdout.on('error', (error) => process.exit(untold(error)))
+process.stdout.on('error', (error) => process.exit(exitCodeForLostOutput(error)))
 // Talk that nobody hears changes nothing.
 process.stderr.on('error', () => {})
 
@@ -55,12 +55,12 @@ async function run(words: readonly string[]): Promise<number> {
       ? command.runAlone(args)
       : command.run(args, configFor(command)))
   } catch (error) {
-    return explain(error, `token-ledger ${name} ${command.usage}`.trimEnd())
+    return exitCodeFor(error, `token-ledger ${name} ${command.usage}`.trimEnd())
   }
 }
 
 /** Not everything was told. Who stops reading knows that; and a problem that was found stays one. */
-function untold(error: Error): number {
+function exitCodeForLostOutput(error: Error): number {
   const isByReader = codeOf(error) === 'EPIPE'
   if (!isByReader) console.error(new CannotWrite('to stdout', error).message)
   return process.exitCode === 1 ? 1 : 2
@@ -70,7 +70,7 @@ function configFor({ needsSecret }: Command): Config {
   return needsSecret ? loadConfig(process.env) : loadConfigWithoutSecret(process.env)
 }
 
-function explain(error: unknown, usageLine: string): number {
+function exitCodeFor(error: unknown, usageLine: string): number {
   if (error instanceof UsageError || isParseArgsError(error)) {
     console.error(`${error.message}\nusage: ${usageLine}`)
     return 3

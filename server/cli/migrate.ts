@@ -1,14 +1,14 @@
 import { parseArgs } from 'node:util'
-import { migrateOrExplain } from '../config/database-url.ts'
+import { migrateWithErrors } from '../config/database-url.ts'
 import type { Command } from './command.ts'
 import { withDatabaseUrl } from './database.ts'
 
 export const migrateCommand: Command = {
   usage: '',
-  does: 'brings the database to the newest schema',
+  summary: 'brings the database to the newest schema',
   async run(args, config) {
     parseArgs({ args: [...args], options: {} })
-    await withDatabaseUrl(config, migrateOrExplain)
+    await withDatabaseUrl(config, migrateWithErrors)
     console.error('the schema is up to date')
     return 0
   },

@@ -31,11 +31,11 @@ export function createProgress(): (found: { families: number; events: number }) 
     const nowAt = performance.now()
     if (nowAt - toldAt < 1_000) return
     toldAt = nowAt
-    console.error(`… ${counted(families, 'family', 'families')}, ${counted(events, 'event')}`)
+    console.error(`… ${pluralize(families, 'family', 'families')}, ${pluralize(events, 'event')}`)
   }
 }
 
-export function counted(count: number, one: string, many = `${one}s`): string {
+export function pluralize(count: number, one: string, many = `${one}s`): string {
   return `${count.toLocaleString('en')} ${count === 1 ? one : many}`
 }
 

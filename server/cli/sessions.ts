@@ -7,11 +7,11 @@ import { createAccounts } from '../users/accounts.ts'
 import { jsonLine } from '../audit/json-line.ts'
 import { createPasswords } from '../users/passwords.ts'
 import { revokeSession, revokeUserSessions } from '../admin/sessions.ts'
-import { toEvent, toSession } from '../audit/views.ts'
-import { emailOf, familyIdOf, only, reasonOf } from './arguments.ts'
+import { toEventView, toSessionView } from '../audit/views.ts'
+import { emailOf, familyIdOf, exactlyOne, reasonArgument } from './arguments.ts'
 import { UsageError, type Command } from './command.ts'
 import { withDatabase } from './database.ts'
-import { counted, dateTime, printable, table } from './output.ts'
+import { pluralize, dateTime, printable, table } from './output.ts'
 import { timeline } from './timeline.ts'
 
 const app = { role: 'token_ledger_app' } as const
@@ -21,12 +21,12 @@ const pageSize = 200
 /** Whoever sits at the keyboard has no address, and no account. */
 const commandLine = {
   actorUserId: null,
-  origin: { ip: null, userAgent: 'token-ledger command line' },
+  caller: { ip: null, userAgent: 'token-ledger command line' },
 } as const
 
 export const sessionsList: Command = {
   usage: '[--user E] [--status S] [--json]',
-  does: 'newest first; --json gives a line each',
+  summary: 'newest first; --json gives a line each',
   async run(args, config) {
     const { values } = parseArgs({
       args: [...args],
@@ -50,21 +50,21 @@ export const sessionsList: Command = {
         count += page.length
       } while (cursor !== undefined)
     })
-    console.error(counted(count, 'session'))
+    console.error(pluralize(count, 'session'))
     return 0
   },
 }
 
 export const sessionsInspect: Command = {
   usage: 'FAMILY_ID [--json]',
-  does: 'what happened in one session, and why it ended',
+  summary: 'what happened in one session, and why it ended',
   async run(args, config) {
     const { values, positionals } = parseArgs({
       args: [...args],
       allowPositionals: true,
       options: { json: { type: 'boolean', default: false } },
     })
-    const familyId = familyIdOf(only(positionals, 'family id'))
+    const familyId = familyIdOf(exactlyOne(positionals, 'family id'))
     return withDatabase(config, app, async (database) => {
       const session = await readSession(database, familyId)
       if (session === null) throw new Error(`there is no session ${familyId}`)
@@ -72,7 +72,11 @@ export const sessionsInspect: Command = {
       const actions = await listFamilyActions(database.sql, familyId)
       if (values.json)
         console.log(
-          jsonLine({ ...toSession(session), events: events.map(toEvent), adminActions: actions }),
+          jsonLine({
+            ...toSessionView(session),
+            events: events.map(toEventView),
+            adminActions: actions,
+          }),
         )
       else for (const line of timeline({ session, events, actions })) console.log(line)
       return 0
@@ -82,17 +86,17 @@ export const sessionsInspect: Command = {
 
 export const sessionsRevoke: Command = {
   usage: 'FAMILY_ID --reason R',
-  does: 'ends one session; prints how many were ended',
+  summary: 'ends one session; prints how many were ended',
   async run(args, config) {
     const { values, positionals } = parseArgs({
       args: [...args],
       allowPositionals: true,
       options: { reason: { type: 'string' } },
     })
-    const familyId = familyIdOf(only(positionals, 'family id'))
-    const reason = reasonOf(values.reason)
+    const familyId = familyIdOf(exactlyOne(positionals, 'family id'))
+    const reason = reasonArgument(values.reason)
     const ended = await withDatabase(config, app, ({ sql }) =>
-      revokeSession({ sql, record: () => {} }, familyId, { ...commandLine, reason }),
+      revokeSession({ sql, logSecurityEvent: () => {} }, familyId, { ...commandLine, reason }),
     )
     if (ended === null) throw new Error(`there is no session ${familyId}`)
     if (!ended) console.error('it was over already')
@@ -103,19 +107,19 @@ export const sessionsRevoke: Command = {
 
 export const sessionsRevokeUser: Command = {
   usage: 'E --reason R',
-  does: 'ends all sessions of a user; prints how many',
+  summary: 'ends all sessions of a user; prints how many',
   async run(args, config) {
     const { values, positionals } = parseArgs({
       args: [...args],
       allowPositionals: true,
       options: { reason: { type: 'string' } },
     })
-    const email = emailOf(only(positionals, 'e-mail address'))
-    const reason = reasonOf(values.reason)
+    const email = emailOf(exactlyOne(positionals, 'e-mail address'))
+    const reason = reasonArgument(values.reason)
     const ended = await withDatabase(config, app, async (database) => {
       const user = await createAccounts(database, createPasswords()).findByEmail(email)
       if (user === null) throw new Error(`there is no user ${email}`)
-      const deps = { sql: database.sql, record: () => {} }
+      const deps = { sql: database.sql, logSecurityEvent: () => {} }
       return revokeUserSessions(deps, user.id, { ...commandLine, reason })
     })
     console.log(ended)
@@ -128,15 +132,15 @@ function show(
   { asJson, isFirst }: { asJson: boolean; isFirst: boolean },
 ): void {
   if (asJson) {
-    for (const row of page) console.log(jsonLine(toSession(row)))
+    for (const row of page) console.log(jsonLine(toSessionView(row)))
     return
   }
   const titles = ['session', 'user', 'status', 'began (UTC)', 'last refresh', 'device', 'from']
-  const lines = table(titles, page.map(toRow))
+  const lines = table(titles, page.map(toTableRow))
   for (const line of isFirst ? lines : lines.slice(1)) console.log(line)
 }
 
-function toRow(row: AuditSession): string[] {
+function toTableRow(row: AuditSession): string[] {
   return [
     row.familyId,
     printable(row.email ?? '(erased)', 40),

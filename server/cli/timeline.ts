@@ -1,6 +1,6 @@
 import type { AdminActionRow } from '../../db/audit/admin-actions.ts'
 import type { AuditSession } from '../../db/schema.ts'
-import type { AuditEvent } from '../../db/audit/events.ts'
+import type { ListedEvent } from '../../db/audit/events.ts'
 import { dateTime, printable, table } from './output.ts'
 
 /** More refreshes in a row from one place than this are told as one line. */
@@ -8,7 +8,7 @@ const refreshesShown = 4
 
 export type FamilyStory = {
   readonly session: AuditSession
-  readonly events: readonly AuditEvent[]
+  readonly events: readonly ListedEvent[]
   readonly actions: readonly AdminActionRow[]
 }
 
@@ -23,7 +23,7 @@ export function timeline({ session, events, actions }: FamilyStory): readonly st
       dateTime(new Date(event.occurredAt)),
       before === undefined ? '' : `+${duration(event.occurredAt - before.occurredAt)}`,
       what,
-      more > 0 ? '' : placeOf(event, before),
+      more > 0 ? '' : callerText(event, before),
     ]
   })
   return [
@@ -38,7 +38,7 @@ export function timeline({ session, events, actions }: FamilyStory): readonly st
   ]
 }
 
-function tell(event: AuditEvent, actions: readonly AdminActionRow[]): string {
+function tell(event: ListedEvent, actions: readonly AdminActionRow[]): string {
   switch (event.kind) {
     case 'issued':
       return 'signed in'
@@ -55,7 +55,7 @@ function tell(event: AuditEvent, actions: readonly AdminActionRow[]): string {
   }
 }
 
-function revocation(event: AuditEvent, actions: readonly AdminActionRow[]): string {
+function revocation(event: ListedEvent, actions: readonly AdminActionRow[]): string {
   switch (event.reason) {
     case 'logout':
       return 'signed out'
@@ -83,7 +83,7 @@ function revocation(event: AuditEvent, actions: readonly AdminActionRow[]): stri
 }
 
 /** What a support person can say. */
-function conclusion(session: AuditSession, events: readonly AuditEvent[]): string {
+function conclusion(session: AuditSession, events: readonly ListedEvent[]): string {
   const last = events.at(-1)
   if (session.status === 'active')
     return `It is active. Unless it is used it ends at ${dateTime(new Date(session.expiresAt))}.`
@@ -112,8 +112,8 @@ function statusOf({ status, endReason, endedAt }: AuditSession): string {
 }
 
 /** Long runs of refreshes from one place become their first, their last, and a number. */
-function fold(events: readonly AuditEvent[]): { event: AuditEvent; more: number }[] {
-  const lines: { event: AuditEvent; more: number }[] = []
+function fold(events: readonly ListedEvent[]): { event: ListedEvent; more: number }[] {
+  const lines: { event: ListedEvent; more: number }[] = []
   let i = 0
   while (i < events.length) {
     const length = runLength(events, i)
@@ -133,18 +133,18 @@ function fold(events: readonly AuditEvent[]): { event: AuditEvent; more: number 
   return lines
 }
 
-function runLength(events: readonly AuditEvent[], start: number): number {
+function runLength(events: readonly ListedEvent[], start: number): number {
   const [first, ...rest] = events.slice(start)
   if (first?.kind !== 'rotated') return 1
   const other = rest.findIndex((event) => event.kind !== 'rotated' || !isSame(first, event))
   return 1 + (other === -1 ? rest.length : other)
 }
 
-function isSame(one: AuditEvent, other: AuditEvent | undefined): boolean {
+function isSame(one: ListedEvent, other: ListedEvent | undefined): boolean {
   return one.ip === other?.ip && one.userAgent === other.userAgent
 }
 
-function placeOf(event: AuditEvent, before: AuditEvent | undefined): string {
+function callerText(event: ListedEvent, before: ListedEvent | undefined): string {
   if (before !== undefined && isSame(event, before)) return 'same place'
   const parts = [event.ip, event.userAgent === null ? null : printable(event.userAgent, 60)]
   return parts.filter((part) => part !== null).join('  ') || '(unknown)'

@@ -10,14 +10,14 @@ import { canonicalEmail } from '../users/email.ts'
 import { createPasswords, passwordProblem } from '../users/passwords.ts'
 import { disableUser, enableUser } from '../admin/users.ts'
 import type { Role, User } from '../users/directory.ts'
-import { emailOf, only } from './arguments.ts'
+import { emailOf, exactlyOne } from './arguments.ts'
 import { UsageError, type Command } from './command.ts'
 import { withDatabase } from './database.ts'
-import { counted } from './output.ts'
+import { pluralize } from './output.ts'
 
 export const userCreate: Command = {
   usage: '--email E [--role user|admin] [--password-stdin]',
-  does: 'prints the user id as the last line',
+  summary: 'prints the user id as the last line',
   async run(args, config) {
     const { values } = parseArgs({
       args: [...args],
@@ -41,7 +41,7 @@ export const userCreate: Command = {
 
 export const userDisable: Command = {
   usage: 'E',
-  does: 'ends all sessions of the user and lets nobody in',
+  summary: 'ends all sessions of the user and lets nobody in',
   async run(args, config) {
     await changeUser(config, args, (database, user) => setDisabled(database, user, true))
     return 0
@@ -50,7 +50,7 @@ export const userDisable: Command = {
 
 export const userEnable: Command = {
   usage: 'E',
-  does: 'lets the user sign in again',
+  summary: 'lets the user sign in again',
   async run(args, config) {
     await changeUser(config, args, (database, user) => setDisabled(database, user, false))
     return 0
@@ -59,20 +59,20 @@ export const userEnable: Command = {
 
 export const userErase: Command = {
   usage: 'E',
-  does: 'ends everything of the user and removes who it was; cannot be undone',
+  summary: 'ends everything of the user and removes who it was; cannot be undone',
   async run(args, config) {
     const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} })
-    const email = emailOf(only(positionals, 'e-mail address'))
+    const email = emailOf(exactlyOne(positionals, 'e-mail address'))
     // As the owner: the service may not change what happened, not even this.
     return withDatabase(config, {}, async (database) => {
       const users = createAccounts(database, createPasswords())
       const user = await users.findByEmail(email)
       if (user === null) throw new Error(`there is no user ${email}`)
-      const deps = { sql: database.sql, record: () => {}, accounts: users.accounts }
-      const by = { actorUserId: null, origin: { ip: null, userAgent: null } }
+      const deps = { sql: database.sql, logSecurityEvent: () => {}, accounts: users.accounts }
+      const by = { actorUserId: null, caller: { ip: null, userAgent: null } }
       const { ended, erased } = await eraseUser(deps, user.id, by)
       console.log(user.id)
-      console.error(`${counted(ended, 'session')} ended, ${counted(erased, 'row')} erased`)
+      console.error(`${pluralize(ended, 'session')} ended, ${pluralize(erased, 'row')} erased`)
       console.error('logs, backups and exports made before still hold what they held')
       return 0
     })
@@ -81,8 +81,8 @@ export const userErase: Command = {
 
 async function setDisabled(database: Database, user: User, disabled: boolean): Promise<void> {
   const users = createAccounts(database, createPasswords())
-  const deps = { sql: database.sql, record: () => {}, accounts: users.accounts }
-  if (disabled) await disableUser(deps, user.id, { actorUserId: null, origin: commandLine })
+  const deps = { sql: database.sql, logSecurityEvent: () => {}, accounts: users.accounts }
+  if (disabled) await disableUser(deps, user.id, { actorUserId: null, caller: commandLine })
   else await enableUser(deps, user.id, { actorUserId: null })
 }
 

@@ -3,7 +3,7 @@ import { linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } fr
 import path from 'node:path'
 import { codeOf } from '../../db/connection/errors.ts'
 import { ConfigError } from './config-error.ts'
-import { inDataDir } from './data-dir.ts'
+import { withDataDirErrors } from './data-dir.ts'
 
 /**
  * The secret of a service that was given none: made once, kept in the data folder, readable by its
@@ -13,14 +13,14 @@ import { inDataDir } from './data-dir.ts'
  */
 export function loadOrCreateAuthSecret(dataDir: string): string {
   const file = path.join(dataDir, 'auth-secret')
-  inDataDir(dataDir, () => createUnlessThere(file))
+  withDataDirErrors(dataDir, () => createUnlessThere(file))
   const mode = statSync(file).mode & 0o777
   // As ssh does: who could read it may have done so, which a quiet chmod would hide. Windows has no such mode.
   if (process.platform !== 'win32' && (mode & 0o077) !== 0)
     throw new ConfigError(
       `AUTH_SECRET: ${file} may be used by others (mode ${mode.toString(8)}); shut it, such as by: chmod 600 ${file}`,
     )
-  const secret = inDataDir(dataDir, () => readFileSync(file, 'utf8').trim())
+  const secret = withDataDirErrors(dataDir, () => readFileSync(file, 'utf8').trim())
   if (secret === '')
     throw new ConfigError(
       `AUTH_SECRET: ${file} is empty; bring it back from a backup, or remove it when the database is new, such as by: rm ${file}`,

@@ -18,7 +18,7 @@ const problems: Readonly<Record<string, string>> = {
  *
  * @throws {ConfigError} when the folder is the problem
  */
-export function inDataDir<T>(dataDir: string, work: () => T): T {
+export function withDataDirErrors<T>(dataDir: string, work: () => T): T {
   try {
     return work()
   } catch (error) {

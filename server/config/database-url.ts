@@ -8,9 +8,9 @@ export class DatabaseUnreachable extends Error {}
 const insufficientPrivilege = '42501'
 
 /** @throws {DatabaseUnreachable} also when its user may not make what a migration makes */
-export async function migrateOrExplain(databaseUrl: string): Promise<void> {
+export async function migrateWithErrors(databaseUrl: string): Promise<void> {
   try {
-    await explained(databaseUrl, () => migrate(databaseUrl))
+    await withDatabaseErrors(databaseUrl, () => migrate(databaseUrl))
   } catch (error) {
     if (!(error instanceof Error) || codeOf(error) !== insufficientPrivilege) throw error
     throw unreachable(
@@ -21,14 +21,17 @@ export async function migrateOrExplain(databaseUrl: string): Promise<void> {
 }
 
 /** Runs what needs the database; says so in one line when it cannot be reached, and never tells a statement. */
-export async function explained<T>(databaseUrl: string, work: () => Promise<T>): Promise<T> {
+export async function withDatabaseErrors<T>(
+  databaseUrl: string,
+  work: () => Promise<T>,
+): Promise<T> {
   try {
     return await work()
   } catch (thrown) {
     const error = driverError(thrown)
     if (!isUnavailable(error)) throw error
     const code = codeOf(error)
-    const said = words[code]
+    const said = reasons[code]
     throw unreachable(
       databaseUrl,
       said === undefined ? code || 'unknown error' : `${said} (${code})`,
@@ -36,7 +39,7 @@ export async function explained<T>(databaseUrl: string, work: () => Promise<T>):
   }
 }
 
-const words: Readonly<Record<string, string>> = {
+const reasons: Readonly<Record<string, string>> = {
   '28P01': 'the password was refused',
   '28000': 'the user was refused',
   '3D000': 'no such database',

@@ -11,9 +11,9 @@ type ListenAddress = { readonly host: string; readonly port: number }
  *
  * @throws {ConfigError} naming HOST or PORT
  */
-export async function tryAddress(address: ListenAddress): Promise<void> {
+export async function probeAddress(address: ListenAddress): Promise<void> {
   const probe = createServer((caller) => caller.destroy())
-  await onAddress(address, async () => {
+  await withListenErrors(address, async () => {
     probe.listen(address)
     await once(probe, 'listening')
   })
@@ -26,7 +26,10 @@ export async function tryAddress(address: ListenAddress): Promise<void> {
  *
  * @throws {ConfigError} naming HOST or PORT
  */
-export async function onAddress<T>(address: ListenAddress, listen: () => Promise<T>): Promise<T> {
+export async function withListenErrors<T>(
+  address: ListenAddress,
+  listen: () => Promise<T>,
+): Promise<T> {
   try {
     return await listen()
   } catch (error) {

@@ -3,7 +3,7 @@ import { chmodSync, cpSync, existsSync, readFileSync, readdirSync, symlinkSync }
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import type { PostgresHome, RunAs } from './home.ts'
-import { hasCode, postgresEnvironment, wayOut } from './platform.ts'
+import { hasCode, postgresEnvironment, useOwnPostgres } from './platform.ts'
 import { makeFolder } from './unfinished-folder.ts'
 
 /** The platform package where it lies, or a copy beside the data when it is read-only or out of reach. */
@@ -22,7 +22,7 @@ export function runnableBinaries(home: PostgresHome): string {
   const copy = join(place, 'native')
   if (runs(copy, home.runAs)) return copy
   throw new Error(
-    `the Postgres in ${native} does not run on this system (it needs glibc): ${wayOut}`,
+    `the Postgres in ${native} does not run on this system (it needs glibc): ${useOwnPostgres}`,
   )
 }
 
@@ -38,7 +38,7 @@ function platformPackage(): string {
     return join(dirname(createRequire(import.meta.url).resolve(name)), '..', 'native')
   } catch {
     throw new Error(
-      `the package ${name} is not installed: run npm ci without --omit=optional, or ${wayOut}`,
+      `the package ${name} is not installed: run npm ci without --omit=optional, or ${useOwnPostgres}`,
     )
   }
 }

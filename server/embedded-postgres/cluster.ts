@@ -3,7 +3,7 @@ import { closeSync, existsSync, fsyncSync, openSync, readFileSync } from 'node:f
 import { join } from 'node:path'
 import { packageVersion } from './binaries.ts'
 import type { PostgresHome } from './home.ts'
-import { postgresEnvironment, wayOut } from './platform.ts'
+import { postgresEnvironment, useOwnPostgres } from './platform.ts'
 import { makeFolder } from './unfinished-folder.ts'
 
 /** The folder with the data, made at the first start. */
@@ -37,7 +37,9 @@ function initdb(at: { home: PostgresHome; native: string; folder: string }): voi
   if (made.status === 0) return
   const said = made.error?.message ?? made.stderr.trim().split('\n').slice(-5).join(' | ')
   // A container often runs as a number that /etc/passwd does not name; initdb insists on a name.
-  const advice = /effective user ID/.test(said) ? `: ${wayOut}, or run as a user with a name` : ''
+  const advice = /effective user ID/.test(said)
+    ? `: ${useOwnPostgres}, or run as a user with a name`
+    : ''
   throw new Error(`initdb could not make the database: ${said}${advice}`)
 }
 
@@ -54,6 +56,6 @@ function checkMajor(native: string, cluster: string): void {
   if (found === wanted) return
   throw new Error(
     `${cluster} was made by Postgres ${found}, and this is Postgres ${wanted}, which cannot read it: ` +
-      `dump it with the version it was made by, or ${wayOut}`,
+      `dump it with the version it was made by, or ${useOwnPostgres}`,
   )
 }

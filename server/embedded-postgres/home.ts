@@ -14,7 +14,7 @@ import {
   symlinkSync,
 } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { wayOut } from './platform.ts'
+import { useOwnPostgres } from './platform.ts'
 
 export type RunAs = { readonly uid: number; readonly gid: number }
 
@@ -26,16 +26,16 @@ export type PostgresHome = {
 }
 
 // The same number on every Linux that has the user at all.
-const nobody: RunAs = { uid: 65534, gid: 65534 }
+const nobodyUser: RunAs = { uid: 65534, gid: 65534 }
 
 // Where root's Postgres keeps its data when nobody may not enter the folder asked for, such as one under /root.
-const rootShelter = '/var/lib/token-ledger'
+const fallbackFolder = '/var/lib/token-ledger'
 
 export function prepareHome(dataDir: string, warn: (line: string) => void): PostgresHome {
   if (process.getuid?.() !== 0) return { folder: ownHome(resolve(dataDir)), runAs: undefined }
   if (process.platform !== 'linux') {
     throw new Error(
-      `the embedded Postgres does not run as root here: use another user, or ${wayOut}`,
+      `the embedded Postgres does not run as root here: use another user, or ${useOwnPostgres}`,
     )
   }
   const folder = rootsHome(resolve(dataDir), warn)
@@ -47,7 +47,9 @@ function ownHome(dataDir: string): string {
   mkdirSync(home, { recursive: true, mode: 0o700 })
   const { uid } = statSync(home)
   if (uid === process.getuid?.()) return realpathSync(home)
-  throw new Error(`${home} belongs to the user ${uid}: start as that user or as root, or ${wayOut}`)
+  throw new Error(
+    `${home} belongs to the user ${uid}: start as that user or as root, or ${useOwnPostgres}`,
+  )
 }
 
 /**
@@ -68,19 +70,19 @@ function rootsHome(dataDir: string, warn: (line: string) => void): string {
   }
   mkdirSync(home, { recursive: true, mode: 0o700 })
   const real = realpathSync(home)
-  if (settles(real)) return real
+  if (canRunIn(real)) return real
 
   const refusal = `Postgres runs as nobody when started by root, and nobody may not enter ${real}`
   if (isLink || readdirSync(real).length > 0) {
     throw new Error(
-      `${refusal}: open its parent folders (chmod o+x), use another user, or ${wayOut}`,
+      `${refusal}: open its parent folders (chmod o+x), use another user, or ${useOwnPostgres}`,
     )
   }
-  mkdirSync(rootShelter, { recursive: true })
-  chmodSync(rootShelter, 0o755)
-  const shelter = mkdtempSync(join(rootShelter, 'postgres-'))
-  if (!settles(shelter)) {
-    throw new Error(`${refusal}, nor ${shelter}: use another user, or ${wayOut}`)
+  mkdirSync(fallbackFolder, { recursive: true })
+  chmodSync(fallbackFolder, 0o755)
+  const shelter = mkdtempSync(join(fallbackFolder, 'postgres-'))
+  if (!canRunIn(shelter)) {
+    throw new Error(`${refusal}, nor ${shelter}: use another user, or ${useOwnPostgres}`)
   }
   try {
     rmdirSync(home)
@@ -94,7 +96,7 @@ function rootsHome(dataDir: string, warn: (line: string) => void): string {
 }
 
 /** Gives root's folder to the user Postgres runs as. @returns false when that user cannot live in it. */
-function settles(folder: string): boolean {
+function canRunIn(folder: string): boolean {
   const runAs = ownerOf(folder)
   try {
     if (statSync(folder).uid === 0) chownSync(folder, runAs.uid, runAs.gid)
@@ -108,5 +110,5 @@ function settles(folder: string): boolean {
 
 function ownerOf(folder: string): RunAs {
   const { uid, gid } = statSync(folder)
-  return uid === 0 ? nobody : { uid, gid }
+  return uid === 0 ? nobodyUser : { uid, gid }
 }

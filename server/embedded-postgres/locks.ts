@@ -9,7 +9,7 @@ const writtenWithinMs = 2_000
 
 /** Whether a Postgres may be writing its lock at this moment: it holds no process id yet, and is new. */
 export function isLockJustMade(files: PostgresFiles): boolean {
-  return locksOf(files).some((lock) => isTorn(lock) && isNew(lock))
+  return locksOf(files).some((lock) => isIncomplete(lock) && isNew(lock))
 }
 
 function isNew(lock: string): boolean {
@@ -24,14 +24,14 @@ function isNew(lock: string): boolean {
  * @throws naming the lock that holds no pid, when somebody may be using the data
  */
 export function removeStaleLocks(files: PostgresFiles, warn: (line: string) => void): void {
-  const torn = locksOf(files).find(isTorn)
+  const torn = locksOf(files).find(isIncomplete)
   if (torn === undefined && !isForeign(files)) return
   if (torn !== undefined) {
     const problem = `${torn} holds no process id, as after a power loss or on a full disk`
-    const unless = doubtAbout(files.cluster)
+    const unless = reasonToKeepLock(files.cluster)
     if (unless !== null) throw new Error(`${problem}: remove it and start again, unless ${unless}`)
     // Another start may have been quicker, and its Postgres have a lock by now.
-    if (!isTorn(torn)) return
+    if (!isIncomplete(torn)) return
     warn(`${problem}, and is removed: no process works in ${files.cluster}`)
   }
   for (const lock of locksOf(files)) rmSync(lock, { force: true })
@@ -49,7 +49,7 @@ function isForeign({ cluster }: PostgresFiles): boolean {
 }
 
 /** @returns null when surely no Postgres is on the data */
-function doubtAbout(cluster: string): string | null {
+function reasonToKeepLock(cluster: string): string | null {
   if (process.platform !== 'linux') return `a Postgres runs on ${cluster}`
   const pid = readdirSync('/proc').find((name) => /^\d+$/.test(name) && worksIn(name, cluster))
   return pid === undefined ? null : `process ${pid}, which works in that folder, is a Postgres`
@@ -73,7 +73,7 @@ function locksOf({ cluster, socketFolder }: PostgresFiles): string[] {
   return [join(cluster, 'postmaster.pid'), ...sockets]
 }
 
-function isTorn(lock: string): boolean {
+function isIncomplete(lock: string): boolean {
   if (!/\.(pid|lock)$/.test(lock)) return false
   try {
     return !/^-?\d+\s/.test(readFileSync(lock, 'utf8'))

@@ -1,5 +1,5 @@
 /** What to do where the embedded Postgres cannot run. */
-export const wayOut = 'set DATABASE_URL to a Postgres of your own'
+export const useOwnPostgres = 'set DATABASE_URL to a Postgres of your own'
 
 /** No locale, PGPORT or LD_LIBRARY_PATH of the caller's leaks into the database. */
 export const postgresEnvironment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' }

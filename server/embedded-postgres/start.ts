@@ -2,7 +2,7 @@ import { rmSync, statSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { inDataDir } from '../config/data-dir.ts'
+import { withDataDirErrors } from '../config/data-dir.ts'
 import { accepts, createDatabase, postmasterPid, socketUrl } from './client.ts'
 import { type PostgresFiles, preparePostgresFiles } from './files.ts'
 import { isLockJustMade, removeStaleLocks } from './locks.ts'
@@ -59,7 +59,7 @@ export async function startEmbeddedPostgres(
   async function launch(): Promise<void> {
     const lockDeadlineAt = Date.now() + lockTimeoutMs
     for (;;) {
-      inDataDir(dataDir, () => makeSocketFolder(files.socketFolder, files.runAs))
+      withDataDirErrors(dataDir, () => makeSocketFolder(files.socketFolder, files.runAs))
       await evictLeftover({ files, warn, isOwner: owner !== undefined })
       if (isStopping()) return
       current = spawnPostmaster(files, settings, log)

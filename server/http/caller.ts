@@ -1,12 +1,12 @@
 import { isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
-import type { Origin } from '../../db/ledger/event-rows.ts'
+import type { Caller } from '../../db/ledger/event-rows.ts'
 
 /** A user agent longer than this is cut: it is for people to read. */
 const maxUserAgentLength = 512
 
 /** Where a request came from, as the ledger keeps it. */
-export function originOf(request: FastifyRequest): Origin {
+export function callerOf(request: FastifyRequest): Caller {
   const userAgent = request.headers['user-agent']
   // Without the zone (RFC 4007 §11), which is our interface's and no address to Postgres.
   const [ip = ''] = request.ip.split('%')

@@ -3,7 +3,7 @@ import { getHTTPStatusCodeFromError } from '@trpc/server/http'
 import type { FastifyError, FastifyReply } from 'fastify'
 import { isUnavailable } from '../../db/connection/errors.ts'
 import { AuthError } from '../errors.ts'
-import { publicFace } from '../procedures/error-formatter.ts'
+import { toPublicError } from '../procedures/error-formatter.ts'
 import { authRouter } from '../procedures/router.ts'
 
 /** What Fastify itself refuses, and what nobody expected. */
@@ -28,7 +28,7 @@ export function toAuthError(error: FastifyError): AuthError {
 
 /** Answers an error as tRPC does, so that one envelope covers procedures, routes and the framework. */
 export function sendError(reply: FastifyReply, error: TRPCError, path?: string): FastifyReply {
-  const { retryAfterSeconds } = publicFace(error).extras
+  const { retryAfterSeconds } = toPublicError(error).extras
   if (retryAfterSeconds !== undefined) void reply.header('retry-after', retryAfterSeconds)
   return reply.code(getHTTPStatusCodeFromError(error)).send(envelopeOf(error, path))
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { EventRecord, FamilyRecord } from './record.ts'
 
 /** The first place of a family that is wrong, in words that SQL's `verify_family` uses, too. */
-export type Problem = { readonly seq: number; readonly problem: string }
+export type ChainProblem = { readonly seq: number; readonly problem: string }
 
 /** As in SQL's `event_hash`: the version names this very list of fields. */
 const version = 'token-ledger/v1'
@@ -57,7 +57,7 @@ export function originHash(e: EventRecord): string {
 export function checkFamily(
   family: FamilyRecord | null,
   events: readonly EventRecord[],
-): Problem | null {
+): ChainProblem | null {
   const [first] = events
   if (first === undefined) return { seq: 1, problem: 'event 1 is missing' }
   let made: EventRecord | null = null

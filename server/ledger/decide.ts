@@ -60,7 +60,7 @@ export function decideRotation(family: Family, command: RotateToken): Decision {
   if (presented.generation <= generation && !presented.isIssued)
     return refuse('refresh_token_malformed')
   if (presented.transport !== command.transport) return refuse('transport_mismatch')
-  if (family.end !== null) return refuse(refusalOf(family.end))
+  if (family.end !== null) return refuse(refusalForEnd(family.end))
   // Of a future that a restored backup does not know.
   if (presented.generation > generation) return refuse('session_revoked')
   if (now >= expiryOf(family)) return refuse('session_expired')
@@ -85,7 +85,7 @@ export function decideRotation(family: Family, command: RotateToken): Decision {
 }
 
 /** The reason a caller is given for a family that is over. */
-export function refusalOf(end: NonNullable<Family['end']>): Refusal {
+export function refusalForEnd(end: NonNullable<Family['end']>): Refusal {
   return end.kind === 'reuse_detected' ? 'refresh_token_reused' : 'session_revoked'
 }
 

@@ -1,10 +1,10 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { AuthError } from '../errors.ts'
-import type { RecordFact } from './security-log.ts'
+import type { LogSecurityEvent } from './security-log.ts'
 
 export type Metrics = {
   readonly registry: Registry
-  readonly count: RecordFact
+  readonly count: LogSecurityEvent
   /** A refresh that waited so long for its batch. */
   readonly waited: (ms: number) => void
   /** Times a refresh and counts it by its outcome: `granted`, or the reason of the refusal. */
@@ -38,10 +38,10 @@ export function createMetrics(load: {
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5],
     registers,
   })
-  const facts = new Counter({
-    name: 'token_ledger_security_facts_total',
-    help: 'Security facts as the log has them; reuse_detected is the one to alert on',
-    labelNames: ['fact', 'reason'],
+  const securityEvents = new Counter({
+    name: 'token_ledger_security_events_total',
+    help: 'Security events as the log has them; reuse_detected is the one to alert on',
+    labelNames: ['event', 'reason'],
     registers,
   })
   const waitSeconds = new Histogram({
@@ -78,7 +78,8 @@ export function createMetrics(load: {
 
   return {
     registry,
-    count: (fact) => facts.inc({ fact: fact.fact, reason: 'reason' in fact ? fact.reason : '' }),
+    count: (event) =>
+      securityEvents.inc({ event: event.event, reason: 'reason' in event ? event.reason : '' }),
     waited: (ms) => waitSeconds.observe(ms / 1000),
     timing: (rotate) => async (request) => {
       const end = refreshSeconds.startTimer()

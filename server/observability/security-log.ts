@@ -3,16 +3,16 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { RevocationReason } from '../ledger/events.ts'
 import { AuthError, type Reason } from '../errors.ts'
 
-/** One typed fact a security-relevant happening (OWASP ASVS 5.0, 16.3). Never a secret, hash or token. */
-export type SecurityFact =
-  | { readonly fact: 'session_started'; readonly familyId: string; readonly userId: string }
+/** One security-relevant event, typed (OWASP ASVS 5.0, 16.3). Never a secret, hash or token. */
+export type SecurityEvent =
+  | { readonly event: 'session_started'; readonly familyId: string; readonly userId: string }
   | {
-      readonly fact: 'session_replayed' | 'reuse_detected'
+      readonly event: 'session_replayed' | 'reuse_detected'
       readonly familyId: string
       readonly userId: string
     }
   | {
-      readonly fact: 'session_revoked'
+      readonly event: 'session_revoked'
       readonly familyId: string
       readonly userId: string
       readonly reason: RevocationReason
@@ -23,34 +23,34 @@ export type SecurityFact =
        * An authentic refresh token of a generation, or of a family (`currentGeneration` is null), that
        * the ledger does not know: it was restored from a copy, or the family was archived.
        */
-      readonly fact: 'token_ahead_of_ledger'
+      readonly event: 'token_ahead_of_ledger'
       readonly familyId: string
       readonly userId: string | null
       readonly presentedGeneration: number
       readonly currentGeneration: number | null
     }
-  | { readonly fact: 'sign_in_refused'; readonly reason: Reason; readonly ip: string | null }
+  | { readonly event: 'sign_in_refused'; readonly reason: Reason; readonly ip: string | null }
   | {
       /** One that breaks a rule, or tries to: what is missing, late or misspelt is no such call. */
-      readonly fact: 'call_refused'
+      readonly event: 'call_refused'
       readonly procedure: string
       readonly reason: Reason
       readonly ip: string | null
     }
   | {
       /** By an admin, who may. What it changed is in `token_audit` with the reason given. */
-      readonly fact: 'admin_called'
+      readonly event: 'admin_called'
       readonly procedure: string
       readonly actorUserId: string
       readonly ip: string | null
     }
   | {
-      readonly fact: 'user_registered' | 'password_changed'
+      readonly event: 'user_registered' | 'password_changed'
       readonly userId: string
       readonly ip: string | null
     }
 
-export type RecordFact = (fact: SecurityFact) => void
+export type LogSecurityEvent = (event: SecurityEvent) => void
 
 /** What no line holds anyway; censored for the day that somebody logs a request, a body or headers. */
 const secretKeys = ['authorization', 'cookie', 'password', 'currentPassword', 'newPassword']
@@ -85,18 +85,18 @@ const suspicious: ReadonlySet<Reason> = new Set<Reason>([
  */
 export function createSecurityLog(
   log: FastifyBaseLogger,
-  count: RecordFact,
-): { record: RecordFact; reportError: ReportError } {
-  const record: RecordFact = (fact) => {
-    count(fact)
-    if (fact.fact === 'reuse_detected' || fact.fact === 'token_ahead_of_ledger') log.warn(fact)
-    else log.info(fact)
+  count: LogSecurityEvent,
+): { logSecurityEvent: LogSecurityEvent; reportError: ReportError } {
+  const logSecurityEvent: LogSecurityEvent = (event) => {
+    count(event)
+    if (event.event === 'reuse_detected' || event.event === 'token_ahead_of_ledger') log.warn(event)
+    else log.info(event)
   }
   return {
-    record,
+    logSecurityEvent,
     reportError: (error, procedure, ip) => {
       if (error instanceof AuthError && suspicious.has(error.reason))
-        record({ fact: 'call_refused', procedure, reason: error.reason, ip })
+        logSecurityEvent({ event: 'call_refused', procedure, reason: error.reason, ip })
       if (error instanceof AuthError && error.reason !== 'internal_error') {
         const level = error.reason === 'service_unavailable' ? 'warn' : 'debug'
         log[level]({ procedure, reason: error.reason, detail: error.detail }, 'refused')

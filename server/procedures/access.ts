@@ -2,11 +2,11 @@ import { readSession } from '../../db/audit/sessions.ts'
 import { AuthError } from '../errors.ts'
 import { type AccessTokenClaims, AccessTokenError } from '../verifier/index.ts'
 import type { AppContext } from './context.ts'
-import type { Deps } from './deps.ts'
+import type { ServiceDeps } from './deps.ts'
 import { asUnavailable } from './error-formatter.ts'
-import { app } from './trpc.ts'
+import { appTrpc } from './trpc.ts'
 
-const appProcedures = app.procedure.use(async ({ next }) => {
+const appProcedures = appTrpc.procedure.use(async ({ next }) => {
   const result = await next()
   if (!result.ok) throw asUnavailable(result.error)
   return result
@@ -17,7 +17,7 @@ const bearerProcedure = appProcedures.use(async ({ ctx, next }) => {
   const session = await claimsOf(ctx)
   const state = ctx.deps.endedSessions.stateOf(session.familyId)
   if (state === 'ended') throw new AuthError('access_token_revoked', 'the session is over')
-  return next({ ctx: { ...ctx, session, isGoingOn: state === 'going_on' } })
+  return next({ ctx: { ...ctx, session, isKnownActive: state === 'active' } })
 })
 
 /**
@@ -25,7 +25,7 @@ const bearerProcedure = appProcedures.use(async ({ ctx, next }) => {
  * is asked only while it cannot be followed.
  */
 export const signedInProcedure = bearerProcedure.use(async ({ ctx, next }) => {
-  if (!ctx.isGoingOn) await inTime(mustBeAlive(ctx.deps, ctx.session))
+  if (!ctx.isKnownActive) await inTime(mustBeAlive(ctx.deps, ctx.session))
   return next({ ctx })
 })
 
@@ -38,12 +38,17 @@ export const liveProcedure = bearerProcedure.use(async ({ ctx, next }) => {
 /** Needs the role admin as it is now. */
 export const adminProcedure = bearerProcedure.use(async ({ ctx, path, next }) => {
   await mustBeAdmin(ctx.deps, ctx.session)
-  const { deps, origin, session } = ctx
-  deps.record({ fact: 'admin_called', procedure: path, actorUserId: session.userId, ip: origin.ip })
+  const { deps, caller, session } = ctx
+  deps.logSecurityEvent({
+    event: 'admin_called',
+    procedure: path,
+    actorUserId: session.userId,
+    ip: caller.ip,
+  })
   return next({ ctx })
 })
 
-async function mustBeAlive({ database }: Deps, session: AccessTokenClaims): Promise<void> {
+async function mustBeAlive({ database }: ServiceDeps, session: AccessTokenClaims): Promise<void> {
   const state = await readSession(database, session.familyId)
   if (state?.status !== 'active')
     throw new AuthError('access_token_revoked', `the session is ${state?.status ?? 'unknown'}`)
@@ -64,7 +69,7 @@ async function inTime(question: Promise<void>): Promise<void> {
 }
 
 /** @throws {AuthError} `access_token_revoked`, `role_required`: as the database says now */
-export async function mustBeAdmin(deps: Deps, session: AccessTokenClaims): Promise<void> {
+export async function mustBeAdmin(deps: ServiceDeps, session: AccessTokenClaims): Promise<void> {
   await mustBeAlive(deps, session)
   const { userId } = session
   const user = (await deps.users.findMany([userId])).get(userId)

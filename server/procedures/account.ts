@@ -13,7 +13,7 @@ export const changePassword = liveProcedure
     }),
   )
   .mutation(async ({ ctx, input }) => {
-    const { deps, origin, session } = ctx
+    const { deps, caller, session } = ctx
     const { accounts } = deps.users
     if (accounts === undefined)
       throw new AuthError('not_found', 'another directory keeps passwords')
@@ -23,7 +23,7 @@ export const changePassword = liveProcedure
       throw new AuthError('validation_failed', said, { problem: said })
     }
     const user = (await deps.users.findMany([session.userId])).get(session.userId) ?? null
-    const attempt = { email: session.email, userId: session.userId, ip: origin.ip }
+    const attempt = { email: session.email, userId: session.userId, ip: caller.ip }
     await deps.limits.beforePassword(attempt)
     if (!(await deps.users.checkPassword(user, input.currentPassword)) || user === null)
       throw new AuthError('invalid_credentials', 'the current password is wrong')
@@ -31,14 +31,14 @@ export const changePassword = liveProcedure
     await deps.limits.afterRightPassword(attempt)
     const passwordHash = await accounts.hashPassword(input.newPassword)
     const revoked = await endAllSessions(deps, user.id, {
-      by: { reason: 'password_changed', actorUserId: user.id, origin },
+      by: { reason: 'password_changed', actorUserId: user.id, caller },
       exceptFamilyId: session.familyId,
       // Checking the password took its time: meanwhile somebody else may have ended this session.
       onlyWhileActive: session.familyId,
-      alongside: (within) => accounts.setPasswordHash(within, user.id, passwordHash),
+      inSameTransaction: (within) => accounts.setPasswordHash(within, user.id, passwordHash),
     })
     if (revoked === null)
       throw new AuthError('access_token_revoked', 'the session was ended meanwhile')
-    deps.record({ fact: 'password_changed', userId: user.id, ip: origin.ip })
+    deps.logSecurityEvent({ event: 'password_changed', userId: user.id, ip: caller.ip })
     return { success: true as const, revoked }
   })

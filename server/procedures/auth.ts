@@ -20,7 +20,7 @@ const credentials = z.strictObject({
 })
 
 export const register = authMutation(credentials, async ({ ctx, input }) => {
-  const { deps, origin } = ctx
+  const { deps, caller } = ctx
   const { accounts } = deps.users
   if (deps.config.registration === 'closed' || accounts === undefined)
     throw new AuthError('registration_closed', 'REGISTRATION is closed')
@@ -29,12 +29,12 @@ export const register = authMutation(credentials, async ({ ctx, input }) => {
   const problem = passwordProblem(input.password, deps.config.passwordMinLength)
   if (problem !== null) throw invalid(`password: ${problem}`)
 
-  await deps.limits.beforeRegistration(origin.ip)
+  await deps.limits.beforeRegistration(caller.ip)
   const user = await accounts.create({ email, password: input.password, role: 'user' })
-  deps.record({ fact: 'user_registered', userId: user.id, ip: origin.ip })
+  deps.logSecurityEvent({ event: 'user_registered', userId: user.id, ip: caller.ip })
   const epoch = await readEpoch(deps.database.sql, user.id)
-  const signIn = { user, epoch, transport: 'cookie', deviceName: null, origin } as const
-  return answer(ctx, await startSession(deps, signIn))
+  const signIn = { user, epoch, transport: 'cookie', deviceName: null, caller } as const
+  return toGrant(ctx, await startSession(deps, signIn))
 })
 
 export const login = authMutation(
@@ -43,15 +43,19 @@ export const login = authMutation(
     deviceName: z.string().max(100).optional(),
   }),
   async ({ ctx, input }) => {
-    const { deps, origin } = ctx
+    const { deps, caller } = ctx
     const { user, epoch } = await checkCredentials(ctx, input)
     if (user === null) {
-      deps.record({ fact: 'sign_in_refused', reason: 'invalid_credentials', ip: origin.ip })
+      deps.logSecurityEvent({
+        event: 'sign_in_refused',
+        reason: 'invalid_credentials',
+        ip: caller.ip,
+      })
       throw new AuthError('invalid_credentials', 'unknown user, wrong password or disabled')
     }
     const { transport } = input
     const deviceName = input.deviceName?.toWellFormed().replaceAll('\0', '') ?? null
-    return answer(ctx, await startSession(deps, { user, epoch, transport, deviceName, origin }))
+    return toGrant(ctx, await startSession(deps, { user, epoch, transport, deviceName, caller }))
   },
 )
 
@@ -61,7 +65,7 @@ export const refresh = authMutation(
     refreshToken: z.string().max(200).optional(),
   }),
   async ({ ctx, input }) => {
-    const { deps, cookie, origin, isWanted } = ctx
+    const { deps, cookie, caller, isClientWaiting } = ctx
     const { transport, value } = presentedToken(ctx, input.refreshToken)
     if (value === null) throw new AuthError('refresh_token_missing', 'neither cookie nor body')
     const token = parseRefreshToken(deps.refreshKeys, value)
@@ -69,11 +73,11 @@ export const refresh = authMutation(
       if (transport === 'cookie') cookie.clear()
       throw new AuthError('refresh_token_malformed', 'its MAC is not ours')
     }
-    const unlessReuse = await deps.limits.beforeRefresh(token.familyId)
+    const refusalUnlessReuse = await deps.limits.beforeRefresh(token.familyId)
     const attemptId = input.attemptId?.toLowerCase() ?? null
-    const request = { token, transport, attemptId, origin, isWanted, unlessReuse }
+    const request = { token, transport, attemptId, caller, isClientWaiting, refusalUnlessReuse }
     try {
-      return answer(ctx, await deps.rotate(request))
+      return toGrant(ctx, await deps.rotate(request))
     } catch (error) {
       // Only what will never work again is taken from the browser: the loser of a race holds a
       // cookie that the winner has replaced.
@@ -99,15 +103,15 @@ export const logout = authMutation(
 
 /** The same work, and the same answer, for who is unknown, disabled or mistyped. */
 async function checkCredentials(
-  { deps, origin }: AuthContext,
+  { deps, caller }: AuthContext,
   input: { email: string; password: string },
 ): Promise<{ user: User | null; epoch: number }> {
   const email = canonicalEmail(input.email)
   const user = email === null ? null : await deps.users.findByEmail(email)
-  const attempt = { email: email ?? 'no address', userId: user?.id ?? null, ip: origin.ip }
+  const attempt = { email: email ?? 'no address', userId: user?.id ?? null, ip: caller.ip }
   await deps.limits.beforePassword(attempt)
   // Before the hash is read: whatever ends everything from here on, ends this sign-in too.
-  const epoch = await readEpoch(deps.database.sql, user?.id ?? nobody)
+  const epoch = await readEpoch(deps.database.sql, user?.id ?? unknownUserId)
   const isRight = await deps.users.checkPassword(user, input.password)
   if (!isRight || user === null) return { user: null, epoch }
   await deps.limits.afterRightPassword(attempt)
@@ -116,7 +120,7 @@ async function checkCredentials(
   return { user: asNow === undefined || asNow.disabled ? null : asNow, epoch }
 }
 
-const nobody = '00000000-0000-0000-0000-000000000000'
+const unknownUserId = '00000000-0000-0000-0000-000000000000'
 
 /** @throws {AuthError} `validation_failed` for both: one credential a request (RFC 6750 §2) */
 function presentedToken(
@@ -129,7 +133,7 @@ function presentedToken(
 }
 
 async function endPresented(
-  { deps, origin }: AuthContext,
+  { deps, caller }: AuthContext,
   presented: { token: RefreshToken; transport: Transport },
   { everywhere }: { everywhere: boolean },
 ): Promise<number> {
@@ -142,15 +146,15 @@ async function endPresented(
   if (family.status !== 'active') return 0
   const actorUserId = family.userId
   if (everywhere) {
-    const by = { reason: 'logout_everywhere', actorUserId, origin } as const
+    const by = { reason: 'logout_everywhere', actorUserId, caller } as const
     const ended = await endAllSessions(deps, family.userId, { by, onlyWhileActive: familyId })
     return ended ?? 0
   }
-  const ended = await endSession(deps, { familyId }, { reason: 'logout', actorUserId, origin })
+  const ended = await endSession(deps, { familyId }, { reason: 'logout', actorUserId, caller })
   return ended === true ? 1 : 0
 }
 
-function answer({ deps, cookie }: AuthContext, session: LiveSession) {
+function toGrant({ deps, cookie }: AuthContext, session: LiveSession) {
   const { familyId, user, token, transport } = session
   const { accessToken, expiresIn } = deps.accessTokens.of(session)
   if (transport === 'cookie') cookie.set(token.value, session.refreshRemainingMs)

@@ -1,5 +1,5 @@
-import type { Origin } from '../../db/ledger/event-rows.ts'
-import type { Deps } from './deps.ts'
+import type { Caller } from '../../db/ledger/event-rows.ts'
+import type { ServiceDeps } from './deps.ts'
 
 /** The refresh cookie of one request and its answer; only `/auth` has one. */
 export type RefreshCookie = {
@@ -9,12 +9,12 @@ export type RefreshCookie = {
   clear(): void
 }
 
-type BaseContext = { readonly deps: Deps; readonly origin: Origin }
+type BaseContext = { readonly deps: ServiceDeps; readonly caller: Caller }
 
 export type AuthContext = BaseContext & {
   readonly cookie: RefreshCookie
   /** Whether the caller can be thought to wait still. */
-  readonly isWanted: () => boolean
+  readonly isClientWaiting: () => boolean
 }
 
 export type AppContext = BaseContext & { readonly authorization: string | undefined }

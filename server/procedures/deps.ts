@@ -12,7 +12,7 @@ import type { SigningKeys } from '../tokens/signing-keys.ts'
 import type { Verifier } from '../verifier/verifier.ts'
 
 /** What procedures work with; made once by `app.ts`. */
-export type Deps = SessionDeps & {
+export type ServiceDeps = SessionDeps & {
   readonly config: Config
   readonly database: Database
   readonly signingKeys: SigningKeys

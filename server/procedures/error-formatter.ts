@@ -21,7 +21,7 @@ export const settings = {
     shape: { code: number; message: string; data: { path?: string; httpStatus: number } }
     error: TRPCError
   }) {
-    const { reason, message, extras } = publicFace(error)
+    const { reason, message, extras } = toPublicError(error)
     const data: ErrorData = {
       code: authErrors[reason].trpc,
       httpStatus: shape.data.httpStatus,
@@ -40,26 +40,26 @@ export function asUnavailable(error: TRPCError): TRPCError {
 }
 
 /** The reason, words and extras a caller may see of any error. */
-export function publicFace(error: TRPCError): {
+export function toPublicError(error: TRPCError): {
   reason: Reason
   message: string
   extras: ErrorExtras
 } {
-  const reason = error instanceof AuthError ? error.reason : reasonOf(error)
+  const reason = error instanceof AuthError ? error.reason : reasonOfCode(error)
   const said = error.cause instanceof ZodError ? inputProblem(error.cause) : null
   const extras = error instanceof AuthError ? error.extras : {}
   const message = said ?? extras.problem ?? authErrors[reason].message
-  return { reason, message, extras: shown(extras) }
+  return { reason, message, extras: publicExtras(extras) }
 }
 
-function shown({ incidentId, retryAfterSeconds }: ErrorExtras): ErrorExtras {
+function publicExtras({ incidentId, retryAfterSeconds }: ErrorExtras): ErrorExtras {
   return {
     ...(incidentId !== undefined && { incidentId }),
     ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
   }
 }
 
-function reasonOf({ code }: TRPCError): Reason {
+function reasonOfCode({ code }: TRPCError): Reason {
   switch (code) {
     case 'BAD_REQUEST':
     case 'PARSE_ERROR':

@@ -117,7 +117,7 @@ export function createLimits(
     },
     beforeRegistration: (ip) => consume(registrations, networkOf(ip)),
     beforeRefresh: async (familyId) =>
-      countHere(familyId) > uncountedRefreshes ? refusalOf(refreshes, familyId) : null,
+      countHere(familyId) > uncountedRefreshes ? tooManyAttempts(refreshes, familyId) : null,
     beforeEndingOthers: (familyId) => consume(endsOfOthers, familyId),
   }
 }
@@ -154,11 +154,14 @@ export const noLimits: Limits = {
 }
 
 async function consume(limiter: RateLimiterPostgres, key: string): Promise<void> {
-  const refusal = await refusalOf(limiter, key)
+  const refusal = await tooManyAttempts(limiter, key)
   if (refusal !== null) throw refusal
 }
 
-async function refusalOf(limiter: RateLimiterPostgres, key: string): Promise<AuthError | null> {
+async function tooManyAttempts(
+  limiter: RateLimiterPostgres,
+  key: string,
+): Promise<AuthError | null> {
   try {
     await limiter.consume(key)
     return null

@@ -30,7 +30,7 @@ const revoke = liveProcedure
     const ended = await endSession(
       ctx.deps,
       { familyId: input.familyId.toLowerCase(), ownerId: userId },
-      { reason: 'user_revoked', actorUserId: userId, origin: ctx.origin },
+      { reason: 'user_revoked', actorUserId: userId, caller: ctx.caller },
     )
     // Somebody else's answers exactly as an unknown one.
     if (ended === null) throw new AuthError('not_found', 'unknown, or of another user')
@@ -41,7 +41,7 @@ const revokeOthers = liveProcedure.mutation(async ({ ctx }) => {
   const { userId, familyId } = ctx.session
   await ctx.deps.limits.beforeEndingOthers(familyId)
   const revoked = await endAllSessions(ctx.deps, userId, {
-    by: { reason: 'user_revoked', actorUserId: userId, origin: ctx.origin },
+    by: { reason: 'user_revoked', actorUserId: userId, caller: ctx.caller },
     exceptFamilyId: familyId,
     onlyWhileActive: familyId,
   })

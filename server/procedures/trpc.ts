@@ -5,7 +5,7 @@ import { settings } from './error-formatter.ts'
 
 const auth = initTRPC.context<AuthContext>().create(settings)
 
-export const app = initTRPC.context<AppContext>().create({
+export const appTrpc = initTRPC.context<AppContext>().create({
   ...settings,
   sse: {
     // Proxies close what is silent; and no stream outlives the longest access token there may be.
@@ -44,4 +44,4 @@ export function authMutation<Schema extends ZodType, Output>(
   } satisfies AuthMutation
 }
 
-export const appRouterOf = app.router
+export const appRouterOf = appTrpc.router

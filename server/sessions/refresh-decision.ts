@@ -1,14 +1,14 @@
 import { hash } from 'node:crypto'
 import type postgres from 'postgres'
 import { readFamilies, type FamilyState } from '../../db/ledger/families.ts'
-import type { Origin } from '../../db/ledger/event-rows.ts'
+import type { Caller } from '../../db/ledger/event-rows.ts'
 import type { Transaction } from '../../db/connection/transaction.ts'
 import type { AuthError } from '../errors.ts'
 import { decideRotation } from '../ledger/decide.ts'
 import type { LedgerEvent, Replayed, Rotated, Transport } from '../ledger/events.ts'
 import { foldFamily, type Family } from '../ledger/family.ts'
 import { randomSalt } from '../tokens/salt.ts'
-import { explain, unknownFamily, unwanted, type Refused } from './refresh-refused.ts'
+import { toRefusal, unknownFamily, abandoned, type Refused } from './refresh-refused.ts'
 import {
   deriveSuccessor,
   findSuccessor,
@@ -22,14 +22,14 @@ export type RefreshRequest = {
   readonly token: RefreshToken
   readonly transport: Transport
   readonly attemptId: string | null
-  readonly origin: Origin
+  readonly caller: Caller
   /**
    * Asked once the history is known; nothing is decided for whom nobody waits any more. Its caller may
    * have got the successor elsewhere meanwhile, and gone on: the late request would look like a thief.
    */
-  readonly isWanted?: () => boolean
+  readonly isClientWaiting?: () => boolean
   /** What it is refused with whatever it is, but for a reuse: a thief must not hide behind a limit. */
-  readonly unlessReuse?: AuthError | null
+  readonly refusalUnlessReuse?: AuthError | null
 }
 
 export type Pending = RefreshRequest & { readonly familyId: string }
@@ -48,7 +48,7 @@ export type Granted = {
   readonly event: LedgerEvent
 }
 
-export type Known = {
+export type Snapshot = {
   readonly now: number
   readonly families: ReadonlyMap<string, FamilyState>
   readonly users: ReadonlyMap<string, User>
@@ -57,7 +57,7 @@ export type Known = {
 export type Decided = { readonly pending: Pending; readonly answer: Granted | Refused }
 
 /** All that can be made of a request before its family is known. */
-export function prepare({ refreshKeys }: SessionDeps, pending: Pending): Candidate {
+export function prepareCandidate({ refreshKeys }: SessionDeps, pending: Pending): Candidate {
   const { token, attemptId } = pending
   const salt = randomSalt()
   return {
@@ -69,35 +69,35 @@ export function prepare({ refreshKeys }: SessionDeps, pending: Pending): Candida
 }
 
 /** The families that are asked for, and who their users are now. */
-export async function readKnown(
+export async function readSnapshot(
   { users }: SessionDeps,
   sql: postgres.Sql | Transaction,
   asked: readonly Pending[],
-): Promise<Known> {
+): Promise<Snapshot> {
   const { now, families } = await readFamilies(
     sql,
     asked.map(({ token }) => token),
   )
-  const { ofRow } = users
+  const { fromAccountRow } = users
   const found = [...families.values()]
-  if (ofRow === undefined) {
+  if (fromAccountRow === undefined) {
     const ids = new Set(found.map(({ userId }) => userId))
     return { now, families, users: await users.findMany([...ids]) }
   }
-  const known = found.flatMap(({ account }) => (account === null ? [] : [ofRow(account)]))
+  const known = found.flatMap(({ account }) => (account === null ? [] : [fromAccountRow(account)]))
   return { now, families, users: new Map(known.map((user) => [user.id, user])) }
 }
 
 /** What becomes of one refresh, as the rules say of what is known; nothing is written yet. */
-export function decideOne(deps: SessionDeps, candidate: Candidate, known: Known): Decided {
+export function decideOne(deps: SessionDeps, candidate: Candidate, known: Snapshot): Decided {
   const { pending } = candidate
   const family = known.families.get(pending.familyId)
-  if (!isWanted(pending)) return { pending, answer: unwanted() }
+  if (!isClientWaiting(pending)) return { pending, answer: abandoned() }
   if (family === undefined) return { pending, answer: unknownFamily() }
   const user = known.users.get(family.userId)
   const answer = decide(deps, candidate, { row: family, now: known.now, user })
-  if (pending.unlessReuse && !isReuse(answer))
-    return { pending, answer: { refusal: pending.unlessReuse, family: null, event: null } }
+  if (pending.refusalUnlessReuse && !isReuse(answer))
+    return { pending, answer: { refusal: pending.refusalUnlessReuse, family: null, event: null } }
   return { pending, answer }
 }
 
@@ -126,7 +126,7 @@ function decide(
   if (refusal !== null) {
     const { generation } = family.current
     return {
-      refusal: explain(refusal, { row, family, event }),
+      refusal: toRefusal(refusal, { row, family, event }),
       family: row,
       event,
       ...(pending.token.generation > generation && { isAhead: { currentGeneration: generation } }),
@@ -165,12 +165,12 @@ function grant(
 }
 
 /** Asked right before what it would write is sent. */
-export function isWanted(pending: Pending): boolean {
-  return pending.isWanted?.() ?? true
+export function isClientWaiting(pending: Pending): boolean {
+  return pending.isClientWaiting?.() ?? true
 }
 
 /** Whether the family goes on with it, and nobody else need be told. */
-export function goesOn(event: LedgerEvent | null): event is Rotated | Replayed {
+export function keepsFamilyActive(event: LedgerEvent | null): event is Rotated | Replayed {
   return event?.kind === 'rotated' || event?.kind === 'replayed'
 }
 

@@ -1,10 +1,10 @@
-import type { FamilyRow } from '../../db/ledger/locks.ts'
+import type { LockedFamily } from '../../db/ledger/locks.ts'
 import { AuthError } from '../errors.ts'
 import type { Refusal } from '../ledger/decide.ts'
 import type { LedgerEvent } from '../ledger/events.ts'
 import type { Family } from '../ledger/family.ts'
 import type { RefreshToken } from '../tokens/refresh-token.ts'
-import type { SecurityFact } from '../observability/security-log.ts'
+import type { SecurityEvent } from '../observability/security-log.ts'
 
 /** A refresh that was turned away. */
 export class RefreshRefused extends AuthError {
@@ -24,16 +24,16 @@ export class RefreshRefused extends AuthError {
 /** A refusal with what is known of the family, and what was written of it. */
 export type Refused = {
   readonly refusal: AuthError
-  readonly family: FamilyRow | null
+  readonly family: LockedFamily | null
   readonly event: LedgerEvent | null
   /** The token is authentic, and newer than anything this ledger knows: it was restored from a copy. */
   readonly isAhead?: { readonly currentGeneration: number | null }
 }
 
 /** The refusal, with the incident that a family which is over ended with. */
-export function explain(
+export function toRefusal(
   refusal: Refusal,
-  { row, family, event }: { row: FamilyRow; family: Family; event: LedgerEvent | null },
+  { row, family, event }: { row: LockedFamily; family: Family; event: LedgerEvent | null },
 ): RefreshRefused {
   const end = family.end ?? (event?.kind === 'reuse_detected' ? event : null)
   const isFinal =
@@ -51,22 +51,28 @@ export function unknownFamily(): Refused {
 }
 
 /** Nothing was decided. */
-export function unwanted(): Refused {
+export function abandoned(): Refused {
   const details = { retryAfterSeconds: 1 }
   const refusal = new AuthError('service_unavailable', 'nobody waits for it any more', details)
   return { refusal, family: null, event: null }
 }
 
 /** What the security log is told of it; null when it is nothing to be told. */
-export function factOf(
+export function securityEventOf(
   { event, family, isAhead }: Refused,
   { familyId, generation }: RefreshToken,
-): SecurityFact | null {
+): SecurityEvent | null {
   const userId = family?.userId ?? null
   if (event?.kind === 'reuse_detected' && userId !== null)
-    return { fact: 'reuse_detected', familyId, userId }
+    return { event: 'reuse_detected', familyId, userId }
   if (isAhead === undefined) return null
   const { currentGeneration } = isAhead
   const presentedGeneration = generation
-  return { fact: 'token_ahead_of_ledger', familyId, userId, presentedGeneration, currentGeneration }
+  return {
+    event: 'token_ahead_of_ledger',
+    familyId,
+    userId,
+    presentedGeneration,
+    currentGeneration,
+  }
 }

@@ -1,14 +1,14 @@
 import {
   type FencedTransaction,
-  inTransactionOn,
+  inTransactionPer,
   type Transaction,
 } from '../../db/connection/transaction.ts'
 import { appendEvents } from '../../db/ledger/append.ts'
-import type { Append, Origin } from '../../db/ledger/event-rows.ts'
+import type { Append, Caller } from '../../db/ledger/event-rows.ts'
 import { readFamilies } from '../../db/ledger/families.ts'
 import {
   bumpEpoch,
-  type FamilyRow,
+  type LockedFamily,
   listOpenFamilies,
   lockFamilies,
   lockUser,
@@ -20,20 +20,20 @@ import { randomSalt } from '../tokens/salt.ts'
 import type { SessionDeps } from './session.ts'
 
 /** What ending sessions needs. */
-export type EndDeps = Pick<SessionDeps, 'sql' | 'record'>
+export type EndDeps = Pick<SessionDeps, 'sql' | 'logSecurityEvent'>
 
 /** Who ended a session, why and from where. */
 export type EndedBy = {
   readonly reason: RevocationReason
   readonly actorUserId: string | null
-  readonly origin: Origin
+  readonly caller: Caller
 }
 
 /**
  * Ends one session.
  *
  * @param target.ownerId whose it must be, where that is the caller's right to end it
- * @param target.alongside what is written with the end or not at all
+ * @param target.inSameTransaction what is written with the end or not at all
  * @returns whether it was active until now; null when there is none, or none of this owner
  */
 export async function endSession(
@@ -41,20 +41,20 @@ export async function endSession(
   target: {
     familyId: string
     ownerId?: string
-    alongside?: (within: FencedTransaction, userId: string) => Promise<void>
+    inSameTransaction?: (within: FencedTransaction, userId: string) => Promise<void>
   },
   by: EndedBy,
 ): Promise<boolean | null> {
-  const ended = await inTransactionOn(deps.sql, target.familyId, async (tx) => {
+  const ended = await inTransactionPer(deps.sql, target.familyId, async (tx) => {
     const { txid, families } = await lockFamilies(tx, [target.familyId])
     const family = families.get(target.familyId)
     if (family === undefined) return null
     if (target.ownerId !== undefined && family.userId !== target.ownerId) return null
     const ends = await revokeLocked(tx, { txid, families: [family], by })
-    if (ends.length > 0) await target.alongside?.({ tx, txid }, family.userId)
+    if (ends.length > 0) await target.inSameTransaction?.({ tx, txid }, family.userId)
     return ends
   })
-  recordEnds(deps, ended ?? [], by)
+  logRevocations(deps, ended ?? [], by)
   return ended && ended.length > 0
 }
 
@@ -64,7 +64,7 @@ export async function endSession(
  *
  * @param options.exceptFamilyId the session that may go on
  * @param options.onlyWhileActive the session whose word this is: when it is over, nothing happens
- * @param options.alongside other changes that happen with it or not at all
+ * @param options.inSameTransaction other changes that happen with it or not at all
  * @returns how many sessions were ended; null when the one whose word it was is over
  */
 export async function endAllSessions(
@@ -74,26 +74,26 @@ export async function endAllSessions(
     by: EndedBy
     exceptFamilyId?: string
     onlyWhileActive?: string
-    alongside?: (within: FencedTransaction) => Promise<void>
+    inSameTransaction?: (within: FencedTransaction) => Promise<void>
   },
 ): Promise<number | null> {
-  const ended = await inTransactionOn(deps.sql, userId, async (tx) => {
+  const ended = await inTransactionPer(deps.sql, userId, async (tx) => {
     const { txid } = await lockUser(tx, userId)
     const open = await listOpenFamilies(tx, userId)
     const speaker = options.onlyWhileActive
     if (speaker !== undefined && !(await isAlive(tx, speaker))) return null
     await bumpEpoch(tx, txid, userId)
-    const doomed = open.filter((familyId) => familyId !== options.exceptFamilyId)
-    const { families } = await lockFamilies(tx, doomed)
+    const toRevoke = open.filter((familyId) => familyId !== options.exceptFamilyId)
+    const { families } = await lockFamilies(tx, toRevoke)
     const ends = await revokeLocked(tx, {
       txid,
       families: [...families.values()],
       by: options.by,
     })
-    await options.alongside?.({ tx, txid })
+    await options.inSameTransaction?.({ tx, txid })
     return ends
   })
-  recordEnds(deps, ended ?? [], options.by)
+  logRevocations(deps, ended ?? [], options.by)
   return ended && ended.length
 }
 
@@ -106,8 +106,8 @@ async function isAlive(tx: Transaction, familyId: string): Promise<boolean> {
 /** Revokes those of the locked families that are active. */
 export async function revokeLocked(
   tx: Transaction,
-  locked: { txid: string; families: readonly FamilyRow[]; by: EndedBy },
-): Promise<FamilyRow[]> {
+  locked: { txid: string; families: readonly LockedFamily[]; by: EndedBy },
+): Promise<LockedFamily[]> {
   if (locked.families.length === 0) return []
   const { now, families } = await readFamilies(
     tx,
@@ -115,10 +115,10 @@ export async function revokeLocked(
   )
   const ended = locked.families.flatMap((row) => {
     const family = foldFamily(families.get(row.familyId)?.events ?? [])
-    const { reason, actorUserId, origin } = locked.by
+    const { reason, actorUserId, caller } = locked.by
     const at = Math.max(now, family.lastAt)
     const event = decideRevocation(family, { reason, actorUserId, now: at })
-    return event === null ? [] : [{ row, append: newAppend(row.familyId, event, origin) }]
+    return event === null ? [] : [{ row, append: newAppend(row.familyId, event, caller) }]
   })
   await appendEvents(
     tx,
@@ -131,14 +131,18 @@ export async function revokeLocked(
 export function newAppend<Event extends LedgerEvent>(
   familyId: string,
   event: Event,
-  origin: Origin,
+  caller: Caller,
 ): Append<Event> {
-  return { familyId, event, origin, originSalt: randomSalt() }
+  return { familyId, event, caller, callerSalt: randomSalt() }
 }
 
 /** Call it after the commit: a transaction may be tried more than once. */
-export function recordEnds({ record }: EndDeps, ended: readonly FamilyRow[], by: EndedBy): void {
+export function logRevocations(
+  { logSecurityEvent }: EndDeps,
+  ended: readonly LockedFamily[],
+  by: EndedBy,
+): void {
   const { reason, actorUserId } = by
   for (const { familyId, userId } of ended)
-    record({ fact: 'session_revoked', familyId, userId, reason, actorUserId })
+    logSecurityEvent({ event: 'session_revoked', familyId, userId, reason, actorUserId })
 }

@@ -1,23 +1,23 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { appendEvents, appendUnlessChanged } from '../../db/ledger/append.ts'
 import { bumpEpoch, listOpenFamilies, lockFamilies, lockUser } from '../../db/ledger/locks.ts'
-import { decidedAgain, inTransactionOn } from '../../db/connection/transaction.ts'
+import { retryOnConflict, inTransactionPer } from '../../db/connection/transaction.ts'
 import { isUnavailable } from '../../db/connection/errors.ts'
-import { factOf, unwanted, type Refused } from './refresh-refused.ts'
+import { securityEventOf, abandoned, type Refused } from './refresh-refused.ts'
 import type { RefreshToken } from '../tokens/refresh-token.ts'
 import {
   decideOne,
-  goesOn,
+  keepsFamilyActive,
   isReuse,
-  isWanted,
-  prepare,
-  readKnown,
+  isClientWaiting,
+  prepareCandidate,
+  readSnapshot,
   type Granted,
   type Pending,
   type RefreshRequest,
 } from './refresh-decision.ts'
 import { createRotationQueue, type RotationQueue } from './group-commit.ts'
-import { newAppend, recordEnds, revokeLocked, type EndedBy } from './revocation.ts'
+import { newAppend, logRevocations, revokeLocked, type EndedBy } from './revocation.ts'
 import type { LiveSession, SessionDeps } from './session.ts'
 
 export type Rotate = (request: RefreshRequest) => Promise<LiveSession>
@@ -42,10 +42,10 @@ export function createRotation(
   { onWaited, whileWriting = () => {} }: RotationOptions = {},
 ): {
   rotate: Rotate
-  queue: RotationQueue<Pending, Answer>
+  queue: RotationQueue<Pending, RotationOutcome>
 } {
-  const queue = createRotationQueue<Pending, Answer>({
-    settle: (batch) => decidedAgain(() => settle(deps, batch, whileWriting)),
+  const queue = createRotationQueue<Pending, RotationOutcome>({
+    settle: (batch) => retryOnConflict(() => settle(deps, batch, whileWriting)),
     ...(onWaited && { onWaited }),
     // After a lost connection nobody knows whether it was written: the caller asks again, with its attempt.
     mayRetry: (error) => !isUnavailable(error),
@@ -68,7 +68,7 @@ export function createRotation(
 }
 
 /** A reuse is not believed before it was decided again under the lock. */
-type Answer = Granted | Refused | { readonly reuseOf: string }
+type RotationOutcome = Granted | Refused | { readonly reuseOf: string }
 
 /**
  * Read, decide, append. Nothing is locked while it is decided: the append takes the locks, and writes where
@@ -81,21 +81,23 @@ async function settle(
   deps: SessionDeps,
   batch: readonly Pending[],
   whileWriting: (sessions: readonly LiveSession[]) => void,
-): Promise<ReadonlyMap<Pending, Answer>> {
+): Promise<ReadonlyMap<Pending, RotationOutcome>> {
   const [known, candidates] = await Promise.all([
-    readKnown(deps, deps.sql, batch),
-    onceSent(() => batch.map((pending) => prepare(deps, pending))),
+    readSnapshot(deps, deps.sql, batch),
+    afterFlush(() => batch.map((pending) => prepareCandidate(deps, pending))),
   ])
   const decided = candidates.map((candidate) => decideOne(deps, candidate, known))
   const writing = decided.flatMap(({ pending, answer }) =>
-    goesOn(answer.event) ? [newAppend(pending.familyId, answer.event, pending.origin)] : [],
+    keepsFamilyActive(answer.event)
+      ? [newAppend(pending.familyId, answer.event, pending.caller)]
+      : [],
   )
   const appending = appendUnlessChanged(deps.sql, writing)
   const sessions = decided.flatMap(({ answer }) => (answer.refusal ? [] : [answer.session]))
-  void onceSent(() => whileWriting(sessions))
+  void afterFlush(() => whileWriting(sessions))
   const appended = await appending
 
-  const answers = new Map<Pending, Answer>()
+  const answers = new Map<Pending, RotationOutcome>()
   for (const { pending, answer } of decided) {
     const { familyId } = pending
     const userId = known.families.get(familyId)?.userId
@@ -106,7 +108,7 @@ async function settle(
 }
 
 /** Does this when the driver has sent what it was given: it waits a turn for more. */
-async function onceSent<T>(work: () => T): Promise<T> {
+async function afterFlush<T>(work: () => T): Promise<T> {
   await nextTurn()
   await nextTurn()
   return work()
@@ -123,34 +125,38 @@ async function decideReuse(
   userId: string,
 ): Promise<Granted | Refused> {
   const endsUser = deps.policy.reuseScope === 'user'
-  const by: EndedBy = { reason: 'reuse_elsewhere', actorUserId: null, origin: pending.origin }
+  const by: EndedBy = { reason: 'reuse_elsewhere', actorUserId: null, caller: pending.caller }
   const lockedFirst = endsUser ? userId : pending.familyId
-  const { answer, ended } = await inTransactionOn(deps.sql, lockedFirst, async (tx) => {
-    if (!isWanted(pending)) return { answer: unwanted(), ended: [] }
+  const { answer, ended } = await inTransactionPer(deps.sql, lockedFirst, async (tx) => {
+    if (!isClientWaiting(pending)) return { answer: abandoned(), ended: [] }
     if (endsUser) await lockUser(tx, userId)
     const open = endsUser ? await listOpenFamilies(tx, userId) : []
     const { txid, families } = await lockFamilies(tx, [...open, pending.familyId])
-    const known = await readKnown(deps, tx, [pending])
-    const { answer: decided } = decideOne(deps, prepare(deps, pending), known)
+    const known = await readSnapshot(deps, tx, [pending])
+    const { answer: decided } = decideOne(deps, prepareCandidate(deps, pending), known)
     const { event } = decided
     if (event !== null)
-      await appendEvents(tx, txid, [newAppend(pending.familyId, event, pending.origin)])
+      await appendEvents(tx, txid, [newAppend(pending.familyId, event, pending.caller)])
     if (!endsUser || !isReuse(decided)) return { answer: decided, ended: [] }
     await bumpEpoch(tx, txid, userId)
     const others = [...families.values()].filter(({ familyId }) => familyId !== pending.familyId)
     const ends = await revokeLocked(tx, { txid, families: others, by })
     return { answer: decided, ended: ends }
   })
-  recordEnds(deps, ended, by)
+  logRevocations(deps, ended, by)
   return answer
 }
 
-function report({ record }: SessionDeps, token: RefreshToken, answer: Granted | Refused): void {
+function report(
+  { logSecurityEvent }: SessionDeps,
+  token: RefreshToken,
+  answer: Granted | Refused,
+): void {
   if (answer.refusal !== null) {
-    const fact = factOf(answer, token)
-    if (fact !== null) record(fact)
+    const event = securityEventOf(answer, token)
+    if (event !== null) logSecurityEvent(event)
   } else if (answer.event.kind === 'replayed') {
     const { familyId, user } = answer.session
-    record({ fact: 'session_replayed', familyId, userId: user.id })
+    logSecurityEvent({ event: 'session_replayed', familyId, userId: user.id })
   }
 }

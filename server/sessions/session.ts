@@ -1,7 +1,7 @@
 import type postgres from 'postgres'
 import type { RotationPolicy } from '../ledger/decide.ts'
 import type { Transport } from '../ledger/events.ts'
-import type { RecordFact } from '../observability/security-log.ts'
+import type { LogSecurityEvent } from '../observability/security-log.ts'
 import type { RefreshToken, RefreshTokenKeys } from '../tokens/refresh-token.ts'
 import type { User, UserDirectory } from '../users/directory.ts'
 
@@ -18,7 +18,7 @@ export type SessionDeps = {
   readonly users: UserDirectory
   readonly refreshKeys: RefreshTokenKeys
   readonly policy: SessionPolicy
-  readonly record: RecordFact
+  readonly logSecurityEvent: LogSecurityEvent
 }
 
 /** A session with the token its client is given next. */

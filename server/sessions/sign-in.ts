@@ -1,24 +1,29 @@
-import { inTransactionOn, type Transaction } from '../../db/connection/transaction.ts'
+import { inTransactionPer, type Transaction } from '../../db/connection/transaction.ts'
 import { appendEvents, insertFamily } from '../../db/ledger/append.ts'
-import type { Origin } from '../../db/ledger/event-rows.ts'
+import type { Caller } from '../../db/ledger/event-rows.ts'
 import { readFamilies } from '../../db/ledger/families.ts'
-import { type FamilyRow, listOpenFamilies, lockFamilies, lockUser } from '../../db/ledger/locks.ts'
+import {
+  type LockedFamily,
+  listOpenFamilies,
+  lockFamilies,
+  lockUser,
+} from '../../db/ledger/locks.ts'
 import { AuthError } from '../errors.ts'
 import type { LedgerEvent, Transport } from '../ledger/events.ts'
 import { foldFamily, isActive } from '../ledger/family.ts'
 import { createRefreshToken, hashSecret } from '../tokens/refresh-token.ts'
 import type { User } from '../users/directory.ts'
 import { createFamilyId } from './family-id.ts'
-import { type EndedBy, newAppend, recordEnds, revokeLocked } from './revocation.ts'
+import { type EndedBy, newAppend, logRevocations, revokeLocked } from './revocation.ts'
 import type { LiveSession, SessionDeps } from './session.ts'
 
-export type SignIn = {
+export type NewSession = {
   readonly user: User
   /** As `readEpoch` gave it before the password was checked. */
   readonly epoch: number
   readonly transport: Transport
   readonly deviceName: string | null
-  readonly origin: Origin
+  readonly caller: Caller
 }
 
 /**
@@ -27,11 +32,11 @@ export type SignIn = {
  * @throws {AuthError} `session_revoked` when everything of this user was ended since the sign-in
  * began: it must not outlive that
  */
-export async function startSession(deps: SessionDeps, signIn: SignIn): Promise<LiveSession> {
-  const { user, transport, origin } = signIn
+export async function startSession(deps: SessionDeps, signIn: NewSession): Promise<LiveSession> {
+  const { user, transport, caller } = signIn
   const { idleMs, absoluteMs } = deps.policy
-  const by: EndedBy = { reason: 'session_limit', actorUserId: null, origin }
-  const { session, ended } = await inTransactionOn(deps.sql, user.id, async (tx) => {
+  const by: EndedBy = { reason: 'session_limit', actorUserId: null, caller }
+  const { session, ended } = await inTransactionPer(deps.sql, user.id, async (tx) => {
     const { txid, epoch, now } = await lockUser(tx, user.id)
     if (epoch !== signIn.epoch)
       throw new AuthError('session_revoked', 'everything was ended during the sign-in')
@@ -60,7 +65,7 @@ export async function startSession(deps: SessionDeps, signIn: SignIn): Promise<L
       expiresAt,
       absoluteExpiresAt,
     }
-    await appendEvents(tx, txid, [newAppend(familyId, issued, origin)])
+    await appendEvents(tx, txid, [newAppend(familyId, issued, caller)])
     const started: LiveSession = {
       familyId,
       user,
@@ -72,8 +77,8 @@ export async function startSession(deps: SessionDeps, signIn: SignIn): Promise<L
     }
     return { session: started, ended: madeRoom }
   })
-  recordEnds(deps, ended, by)
-  deps.record({ fact: 'session_started', familyId: session.familyId, userId: user.id })
+  logRevocations(deps, ended, by)
+  deps.logSecurityEvent({ event: 'session_started', familyId: session.familyId, userId: user.id })
   return session
 }
 
@@ -82,7 +87,7 @@ async function makeRoom(
   deps: SessionDeps,
   tx: Transaction,
   { userId, txid, by }: { userId: string; txid: string; by: EndedBy },
-): Promise<FamilyRow[]> {
+): Promise<LockedFamily[]> {
   const { maxSessionsPerUser } = deps.policy
   const open = await listOpenFamilies(tx, userId)
   if (open.length < maxSessionsPerUser) return []

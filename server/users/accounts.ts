@@ -32,7 +32,7 @@ export function createAccounts(
       const users = (await findUsers(database, userIds)).map(toUser)
       return new Map(users.map((user) => [user.id, user]))
     },
-    ofRow: toUser,
+    fromAccountRow: toUser,
     async checkPassword(user, password) {
       const phc = user && (await readPasswordHash(database, user.id))
       const isRight = await passwords.verify(phc, password)
@@ -45,17 +45,17 @@ export function createAccounts(
       return isRight
     },
     accounts: {
-      async create({ email, password, role }, alongside) {
+      async create({ email, password, role }, inSameTransaction) {
         const user: User = { id: randomUUID(), email, role, disabled: false }
         const passwordHash = await passwords.hash(password)
         const row = { userId: user.id, email, passwordHash, role }
         const isNew =
-          alongside === undefined
+          inSameTransaction === undefined
             ? await insertUser(database, row)
             : await inTransaction(database.sql, async (tx) => {
                 const within = await fenced(tx)
                 const isInserted = await insertUserWithin(within, row)
-                if (isInserted) await alongside(within, user)
+                if (isInserted) await inSameTransaction(within, user)
                 return isInserted
               })
         if (!isNew) throw new AuthError('email_taken', 'the canonical address has an account')

@@ -24,7 +24,7 @@ export interface UserDirectory {
    */
   findMany(userIds: readonly string[]): Promise<ReadonlyMap<string, User>>
   /** Of our own directory alone: a refresh reads its table in one statement with the ledger. */
-  readonly ofRow?: (row: UserRow) => User
+  readonly fromAccountRow?: (row: UserRow) => User
   /**
    * Reads the password's hash afresh and compares. For `null`, an unknown user, it takes the same
    * time and answers false.
@@ -37,12 +37,12 @@ export interface UserDirectory {
 /** Changes to users. Those that end sessions take part in the transaction that ends them. */
 export interface AccountStore {
   /**
-   * @param alongside what happens with it or not at all
+   * @param inSameTransaction what happens with it or not at all
    * @throws {AuthError} `email_taken`
    */
   create(
     account: { email: string; password: string; role: Role },
-    alongside?: (within: FencedTransaction, user: User) => Promise<void>,
+    inSameTransaction?: (within: FencedTransaction, user: User) => Promise<void>,
   ): Promise<User>
   hashPassword(password: string): Promise<string>
   setPasswordHash(within: FencedTransaction, userId: string, passwordHash: string): Promise<void>

@@ -5,8 +5,8 @@
  */
 export { createVerifier } from './verifier.ts'
 export type { CreatedVerifier, Verifier, VerifierOptions } from './verifier.ts'
-export { verifyAccessToken } from './access-token-check.ts'
-export type { AccessTokenClaims, ExpectedToken } from './access-token-check.ts'
+export { verifyAccessToken } from './verify-access-token.ts'
+export type { AccessTokenClaims, ExpectedToken } from './verify-access-token.ts'
 export {
   AccessTokenError,
   failureOf,

@@ -3,7 +3,7 @@ import type { FetchImplementation, JWKSCacheInput, JWTVerifyGetKey } from 'jose'
 
 export type RemoteKeysTiming = {
   readonly refreshMs: number
-  readonly keepMs: number
+  readonly retentionMs: number
   readonly cooldownMs: number
   readonly spacingMs: number
   readonly timeoutMs: number
@@ -16,7 +16,7 @@ export const remoteKeysTiming: RemoteKeysTiming = {
    * How long known keys serve while the set cannot be fetched. Access tokens are dead after 15½ minutes,
    * so keeping keys past refresh + 15 minutes would serve nobody.
    */
-  keepMs: 20 * 60 * 1000,
+  retentionMs: 20 * 60 * 1000,
   /** After a fetch, tokens with an unknown `kid` cause no other one for this long. */
   cooldownMs: 30 * 1000,
   /** While fetching fails, it is tried once in this time, however many calls arrive. */
@@ -43,7 +43,7 @@ export function remoteKeys(url: URL, timing: RemoteKeysTiming = remoteKeysTiming
   const remote = createRemoteJWKSet(url, {
     timeoutDuration: timing.timeoutMs,
     cooldownDuration: timing.cooldownMs,
-    cacheMaxAge: timing.keepMs,
+    cacheMaxAge: timing.retentionMs,
     [customFetch]: spacedFetch,
     [jwksCache]: cache,
   })

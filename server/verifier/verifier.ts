@@ -3,7 +3,7 @@ import {
   type AccessTokenClaims,
   type ExpectedToken,
   verifyAccessToken,
-} from './access-token-check.ts'
+} from './verify-access-token.ts'
 import { bearerToken } from './bearer.ts'
 import { remoteKeys } from './remote-keys.ts'
 import { followRevocations, type RevocationsOptions } from './revocations/follow.ts'

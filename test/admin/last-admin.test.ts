@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { disableUser, enableUser, setRole } from '../../server/admin/users.ts'
-import { startLedger, testOrigin } from '../support/ledger.ts'
+import { startLedger, testCaller } from '../support/ledger.ts'
 
-const by = { actorUserId: null, origin: testOrigin }
+const by = { actorUserId: null, caller: testCaller }
 const refused = {
   reason: 'validation_failed',
   extras: { problem: 'This is the last admin. Make another one first.' },

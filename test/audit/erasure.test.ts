@@ -3,9 +3,9 @@ import { connect } from '../../db/connection/connect.ts'
 import { eraseUser } from '../../server/admin/erasure.ts'
 import { endSession } from '../../server/sessions/revocation.ts'
 import { verifyExport } from '../../server/audit/verify-export.ts'
-import { exportLines, startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
+import { exportLines, startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
 
-const by = { actorUserId: null, origin: { ip: null, userAgent: null } }
+const by = { actorUserId: null, caller: { ip: null, userAgent: null } }
 
 test('LG-05, LE-13 (ASVS 14.2.7): an erased person is in no table, and the ledger still verifies', async () => {
   await using ledger = await startLedger()
@@ -13,8 +13,8 @@ test('LG-05, LE-13 (ASVS 14.2.7): an erased person is in no table, and the ledge
   const person = await ledger.makeUser('admin')
   const other = await ledger.makeUser('admin')
   const mark = { ip: '203.0.113.99', userAgent: 'Person/1.0 browser' }
-  const start = (user: typeof person, origin = mark) =>
-    ledger.start(user, { origin, deviceName: user === person ? 'Persons phone' : 'laptop' })
+  const start = (user: typeof person, caller = mark) =>
+    ledger.start(user, { caller, deviceName: user === person ? 'Persons phone' : 'laptop' })
   const ended = await ledger.refresh(await start(person))
   await endSession(
     ledger.deps,
@@ -22,14 +22,14 @@ test('LG-05, LE-13 (ASVS 14.2.7): an erased person is in no table, and the ledge
     {
       reason: 'logout',
       actorUserId: person.id,
-      origin: mark,
+      caller: mark,
     },
   )
   await start(person)
   // Where the person acted on somebody else.
-  const theirs = await start(other, testOrigin)
+  const theirs = await start(other, testCaller)
   const { familyId } = theirs
-  const act = { reason: 'admin_revoked', actorUserId: person.id, origin: mark } as const
+  const act = { reason: 'admin_revoked', actorUserId: person.id, caller: mark } as const
   await endSession(ledger.deps, { familyId }, act)
 
   await using deps = asOwner(ledger)
@@ -50,7 +50,7 @@ test('LG-05, LE-13 (ASVS 14.2.7): an erased person is in no table, and the ledge
   expect(rest.count).toBe(0)
   const [kept] =
     await ownerSql`select ip, user_agent from token_audit.sessions where user_id = ${other.id}`
-  expect(kept).toEqual({ ip: testOrigin.ip, user_agent: testOrigin.userAgent })
+  expect(kept).toEqual({ ip: testCaller.ip, user_agent: testCaller.userAgent })
 
   expect(await ledger.deps.users.findByEmail(person.email)).toBeNull()
   const active = await ownerSql`
@@ -83,6 +83,11 @@ test('the service itself may not erase: it runs as a role that cannot', async ()
 function asOwner({ owner, deps }: TestLedger) {
   const database = connect(owner.url, { maxConnections: 1 })
   const { accounts } = deps.users
-  const { record } = deps
-  return { sql: database.sql, record, accounts, [Symbol.asyncDispose]: () => database.close() }
+  const { logSecurityEvent } = deps
+  return {
+    sql: database.sql,
+    logSecurityEvent,
+    accounts,
+    [Symbol.asyncDispose]: () => database.close(),
+  }
 }

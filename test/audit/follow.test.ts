@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { readForward, readHorizon, type AuditEvent } from '../../db/audit/events.ts'
+import { readForward, readHorizon, type ListedEvent } from '../../db/audit/events.ts'
 import { lockFamilies, lockUser } from '../../db/ledger/locks.ts'
 import { inTransaction } from '../../db/connection/transaction.ts'
 import { AuthError } from '../../server/errors.ts'
@@ -9,7 +9,7 @@ import { createRotation } from '../../server/sessions/rotation.ts'
 import { endSession, revokeLocked } from '../../server/sessions/revocation.ts'
 import { startSession } from '../../server/sessions/sign-in.ts'
 import type { LiveSession } from '../../server/sessions/session.ts'
-import { startLedger, testOrigin } from '../support/ledger.ts'
+import { startLedger, testCaller } from '../support/ledger.ts'
 
 const writers = 16
 const runMs = 4_000
@@ -40,12 +40,12 @@ test(`LE-04, V27: ${writers} writers with random rollbacks: a reader that comes 
         epoch: 0,
         transport: 'body',
         deviceName: null,
-        origin: testOrigin,
+        caller: testCaller,
       } as const
       let session = await startSession(deps, signIn)
       newest.set(n, session)
       for (let i = 0; i < 6; i++) {
-        const next = await rotate({ ...session, attemptId: null, origin: testOrigin }).catch(
+        const next = await rotate({ ...session, attemptId: null, caller: testCaller }).catch(
           (error: unknown) => {
             if (!(error instanceof AuthError)) throw error
             return null
@@ -54,7 +54,7 @@ test(`LE-04, V27: ${writers} writers with random rollbacks: a reader that comes 
         if (next === null) break
         session = next
       }
-      const by = { reason: 'logout', actorUserId: null, origin: testOrigin } as const
+      const by = { reason: 'logout', actorUserId: null, caller: testCaller } as const
       if (dice < 0.5) await endSession(deps, { familyId: session.familyId }, by)
       // One that takes its id early, waits, writes late, and half of the time takes it back.
       await inTransaction(deps.sql, async (tx) => {
@@ -71,7 +71,7 @@ test(`LE-04, V27: ${writers} writers with random rollbacks: a reader that comes 
     }
   }
 
-  const seen: AuditEvent[] = []
+  const seen: ListedEvent[] = []
   const done = new AbortController()
   const reader = (async () => {
     let position = start
@@ -125,7 +125,7 @@ test('a transaction that began early and wrote late is read after what it follow
     const events = await readForward(ledger.database.sql, start, 10)
     return events.filter(({ seq }) => seq > 1).map(({ seq, kind }) => [seq, kind])
   }
-  const by = { reason: 'logout', actorUserId: null, origin: testOrigin } as const
+  const by = { reason: 'logout', actorUserId: null, caller: testCaller } as const
   await inTransaction(ledger.database.sql, async (tx) => {
     await lockUser(tx, user.id)
     // Another transaction, with a later id, commits in between.

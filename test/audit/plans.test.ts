@@ -6,7 +6,7 @@ import { countEvents } from '../../db/audit/statistics.ts'
 import { listEvents, listFamilyEvents, readForward } from '../../db/audit/events.ts'
 import { listIncidents } from '../../db/audit/incidents.ts'
 import type { Database } from '../../db/connection/connect.ts'
-import { readEnds } from '../../db/ledger/ends.ts'
+import { readFamilyEnds } from '../../db/ledger/ends.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
 
 const families = 20_000
@@ -62,8 +62,8 @@ beforeAll(async () => {
     connection: { role: 'token_ledger_app' },
     debug: (_connection, query, params) => asked.push({ query, params: [...params] }),
   })
-  const openLine = () => ({ ask: (question: any) => question(sql), close: () => {} })
-  database = { sql, db: drizzle(sql), statements: sql, openLine, close: () => sql.end() }
+  const openListener = () => ({ query: (question: any) => question(sql), close: () => {} })
+  database = { sql, db: drizzle(sql), statements: sql, openListener, close: () => sql.end() }
 }, 120_000)
 
 afterAll(async () => {
@@ -71,10 +71,10 @@ afterAll(async () => {
   await owner[Symbol.asyncDispose]()
 })
 
-/** The plan of what `ask` really sends, as the tables it reads from one end to the other. */
-async function scannedWhole(ask: () => Promise<unknown>): Promise<string[]> {
+/** The plan of what `query` really sends, as the tables it reads from one end to the other. */
+async function scannedWhole(query: () => Promise<unknown>): Promise<string[]> {
   asked = []
-  await ask()
+  await query()
   const scanned: string[] = []
   for (const { query, params } of asked.filter((one) => /token_(audit|ledger)/.test(one.query))) {
     const [row] = await owner.ownerSql.unsafe(`explain (format json) ${query}`, params as never[])
@@ -114,10 +114,10 @@ test.each<[string, () => Promise<unknown>]>([
   ['incidents', () => listIncidents(database.sql, {}, page)],
   [
     'lately ended sessions',
-    () => readEnds(database.sql, { sinceAt: 0, keepMs: 990_000, limit: 100_001 }),
+    () => readFamilyEnds(database.sql, { sinceAt: 0, keepMs: 990_000, limit: 100_001 }),
   ],
-])('no table is read from end to end for %s', async (_what, ask) => {
-  expect(await scannedWhole(ask)).toEqual([])
+])('no table is read from end to end for %s', async (_what, query) => {
+  expect(await scannedWhole(query)).toEqual([])
 })
 
 test('the few sessions that ended in a reuse are found without walking through all', async () => {

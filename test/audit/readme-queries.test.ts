@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { insertAdminAction } from '../../db/audit/admin-actions.ts'
 import { endAllSessions, endSession } from '../../server/sessions/revocation.ts'
 import { moveClock } from '../support/clock.ts'
-import { startLedger, testOrigin } from '../support/ledger.ts'
+import { startLedger, testCaller } from '../support/ledger.ts'
 
 const readme = existsSync('README.md') ? readFileSync('README.md', 'utf8') : ''
 const section = /^## For people who ask in SQL$(.*?)(?=^## |$(?![^]))/ms.exec(readme)?.[1] ?? ''
@@ -31,7 +31,7 @@ describe.runIf(section !== '')('the queries of the README', () => {
       ledger.deps,
       {
         familyId: second.familyId,
-        alongside: (within) =>
+        inSameTransaction: (within) =>
           insertAdminAction(within, {
             action: 'session_revoked',
             actorUserId: admin.id,
@@ -39,11 +39,11 @@ describe.runIf(section !== '')('the queries of the README', () => {
             reason: 'asked',
           }),
       },
-      { reason: 'admin_revoked', actorUserId: admin.id, origin: testOrigin },
+      { reason: 'admin_revoked', actorUserId: admin.id, caller: testCaller },
     )
     await ledger.start(ada)
     await endAllSessions(ledger.deps, ada.id, {
-      by: { reason: 'password_changed', actorUserId: ada.id, origin: testOrigin },
+      by: { reason: 'password_changed', actorUserId: ada.id, caller: testCaller },
     })
     await moveClock(ownerSql, -3_600_000)
     await ledger.start(await ledger.makeUser())

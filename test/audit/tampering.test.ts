@@ -3,7 +3,7 @@ import { checkFamily } from '../../server/ledger/chain.ts'
 import { verifyExport } from '../../server/audit/verify-export.ts'
 import { endSession } from '../../server/sessions/revocation.ts'
 import { moveClock } from '../support/clock.ts'
-import { exportLines, startLedger, tamper, testOrigin, type TestLedger } from '../support/ledger.ts'
+import { exportLines, startLedger, tamper, testCaller, type TestLedger } from '../support/ledger.ts'
 
 let ledger: TestLedger
 let familyId: string
@@ -25,7 +25,7 @@ beforeAll(async () => {
   const theirs = await ledger.start(other, { transport: 'cookie' })
   await ledger.refresh(theirs)
   otherFamilyId = theirs.familyId
-  const by = { reason: 'admin_revoked', actorUserId: user.id, origin: testOrigin } as const
+  const by = { reason: 'admin_revoked', actorUserId: user.id, caller: testCaller } as const
   await endSession(ledger.deps, { familyId: otherFamilyId }, by)
 })
 

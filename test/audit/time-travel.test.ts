@@ -7,7 +7,7 @@ import type { LiveSession } from '../../server/sessions/session.ts'
 import type { User } from '../../server/users/directory.ts'
 import { readEpoch } from '../../db/ledger/locks.ts'
 import { stopClock } from '../support/clock.ts'
-import { startLedger, testOrigin } from '../support/ledger.ts'
+import { startLedger, testCaller } from '../support/ledger.ts'
 
 const commands = 1_000
 const hourMs = 3_600_000
@@ -72,11 +72,11 @@ test(`FS-03: each of ${commands} random answers of the service is told again by 
       }
     } else if (dice < 0.97) {
       const { familyId } = chosen.session
-      const by = { reason: 'logout', actorUserId: null, origin: testOrigin } as const
+      const by = { reason: 'logout', actorUserId: null, caller: testCaller } as const
       if (await endSession(ledger.deps, { familyId }, by))
         answers.push({ at, familyId, status: 'revoked', endReason: 'logout' })
     } else {
-      const by = { reason: 'logout_everywhere', actorUserId: user.id, origin: testOrigin } as const
+      const by = { reason: 'logout_everywhere', actorUserId: user.id, caller: testCaller } as const
       await endAllSessions(ledger.deps, user.id, { by })
     }
     const active = await listActiveSessions(ledger.database, user.id, { limit: 200 })

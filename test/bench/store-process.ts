@@ -30,9 +30,9 @@ const { rotate } = createRotation({
     reuseScope: 'family',
     maxSessionsPerUser: 100,
   },
-  record: () => {},
+  logSecurityEvent: () => {},
 })
-const origin = { ip: '127.0.0.1', userAgent: null }
+const caller = { ip: '127.0.0.1', userAgent: null }
 const fleets = new Map<string, Session[]>()
 
 answerCalls({
@@ -52,7 +52,7 @@ async function run(job: Job): Promise<JobResult> {
       for (let at = i; performance.now() < deadlineAt; at = next(at)) {
         const sentAt = performance.now()
         const token = newest[at]!
-        const session = await rotate({ token, transport: 'cookie', attemptId: null, origin })
+        const session = await rotate({ token, transport: 'cookie', attemptId: null, caller })
         if (session.token.generation !== token.generation + 1) throw new Error('no successor')
         newest[at] = session.token
         latencies.push(performance.now() - sentAt)

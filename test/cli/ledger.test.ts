@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { moveClock, stopClock } from '../support/clock.ts'
 import { cli } from '../support/cli.ts'
-import { makeMonth, startLedger, tamper, testOrigin, type TestLedger } from '../support/ledger.ts'
+import { makeMonth, startLedger, tamper, testCaller, type TestLedger } from '../support/ledger.ts'
 
 const hostile = '<script>alert(1)</script>\n\u202egnp.exe\u001b[2J\u2028" '
 const folder = mkdtempSync(join(tmpdir(), 'token-ledger-cli-'))
@@ -19,8 +19,8 @@ beforeAll(async () => {
   ledger = await startLedger()
   url = ledger.owner.url
   const user = await ledger.makeUser()
-  const origin = { ...testOrigin, userAgent: hostile }
-  await ledger.refresh(await ledger.start(user, { origin, deviceName: 'lap\ttop\u202e' }))
+  const caller = { ...testCaller, userAgent: hostile }
+  await ledger.refresh(await ledger.start(user, { caller, deviceName: 'lap\ttop\u202e' }))
   await ledger.start(user)
 })
 

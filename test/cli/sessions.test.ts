@@ -26,10 +26,10 @@ beforeAll(async () => {
   for (let i = 0; i < 9; i++) newest = await ledger.refresh(newest)
   await moveClock(ledger.owner.ownerSql, 125_000)
   const { token, transport } = first
-  const origin = { ip: '198.51.100.66', userAgent: hostile }
-  await ledger.rotate({ token, transport, attemptId: null, origin }).catch(() => {})
+  const caller = { ip: '198.51.100.66', userAgent: hostile }
+  await ledger.rotate({ token, transport, attemptId: null, caller }).catch(() => {})
   stolen = first.familyId
-  open = (await ledger.start(user, { origin, deviceName: 'tab\tand\u202e' })).familyId
+  open = (await ledger.start(user, { caller: caller, deviceName: 'tab\tand\u202e' })).familyId
 })
 
 afterAll(() => ledger[Symbol.asyncDispose]())

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { expect, inject, test } from 'vitest'
-import { explained, migrateOrExplain } from '../../server/config/database-url.ts'
+import { withDatabaseErrors, migrateWithErrors } from '../../server/config/database-url.ts'
 import { asAdmin, databaseUrl } from '../support/admin.ts'
 import { freePort } from '../support/server.ts'
 import { cli } from '../support/run.ts'
@@ -48,7 +48,7 @@ async function refusing(code: string) {
 test('a user without CREATEROLE is told so in one line, which holds no SQL', async () => {
   await using owner = await humbleOwner()
   // Roles belong to the whole server, which has ours by now: granting one is refused as making one is.
-  const refused = migrateOrExplain(owner.url)
+  const refused = migrateWithErrors(owner.url)
   await expect(refused).rejects.toThrow(/^cannot use the database [^\n]+ CREATEROLE[^\n]+$/)
   await expect(refused).rejects.not.toThrow(/select|language|execute/i)
   const { code, stderr } = await cli(owner.url, ['migrate'])
@@ -59,7 +59,7 @@ test('a user without CREATEROLE is told so in one line, which holds no SQL', asy
 test('a migration that fails is told in the words of Postgres, without its SQL', async () => {
   await using owner = await humbleOwner()
   await asAdmin(owner.asSuperuser, (admin) => admin`create schema token_ledger`)
-  const failed = migrateOrExplain(owner.asSuperuser)
+  const failed = migrateWithErrors(owner.asSuperuser)
   await expect(failed).rejects.toThrow(/^schema "token_ledger" already exists$/)
 })
 
@@ -70,16 +70,16 @@ test.each([
 ])('a database that refuses with %s: %s', async (code, said) => {
   using server = await refusing(code)
   const where = /^cannot use the database nothing at 127\.0\.0\.1:\d+: /
-  await expect(migrateOrExplain(server.url)).rejects.toThrow(where)
-  await expect(migrateOrExplain(server.url)).rejects.toThrow(said)
+  await expect(migrateWithErrors(server.url)).rejects.toThrow(where)
+  await expect(migrateWithErrors(server.url)).rejects.toThrow(said)
 })
 
 test('a database that is away: nothing listens there', async () => {
   const url = `postgres://boss:hunter2@127.0.0.1:${await freePort()}/nothing`
-  await expect(migrateOrExplain(url)).rejects.toThrow('nothing listens there (ECONNREFUSED)')
+  await expect(migrateWithErrors(url)).rejects.toThrow('nothing listens there (ECONNREFUSED)')
 })
 
 test('what is not about the database is thrown as it is', async () => {
   const bug = new Error('a bug')
-  await expect(explained('postgres://db/x', () => Promise.reject(bug))).rejects.toBe(bug)
+  await expect(withDatabaseErrors('postgres://db/x', () => Promise.reject(bug))).rejects.toBe(bug)
 })

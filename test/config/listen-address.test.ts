@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ConfigError } from '../../server/config/config.ts'
-import { onAddress, tryAddress } from '../../server/config/listen-address.ts'
+import { withListenErrors, probeAddress } from '../../server/config/listen-address.ts'
 import { freshDatabase } from '../support/database.ts'
 import { run } from '../support/run.ts'
 import { freePort, testSecret } from '../support/server.ts'
@@ -20,8 +20,8 @@ async function takenPort() {
 
 test('a free address may be tried, and is free afterwards', async () => {
   const address = { host: '127.0.0.1', port: await freePort() }
-  await tryAddress(address)
-  await tryAddress(address)
+  await probeAddress(address)
+  await probeAddress(address)
 })
 
 test('a port in use is found out before a database is made: one line that names PORT', async () => {
@@ -46,7 +46,7 @@ test('with DATABASE_URL, too, a port in use is one line that names PORT', async 
 })
 
 test('the address of another machine is one line that names HOST', async () => {
-  const trying = tryAddress({ host: '192.0.2.1', port: await freePort() })
+  const trying = probeAddress({ host: '192.0.2.1', port: await freePort() })
   await expect(trying).rejects.toBeInstanceOf(ConfigError)
   await expect(trying).rejects.toThrow(
     'HOST: 192.0.2.1 is no address of this machine (EADDRNOTAVAIL); set another, such as HOST=127.0.0.1',
@@ -54,20 +54,20 @@ test('the address of another machine is one line that names HOST', async () => {
 })
 
 test('a host that does not exist is one line that names HOST', async () => {
-  await expect(tryAddress({ host: 'nowhere.invalid', port: 3000 })).rejects.toThrow(
+  await expect(probeAddress({ host: 'nowhere.invalid', port: 3000 })).rejects.toThrow(
     /^HOST: there is no host nowhere\.invalid \(E\w+\); set another, such as HOST=127\.0\.0\.1$/,
   )
 })
 
 test('a port that this user may not have is one line that names PORT', async () => {
   const refused = () => Promise.reject(Object.assign(new Error('listen'), { code: 'EACCES' }))
-  await expect(onAddress({ host: '127.0.0.1', port: 80 }, refused)).rejects.toThrow(
+  await expect(withListenErrors({ host: '127.0.0.1', port: 80 }, refused)).rejects.toThrow(
     'PORT: 80 is not for this user; set another, such as PORT=3000',
   )
 })
 
 test('what is not about the address is thrown as it is', async () => {
   const bug = new Error('a bug')
-  const thrown = onAddress({ host: '127.0.0.1', port: 80 }, () => Promise.reject(bug))
+  const thrown = withListenErrors({ host: '127.0.0.1', port: 80 }, () => Promise.reject(bug))
   await expect(thrown).rejects.toBe(bug)
 })

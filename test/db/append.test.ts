@@ -6,10 +6,10 @@ import type { Append } from '../../db/ledger/event-rows.ts'
 import type { Rotated } from '../../server/ledger/events.ts'
 import { endSession, newAppend } from '../../server/sessions/revocation.ts'
 import type { LiveSession } from '../../server/sessions/session.ts'
-import { startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
+import { startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
 import { kindsOf } from '../support/sessions.ts'
 
-const nobody = { actorUserId: null, origin: testOrigin } as const
+const nobody = { actorUserId: null, caller: testCaller } as const
 
 test('of a batch, what was decided on a history that is still the newest is appended, and the rest left alone', async () => {
   await using ledger = await startLedger()
@@ -108,5 +108,5 @@ async function rotationOf(ledger: TestLedger, { familyId }: LiveSession): Promis
     expiresAt: now + 60_000,
     absoluteExpiresAt,
   }
-  return newAppend(familyId, event, testOrigin)
+  return newAppend(familyId, event, testCaller)
 }

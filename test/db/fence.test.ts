@@ -8,7 +8,7 @@ import { fenced, type Transaction } from '../../db/connection/transaction.ts'
 import { insertUserWithin, updateDisabled, updatePasswordHash, updateRole } from '../../db/users.ts'
 import { createFamilyId } from '../../server/sessions/family-id.ts'
 import { newAppend } from '../../server/sessions/revocation.ts'
-import { startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
+import { startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
 
 /**
  * What a driver may do that goes on over a new connection when the one that held the lock has died:
@@ -106,7 +106,7 @@ async function begin(ledger: TestLedger) {
     reason: 'logout',
     actorUserId: null,
   } as const
-  return { familyId, append: newAppend(familyId, event, testOrigin) }
+  return { familyId, append: newAppend(familyId, event, testCaller) }
 }
 
 /** Two transactions at once; both commit, so that what either wrote would stay. */

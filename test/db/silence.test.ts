@@ -62,15 +62,17 @@ test('a line to listen on that packets vanish from is not kept after it was clos
   await using line = await startLine()
   const { database, wire } = line
   const before = socketsTo(wire)
-  const toListen = database.openLine(() => {})
-  await toListen.ask((sql) => sql`listen nothing`, answerWithinMs)
+  const toListen = database.openListener(() => {})
+  await toListen.query((sql) => sql`listen nothing`, answerWithinMs)
   const listening = socketsTo(wire).find((socket) => !before.includes(socket))
   expect(listening?.destroyed).toBe(false)
   // Nothing is said for longer than an answer may take.
   await new Promise((resolve) => setTimeout(resolve, 2 * answerWithinMs))
-  await toListen.ask((sql) => sql`select 1`, answerWithinMs)
+  await toListen.query((sql) => sql`select 1`, answerWithinMs)
   wire.lose('both')
-  await expect(toListen.ask((sql) => sql`select 2`, 500)).rejects.toThrow('the connection was lost')
+  await expect(toListen.query((sql) => sql`select 2`, 500)).rejects.toThrow(
+    'the connection was lost',
+  )
   // Without a word from the other end, which would have to answer that we hang up.
   await expect.poll(() => listening?.destroyed).toBe(true)
 })

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { expect, test } from 'vitest'
-import { originOf } from '../../server/http/caller.ts'
+import { callerOf } from '../../server/http/caller.ts'
 import { startApp } from '../support/app.ts'
 import { auth } from '../support/http.ts'
 import { signIn } from '../support/sessions.ts'
@@ -13,7 +13,7 @@ test.each([
   ['unknown', null],
   ['', null],
 ])('an address as Postgres takes it: %o is %o', (ip, kept) => {
-  expect(originOf({ ip, headers: {} } as FastifyRequest).ip).toBe(kept)
+  expect(callerOf({ ip, headers: {} } as FastifyRequest).ip).toBe(kept)
 })
 
 test('HT-09 (ASVS 16.5.1): who comes over a link with a zone signs in, refreshes and signs out', async () => {

@@ -9,7 +9,7 @@ export const revocations = [
   ...mutationsOf('db/ledger/append.ts', inService, [
     [
       'an end is told to nobody',
-      '  if (endedAt.length > 0) await tellEnds(tx, Math.min(...endedAt))\n',
+      '  if (endedAt.length > 0) await notifyFamilyEnds(tx, Math.min(...endedAt))\n',
       '',
     ],
     ['a sign-in is told to everybody', '(isEnd(event) ? [event.at] : [])', '[event.at]'],
@@ -17,19 +17,19 @@ export const revocations = [
   ...mutationsOf('server/sessions/ended-sessions.ts', inService, [
     [
       'nobody looks back to the time that was told',
-      'const sinceAt = Math.min(since, toldAt)',
+      'const sinceAt = Math.min(since, notifiedAt)',
       'const sinceAt = since',
     ],
     [
       'what was ended before anybody listened is not read',
-      'await look(line, 0, firstLookTimeoutMs)',
-      'await look(line, Date.now(), firstLookTimeoutMs)',
+      'await poll(listener, 0, firstPollTimeoutMs)',
+      'await poll(listener, Date.now(), firstPollTimeoutMs)',
     ],
   ]),
   ...mutationsOf('server/procedures/access.ts', inService, [
     [
       'a process that is behind lets everybody in',
-      '  if (!ctx.isGoingOn) await inTime(mustBeAlive(ctx.deps, ctx.session))\n',
+      '  if (!ctx.isKnownActive) await inTime(mustBeAlive(ctx.deps, ctx.session))\n',
       '',
     ],
   ]),
@@ -41,7 +41,7 @@ export const revocations = [
     ],
   ]),
   ...mutationsOf('server/verifier/revocations/ended-set.ts', inFeed, [
-    ['a full set counts as complete', '          incompleteUntil = now + keepMs\n', ''],
+    ['a full set counts as complete', '          incompleteUntil = now + retentionMs\n', ''],
   ]),
   ...mutationsOf('server/http/routes/revocations.ts', inFeed, [
     [

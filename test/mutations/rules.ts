@@ -7,7 +7,7 @@ export const rules = [
   ...mutationsOf('server/ledger/decide.ts', decide, [
     [
       'rule 1: a family that is over goes on',
-      '  if (family.end !== null) return refuse(refusalOf(family.end))\n',
+      '  if (family.end !== null) return refuse(refusalForEnd(family.end))\n',
       '',
     ],
     [

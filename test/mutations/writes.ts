@@ -33,7 +33,7 @@ export const writes = [
     [
       'an unknown family is not told',
       'if (family === undefined) return { pending, answer: unknownFamily() }',
-      'if (family === undefined) return { pending, answer: unwanted() }',
+      'if (family === undefined) return { pending, answer: abandoned() }',
     ],
   ]),
   ...mutationsOf('drizzle/0011_append_unless_changed.sql', race, [
@@ -56,7 +56,7 @@ export const writes = [
     [
       [
         'a refresh that nobody waits for is decided',
-        'if (!isWanted(pending)) return',
+        'if (!isClientWaiting(pending)) return',
         'if (false) return',
       ],
     ],
@@ -93,7 +93,7 @@ export const writes = [
     [
       [
         'a locked family takes all connections there are',
-        'inTurn(familyOrUserId, () => inTransaction(sql, work))',
+        'runExclusive(familyOrUserId, () => inTransaction(sql, work))',
         'inTransaction(sql, work)',
       ],
     ],
@@ -111,8 +111,8 @@ export const writes = [
     [
       [
         'a thief hides behind the limit',
-        'if (pending.unlessReuse && !isReuse(answer))',
-        'if (pending.unlessReuse)',
+        'if (pending.refusalUnlessReuse && !isReuse(answer))',
+        'if (pending.refusalUnlessReuse)',
       ],
     ],
   ),

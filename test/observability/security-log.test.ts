@@ -8,13 +8,13 @@ import { auth, mutate, query, type Answer } from '../support/http.ts'
 import { startServer } from '../support/server.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
-type Fact = { fact: string; reason?: string; procedure?: string; ip?: string }
+type LoggedEvent = { event: string; reason?: string; procedure?: string; ip?: string }
 
 /** Facts and metrics that are named in the operators' table of the README. */
 const table = readFileSync('README.md', 'utf8').split('**Watch it.**')[1]!.split('\n\n')[1]!
 const alerts = table.split('\n').map((row) => row.split('|')[1] ?? '')
 
-test('LG-02 (ASVS 16.2.1, 16.3.1–16.3.4): each happening is one fact, with who and from where', async () => {
+test('LG-02 (ASVS 16.2.1, 16.3.1–16.3.4): each happening is one event, with who and from where', async () => {
   await using database = await freshDatabase()
   await using server = await startServer(database.url, {
     ROTATION_GRACE_SECONDS: '0',
@@ -28,36 +28,36 @@ test('LG-02 (ASVS 16.2.1, 16.3.1–16.3.4): each happening is one fact, with who
   const newFacts = factsOf(server)
 
   const { data } = await signIn(email)
-  expect(await newFacts()).toEqual([{ fact: 'session_started' }])
+  expect(await newFacts()).toEqual([{ event: 'session_started' }])
   const bearer = data.accessToken
   const adminBearer = (await signIn(admin.email)).data.accessToken
   await newFacts()
 
-  const happenings: [string, () => Promise<Answer>, Fact[]][] = [
+  const happenings: [string, () => Promise<Answer>, LoggedEvent[]][] = [
     [
       'a wrong password',
       () => auth(server.url, 'login', { email, password: 'wrong, quite wrong' }),
-      [{ fact: 'sign_in_refused', reason: 'invalid_credentials' }],
+      [{ event: 'sign_in_refused', reason: 'invalid_credentials' }],
     ],
     [
       'a registration',
       () => auth(server.url, 'register', { email: 'new@example.com', password: testPassword }),
-      [{ fact: 'user_registered' }, { fact: 'session_started' }],
+      [{ event: 'user_registered' }, { event: 'session_started' }],
     ],
     [
       'a forged refresh token',
       () => auth(server.url, 'refresh', { refreshToken: `tlr1.${'A'.repeat(91)}` }),
-      [{ fact: 'call_refused', reason: 'refresh_token_malformed', procedure: 'refresh' }],
+      [{ event: 'call_refused', reason: 'refresh_token_malformed', procedure: 'refresh' }],
     ],
     [
       'a forged access token',
       () => query(server.url, 'me', 'x.y.z'),
-      [{ fact: 'call_refused', reason: 'access_token_invalid', procedure: 'me' }],
+      [{ event: 'call_refused', reason: 'access_token_invalid', procedure: 'me' }],
     ],
     [
       "a user's token where an admin's is wanted",
       () => query(server.url, 'admin.users.list', bearer),
-      [{ fact: 'call_refused', reason: 'role_required', procedure: 'admin.users.list' }],
+      [{ event: 'call_refused', reason: 'role_required', procedure: 'admin.users.list' }],
     ],
     [
       'a foreign origin',
@@ -68,12 +68,12 @@ test('LG-02 (ASVS 16.2.1, 16.3.1–16.3.4): each happening is one fact, with who
           { email, password: testPassword },
           { origin: 'https://evil.example' },
         ),
-      [{ fact: 'call_refused', reason: 'origin_not_allowed', procedure: 'login' }],
+      [{ event: 'call_refused', reason: 'origin_not_allowed', procedure: 'login' }],
     ],
     [
       'an admin who reads',
       () => query(server.url, 'admin.users.list', adminBearer),
-      [{ fact: 'admin_called', procedure: 'admin.users.list' }],
+      [{ event: 'admin_called', procedure: 'admin.users.list' }],
     ],
     [
       'a new password',
@@ -82,7 +82,7 @@ test('LG-02 (ASVS 16.2.1, 16.3.1–16.3.4): each happening is one fact, with who
           currentPassword: testPassword,
           newPassword: 'another long password',
         }),
-      [{ fact: 'password_changed' }],
+      [{ event: 'password_changed' }],
     ],
     [
       'an honest rotation',
@@ -92,19 +92,19 @@ test('LG-02 (ASVS 16.2.1, 16.3.1–16.3.4): each happening is one fact, with who
     [
       'a reuse',
       () => auth(server.url, 'refresh', { refreshToken: data.refreshToken }),
-      [{ fact: 'reuse_detected' }],
+      [{ event: 'reuse_detected' }],
     ],
     [
       'an access token of a session that is over',
       () => query(server.url, 'sessions.list', bearer),
-      [{ fact: 'call_refused', reason: 'access_token_revoked', procedure: 'sessions.list' }],
+      [{ event: 'call_refused', reason: 'access_token_revoked', procedure: 'sessions.list' }],
     ],
   ]
   const known = new Set(['session_started'])
-  for (const [what, happen, facts] of happenings) {
+  for (const [what, happen, events] of happenings) {
     await happen()
-    expect({ what, facts: await newFacts() }).toEqual({ what, facts })
-    for (const { fact, reason } of facts) known.add(fact).add(reason ?? '')
+    expect({ what, events: await newFacts() }).toEqual({ what, events })
+    for (const { event, reason } of events) known.add(event).add(reason ?? '')
   }
 
   const metrics = await (await fetch(`${server.url}/metrics`)).text()
@@ -117,31 +117,31 @@ test('LG-02 (ASVS 16.2.1, 16.3.1–16.3.4): each happening is one fact, with who
   expect(named.filter((name) => !isThere(name))).toEqual([])
 })
 
-/** The facts since it was asked last, each without what differs from run to run. */
-function factsOf(server: { url: string; output(): string }): () => Promise<Fact[]> {
-  const isMark = ({ procedure }: Fact) => procedure === 'sessions.revokeOthers'
+/** The events since it was asked last, each without what differs from run to run. */
+function factsOf(server: { url: string; output(): string }): () => Promise<LoggedEvent[]> {
+  const isMark = ({ procedure }: LoggedEvent) => procedure === 'sessions.revokeOthers'
   let seen = 0
   return async () => {
     // Lines come in order: when this one is there, those before it are.
     await mutate(server.url, 'sessions.revokeOthers', 'a mark')
-    let all: Fact[] = []
+    let all: LoggedEvent[] = []
     await expect
       .poll(() => {
         const lines = server.output().split('\n').slice(0, -1)
-        const facts = lines.filter((line) => line.startsWith('{') && line.includes('"fact"'))
-        all = facts.map((line) => JSON.parse(line) as Fact).slice(seen)
+        const events = lines.filter((line) => line.startsWith('{') && line.includes('"event"'))
+        all = events.map((line) => JSON.parse(line) as LoggedEvent).slice(seen)
         return all.some(isMark)
       })
       .toBe(true)
     seen += all.length
-    const facts = all.filter((fact) => !isMark(fact))
-    for (const fact of facts) {
-      expect(fact).toMatchObject({ time: expect.any(Number) as number })
-      if ('ip' in fact) expect(fact.ip).toBe('127.0.0.1')
-      else expect(fact).toMatchObject({ familyId: expect.any(String) as string })
+    const events = all.filter((event) => !isMark(event))
+    for (const event of events) {
+      expect(event).toMatchObject({ time: expect.any(Number) as number })
+      if ('ip' in event) expect(event.ip).toBe('127.0.0.1')
+      else expect(event).toMatchObject({ familyId: expect.any(String) as string })
     }
-    return facts.map(({ fact, reason, procedure }) => ({
-      fact,
+    return events.map(({ event, reason, procedure }) => ({
+      event,
       ...(reason !== undefined && { reason }),
       ...(procedure !== undefined && { procedure }),
     }))

@@ -144,7 +144,7 @@ test('a log line names its trace also where the body came long after the headers
   expect(answer.status).toBe(401)
   await expect
     .poll(() => factsIn(service))
-    .toMatchObject([{ fact: 'sign_in_refused', trace_id: callers.traceId }])
+    .toMatchObject([{ event: 'sign_in_refused', trace_id: callers.traceId }])
 })
 
 test('LG-01 (ASVS 16.2.5): nothing that a caller wrote is in a span, whatever goes wrong', async () => {

@@ -8,7 +8,7 @@ import { startApp } from '../support/app.ts'
 import { freshDatabase } from '../support/database.ts'
 import { feedToken, readFeed, slowLooks, toldAtFirst } from '../support/feed.ts'
 import { auth } from '../support/http.ts'
-import { startLedger, testOrigin } from '../support/ledger.ts'
+import { startLedger, testCaller } from '../support/ledger.ts'
 import { beginSessions } from '../support/begun-sessions.ts'
 import { startServer } from '../support/server.ts'
 import { signIn } from '../support/sessions.ts'
@@ -16,7 +16,7 @@ import { makeUser } from '../support/users.ts'
 import { startDatabaseProxy } from '../support/wire.ts'
 
 const timeout = 60_000
-const by = { reason: 'logout', actorUserId: null, origin: testOrigin } as const
+const by = { reason: 'logout', actorUserId: null, caller: testCaller } as const
 
 test('without REVOCATIONS_TOKEN there is no feed', async () => {
   await using app = await startApp()
@@ -111,7 +111,7 @@ test(
     await using app = await startApp({ REVOCATIONS_TOKEN: feedToken })
     const user = await makeUser(app.owner.url)
     const sessions = await beginSessions(app.owner.url, user, 300)
-    const deps = { sql: app.database.sql, record: () => {} }
+    const deps = { sql: app.database.sql, logSecurityEvent: () => {} }
     const seen: string[] = []
     let lastEventId: string | undefined
     let visits = 0
@@ -204,7 +204,7 @@ test(
     for (const { lagMs } of checks) expect(lagMs).toBeLessThanOrEqual(5_000)
     const before = checks.length
     const database = connect(owner.url, { role: 'token_ledger_app' })
-    await endSession({ sql: database.sql, record: () => {} }, session!, by)
+    await endSession({ sql: database.sql, logSecurityEvent: () => {} }, session!, by)
     await database.close()
     wire.mend()
     await expect.poll(() => ended).toEqual([session!.familyId])
@@ -218,7 +218,7 @@ test('a feed claims nothing before its process has looked', { timeout }, async (
   await using owner = await freshDatabase()
   const [session] = await beginSessions(owner.url, await makeUser(owner.url), 1)
   const database = connect(owner.url, { role: 'token_ledger_app' })
-  await endSession({ sql: database.sql, record: () => {} }, session!, by)
+  await endSession({ sql: database.sql, logSecurityEvent: () => {} }, session!, by)
   await database.close()
   await slowLooks(owner)
   await using server = await startServer(owner.url, { REVOCATIONS_TOKEN: feedToken })
@@ -270,10 +270,10 @@ test('more ends than there is room for: those known are refused, of others the d
   const states = () => sessions.map(({ familyId }) => ended.stateOf(familyId))
   try {
     await expect.poll(() => ended.isCurrent()).toBe(true)
-    expect(new Set(states())).toEqual(new Set(['going_on']))
+    expect(new Set(states())).toEqual(new Set(['active']))
     const [first, second, third] = sessions
     for (const one of [first, second]) await endSession(ledger.deps, one!, by)
-    await expect.poll(states).toEqual(['ended', 'ended', 'going_on', 'going_on'])
+    await expect.poll(states).toEqual(['ended', 'ended', 'active', 'active'])
     await endSession(ledger.deps, third!, by)
     await expect.poll(states).toEqual(['ended', 'ended', 'unknown', 'unknown'])
     expect(ended.isCurrent()).toBe(false)

@@ -9,7 +9,7 @@ import { freshDatabase, type FreshDatabase } from '../support/database.ts'
 import { feedToken, slowLooks, toldAtFirst } from '../support/feed.ts'
 import { waitFor } from '../support/gate.ts'
 import { auth, mutate, query } from '../support/http.ts'
-import { testOrigin } from '../support/ledger.ts'
+import { testCaller } from '../support/ledger.ts'
 import { cli } from '../support/run.ts'
 import { startServer } from '../support/server.ts'
 import { signIn } from '../support/sessions.ts'
@@ -252,7 +252,7 @@ test(
     const { b, owner } = two
     const { accessToken, familyId } = await two.begin()
     const database = connect(owner.url, { role: 'token_ledger_app', maxConnections: 3 })
-    const by = { reason: 'logout', actorUserId: null, origin: testOrigin } as const
+    const by = { reason: 'logout', actorUserId: null, caller: testCaller } as const
     await inTransaction(database.sql, async (tx) => {
       const { txid, families } = await lockFamilies(tx, [familyId])
       await revokeLocked(tx, { txid, families: [...families.values()], by })

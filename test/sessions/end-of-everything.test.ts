@@ -2,10 +2,10 @@ import { expect, test } from 'vitest'
 import { readEpoch } from '../../db/ledger/locks.ts'
 import { endAllSessions } from '../../server/sessions/revocation.ts'
 import { shutGate, waitFor } from '../support/gate.ts'
-import { startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
+import { startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
 import { isBlocked } from '../support/locks.ts'
 
-const by = { reason: 'admin_revoked', actorUserId: null, origin: testOrigin } as const
+const by = { reason: 'admin_revoked', actorUserId: null, caller: testCaller } as const
 
 test('RT-17, V5 (ASVS 15.4.2): a sign-in that read the epoch before everything was ended begins no session', async () => {
   await using ledger = await startLedger()

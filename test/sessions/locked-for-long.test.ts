@@ -4,15 +4,15 @@ import { isUnavailable } from '../../db/connection/errors.ts'
 import { endAllSessions, endSession } from '../../server/sessions/revocation.ts'
 import type { LiveSession } from '../../server/sessions/session.ts'
 import { waitFor } from '../support/gate.ts'
-import { spentOnce, startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
+import { spentOnce, startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
 import { isBlocked, lockFamily } from '../support/locks.ts'
 import { kindsOf } from '../support/sessions.ts'
 
 type Ask = (ledger: TestLedger, session: LiveSession) => Promise<unknown>
 
-const by = { reason: 'logout', actorUserId: null, origin: testOrigin } as const
+const by = { reason: 'logout', actorUserId: null, caller: testCaller } as const
 const presentSpent: Ask = (ledger, { token }) =>
-  ledger.rotate({ token, transport: 'body', attemptId: null, origin: testOrigin })
+  ledger.rotate({ token, transport: 'body', attemptId: null, caller: testCaller })
 const signOut: Ask = ({ deps }, { familyId }) => endSession(deps, { familyId }, by)
 const endEverything: Ask = ({ deps }, { user }) => endAllSessions(deps, user.id, { by })
 

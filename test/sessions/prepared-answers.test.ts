@@ -5,7 +5,7 @@ import { createAccessTokens } from '../../server/tokens/access-token.ts'
 import { createRotation } from '../../server/sessions/rotation.ts'
 import type { LiveSession } from '../../server/sessions/session.ts'
 import type { SigningKeys } from '../../server/tokens/signing-keys.ts'
-import { startLedger, testOrigin } from '../support/ledger.ts'
+import { startLedger, testCaller } from '../support/ledger.ts'
 
 test('a granted refresh can be prepared while the database writes, and a refused one is not', async () => {
   await using ledger = await startLedger({ graceMs: 0 })
@@ -14,7 +14,7 @@ test('a granted refresh can be prepared while the database writes, and a refused
     whileWriting: (sessions) => told.push(...sessions),
   })
   const first = await ledger.start(await ledger.makeUser())
-  const request = { transport: 'body', attemptId: null, origin: testOrigin } as const
+  const request = { transport: 'body', attemptId: null, caller: testCaller } as const
 
   const second = await rotate({ ...request, token: first.token })
   await expect.poll(() => told).toHaveLength(1)

@@ -2,11 +2,11 @@ import { expect, test } from 'vitest'
 import { createRotation } from '../../server/sessions/rotation.ts'
 import type { UserDirectory } from '../../server/users/directory.ts'
 import { waitFor } from '../support/gate.ts'
-import { spentOnce, startLedger, testOrigin, type TestLedger } from '../support/ledger.ts'
+import { spentOnce, startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
 import { isBlocked, lockFamily } from '../support/locks.ts'
 import { kindsOf } from '../support/sessions.ts'
 
-const bySomebody = { transport: 'body', attemptId: null, origin: testOrigin } as const
+const bySomebody = { transport: 'body', attemptId: null, caller: testCaller } as const
 
 test('a reuse of a family that was ended while it waited for the lock is told how that ended, and writes nothing', async () => {
   await using ledger = await startLedger({ graceMs: 0 })
@@ -32,11 +32,11 @@ test('a reuse whose caller has gone while it waited for the lock ends nothing', 
   await using ledger = await startLedger({ graceMs: 0 })
   const first = await spentOnce(ledger)
   const holder = await lockFamily(ledger, first.familyId)
-  let isWanted = true
-  const request = { ...bySomebody, token: first.token, isWanted: () => isWanted }
+  let isWaiting = true
+  const request = { ...bySomebody, token: first.token, isClientWaiting: () => isWaiting }
   const reuse = ledger.rotate(request).catch((error: unknown) => error)
   await waitFor(() => isBlocked(ledger))
-  isWanted = false
+  isWaiting = false
   await holder`rollback`
   holder.release()
   expect(await reuse).toMatchObject({ reason: 'service_unavailable' })
@@ -46,7 +46,7 @@ test('a reuse whose caller has gone while it waited for the lock ends nothing', 
 test("RT-09: the backend dies between two statements of a reuse, while a team's own directory is asked: nothing was written, and it is a reuse the next time", async () => {
   await using ledger = await startLedger({ graceMs: 0 })
   const first = await spentOnce(ledger)
-  const { accounts: _, ofRow: __, ...own } = ledger.deps.users
+  const { accounts: _, fromAccountRow: __, ...own } = ledger.deps.users
   let asked = 0
   let goOn = () => {}
   const users: UserDirectory = {

@@ -22,7 +22,7 @@ vi.setConfig({ testTimeout: 120_000 })
 const rounds = 50
 const lanes = 4
 const newPassword = 'another horse, another staple'
-const nobody = { actorUserId: null, origin: { ip: null, userAgent: null } } as const
+const nobody = { actorUserId: null, caller: { ip: null, userAgent: null } } as const
 
 /** The ways to end everything: the session that speaks may go on in two of them. */
 const ways = {
@@ -130,7 +130,7 @@ test('RT-16, V4 (ASVS 7.4.2): disabling a user ends old refresh tokens and old a
   const user = await makeUser(app.owner.url)
   const session = await signIn(app.url, user.email)
   const { accounts } = createAccounts(app.database, createPasswords())
-  const deps = { sql: app.database.sql, record: () => {}, accounts }
+  const deps = { sql: app.database.sql, logSecurityEvent: () => {}, accounts }
   expect(await disableUser(deps, user.id, nobody)).toBe(1)
   await expectNothingWorks(app.url, session)
   const again = await auth(app.url, 'login', { email: user.email, password: testPassword })
@@ -223,7 +223,7 @@ function connectAsOwner(databaseUrl: string) {
   const database = connect(databaseUrl)
   const { accounts } = createAccounts(database, createPasswords())
   return {
-    deps: { sql: database.sql, record: () => {}, accounts },
+    deps: { sql: database.sql, logSecurityEvent: () => {}, accounts },
     [Symbol.asyncDispose]: () => database.close(),
   }
 }
@@ -243,7 +243,7 @@ async function startTwo() {
     ownerSql,
     servers,
     disable: (user: User) =>
-      disableUser({ sql: service.sql, record: () => {}, accounts }, user.id, nobody),
+      disableUser({ sql: service.sql, logSecurityEvent: () => {}, accounts }, user.id, nobody),
     async epochsRead({ id }: User): Promise<number> {
       const [row] = await ownerSql<{ count: number }[]>`
         select count(*)::int from public.epoch_read where user_id = ${id}`

@@ -5,13 +5,13 @@ import { readEpoch } from '../../db/ledger/locks.ts'
 import { buildApp, loadConfig } from '../../server/index.ts'
 import { deriveSuccessor } from '../../server/tokens/refresh-token.ts'
 import { createRotation } from '../../server/sessions/rotation.ts'
-import type { SecurityFact } from '../../server/observability/security-log.ts'
+import type { SecurityEvent } from '../../server/observability/security-log.ts'
 import { startSession } from '../../server/sessions/sign-in.ts'
 import { asAdmin, databaseUrl } from '../support/admin.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import { moveClock, stopClock } from '../support/clock.ts'
 import { auth, query, refreshCookieIn } from '../support/http.ts'
-import { startLedger, testOrigin } from '../support/ledger.ts'
+import { startLedger, testCaller } from '../support/ledger.ts'
 import { lockFamily } from '../support/locks.ts'
 import { kindsOf, signIn } from '../support/sessions.ts'
 import { testSecret } from '../support/server.ts'
@@ -109,8 +109,11 @@ describe('REUSE_SCOPE', () => {
     '%s: a sign-in that had begun before the reuse is void: %s',
     async (scope, isVoid) => {
       await using ledger = await startLedger({ reuseScope: scope, graceMs: 0 })
-      const facts: SecurityFact[] = []
-      const deps = { ...ledger.deps, record: (fact: SecurityFact) => void facts.push(fact) }
+      const events: SecurityEvent[] = []
+      const deps = {
+        ...ledger.deps,
+        logSecurityEvent: (event: SecurityEvent) => void events.push(event),
+      }
       const { rotate } = createRotation(deps)
       const user = await ledger.makeUser()
       const stolen = await ledger.start(user)
@@ -118,17 +121,21 @@ describe('REUSE_SCOPE', () => {
       await ledger.refresh(stolen)
       const epoch = await readEpoch(ledger.database.sql, user.id)
       const { token, transport } = stolen
-      const reuse = rotate({ token, transport, attemptId: null, origin: testOrigin })
+      const reuse = rotate({ token, transport, attemptId: null, caller: testCaller })
       await expect(reuse).rejects.toMatchObject({ reason: 'refresh_token_reused' })
       const late = ledger.start(user, { epoch })
       if (isVoid) await expect(late).rejects.toMatchObject({ reason: 'session_revoked' })
       else await late
       // Who signs in from now on is let in, and each end is told once.
       await ledger.start(user, { epoch: await readEpoch(ledger.database.sql, user.id) })
-      const ended = { fact: 'session_revoked', familyId: other.familyId, reason: 'reuse_elsewhere' }
-      expect(facts).toEqual([
+      const ended = {
+        event: 'session_revoked',
+        familyId: other.familyId,
+        reason: 'reuse_elsewhere',
+      }
+      expect(events).toEqual([
         ...(isVoid ? [expect.objectContaining(ended)] : []),
-        { fact: 'reuse_detected', familyId: stolen.familyId, userId: user.id },
+        { event: 'reuse_detected', familyId: stolen.familyId, userId: user.id },
       ])
     },
   )
@@ -136,8 +143,11 @@ describe('REUSE_SCOPE', () => {
 
 test('a sign-in that is tried twice tells once whom it ended (MAX_SESSIONS_PER_USER)', async () => {
   await using ledger = await startLedger({ maxSessionsPerUser: 1 })
-  const facts: SecurityFact[] = []
-  const deps = { ...ledger.deps, record: (fact: SecurityFact) => void facts.push(fact) }
+  const events: SecurityEvent[] = []
+  const deps = {
+    ...ledger.deps,
+    logSecurityEvent: (event: SecurityEvent) => void events.push(event),
+  }
   const user = await ledger.makeUser()
   const { familyId } = await ledger.start(user)
   // The first try fails late, after room was made, as a serialization failure would.
@@ -156,17 +166,17 @@ test('a sign-in that is tried twice tells once whom it ended (MAX_SESSIONS_PER_U
     epoch: 0,
     transport: 'body',
     deviceName: null,
-    origin: testOrigin,
+    caller: testCaller,
   })
-  expect(facts).toEqual([
+  expect(events).toEqual([
     {
-      fact: 'session_revoked',
+      event: 'session_revoked',
       familyId,
       userId: user.id,
       reason: 'session_limit',
       actorUserId: null,
     },
-    { fact: 'session_started', familyId: next.familyId, userId: user.id },
+    { event: 'session_started', familyId: next.familyId, userId: user.id },
   ])
 })
 

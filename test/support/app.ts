@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { connect, type Database } from '../../db/connection/connect.ts'
 import { buildApp, loadConfig } from '../../server/index.ts'
-import type { AppOptions } from '../../server/service.ts'
+import type { AppOptions } from '../../server/wiring.ts'
 import { freshDatabase, type FreshDatabase } from './database.ts'
 import { freePort, testSecret } from './server.ts'
 

@@ -1,6 +1,6 @@
 import type { Sql } from 'postgres'
 import { connect } from '../../db/connection/connect.ts'
-import { toEvent, type EventRow } from '../../db/ledger/event-rows.ts'
+import { toLedgerEvent, type LedgerEventRow } from '../../db/ledger/event-rows.ts'
 import { createAccounts } from '../../server/users/accounts.ts'
 import type { LedgerEvent } from '../../server/ledger/events.ts'
 import { createPasswords } from '../../server/users/passwords.ts'
@@ -30,13 +30,13 @@ export async function beginSessions(
   } as const
   const refreshKeys = deriveRefreshTokenKeys([testSecret])
   const users = createAccounts(database, createPasswords())
-  const deps = { sql, users, refreshKeys, policy, record: () => {} }
+  const deps = { sql, users, refreshKeys, policy, logSecurityEvent: () => {} }
   const signIn = {
     user,
     epoch: 0,
     transport: 'body',
     deviceName: null,
-    origin: { ip: null, userAgent: null },
+    caller: { ip: null, userAgent: null },
   } as const
   try {
     const begun: BegunSession[] = []
@@ -52,7 +52,7 @@ export async function beginSessions(
 
 /** Everything the ledger holds of a family, oldest first. */
 export async function readHistory(ownerSql: Sql, familyId: string): Promise<LedgerEvent[]> {
-  const rows = await ownerSql<EventRow[]>`
+  const rows = await ownerSql<LedgerEventRow[]>`
     select
       family_id, seq, kind, generation, user_id, transport, token_hash, salt, attempt_hash, reason,
       presented_generation, actor_user_id,
@@ -62,5 +62,5 @@ export async function readHistory(ownerSql: Sql, familyId: string): Promise<Ledg
     from token_ledger.token_event
     where family_id = ${familyId}
     order by seq`
-  return rows.map(toEvent)
+  return rows.map(toLedgerEvent)
 }

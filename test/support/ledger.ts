@@ -25,7 +25,7 @@ export type TestLedger = AsyncDisposable & {
   refresh(session: LiveSession, attemptId?: string | null): Promise<LiveSession>
 }
 
-export const testOrigin = { ip: '192.0.2.7', userAgent: 'test browser' }
+export const testCaller = { ip: '192.0.2.7', userAgent: 'test browser' }
 
 /** @param of whose database it works on, as another process of the service does; a new one unless given */
 export async function startLedger(
@@ -47,7 +47,7 @@ export async function startLedger(
       maxSessionsPerUser: 100,
       ...policy,
     },
-    record: () => {},
+    logSecurityEvent: () => {},
   }
   const { rotate } = createRotation(deps)
   return {
@@ -69,11 +69,11 @@ export async function startLedger(
         epoch: 0,
         transport: 'body',
         deviceName: 'laptop',
-        origin: testOrigin,
+        caller: testCaller,
         ...options,
       }),
     refresh: ({ token, transport }, attemptId = null) =>
-      rotate({ token, transport, attemptId, origin: testOrigin }),
+      rotate({ token, transport, attemptId, caller: testCaller }),
     async [Symbol.asyncDispose]() {
       await database.close()
       if (of === undefined) await owner[Symbol.asyncDispose]()

@@ -10,7 +10,7 @@ import { adapters, startServices } from './services-process.ts'
 /** The real proportions, fast: what takes five minutes takes 300 ms. */
 const fast: RemoteKeysTiming = {
   refreshMs: 300,
-  keepMs: 1200,
+  retentionMs: 1200,
   cooldownMs: 150,
   spacingMs: 100,
   timeoutMs: 60,
@@ -89,7 +89,7 @@ test('while fetching fails it is tried once per spacing, however many ask', asyn
 
 test('known keys outlive an outage, without waiting for it, and a token of an unknown key is a 503', async () => {
   await using issuer = await startIssuer()
-  const { verify } = verifierWith(issuer, { ...fast, timeoutMs: 3_000, keepMs: 60_000 })
+  const { verify } = verifierWith(issuer, { ...fast, timeoutMs: 3_000, retentionMs: 60_000 })
   await verify(await issuer.mint())
   issuer.answer('never')
   await after(fast.refreshMs + 50)
@@ -112,13 +112,13 @@ test('keys too old to trust serve no longer', async () => {
   const { verify } = verifierWith(issuer, fast)
   await verify(await issuer.mint())
   issuer.answer('500')
-  await after(fast.keepMs + 50)
+  await after(fast.retentionMs + 50)
   expect(await outcomeOf(verify(await issuer.mint()))).toBe('service_unavailable')
 })
 
 test('JK-04 (RFC 9700 §2.6): a withdrawn key is dropped by the refresh', async () => {
   await using issuer = await startIssuer()
-  const { verify } = verifierWith(issuer, { ...fast, keepMs: 60_000 })
+  const { verify } = verifierWith(issuer, { ...fast, retentionMs: 60_000 })
   const token = await issuer.mint()
   await verify(token)
   issuer.published.splice(0, 1, await issuer.rotateKey())

@@ -1,18 +1,18 @@
 import '@fastify/cookie'
 import { getTRPCErrorFromUnknown, TRPCError } from '@trpc/server'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Deps } from '../../procedures/deps.ts'
+import type { ServiceDeps } from '../../procedures/deps.ts'
 import { sendError } from '../error-replies.ts'
 import { acceptJsonOnly } from '../json-body.ts'
 import { checkOrigin } from '../origin.ts'
-import { originOf } from '../caller.ts'
+import { callerOf } from '../caller.ts'
 import { refreshCookieOf, sentRefreshCookies } from '../refresh-cookie.ts'
 import { authMutations } from '../../procedures/router.ts'
 import { asUnavailable } from '../../procedures/error-formatter.ts'
 import type { AuthContext } from '../../procedures/context.ts'
 
 /** A refresh that waited longer is not carried out: its caller asks again after ten seconds. */
-const longestWaitMs = 8_000
+const maxWaitMs = 8_000
 
 /**
  * `POST /auth/:procedure`: the only paths that read or write the refresh cookie.
@@ -21,7 +21,7 @@ const longestWaitMs = 8_000
  * would batch them, stream them (and drop the cookie of a refresh that was carried out), and costs three
  * quarters of the time. A rotation that has begun is carried out, whoever still listens.
  */
-export async function mountAuth(app: FastifyInstance, deps: Deps): Promise<void> {
+export async function mountAuth(app: FastifyInstance, deps: ServiceDeps): Promise<void> {
   acceptJsonOnly(app, (text) => (text === '' ? {} : (JSON.parse(text) as unknown)))
 
   app.post<{ Params: { procedure: string } }>('/auth/:procedure', async (request, reply) => {
@@ -44,7 +44,7 @@ export async function mountAuth(app: FastifyInstance, deps: Deps): Promise<void>
 
 /** @throws {AuthError} `origin_not_allowed`, `validation_failed`: before the cookie is believed */
 function contextOf(
-  deps: Deps,
+  deps: ServiceDeps,
   { request, reply, path }: { request: FastifyRequest; reply: FastifyReply; path: string },
 ): AuthContext {
   const { isSecure, allowedOrigins, publicUrl } = deps.config
@@ -57,8 +57,9 @@ function contextOf(
   const arrivedAt = performance.now()
   return {
     deps,
-    origin: originOf(request),
-    isWanted: () => !request.raw.socket.destroyed && performance.now() - arrivedAt < longestWaitMs,
+    caller: callerOf(request),
+    isClientWaiting: () =>
+      !request.raw.socket.destroyed && performance.now() - arrivedAt < maxWaitMs,
     // After the origin: a page that may not ask is not told of two cookies.
     cookie: refreshCookieOf(sentCookies, reply, isSecure),
   }

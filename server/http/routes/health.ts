@@ -1,9 +1,9 @@
 import type { FastifyInstance } from 'fastify'
 import { isMigrated } from '../../../db/migrate.ts'
-import type { Deps } from '../../procedures/deps.ts'
+import type { ServiceDeps } from '../../procedures/deps.ts'
 
 /** `/healthz`: the process is up. `/readyz`: the database answers and has this version's schema. */
-export function mountHealth(app: FastifyInstance, { database }: Deps): void {
+export function mountHealth(app: FastifyInstance, { database }: ServiceDeps): void {
   app.get('/healthz', async () => ({ status: 'ok' }))
   app.get('/readyz', async (_request, reply) => {
     const isReady = await isMigrated(database).catch(() => false)

@@ -1,9 +1,12 @@
 import type { FastifyInstance } from 'fastify'
-import type { Deps } from '../../procedures/deps.ts'
+import type { ServiceDeps } from '../../procedures/deps.ts'
 import { jwksMaxAgeSeconds } from '../../tokens/signing-keys.ts'
 
 /** `GET /.well-known/jwks.json`: what a verifier needs (RFC 7517 §5). The one answer that caches may keep. */
-export function mountJwks(app: FastifyInstance, { signingKeys }: Pick<Deps, 'signingKeys'>): void {
+export function mountJwks(
+  app: FastifyInstance,
+  { signingKeys }: Pick<ServiceDeps, 'signingKeys'>,
+): void {
   app.get('/.well-known/jwks.json', (_request, reply) =>
     reply.header('cache-control', `public, max-age=${jwksMaxAgeSeconds}`).send(signingKeys.jwks()),
   )

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Deps } from '../../procedures/deps.ts'
+import type { ServiceDeps } from '../../procedures/deps.ts'
 import type { EndedSessions } from '../../sessions/ended-sessions.ts'
 import { AuthError } from '../../errors.ts'
 import { hasSharedToken } from '../shared-token.ts'
-import { keepEndedMs, type Ended } from '../../verifier/revocations/ended-set.ts'
+import { endedRetentionMs, type Ended } from '../../verifier/revocations/ended-set.ts'
 
 /** One for each process of each service that follows, and some. */
 const maxStreams = 200
@@ -24,7 +24,7 @@ const pageSize = 500
  */
 export function mountRevocations(
   app: FastifyInstance,
-  { config, endedSessions }: Pick<Deps, 'config' | 'endedSessions'>,
+  { config, endedSessions }: Pick<ServiceDeps, 'config' | 'endedSessions'>,
 ): void {
   const { revocationsToken } = config
   if (revocationsToken === undefined) return
@@ -71,14 +71,14 @@ async function* messages(
     }
     const lagMs = Math.ceil(ended.lagMs())
     yield ended.isCurrent() ? `event: checked\ndata: {"lagMs":${lagMs}}\n\n` : ': behind\n\n'
-  } while (await ended.news())
+  } while (await ended.nextChange())
 }
 
 function endedMessage({ familyId, endedAt }: Ended, id: string): string {
   const data = {
     sid: familyId,
     endedAt: new Date(endedAt).toISOString(),
-    expiresAt: new Date(endedAt + keepEndedMs).toISOString(),
+    expiresAt: new Date(endedAt + endedRetentionMs).toISOString(),
   }
   return `id: ${id}\nevent: ended\ndata: ${JSON.stringify(data)}\n\n`
 }

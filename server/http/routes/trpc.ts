@@ -1,12 +1,12 @@
 import { fastifyRequestHandler } from '@trpc/server/adapters/fastify'
 import type { TRPCError } from '@trpc/server'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Deps } from '../../procedures/deps.ts'
+import type { ServiceDeps } from '../../procedures/deps.ts'
 import { AuthError } from '../../errors.ts'
 import { acceptJsonOnly } from '../json-body.ts'
-import { originOf } from '../caller.ts'
+import { callerOf } from '../caller.ts'
 import { appRouter } from '../../procedures/router.ts'
-import { publicFace } from '../../procedures/error-formatter.ts'
+import { toPublicError } from '../../procedures/error-formatter.ts'
 
 /** More calls than this in one request are refused: a page asks for a handful. */
 const maxBatchSize = 10
@@ -17,7 +17,7 @@ const maxBatchSize = 10
  * tRPC's own handler, registered by hand: its plugin would also take `multipart/form-data` (which any
  * page may send) without a limit on its size.
  */
-export async function mountTrpc(app: FastifyInstance, deps: Deps): Promise<void> {
+export async function mountTrpc(app: FastifyInstance, deps: ServiceDeps): Promise<void> {
   acceptJsonOnly(app, (text) => text)
 
   const handle = async (request: FastifyRequest, reply: FastifyReply) => {
@@ -34,7 +34,7 @@ export async function mountTrpc(app: FastifyInstance, deps: Deps): Promise<void>
       maxBatchSize,
       createContext: () => ({
         deps,
-        origin: originOf(request),
+        caller: callerOf(request),
         authorization: request.headers.authorization,
       }),
       onError: ({ error, path: procedure }) => deps.reportError(error, procedure ?? '', request.ip),
@@ -70,7 +70,7 @@ function headersOf(reply: FastifyReply, errors: readonly TRPCError[]): Headers {
   const headers = new Headers({ 'cache-control': 'no-store' })
   const vary = reply.getHeader('vary')
   if (vary !== undefined) headers.append('vary', String(vary))
-  for (const { reason, message, extras } of errors.map(publicFace)) {
+  for (const { reason, message, extras } of errors.map(toPublicError)) {
     // A wrong current password is a 401 as well, and each names the scheme (RFC 9110 §15.5.2).
     if (reason === 'access_token_missing' || reason === 'invalid_credentials')
       headers.set('www-authenticate', realm)

@@ -4,7 +4,7 @@ import { verifyFamily } from '../../../db/audit/sessions.ts'
 import { listEvents } from '../../../db/audit/events.ts'
 import { checkLedger } from '../../../db/audit/check.ts'
 import { isUnavailable } from '../../../db/connection/errors.ts'
-import type { Deps } from '../deps.ts'
+import type { ServiceDeps } from '../deps.ts'
 import { AuthError } from '../../errors.ts'
 import { followLedger } from '../../audit/tail.ts'
 import { adminProcedure, mustBeAdmin } from '../access.ts'
@@ -12,7 +12,7 @@ import { appRouterOf } from '../trpc.ts'
 import type { AccessTokenClaims } from '../../verifier/index.ts'
 import { id, instant, limit, pageOf, position } from './input.ts'
 import { positionText } from '../../audit/position.ts'
-import { toEvent } from '../../audit/views.ts'
+import { toEventView } from '../../audit/views.ts'
 
 const kind = z.enum(['issued', 'rotated', 'replayed', 'reuse_detected', 'revoked'])
 
@@ -36,7 +36,7 @@ const events = adminProcedure
     const page = { cursor, limit: input.limit }
     const rows = await listEvents(ctx.deps.database.sql, filter, page)
     return pageOf(rows, input.limit, {
-      item: toEvent,
+      item: toEventView,
       cursor: (event) => positionText(event.position),
     })
   })
@@ -55,10 +55,10 @@ const verify = adminProcedure
     return { intact, families: 1, events: count, broken }
   })
 
-const checksUnderWay = new WeakMap<Deps['database'], ReturnType<typeof checkAll>>()
+const checksUnderWay = new WeakMap<ServiceDeps['database'], ReturnType<typeof checkAll>>()
 
 /** It reads everything, so one at a time. */
-function verifyAll({ database }: Deps): ReturnType<typeof checkAll> {
+function verifyAll({ database }: ServiceDeps): ReturnType<typeof checkAll> {
   const underWay = checksUnderWay.get(database)
   if (underWay !== undefined) return underWay
   const check = checkAll(database).finally(() => checksUnderWay.delete(database))
@@ -66,7 +66,7 @@ function verifyAll({ database }: Deps): ReturnType<typeof checkAll> {
   return check
 }
 
-async function checkAll({ sql }: Deps['database']) {
+async function checkAll({ sql }: ServiceDeps['database']) {
   const { families, events: count, broken } = await checkLedger(sql, () => {})
   return { intact: broken.length === 0, families, events: count, broken: broken.slice(0, 1_000) }
 }
@@ -89,19 +89,19 @@ const tail = adminProcedure
     const { deps, session } = ctx
     const place = deps.tails.take(session.userId)
     // Also when nobody ever reads it.
-    signal?.addEventListener('abort', () => place.giveBack(), { once: true })
+    signal?.addEventListener('abort', () => place.release(), { once: true })
     const signals = [place.closing, ...(signal === undefined ? [] : [signal])]
     const after = input.lastEventId ?? input.after ?? null
     return tailOf(deps, session, { after, signal: AbortSignal.any(signals), place })
   })
 
 async function* tailOf(
-  deps: Deps,
+  deps: ServiceDeps,
   session: AccessTokenClaims,
   options: {
     after: z.output<typeof position> | null
     signal: AbortSignal
-    place: { giveBack(): void }
+    place: { release(): void }
   },
 ) {
   const { after, signal, place } = options
@@ -112,12 +112,12 @@ async function* tailOf(
   }
   try {
     for await (const event of followLedger(deps.sql, { after, signal, check }))
-      yield tracked(positionText(event.position), toEvent(event))
+      yield tracked(positionText(event.position), toEventView(event))
   } catch (error) {
     if (!isUnavailable(error)) throw error
     throw new AuthError('service_unavailable', 'during the stream', { retryAfterSeconds: 1 })
   } finally {
-    place.giveBack()
+    place.release()
   }
 }
 

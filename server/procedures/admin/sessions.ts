@@ -8,7 +8,7 @@ import { revokeSession } from '../../admin/sessions.ts'
 import { adminProcedure } from '../access.ts'
 import { appRouterOf } from '../trpc.ts'
 import { id, instant, limit, pageOf, reason } from './input.ts'
-import { iso, toEvent, toSession } from '../../audit/views.ts'
+import { iso, toEventView, toSessionView } from '../../audit/views.ts'
 
 /** A family of one year with a refresh every 15 minutes has more; its page is `admin.ledger.events`. */
 const eventsShown = 1_000
@@ -31,7 +31,7 @@ const list = adminProcedure
     if (email === null) return { items: [], nextCursor: null }
     const page = { cursor, limit: atMost }
     const rows = await listSessions(ctx.deps.database, { ...filter, email }, page)
-    return pageOf(rows, atMost, { item: toSession, cursor: (row) => row.familyId })
+    return pageOf(rows, atMost, { item: toSessionView, cursor: (row) => row.familyId })
   })
 
 const get = adminProcedure
@@ -45,9 +45,9 @@ const get = adminProcedure
       listFamilyActions(database.sql, familyId),
     ])
     return {
-      ...toSession(session),
+      ...toSessionView(session),
       /** The newest, oldest first. */
-      events: events.map(toEvent),
+      events: events.map(toEventView),
       adminActions: actions.map((done) => ({ ...done, occurredAt: iso(done.occurredAt) })),
     }
   })
@@ -65,7 +65,7 @@ const revoke = adminProcedure
   .mutation(async ({ ctx, input }) => {
     const { familyId } = input
     const actorUserId = ctx.session.userId
-    const act = { actorUserId, reason: input.reason, origin: ctx.origin }
+    const act = { actorUserId, reason: input.reason, caller: ctx.caller }
     const ended = await revokeSession(ctx.deps, familyId, act)
     if (ended === null) throw unknown()
     return { revoked: ended ? 1 : 0 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import { insertAdminAction } from '../../../db/audit/admin-actions.ts'
-import type { Deps } from '../deps.ts'
+import type { ServiceDeps } from '../deps.ts'
 import { canonicalEmail } from '../../users/email.ts'
 import { AuthError } from '../../errors.ts'
 import { passwordProblem } from '../../users/passwords.ts'
@@ -85,7 +85,7 @@ const disable = adminProcedure
   .input(z.strictObject({ userId: id }))
   .mutation(async ({ ctx, input: { userId } }) => {
     const deps = await depsFor(ctx.deps, userId)
-    const by = { actorUserId: ctx.session.userId, origin: ctx.origin }
+    const by = { actorUserId: ctx.session.userId, caller: ctx.caller }
     return { success: true as const, revoked: await disableUser(deps, userId, by) }
   })
 
@@ -100,10 +100,10 @@ const enable = adminProcedure
 const revokeSessions = adminProcedure
   .input(z.strictObject({ userId: id, reason }))
   .mutation(async ({ ctx, input: { userId, reason: why } }) => {
-    const { deps, origin } = ctx
+    const { deps, caller } = ctx
     await mustKnow(deps, userId)
     const actorUserId = ctx.session.userId
-    const act = { actorUserId, reason: why, origin }
+    const act = { actorUserId, reason: why, caller }
     return { revoked: await revokeUserSessions(deps, userId, act) }
   })
 
@@ -116,19 +116,22 @@ export const adminUsersRouter = appRouterOf({
   revokeSessions,
 })
 
-function accountsOf(deps: Deps): AccountStore {
+function accountsOf(deps: ServiceDeps): AccountStore {
   const { accounts } = deps.users
   if (accounts === undefined) throw new AuthError('not_found', 'another directory keeps the users')
   return accounts
 }
 
-async function depsFor(deps: Deps, userId: string): Promise<Deps & { accounts: AccountStore }> {
+async function depsFor(
+  deps: ServiceDeps,
+  userId: string,
+): Promise<ServiceDeps & { accounts: AccountStore }> {
   const accounts = accountsOf(deps)
   await mustKnow(deps, userId)
   return { ...deps, accounts }
 }
 
-async function mustKnow({ users }: Deps, userId: string): Promise<void> {
+async function mustKnow({ users }: ServiceDeps, userId: string): Promise<void> {
   if (!(await users.findMany([userId])).has(userId))
     throw new AuthError('not_found', 'no such user')
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Verifier } from '../verifier.ts'
-import type { AccessTokenClaims } from '../access-token-check.ts'
+import type { AccessTokenClaims } from '../verify-access-token.ts'
 import { failureOf } from '../failure.ts'
 
 declare global {

@@ -2,10 +2,10 @@
  * The longest life of an access token (900 s), a verifier's skew (30 s), and a minute to spare for clocks
  * that differ. Once a session has been over for so long, none of its tokens is good any more.
  */
-export const keepEndedMs = (900 + 30 + 60) * 1000
+export const endedRetentionMs = (900 + 30 + 60) * 1000
 
 /** About 15 MB. More ends than this in 16 minutes are somebody ending everybody. */
-export const maxEnded = 100_000
+export const maxEndedSessions = 100_000
 
 export type Ended = {
   readonly familyId: string
@@ -30,7 +30,7 @@ export type EndedSet = {
  * Each session is kept for `keepMs` from when it was learned of, which is never too short: it was over by
  * then. Nothing that is over begins again, so one too many or one told twice does no harm.
  */
-export function createEndedSet(keepMs: number, capacity: number): EndedSet {
+export function createEndedSet(retentionMs: number, capacity: number): EndedSet {
   let log: (Ended & { readonly forgetAt: number })[] = []
   /** The position of `log[0]` less one: how many have been forgotten. */
   let forgotten = 0
@@ -54,11 +54,11 @@ export function createEndedSet(keepMs: number, capacity: number): EndedSet {
       for (const { familyId, endedAt } of ended) {
         if (known.has(familyId)) continue
         if (log.length >= capacity) {
-          incompleteUntil = now + keepMs
+          incompleteUntil = now + retentionMs
           return
         }
         known.add(familyId)
-        log.push({ familyId, endedAt, forgetAt: now + keepMs })
+        log.push({ familyId, endedAt, forgetAt: now + retentionMs })
       }
     },
     isComplete: () => performance.now() >= incompleteUntil,

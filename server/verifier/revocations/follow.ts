@@ -1,5 +1,5 @@
-import { createBell } from './bell.ts'
-import { createEndedSet, keepEndedMs, maxEnded } from './ended-set.ts'
+import { createSignal } from './signal.ts'
+import { createEndedSet, endedRetentionMs, maxEndedSessions } from './ended-set.ts'
 import { AccessTokenError, RevocationsUnavailableError } from '../failure.ts'
 import { createFreshness } from './freshness.ts'
 import { readMessages } from './sse.ts'
@@ -45,13 +45,13 @@ const maxRetryMs = 4_000
 export function followRevocations(url: URL, options: RevocationsOptions): RevocationsFollower {
   const { token, whenBehind = 'refuse', onProblem } = options
   if (!token) throw new TypeError('revocations.token is empty')
-  const set = createEndedSet(keepEndedMs, maxEnded)
+  const set = createEndedSet(endedRetentionMs, maxEndedSessions)
   const freshness = createFreshness()
   const closing = new AbortController()
   let lastId: string | null = null
   let problem: unknown = null
-  const bell = createBell()
-  const firstNews = bell.wait(firstNewsMs)
+  const changed = createSignal()
+  const firstNews = changed.wait(firstNewsMs)
 
   async function follow(): Promise<void> {
     let failures = 0
@@ -60,7 +60,7 @@ export function followRevocations(url: URL, options: RevocationsOptions): Revoca
         await followOnce(() => {
           failures = 0
           problem = null
-          bell.ring()
+          changed.notify()
         })
         throw new Error('the feed has ended')
       } catch (error) {
@@ -69,7 +69,7 @@ export function followRevocations(url: URL, options: RevocationsOptions): Revoca
       }
       const retryMs = Math.min(minRetryMs * 2 ** failures, maxRetryMs)
       failures += 1
-      if (!closing.signal.aborted) await bell.wait(retryMs * (0.5 + Math.random() / 2))
+      if (!closing.signal.aborted) await changed.wait(retryMs * (0.5 + Math.random() / 2))
     }
   }
 
@@ -124,7 +124,7 @@ export function followRevocations(url: URL, options: RevocationsOptions): Revoca
     },
     close() {
       closing.abort()
-      bell.ring()
+      changed.notify()
     },
   }
 }

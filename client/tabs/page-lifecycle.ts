@@ -1,4 +1,4 @@
-export type Wake =
+export type WakeReason =
   /** The page is looked at again. */
   | 'visible'
   /** The network is back. */
@@ -7,7 +7,7 @@ export type Wake =
   | 'restored'
 
 /** Timers of a page that slept come late or not at all; these come. @returns to be called at the end */
-export function onWake(react: (wake: Wake) => void): () => void {
+export function onWake(react: (wake: WakeReason) => void): () => void {
   const { document, window } = globalThis
   if (typeof document === 'undefined' || typeof window === 'undefined') return () => {}
   const visible = () => document.visibilityState === 'visible' && react('visible')

@@ -1,8 +1,8 @@
 import { expect, test, vi } from 'vitest'
-import { createTurns, NoTurn } from '../../db/connection/turns.ts'
+import { createKeyedMutex, MutexTimeout } from '../../db/connection/keyed-mutex.ts'
 
 test('what is of one name follows one another, in the order it came; other names do not wait', async () => {
-  const inTurn = createTurns()
+  const inTurn = createKeyedMutex()
   const seen: string[] = []
   let release = () => {}
   const held = new Promise<void>((resolve) => (release = resolve))
@@ -19,7 +19,7 @@ test('what is of one name follows one another, in the order it came; other names
 })
 
 test('what fails fails alone, and the next has its turn', async () => {
-  const inTurn = createTurns()
+  const inTurn = createKeyedMutex()
   const failed = inTurn('a', () => Promise.reject(new Error('no')))
   const next = inTurn('a', async () => 'yes')
   await expect(failed).rejects.toThrow('no')
@@ -29,7 +29,7 @@ test('what fails fails alone, and the next has its turn', async () => {
 test('who waits for five seconds is told so and is not run; who comes later still waits for the one before', async () => {
   vi.useFakeTimers()
   try {
-    const inTurn = createTurns()
+    const inTurn = createKeyedMutex()
     const seen: string[] = []
     let release = () => {}
     const held = new Promise<void>((resolve) => (release = resolve))
@@ -38,7 +38,7 @@ test('who waits for five seconds is told so and is not run; who comes later stil
     await vi.advanceTimersByTimeAsync(4_000)
     const later = inTurn('a', async () => seen.push('later'))
     await vi.advanceTimersByTimeAsync(1_000)
-    expect(await tooLong).toBeInstanceOf(NoTurn)
+    expect(await tooLong).toBeInstanceOf(MutexTimeout)
     expect(seen).toEqual([])
     release()
     await Promise.all([holding, later])

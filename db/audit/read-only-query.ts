@@ -1,23 +1,29 @@
 import postgres from 'postgres'
 import type { Transaction } from '../connection/transaction.ts'
 
-export type Answer = { readonly columns: readonly string[]; readonly rows: readonly unknown[][] }
+export type QueryResult = {
+  readonly columns: readonly string[]
+  readonly rows: readonly unknown[][]
+}
 
 /**
  * What one statement returns, however long it takes, in a transaction that can only read.
  *
  * @returns null, with nothing run, when it is not one statement that returns rows
  */
-export async function answer(sql: postgres.Sql, statement: string): Promise<Answer | null> {
+export async function runReadOnly(
+  sql: postgres.Sql,
+  statement: string,
+): Promise<QueryResult | null> {
   try {
-    return await sql.begin('read only', (tx) => ask(tx, statement))
+    return await sql.begin('read only', (tx) => describeAndRun(tx, statement))
   } catch (error) {
     if (isOfSeveral(error)) return null
     throw error
   }
 }
 
-async function ask(tx: Transaction, statement: string): Promise<Answer | null> {
+async function describeAndRun(tx: Transaction, statement: string): Promise<QueryResult | null> {
   // A transaction that has asked something can no longer be made to write.
   await tx`select set_config('statement_timeout', '0', true)`
   const { columns, types } = await tx.unsafe(statement).describe()

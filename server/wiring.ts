@@ -6,7 +6,7 @@ import { createTails } from './audit/tail.ts'
 import type { Config } from './config/config.ts'
 import { createMetrics } from './observability/metrics.ts'
 import { createSecurityLog } from './observability/security-log.ts'
-import type { Deps } from './procedures/deps.ts'
+import type { ServiceDeps } from './procedures/deps.ts'
 import { createLimits, noLimits } from './procedures/limits.ts'
 import { followEndedSessions } from './sessions/ended-sessions.ts'
 import { createRotation, type Rotate } from './sessions/rotation.ts'
@@ -33,7 +33,7 @@ export type AppOptions = {
   readonly rotate?: Rotate
 }
 
-export async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<Deps> {
+export async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<ServiceDeps> {
   const { config, database } = options
   if (config.authSecret === undefined) throw new Error('AUTH_SECRET is not set')
   const secrets: [string, ...string[]] = [config.authSecret]
@@ -51,7 +51,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     openTails: () => tails.open(),
     revocationLagMs: () => endedSessions.lagMs(),
   })
-  const { record, reportError } = createSecurityLog(app.log, metrics.count)
+  const { logSecurityEvent, reportError } = createSecurityLog(app.log, metrics.count)
   const sessionDeps = {
     sql: database.sql,
     users: options.users ?? createAccounts(database, passwords),
@@ -66,7 +66,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
         rotationBatchSize: options.rotationBatchSize,
       }),
     },
-    record,
+    logSecurityEvent,
   }
   const accessTokens = createAccessTokens(signingKeys, {
     issuer: config.publicUrl,

@@ -1,14 +1,14 @@
-export type Bell = {
-  ring(): void
+export type Signal = {
+  notify(): void
   /** Waits for the next ring, `ms` at most. */
   wait(ms: number): Promise<void>
 }
 
 /** For those who wait for something that may not come. It keeps no process alive. */
-export function createBell(): Bell {
+export function createSignal(): Signal {
   const waiting = new Set<() => void>()
   return {
-    ring() {
+    notify() {
       for (const wake of waiting) wake()
     },
     wait: (ms) =>

@@ -12,7 +12,7 @@ const spreadMs = 50
  *
  * @param task Hears whether no other tab can be at it.
  */
-export async function inTurn<T>(
+export async function withTabLock<T>(
   name: string,
   task: (isAlone: boolean) => Promise<T>,
   waitMs = defaultWaitMs,
