@@ -71,10 +71,10 @@ afterAll(async () => {
   await owner[Symbol.asyncDispose]()
 })
 
-/** The plan of what `query` really sends, as the tables it reads from one end to the other. */
-async function scannedWhole(query: () => Promise<unknown>): Promise<string[]> {
+/** The plan of what `run` really sends, as the tables it reads from one end to the other. */
+async function scannedWhole(run: () => Promise<unknown>): Promise<string[]> {
   asked = []
-  await query()
+  await run()
   const scanned: string[] = []
   for (const { query, params } of asked.filter((one) => /token_(audit|ledger)/.test(one.query))) {
     const [row] = await owner.ownerSql.unsafe(`explain (format json) ${query}`, params as never[])
