@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startApp, type TestApp } from '../support/app.ts'
-import { waitFor } from '../support/gate.ts'
+import { waitFor } from '../support/wait.ts'
 import { auth, mutate, query } from '../support/http.ts'
 import { isBlocked } from '../support/locks.ts'
 import { makeUser, testPassword } from '../support/users.ts'

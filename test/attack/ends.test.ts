@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { adminEmail, attackedServer } from '../support/attacked-server.ts'
 import { moveClock } from '../support/clock.ts'
 import { auth, mutate, query, type Answer } from '../support/http.ts'
-import { cli } from '../support/run.ts'
+import { cli } from '../support/cli.ts'
 import {
   fromPage,
   kindsOf,

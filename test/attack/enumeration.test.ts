@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest'
+import { median } from '../support/median.ts'
 import { adminEmail, attackedServer } from '../support/attacked-server.ts'
 import { mutate } from '../support/http.ts'
 import { signIn } from '../support/sessions.ts'
@@ -73,7 +74,3 @@ test('PW-08 (ASVS 6.3.8): a password that nobody can have is refused alike for e
       expect([name, status, reason]).toEqual([name, 401, 'invalid_credentials'])
     }
 })
-
-function median(numbers: readonly number[]): number {
-  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]!
-}

@@ -1,8 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { startApp, type TestApp } from '../support/app.ts'
 import { auth, mutate, query } from '../support/http.ts'
-import { endOf, firstEvents, readTail } from '../support/tail.ts'
+import { endOf, firstEvents, readTail, waitForLiveTail, waitForOpenTails } from '../support/tail.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
 async function signIn(app: TestApp, role: 'user' | 'admin' = 'user') {
@@ -21,7 +20,7 @@ test('the tail tells each event from now on, and after a reconnect goes on where
   await using app = await startApp()
   const admin = await signIn(app, 'admin')
   const live = firstEvents(readTail(app.url, admin.accessToken), 2)
-  await sleep(200)
+  await waitForLiveTail(app.owner)
   let { refreshToken, familyId } = await signIn(app)
   const refresh = async () =>
     (refreshToken = (await auth(app.url, 'refresh', { refreshToken })).data.refreshToken)
@@ -57,7 +56,7 @@ test('TR-09: an open tail ends when the session is revoked, or the role is taken
   const revoked = await signIn(app, 'admin')
   const demoted = await signIn(app, 'admin')
   const ends = [revoked, demoted].map(({ accessToken }) => endOf(readTail(app.url, accessToken)))
-  await sleep(300)
+  await waitForOpenTails(app.url, 2)
   const { accessToken } = admin
   const { familyId } = revoked
   await mutate(app.url, 'admin.sessions.revoke', accessToken, { familyId, reason: 'test' })
@@ -82,23 +81,25 @@ test('TR-09: a user has five tails at most; one that is closed makes room', asyn
   const open = Array.from({ length: 5 }, () =>
     endOf(readTail(app.url, accessToken, { signal: leave.signal })).catch(() => 'left'),
   )
-  await sleep(500)
+  await waitForOpenTails(app.url, 5)
   expect(await endOf(readTail(app.url, accessToken))).toBe('too_many_attempts')
   leave.abort()
   expect(await Promise.all(open)).toEqual(Array(5).fill('left'))
-  await sleep(500)
-  const [event] = await Promise.all([
-    firstEvents(readTail(app.url, accessToken), 1),
-    sleep(300).then(() => signIn(app)),
-  ])
-  expect(event).toHaveLength(1)
+  await waitForOpenTails(app.url, 0)
+  const again = new AbortController()
+  const reopened = endOf(readTail(app.url, accessToken, { signal: again.signal })).catch(
+    () => 'left',
+  )
+  await waitForOpenTails(app.url, 1)
+  again.abort()
+  expect(await reopened).toBe('left')
 })
 
 test('a service that closes ends its tails', async () => {
   const app = await startApp()
   const { accessToken } = await signIn(app, 'admin')
   const end = endOf(readTail(app.url, accessToken))
-  await sleep(300)
+  await waitForOpenTails(app.url, 1)
   const began = performance.now()
   await app[Symbol.asyncDispose]()
   expect(await end).toBeNull()

@@ -27,7 +27,7 @@ import {
   type Server,
   type ServerKind,
 } from './processes.ts'
-import { median } from './statistics.ts'
+import { median } from '../support/median.ts'
 
 export type Row = {
   readonly name: string

@@ -1,5 +1,5 @@
 import { ratio, type Bench, type Line, type Row } from './bench.ts'
-import { median } from './statistics.ts'
+import { median } from '../support/median.ts'
 
 const eventsEach = 20
 const sessionsPerUser = 5

@@ -1,5 +1,5 @@
 import { ratio, type Bench, type Line } from './bench.ts'
-import { median } from './statistics.ts'
+import { median } from '../support/median.ts'
 
 const connectionCounts = [1, 16, 64, 256]
 

@@ -40,7 +40,7 @@ test.each([
   ['export', '--from', '2026-03-01', '--to', '2026-02-01'],
   ['archive', '--before', '2026-02-31', '--to', 'archive.jsonl'],
 ])('ledger %s %s %s … is exit 3, before the database is asked', async (...args) => {
-  expect(await cli(nowhere, 'ledger', ...args)).toMatchObject({
+  expect(await cli(nowhere, ['ledger', ...args])).toMatchObject({
     code: 3,
     stdout: '',
     stderr: expect.stringMatching(/^--[^\n]+\nusage: token-ledger ledger [^\n]+\n$/),

@@ -7,7 +7,7 @@ const nowhere = 'postgres://nobody@127.0.0.1:1/none'
 test.each([[['--help']], [['-h']], [['help']], [['help', 'nonsense']]])(
   '%j tells all commands, as data',
   async (args) => {
-    const { code, stdout, stderr } = await cli(nowhere, ...args)
+    const { code, stdout, stderr } = await cli(nowhere, args)
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout).toMatch(/^usage: token-ledger <command>\n\n {2}migrate /)
     expect(stdout).toContain('\n  keys rotate [--compromised] ')
@@ -19,7 +19,7 @@ test.each([
   [['help', 'sessions', 'list']],
   [['sessions', 'list', '--status', 'gone', '-h']],
 ])('%j tells that command', async (args) => {
-  expect(await cli(nowhere, ...args)).toEqual({
+  expect(await cli(nowhere, args)).toEqual({
     code: 0,
     stdout:
       'usage: token-ledger sessions list [--user E] [--status S] [--json]\n' +
@@ -29,13 +29,13 @@ test.each([
 })
 
 test('sql --help is a question about the command, and none to the database', async () => {
-  const { code, stdout } = await cli(nowhere, 'sql', '--help')
+  const { code, stdout } = await cli(nowhere, ['sql', '--help'])
   expect(code).toBe(0)
   expect(stdout).toMatch(/^usage: token-ledger sql "select …"\n.*no wall/)
 })
 
 test('half a command tells the commands that begin so', async () => {
-  const { code, stdout } = await cli(nowhere, 'keys', '--help')
+  const { code, stdout } = await cli(nowhere, ['keys', '--help'])
   expect(code).toBe(0)
   expect(stdout).toMatch(/^usage: token-ledger <command>\n\n {2}keys rotate [^\n]+\n$/)
 })
@@ -49,7 +49,7 @@ test.each([
   [['user', 'nothing'], /^there is no command "user nothing", but: user create, user disable, /],
   [['migrate', 'now'], /^Unexpected argument 'now'/],
 ])('%j is exit 3, and the first line says what is wrong', async (args, problem) => {
-  const { code, stdout, stderr } = await cli(nowhere, ...args)
+  const { code, stdout, stderr } = await cli(nowhere, args)
   expect({ code, stdout }).toEqual({ code: 3, stdout: '' })
   const [first, second] = stderr.split('\n')
   if (typeof problem === 'string') expect(first).toBe(problem)

@@ -1,12 +1,13 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { moveClock, stopClock } from '../support/clock.ts'
 import { cli } from '../support/cli.ts'
+import { nodeArguments } from '../support/programs.ts'
 import { makeMonth, startLedger, tamper, testCaller, type TestLedger } from '../support/ledger.ts'
 
 const hostile = '<script>alert(1)</script>\n\u202egnp.exe\u001b[2J\u2028" '
@@ -27,11 +28,11 @@ beforeAll(async () => {
 afterAll(() => ledger[Symbol.asyncDispose]())
 
 test('a ledger is verified, exported, and the export verified without a database', async () => {
-  const verified = await cli(url, 'ledger', 'verify', '--json')
+  const verified = await cli(url, ['ledger', 'verify', '--json'])
   expect(verified).toMatchObject({ code: 0 })
   expect(JSON.parse(verified.stdout)).toEqual({ intact: true, families: 2, events: 3, broken: [] })
 
-  const exported = await cli(url, 'ledger', 'export')
+  const exported = await cli(url, ['ledger', 'export'])
   expect(exported).toMatchObject({ code: 0, stderr: '2 families, 3 events\n' })
   const lines = exported.stdout.trimEnd().split('\n')
   expect(lines.map((line) => JSON.parse(line).record)).toEqual([
@@ -48,7 +49,7 @@ test('a ledger is verified, exported, and the export verified without a database
 
   const file = join(folder, 'ledger.jsonl')
   writeFileSync(file, exported.stdout)
-  expect(await cli(null, 'ledger', 'verify-export', file)).toMatchObject({
+  expect(await cli(null, ['ledger', 'verify-export', file])).toMatchObject({
     code: 0,
     stdout: '',
     stderr: 'intact: 2 families, 3 events\n',
@@ -56,16 +57,16 @@ test('a ledger is verified, exported, and the export verified without a database
 })
 
 test('LE-05, V28 (ASVS 16.4.2): an export that was changed or cut exits 1, with the family and the event', async () => {
-  const { stdout } = await cli(url, 'ledger', 'export')
+  const { stdout } = await cli(url, ['ledger', 'export'])
   const changed = join(folder, 'changed.jsonl')
   writeFileSync(changed, stdout.replace('"generation":1', '"generation":2'))
-  const { code, stdout: said } = await cli(null, 'ledger', 'verify-export', changed)
+  const { code, stdout: said } = await cli(null, ['ledger', 'verify-export', changed])
   expect(code).toBe(1)
   expect(said).toMatch(/^[0-9a-f-]{36} {2}event 2 {2}the hash does not match the content\n$/)
 
   const cut = join(folder, 'cut.jsonl')
   writeFileSync(cut, stdout.split('\n').slice(0, -2).join('\n'))
-  expect(await cli(null, 'ledger', 'verify-export', cut)).toMatchObject({
+  expect(await cli(null, ['ledger', 'verify-export', cut])).toMatchObject({
     code: 1,
     stdout: 'it has no end: the file was cut\n',
   })
@@ -74,13 +75,14 @@ test('LE-05, V28 (ASVS 16.4.2): an export that was changed or cut exits 1, with 
 test.each([{}, { NODE_ENV: 'production', PORT: 'none' }])(
   'an export is verified anywhere: in an empty folder, which stays empty, with the environment %o',
   async (env) => {
-    const { stdout } = await cli(url, 'ledger', 'export')
+    const { stdout } = await cli(url, ['ledger', 'export'])
     const file = join(folder, 'anywhere.jsonl')
     writeFileSync(file, stdout)
     const cwd = mkdtempSync(join(tmpdir(), 'token-ledger-empty-'))
-    const main = resolve('server/cli/main.ts')
-    const tsx = import.meta.resolve('tsx')
-    const args = ['--import', tsx, main, 'ledger', 'verify-export', file]
+    const program = nodeArguments('server/cli/main.ts').map((word) =>
+      existsSync(word) ? resolve(word) : word,
+    )
+    const args = [...program, 'ledger', 'verify-export', file]
     const { stderr } = await promisify(execFile)(process.execPath, args, { cwd, env })
     expect(stderr).toBe('intact: 2 families, 3 events\n')
     expect(readdirSync(cwd)).toEqual([])
@@ -89,9 +91,9 @@ test.each([{}, { NODE_ENV: 'production', PORT: 'none' }])(
 
 test('an export of a period holds the families that began in it', async () => {
   const tomorrow = new Date(Date.now() + 24 * 3_600_000).toISOString().slice(0, 10)
-  const later = await cli(url, 'ledger', 'export', '--from', tomorrow)
+  const later = await cli(url, ['ledger', 'export', '--from', tomorrow])
   expect(later.stderr).toBe('0 families, 0 events\n')
-  const sooner = await cli(url, 'ledger', 'export', '--to', tomorrow)
+  const sooner = await cli(url, ['ledger', 'export', '--to', tomorrow])
   expect(sooner.stderr).toBe('2 families, 3 events\n')
 })
 
@@ -105,7 +107,7 @@ test('a month that is over is archived, with its checksum; one that is open is n
   const early = join(folder, 'early.jsonl')
   const late = join(folder, 'late.jsonl')
   const archive = (file: string) =>
-    cli(url, 'ledger', 'archive', '--before', '2026-02-01', '--to', file)
+    cli(url, ['ledger', 'archive', '--before', '2026-02-01', '--to', file])
   // Used three days ago, good for four more.
   await stopClock(ownerSql, Date.UTC(2026, 0, 30))
   await ledger.start(user)
@@ -120,23 +122,23 @@ test('a month that is over is archived, with its checksum; one that is open is n
   expect(archived).toMatchObject({ code: 0, stderr: 'archived 202601: 2 families, 2 events\n' })
   const sha256 = createHash('sha256').update(readFileSync(late)).digest('hex')
   expect(archived.stdout).toBe(`${sha256}  ${late}\n`)
-  expect(await cli(null, 'ledger', 'verify-export', late)).toMatchObject({ code: 0 })
-  expect(await cli(url, 'ledger', 'verify')).toMatchObject({ code: 0 })
+  expect(await cli(null, ['ledger', 'verify-export', late])).toMatchObject({ code: 0 })
+  expect(await cli(url, ['ledger', 'verify'])).toMatchObject({ code: 0 })
 })
 
 test('exit codes: 1 for a problem, 2 for no answer, 3 for wrong usage', async () => {
   const nowhere = 'postgres://nobody@127.0.0.1:1/none'
-  expect(await cli(nowhere, 'ledger', 'verify')).toMatchObject({ code: 2, stdout: '' })
-  expect(await cli(null, 'ledger', 'verify-export', join(folder, 'none'))).toMatchObject({
+  expect(await cli(nowhere, ['ledger', 'verify'])).toMatchObject({ code: 2, stdout: '' })
+  expect(await cli(null, ['ledger', 'verify-export', join(folder, 'none')])).toMatchObject({
     code: 2,
   })
-  expect(await cli(url, 'ledger', 'export', '--from', 'yesterday')).toMatchObject({ code: 3 })
-  expect(await cli(null, 'ledger', 'verify-export')).toMatchObject({ code: 3 })
+  expect(await cli(url, ['ledger', 'export', '--from', 'yesterday'])).toMatchObject({ code: 3 })
+  expect(await cli(null, ['ledger', 'verify-export'])).toMatchObject({ code: 3 })
 
   await tamper(ledger.owner, `update token_ledger.token_event set reason = 'x' where false`)
-  expect(await cli(url, 'ledger', 'verify')).toMatchObject({ code: 0 })
+  expect(await cli(url, ['ledger', 'verify'])).toMatchObject({ code: 0 })
   await tamper(ledger.owner, `delete from token_ledger.token_event where seq = 1`)
-  const broken = await cli(url, 'ledger', 'verify')
+  const broken = await cli(url, ['ledger', 'verify'])
   expect(broken.code).toBe(1)
   expect(broken.stdout.trimEnd().split('\n')).toHaveLength(2)
   expect(broken.stdout).toContain('event 1 is missing')

@@ -6,7 +6,8 @@ import { expect, inject, test } from 'vitest'
 import { startEmbeddedPostgres } from '../../server/embedded-postgres/start.ts'
 import { socketUrl } from '../../server/embedded-postgres/client.ts'
 import { asAdmin, databaseUrl } from '../support/admin.ts'
-import { cli, run } from '../support/run.ts'
+import { cli } from '../support/cli.ts'
+import { run } from '../support/run.ts'
 
 const commands = [
   ['user', 'create', '--email', 'a@example.com'],

@@ -10,6 +10,7 @@ import { table } from '../../server/cli/output.ts'
 import { CannotWrite, writeExport } from '../../server/audit/write-export.ts'
 import { moveClock, stopClock } from '../support/clock.ts'
 import { cli } from '../support/cli.ts'
+import { nodeArguments } from '../support/programs.ts'
 import { makeMonth, startLedger, tamper, type TestLedger } from '../support/ledger.ts'
 import { testSecret } from '../support/server.ts'
 
@@ -31,7 +32,7 @@ async function cliInto(
   out: 'closed pipe' | '/dev/full',
   args: readonly string[],
 ): Promise<{ code: number; stderr: string }> {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'server/cli/main.ts', ...args], {
+  const child = spawn(process.execPath, [...nodeArguments('server/cli/main.ts'), ...args], {
     env: { PATH: process.env.PATH, DATABASE_URL: ledger.owner.url, AUTH_SECRET: testSecret },
     stdio: ['ignore', out === 'closed pipe' ? 'pipe' : openSync(out, 'w'), 'pipe'],
   })
@@ -55,7 +56,7 @@ test.runIf(existsSync('/dev/full')).each(commands)(
 )
 
 test('talk that nobody hears changes nothing', async () => {
-  const args = ['--import', 'tsx', 'server/cli/main.ts', 'ledger', 'verify', '--json']
+  const args = [...nodeArguments('server/cli/main.ts'), 'ledger', 'verify', '--json']
   const child = spawn(process.execPath, args, {
     env: { PATH: process.env.PATH, DATABASE_URL: ledger.owner.url },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -74,7 +75,7 @@ test.each([
   async (_, file, why) => {
     writeFileSync(join(folder, 'taken.jsonl'), 'kept')
     const args = ['ledger', 'archive', '--before', '2026-02-01', '--to', file]
-    expect(await cli(ledger.owner.url, ...args)).toEqual({
+    expect(await cli(ledger.owner.url, args)).toEqual({
       code: 2,
       stdout: '',
       stderr: `cannot write ${file}: ${why}\n`,

@@ -6,7 +6,7 @@ import { expect, test, vi } from 'vitest'
 import { createProgress } from '../../server/cli/output.ts'
 import { stopClock, moveClock } from '../support/clock.ts'
 import { cli } from '../support/cli.ts'
-import { waitFor } from '../support/gate.ts'
+import { waitFor } from '../support/wait.ts'
 import { makeMonth, startLedger, type TestLedger } from '../support/ledger.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'token-ledger-progress-'))
@@ -42,7 +42,7 @@ test.each([
   await moveClock(owner.ownerSql, 0)
   const answer = await owner.ownerSql.begin(async (tx) => {
     await tx`lock token_ledger.token_event in access exclusive mode`
-    const running = cli(owner.url, 'ledger', ...args)
+    const running = cli(owner.url, ['ledger', ...args])
     await waitFor(() => isHeldUp(ledger))
     await sleep(1_100)
     return { running }

@@ -35,7 +35,7 @@ beforeAll(async () => {
 afterAll(() => ledger[Symbol.asyncDispose]())
 
 test('AD-06 (ASVS 3.2.2): sessions are listed as a table and as JSON lines, whatever a browser calls itself', async () => {
-  const listed = await cli(url, 'sessions', 'list', '--user', user.email)
+  const listed = await cli(url, ['sessions', 'list', '--user', user.email])
   expect(listed).toMatchObject({ code: 0, stderr: '2 sessions\n' })
   const lines = listed.stdout.trimEnd().split('\n')
   expect(lines).toHaveLength(3)
@@ -43,7 +43,7 @@ test('AD-06 (ASVS 3.2.2): sessions are listed as a table and as JSON lines, what
   expect(lines[1]).toContain(`${open}  ${user.email.slice(0, 39)}…`)
   expect(lines[1]).toContain('<script>')
 
-  const json = await cli(url, 'sessions', 'list', '--status', 'active', '--json')
+  const json = await cli(url, ['sessions', 'list', '--status', 'active', '--json'])
   const [line, ...rest] = json.stdout.trimEnd().split('\n')
   expect(rest).toEqual([])
   expect(line).not.toMatch(unsafe)
@@ -51,7 +51,7 @@ test('AD-06 (ASVS 3.2.2): sessions are listed as a table and as JSON lines, what
 })
 
 test('a family is told as a story that a support person can read', async () => {
-  const { stdout, code } = await cli(url, 'sessions', 'inspect', stolen)
+  const { stdout, code } = await cli(url, ['sessions', 'inspect', stolen])
   expect(code).toBe(0)
   const lines = stdout.trimEnd().split('\n')
   expect(lines.filter((line) => unsafe.test(line))).toEqual([])
@@ -73,7 +73,7 @@ test('a family is told as a story that a support person can read', async () => {
     'A spent token came back, so everything of this session was ended. It came from elsewhere than the ' +
       `newest token had gone: treat it as a theft. Incident ${stolen}:13.`,
   )
-  const json = JSON.parse((await cli(url, 'sessions', 'inspect', stolen, '--json')).stdout)
+  const json = JSON.parse((await cli(url, ['sessions', 'inspect', stolen, '--json'])).stdout)
   expect(json).toMatchObject({ familyId: stolen, status: 'reuse_detected' })
   expect(json.events).toHaveLength(13)
 })
@@ -81,26 +81,26 @@ test('a family is told as a story that a support person can read', async () => {
 test('one session is revoked with a reason that the story tells', async () => {
   const { familyId } = await ledger.start(user)
   const args = ['sessions', 'revoke', familyId, '--reason', 'asked on the phone']
-  expect(await cli(url, ...args)).toMatchObject({ code: 0, stdout: '1\n' })
-  expect(await cli(url, ...args)).toMatchObject({
+  expect(await cli(url, args)).toMatchObject({ code: 0, stdout: '1\n' })
+  expect(await cli(url, args)).toMatchObject({
     code: 0,
     stdout: '0\n',
     stderr: 'it was over already\n',
   })
-  const { stdout } = await cli(url, 'sessions', 'inspect', familyId)
+  const { stdout } = await cli(url, ['sessions', 'inspect', familyId])
   expect(stdout).toContain('ended: by an admin (the command line): asked on the phone')
 })
 
 test('all sessions of a user are revoked, and the user erased', async () => {
-  const revoked = await cli(url, 'sessions', 'revoke-user', user.email, '--reason', 'drill')
+  const revoked = await cli(url, ['sessions', 'revoke-user', user.email, '--reason', 'drill'])
   expect(revoked).toMatchObject({ code: 0, stdout: '1\n' })
-  const erased = await cli(url, 'user', 'erase', user.email)
+  const erased = await cli(url, ['user', 'erase', user.email])
   expect(erased).toMatchObject({ code: 0, stdout: `${user.id}\n` })
-  expect(await cli(url, 'user', 'erase', user.email)).toMatchObject({ code: 2, stdout: '' })
-  const { stdout } = await cli(url, 'sessions', 'inspect', stolen)
+  expect(await cli(url, ['user', 'erase', user.email])).toMatchObject({ code: 2, stdout: '' })
+  const { stdout } = await cli(url, ['sessions', 'inspect', stolen])
   expect(stdout).toContain('Where it came from was erased.')
   expect(stdout).not.toContain('192.0.2.7')
-  expect(await cli(url, 'ledger', 'verify')).toMatchObject({ code: 0 })
+  expect(await cli(url, ['ledger', 'verify'])).toMatchObject({ code: 0 })
 })
 
 test('wrong words are exit 3, unknown things exit 2', async () => {
@@ -115,5 +115,5 @@ test('wrong words are exit 3, unknown things exit 2', async () => {
 }, 60_000)
 
 async function ask(...args: string[]): Promise<number> {
-  return (await cli(url, ...args)).code
+  return (await cli(url, args)).code
 }

@@ -8,7 +8,7 @@ beforeAll(async () => {
 })
 afterAll(() => database[Symbol.asyncDispose]())
 
-const sql = (statement: string) => cli(database.url, 'sql', statement)
+const sql = (statement: string) => cli(database.url, ['sql', statement])
 
 test('a statement is asked as the auditor, read only, and without a limit of time', async () => {
   const { code, stdout } = await sql(`

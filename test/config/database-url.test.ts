@@ -5,7 +5,7 @@ import { expect, inject, test } from 'vitest'
 import { withDatabaseErrors, migrateWithErrors } from '../../server/config/database-url.ts'
 import { asAdmin, databaseUrl } from '../support/admin.ts'
 import { freePort } from '../support/server.ts'
-import { cli } from '../support/run.ts'
+import { cli } from '../support/cli.ts'
 
 /** An empty database whose owner may not make roles. */
 async function humbleOwner() {

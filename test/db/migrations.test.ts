@@ -8,7 +8,7 @@ import { expect, inject, test } from 'vitest'
 import { connect } from '../../db/connection/connect.ts'
 import { isMigrated, migrate } from '../../db/migrate.ts'
 import { asAdmin, databaseUrl } from '../support/admin.ts'
-import { cli } from '../support/run.ts'
+import { cli } from '../support/cli.ts'
 
 type Entry = { idx: number; when: number; tag: string }
 

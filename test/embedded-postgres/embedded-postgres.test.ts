@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
+import { waitFor } from '../support/wait.ts'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import {
   reachEmbeddedPostgres,
@@ -27,7 +28,6 @@ import {
   postmasterPid,
   processesOn,
   startOwner,
-  until,
 } from '../support/owner-process.ts'
 
 const onLinux = process.platform === 'linux'
@@ -54,7 +54,7 @@ beforeEach(() => {
 
 afterEach(async () => {
   await Promise.all(owners.map((owner) => owner.stop()))
-  if (onLinux) await until('Postgres is gone', () => processesOn(dataDir).length === 0)
+  if (onLinux) await waitFor(() => processesOn(dataDir).length === 0, 'Postgres is gone')
   rmSync(dataDir, { recursive: true, force: true })
 })
 
@@ -124,20 +124,20 @@ test('a killed owner leaves no Postgres behind, and what was committed is there 
   expect(isAlive(postmaster)).toBe(false)
 
   await second.kill('SIGKILL')
-  await until(
-    'Postgres is gone',
+  await waitFor(
     () => !existsSync(join(dataDir, 'postgres/cluster/postmaster.pid')),
+    'Postgres is gone',
   )
-  if (onLinux) await until('its guard is gone', () => processesOn(dataDir).length === 0)
+  if (onLinux) await waitFor(() => processesOn(dataDir).length === 0, 'its guard is gone')
 })
 
 test('an interrupt from the terminal leaves the database to an owner that drains', async () => {
   const owner = start()
   const url = await owner.url
   process.kill(-owner.pid, 'SIGINT')
-  await until('the owner drains', () => owner.said().includes('draining'))
-  await sleep(500)
-  expect(await query(url, 'select 1 as one')).toEqual([{ one: 1 }])
+  await waitFor(() => owner.said().includes('draining'), 'the owner drains')
+  // Postgres would have got the same interrupt, and would refuse the next connections.
+  for (let i = 0; i < 20; i++) expect(await query(url, 'select 1 as one')).toEqual([{ one: 1 }])
   await owner.stop()
   expect(owner.said()).not.toContain('ended by itself')
   await expect(query(url, 'select 1')).rejects.toMatchObject({ code: 'ENOENT' })
@@ -148,12 +148,14 @@ test('Postgres that dies is started again', async () => {
   const url = await owner.url
   const postmaster = postmasterPid(dataDir)
   process.kill(postmaster, 'SIGKILL')
-  await until('the owner says so', () => owner.said().includes('ended by itself'))
-  await until('it answers', () =>
-    query(url, 'select 1').then(
-      () => true,
-      () => false,
-    ),
+  await waitFor(() => owner.said().includes('ended by itself'), 'the owner says so')
+  await waitFor(
+    () =>
+      query(url, 'select 1').then(
+        () => true,
+        () => false,
+      ),
+    'it answers',
   )
   expect(postmasterPid(dataDir)).not.toBe(postmaster)
 })
@@ -169,7 +171,7 @@ test.runIf(onLinux)(
     for (const pid of guards) process.kill(pid, 'SIGSTOP')
     await first.kill('SIGKILL')
     for (const pid of guards) process.kill(pid, 'SIGKILL')
-    await sleep(300)
+    await waitFor(() => guards.every((pid) => !isAlive(pid)), 'the guards are gone')
     expect(isAlive(postmaster)).toBe(true)
 
     const second = start()
@@ -282,6 +284,7 @@ test.runIf(onLinux)('a lock that was made this moment is waited for, and not rem
   writeFileSync(lock, '')
   const making = setInterval(() => utimesSync(lock, Date.now() / 1000, Date.now() / 1000), 100)
   const owner = start()
+  // Time is the subject here: twice as long as a new lock may be incomplete.
   await sleep(4_000)
   clearInterval(making)
   expect(owner.said()).toBe('')

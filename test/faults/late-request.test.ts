@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { beginSessions, readHistory } from '../support/begun-sessions.ts'
 import { freshDatabase } from '../support/database.ts'
 import { auth } from '../support/http.ts'
-import { startServer } from '../support/server.ts'
+import { metricOf } from '../support/metrics.ts'
+import { type ServerProcess, startServer } from '../support/server.ts'
 import { makeUser } from '../support/users.ts'
+import { waitFor } from '../support/wait.ts'
 import { startDatabaseProxy } from '../support/wire.ts'
 
 /** The service holds its requests back for as long as a line that says nothing: 12 s. */
@@ -33,7 +34,8 @@ test(
     const before = []
     for (const other of others) {
       before.push(auth(stuck.url, 'refresh', { refreshToken: other.refreshToken }))
-      await sleep(200)
+      // The first two are with the database; the third, and whatever comes then, waits behind them.
+      if (before.length < 3) await waitFor(async () => (await queueDepth(stuck)) === 0)
     }
     const attemptId = randomUUID()
     let isAnswered = false
@@ -70,14 +72,24 @@ test('a refresh whose caller hung up before it was decided is not carried out', 
   const hangUp = new AbortController()
   const gone = auth(server.url, 'refresh', { refreshToken }, {}, hangUp.signal)
   gone.catch(() => {})
-  await sleep(500)
+  await waitFor(async () => (await queueDepth(server)) === 1)
+  const connections = await socketsOf(server)
   hangUp.abort()
   await expect(gone).rejects.toThrow()
-  await sleep(200)
+  await waitFor(async () => (await socketsOf(server)) < connections)
   await holder`rollback`
   holder.release()
-  await sleep(500)
+  await waitFor(async () => (await queueDepth(server)) === 0)
   const kinds = (await readHistory(owner.ownerSql, familyId)).map(({ kind }) => kind)
   expect(kinds).toEqual(['issued'])
   expect((await auth(server.url, 'refresh', { refreshToken })).status).toBe(200)
 })
+
+function queueDepth({ url }: ServerProcess): Promise<number> {
+  return metricOf(url, 'token_ledger_rotation_queue_depth')
+}
+
+/** Connections of the service, to its clients and to Postgres. */
+function socketsOf({ url }: ServerProcess): Promise<number> {
+  return metricOf(url, 'nodejs_active_resources{type="TCPSocketWrap"}')
+}

@@ -1,12 +1,12 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Sql } from 'postgres'
 import { describe, expect, inject, test } from 'vitest'
 import { asAdmin } from '../support/admin.ts'
 import { moveClock } from '../support/clock.ts'
 import { freshDatabase } from '../support/database.ts'
 import { auth, type Answer } from '../support/http.ts'
-import { shutGate, waitFor } from '../support/gate.ts'
+import { shutGate } from '../support/gate.ts'
+import { waitFor } from '../support/wait.ts'
 import { startDatabaseProxy, startProxy } from '../support/wire.ts'
 import { startServer, type ServerProcess } from '../support/server.ts'
 import { makeUser, testPassword } from '../support/users.ts'
@@ -254,7 +254,7 @@ async function prepareCrowd({ server, databaseUrl, credentials, ownerSql }: Serv
       await holder`begin`
       await holder`select from token_ledger.token_family where family_id = ${familyId} for update`
       waiting = Array.from({ length: size }, () => auth(server.url, 'logout', { refreshToken }))
-      if (size > 0) await sleep(500)
+      if (size > 0) await waitFor(() => findBlocked(ownerSql))
     },
     async leave() {
       await holder`rollback`

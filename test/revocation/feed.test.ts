@@ -224,7 +224,7 @@ test('a feed claims nothing before its process has looked', { timeout }, async (
   await using server = await startServer(owner.url, { REVOCATIONS_TOKEN: feedToken })
   const feed = readFeed(server.url)
   const first = feed.next()
-  expect(await Promise.race([first, sleep(3_000, 'nothing')])).toBe('nothing')
+  expect(await Promise.race([first, sleep(1_500, 'nothing')])).toBe('nothing')
   await owner.ownerSql`alter table token_ledger.token_event disable row level security`
   expect((await first).value).toMatchObject({ event: 'ended', data: { sid: session!.familyId } })
   expect((await feed.next()).value).toMatchObject({ event: 'checked' })

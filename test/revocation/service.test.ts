@@ -6,11 +6,13 @@ import { inTransaction } from '../../db/connection/transaction.ts'
 import { revokeLocked } from '../../server/sessions/revocation.ts'
 import { connect } from '../../db/connection/connect.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
-import { feedToken, slowLooks, toldAtFirst } from '../support/feed.ts'
-import { waitFor } from '../support/gate.ts'
+import { moveClock } from '../support/clock.ts'
+import { feedToken, slowLooks, toldAtFirst, twoLooksOf } from '../support/feed.ts'
+import { waitFor } from '../support/wait.ts'
 import { auth, mutate, query } from '../support/http.ts'
 import { testCaller } from '../support/ledger.ts'
-import { cli } from '../support/run.ts'
+import { metricOf } from '../support/metrics.ts'
+import { cli } from '../support/cli.ts'
 import { startServer } from '../support/server.ts'
 import { signIn } from '../support/sessions.ts'
 import { makeUser, testPassword } from '../support/users.ts'
@@ -27,9 +29,8 @@ async function me(url: string, accessToken: string): Promise<string> {
 
 const revoked = '401 access_token_revoked'
 
-async function lagSeconds(url: string): Promise<number> {
-  const text = await (await fetch(`${url}/metrics`)).text()
-  return Number(/^token_ledger_revocation_lag_seconds (\S+)$/m.exec(text)![1])
+function lagSeconds(url: string): Promise<number> {
+  return metricOf(url, 'token_ledger_revocation_lag_seconds')
 }
 
 /** Two processes on one database, the second behind a wire that can be cut. */
@@ -230,7 +231,7 @@ test(
     const { accessToken, familyId, refreshToken } = await two.begin()
     await auth(a.url, 'logout', { refreshToken })
     // Longer ago than a look reaches back by itself.
-    await sleep(6_000)
+    await moveClock(owner.ownerSql, 6_000)
     await using wire = await startDatabaseProxy(owner.url)
     await using late = await startServer(wire.url, {
       ACCESS_TOKEN_AUDIENCE: 'both',
@@ -248,7 +249,7 @@ test(
   'an end that is committed long after its time is refused once it is committed, and not before',
   { timeout },
   async () => {
-    await using two = await startTwo()
+    await using two = await startTwo({ REVOCATIONS_TOKEN: feedToken })
     const { b, owner } = two
     const { accessToken, familyId } = await two.begin()
     const database = connect(owner.url, { role: 'token_ledger_app', maxConnections: 3 })
@@ -257,7 +258,8 @@ test(
       const { txid, families } = await lockFamilies(tx, [familyId])
       await revokeLocked(tx, { txid, families: [...families.values()], by })
       // Longer than a look reaches back by itself; a few looks see nothing of it.
-      await sleep(8_000)
+      await moveClock(owner.ownerSql, 8_000)
+      await twoLooksOf(b.url)
       expect(await me(b.url, accessToken)).toBe('200')
     })
     await expect.poll(() => me(b.url, accessToken)).toBe(revoked)
@@ -290,12 +292,12 @@ test(
   'whatever anybody tells, nobody is refused for it and the ends are followed on',
   { timeout },
   async () => {
-    await using two = await startTwo()
+    await using two = await startTwo({ REVOCATIONS_TOKEN: feedToken })
     const { a, b, owner } = two
     const [stays, ends] = [await two.begin(), await two.begin()]
     for (const payload of ['', 'nonsense', stays.familyId, '-1', '9'.repeat(15), '9'.repeat(7_000)])
       await owner.ownerSql`select pg_notify('token_ledger_ends', ${payload})`
-    await sleep(500)
+    await twoLooksOf(b.url)
     expect(await me(b.url, stays.accessToken)).toBe('200')
     await auth(a.url, 'logout', { refreshToken: ends.refreshToken })
     await expect.poll(() => me(b.url, ends.accessToken)).toBe(revoked)

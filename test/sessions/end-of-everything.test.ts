@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import { readEpoch } from '../../db/ledger/locks.ts'
 import { endAllSessions } from '../../server/sessions/revocation.ts'
-import { shutGate, waitFor } from '../support/gate.ts'
+import { shutGate } from '../support/gate.ts'
+import { waitFor } from '../support/wait.ts'
 import { startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
 import { isBlocked } from '../support/locks.ts'
 

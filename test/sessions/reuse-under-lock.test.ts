@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createRotation } from '../../server/sessions/rotation.ts'
 import type { UserDirectory } from '../../server/users/directory.ts'
-import { waitFor } from '../support/gate.ts'
+import { waitFor } from '../support/wait.ts'
 import { spentOnce, startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
 import { isBlocked, lockFamily } from '../support/locks.ts'
 import { kindsOf } from '../support/sessions.ts'

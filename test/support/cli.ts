@@ -1,11 +1,15 @@
 import { run, type Outcome } from './run.ts'
 import { testSecret } from './server.ts'
 
-/** Runs the command line in a process of its own. */
-export function cli(databaseUrl: string | null, ...args: string[]): Promise<Outcome> {
+/** Runs the command line in a process of its own, on this database; null leaves `DATABASE_URL` out. */
+export function cli(
+  databaseUrl: string | null,
+  args: readonly string[],
+  stdin = '',
+): Promise<Outcome> {
   const env = {
     AUTH_SECRET: testSecret,
     ...(databaseUrl !== null && { DATABASE_URL: databaseUrl }),
   }
-  return run('server/cli/main.ts', args, { env })
+  return run('server/cli/main.ts', args, { env, stdin })
 }

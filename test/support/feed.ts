@@ -43,6 +43,12 @@ export async function toldAtFirst(
   return told
 }
 
+/** Waits until this process has looked for ends twice more. */
+export async function twoLooksOf(url: string): Promise<void> {
+  let looks = 0
+  for await (const { event } of readFeed(url)) if (event === 'checked' && ++looks === 3) break
+}
+
 /** From now on nobody who looks for ends is answered in time, once there is one. */
 export async function slowLooks({ ownerSql }: FreshDatabase): Promise<void> {
   await ownerSql.unsafe(`

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Sql } from 'postgres'
 
 /** Where a backend of the service is made to wait: as it appends to the ledger, or reads this table. */
@@ -50,16 +49,5 @@ export async function shutGate(ownerSql: Sql, where: Where): Promise<Gate> {
       await holder`select pg_advisory_unlock(${gate})`
       holder.release()
     },
-  }
-}
-
-/** What `look` finds, once it finds something. */
-export async function waitFor<T>(look: () => Promise<T | undefined | false>): Promise<T> {
-  const deadlineAt = performance.now() + 15_000
-  for (;;) {
-    const found = await look()
-    if (found !== undefined && found !== false) return found
-    if (performance.now() > deadlineAt) throw new Error('waited in vain')
-    await sleep(20)
   }
 }

@@ -8,6 +8,7 @@ import { migrate } from '../../db/migrate.ts'
 import { startEmbeddedPostgres } from '../../server/embedded-postgres/start.ts'
 import { asAdmin, databaseUrl, dropDatabases } from './admin.ts'
 import { testPostgresSettings as settings } from './postgres-settings.ts'
+import { buildPrograms } from './programs.ts'
 
 /** What a worker needs to make databases of its own: see `freshDatabase`. */
 export type TestDatabases = {
@@ -28,6 +29,7 @@ const oldMs = 6 * 3600 * 1000
 
 /** Once per run: a server, and one migrated database that every test's own is copied from. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const removePrograms = await buildPrograms()
   const server = await startServer()
   try {
     const run = `token_ledger_test_${Date.now()}_${process.pid}`
@@ -36,9 +38,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
     return async () => {
       await asAdmin(server.adminUrl, (admin) => dropDatabases(admin, (made) => made.run === run))
       await server.stop()
+      removePrograms()
     }
   } catch (error) {
     await server.stop()
+    removePrograms()
     throw error
   }
 }

@@ -5,7 +5,6 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { setTimeout as sleep } from 'node:timers/promises'
 
 export type OwnerProcess = {
   readonly pid: number
@@ -73,14 +72,6 @@ export function childrenOf(pid: number): number[] {
 export function postmasterPid(dataDir: string): number {
   const lock = join(dataDir, 'postgres', 'cluster', 'postmaster.pid')
   return Number(readFileSync(lock, 'utf8').split('\n')[0])
-}
-
-export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const deadlineAt = Date.now() + 20_000
-  while (!(await holds())) {
-    if (Date.now() > deadlineAt) throw new Error(`waited in vain until ${what}`)
-    await sleep(50)
-  }
 }
 
 export function isAlive(pid: number): boolean {

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
-import { testSecret } from './server.ts'
+import { nodeArguments } from './programs.ts'
 
 export type Outcome = { readonly code: number; readonly stdout: string; readonly stderr: string }
 
@@ -11,7 +11,7 @@ export async function run(
   args: readonly string[],
   { env = {}, stdin = '' }: { env?: Record<string, string>; stdin?: string } = {},
 ): Promise<Outcome> {
-  const child = spawn(process.execPath, ['--import', 'tsx', script, ...args], {
+  const child = spawn(process.execPath, [...nodeArguments(script), ...args], {
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
   })
   child.stdin.end(stdin)
@@ -21,10 +21,4 @@ export async function run(
     once(child, 'exit'),
   ])
   return { code: Number(code), stdout, stderr }
-}
-
-/** The command line, on this database. */
-export function cli(databaseUrl: string, args: readonly string[], stdin = ''): Promise<Outcome> {
-  const env = { DATABASE_URL: databaseUrl, AUTH_SECRET: testSecret }
-  return run('server/cli/main.ts', args, { env, stdin })
 }

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { nodeArguments } from './programs.ts'
 
 /** A service in a process of its own: it can be killed. */
 export type ServerProcess = AsyncDisposable & {
@@ -36,7 +37,7 @@ export async function startServer(
 ): Promise<ServerProcess> {
   const port = env.PORT === undefined ? await freePort() : Number(env.PORT)
   const url = env.PUBLIC_URL ?? `http://127.0.0.1:${port}`
-  const child = spawn(process.execPath, ['--import', 'tsx', 'server/main.ts'], {
+  const child = spawn(process.execPath, nodeArguments('server/main.ts'), {
     env: {
       PATH: process.env.PATH,
       HOME: process.env.HOME,

@@ -1,3 +1,7 @@
+import type { FreshDatabase } from './database.ts'
+import { metricOf } from './metrics.ts'
+import { waitFor } from './wait.ts'
+
 /** One message of an SSE stream. */
 export type SseMessage = { readonly event: string; readonly id: string | null; readonly data: any }
 
@@ -27,6 +31,22 @@ export async function* readTail(
   } finally {
     leave.abort()
   }
+}
+
+/** Waits until the service has this many open tails. */
+export async function waitForOpenTails(url: string, count: number): Promise<void> {
+  await waitFor(async () => (await metricOf(url, 'token_ledger_open_tails')) === count)
+}
+
+/** Waits until a tail has read forward once, so that it shows whatever happens from now on. */
+export async function waitForLiveTail({ ownerSql }: FreshDatabase): Promise<void> {
+  await waitFor(async () => {
+    const reads = await ownerSql`
+      select from pg_stat_activity
+      where datname = current_database() and application_name = 'token-ledger' and state = 'idle'
+        and query like '%e.txid < pg_snapshot_xmin%'`
+    return reads.length > 0
+  })
 }
 
 /** Why a tail was refused or ended by the service: its last message. */

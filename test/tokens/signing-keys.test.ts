@@ -10,7 +10,7 @@ import { startApp } from '../support/app.ts'
 import { moveClock } from '../support/clock.ts'
 import { freshDatabase } from '../support/database.ts'
 import { auth, query } from '../support/http.ts'
-import { cli } from '../support/run.ts'
+import { cli } from '../support/cli.ts'
 import { startServer, testSecret } from '../support/server.ts'
 import { signIn } from '../support/sessions.ts'
 

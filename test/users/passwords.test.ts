@@ -1,5 +1,6 @@
 import { hash as argon2Hash, parseOptions } from '@node-rs/argon2'
 import { describe, expect, test } from 'vitest'
+import { median } from '../support/median.ts'
 import { AuthError } from '../../server/errors.ts'
 import { createPasswords, passwordProblem } from '../../server/users/passwords.ts'
 
@@ -234,8 +235,4 @@ async function cpuMicros(work: () => Promise<unknown>): Promise<number> {
   await work()
   const { user, system } = process.cpuUsage(before)
   return user + system
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
 }

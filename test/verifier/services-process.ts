@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
+import { nodeArguments } from '../support/programs.ts'
 
 export const adapters = ['fastify', 'express', 'trpc'] as const
 export type Adapter = (typeof adapters)[number]
@@ -30,8 +30,7 @@ export type Services = AsyncDisposable & {
 
 /** Starts `services.ts` as a second process that has no database. */
 export async function startServices(source: TokenSource): Promise<Services> {
-  const program = fileURLToPath(new URL('services.ts', import.meta.url))
-  const child = spawn(process.execPath, ['--import', 'tsx', program], {
+  const child = spawn(process.execPath, nodeArguments('test/verifier/services.ts'), {
     stdio: ['pipe', 'pipe', 'inherit'],
     // Nothing else of our environment: no DATABASE_URL, no secret.
     env: {
