@@ -8,8 +8,8 @@ export type Changelog = {
 const kinds = ['Added', 'Changed', 'Deprecated', 'Removed', 'Fixed', 'Security']
 const unreleased = '## Unreleased'
 const released = /^## (\d+\.\d+\.\d+) - \d{4}-\d{2}-\d{2}$/
-/** Words that stand in for an entry or a version that is not written yet. */
-const placeholder = /\b(?:unreleased|pending|todo|tbd|fixme)\b/i
+/** An entry that is not written yet. */
+const placeholder = /\b(?:TODO|TBD|FIXME)\b|^- (?:pending|unreleased|\.\.\.|…)\W*$/i
 
 /** Reads a changelog in the format of Keep a Changelog. */
 export function readChangelog(text: string): Changelog {
@@ -55,7 +55,15 @@ function sectionProblem(section: readonly string[]): string | null {
   for (const [index, line] of written.entries()) {
     if (!line.startsWith('### ')) continue
     if (!kinds.includes(line.slice(4))) return `"${line}" is not one of ${kinds.join(', ')}`
-    if (!written[index + 1]?.startsWith('- ')) return `there are no entries under "${line}"`
+    if (!hasEntry(written.slice(index + 1))) return `there are no entries under "${line}"`
   }
   return null
+}
+
+/** Whether there is an entry before the next heading. */
+function hasEntry(lines: readonly string[]): boolean {
+  return (
+    lines.find((line) => line.startsWith('- ') || line.startsWith('### '))?.startsWith('- ') ??
+    false
+  )
 }

@@ -1,8 +1,9 @@
 import { execFile, execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { build } from 'esbuild'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { isNextVersion, moveUnreleased, readChangelog } from '../../.ci/changelog.ts'
 
 const entries = '### Added\n\n- A thing.\n'
@@ -11,6 +12,8 @@ const fix = '### Fixed\n\n- A bug.\n'
 
 // Each release is a handful of processes, which a busy machine starts slowly.
 describe('the release script', { timeout: 90_000 }, () => {
+  let folder: string
+  let template: string
   let repository: string
   const env = {
     PATH: process.env.PATH,
@@ -22,11 +25,21 @@ describe('the release script', { timeout: 90_000 }, () => {
     GIT_COMMITTER_EMAIL: 'ada@example.com',
   }
 
-  beforeEach(() => {
-    repository = mkdtempSync(path.join(tmpdir(), 'token-ledger-release-'))
+  // Made once: the script as one file of JavaScript, and the repository that each test copies.
+  beforeAll(async () => {
+    folder = mkdtempSync(path.join(tmpdir(), 'token-ledger-release-'))
+    await build({
+      entryPoints: ['.ci/release.ts'],
+      outfile: path.join(folder, 'release.mjs'),
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+    })
     const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as Manifest
     const { prepublishOnly } = manifest.scripts
     const scripts = { check: 'node check.cjs', prepublishOnly }
+    template = mkdtempSync(path.join(folder, 'template-'))
+    repository = template
     git('init', '--quiet')
     write('package.json', JSON.stringify({ name: 'thing', version: '0.1.0', scripts }))
     write('check.cjs', '')
@@ -34,7 +47,12 @@ describe('the release script', { timeout: 90_000 }, () => {
     commit('a thing')
   })
 
-  afterEach(() => rmSync(repository, { recursive: true }))
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  beforeEach(() => {
+    repository = mkdtempSync(path.join(folder, 'repository-'))
+    cpSync(template, repository, { recursive: true })
+  })
 
   test('moves Unreleased to the version and the day, commits and tags', async () => {
     const days = [today()]
@@ -110,8 +128,7 @@ describe('the release script', { timeout: 90_000 }, () => {
   })
 
   function release(...args: string[]): Promise<string> {
-    const tsx = import.meta.resolve('tsx')
-    return run(process.execPath, ['--import', tsx, path.resolve('.ci/release.ts'), ...args])
+    return run(process.execPath, [path.join(folder, 'release.mjs'), ...args])
   }
 
   /** @returns the exit code and what was written to stderr */
@@ -178,11 +195,16 @@ test.each([
   ],
   [
     'with a placeholder',
-    `## Unreleased\n${entries}- pending\n`,
-    'an entry is still to be written: "- pending"',
+    `## Unreleased\n${entries}- Pending.\n`,
+    'an entry is still to be written: "- Pending."',
   ],
 ])('nothing is released from a changelog %s', (_, text, problem) => {
   expect(readChangelog(text)).toMatchObject({ problem })
+})
+
+test('entries may be introduced, and may use words that stand in for an entry elsewhere', () => {
+  const text = `## Unreleased\n### Changed\nFor operators:\n- Pending requests are counted.\n`
+  expect(readChangelog(text)).toEqual({ latest: null, problem: null })
 })
 
 test('only the entries under Unreleased move', () => {
