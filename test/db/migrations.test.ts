@@ -1,13 +1,11 @@
 import { execFile } from 'node:child_process'
-import { randomUUID } from 'node:crypto'
 import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import postgres from 'postgres'
-import { expect, inject, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { connect } from '../../db/connection/connect.ts'
 import { isMigrated, migrate } from '../../db/migrate.ts'
-import { asAdmin, databaseUrl } from '../support/admin.ts'
+import { emptyDatabase, type FreshDatabase } from '../support/database.ts'
 import { cli } from '../support/run.ts'
 
 type Entry = { idx: number; when: number; tag: string }
@@ -15,9 +13,9 @@ type Entry = { idx: number; when: number; tag: string }
 test('from nothing to the newest schema, and again: nothing to do', async () => {
   await using empty = await emptyDatabase()
   await migrate(empty.url)
-  const first = await empty.applied()
+  const first = await applied(empty)
   await migrate(empty.url)
-  expect(await empty.applied()).toEqual(first)
+  expect(await applied(empty)).toEqual(first)
   expect(first).toHaveLength((await journal()).length)
   const database = connect(empty.url, { role: 'token_ledger_app', maxConnections: 1 })
   expect(await isMigrated(database)).toBe(true)
@@ -29,7 +27,7 @@ test('four processes at once: each is content, and each migration is applied onc
   const outcomes = await Promise.all(Array.from({ length: 4 }, () => cli(empty.url, ['migrate'])))
   for (const { code, stderr } of outcomes)
     expect({ code, stderr }).toEqual({ code: 0, stderr: 'the schema is up to date\n' })
-  expect(await empty.applied()).toHaveLength((await journal()).length)
+  expect(await applied(empty)).toHaveLength((await journal()).length)
 })
 
 test('the journal is in the order of time: a late one with an early date would be skipped', async () => {
@@ -72,21 +70,8 @@ async function journal(): Promise<Entry[]> {
   return (JSON.parse(text) as { entries: Entry[] }).entries
 }
 
-async function emptyDatabase() {
-  const { adminUrl, template } = inject('testDatabases')
-  const name = template.replace(/template$/, `empty_${randomUUID().slice(0, 8)}`)
-  await asAdmin(adminUrl, (admin) => admin`create database ${admin(name)}`)
-  const url = databaseUrl(adminUrl, name)
-  return {
-    url,
-    async applied() {
-      const sql = postgres(url, { max: 1, onnotice: () => {} })
-      const rows =
-        await sql`select hash, created_at from token_ledger_migrations.applied order by id`
-      await sql.end()
-      return [...rows]
-    },
-    [Symbol.asyncDispose]: () =>
-      asAdmin(adminUrl, (admin) => admin`drop database if exists ${admin(name)} with (force)`),
-  }
+async function applied({ ownerSql }: FreshDatabase) {
+  return [
+    ...(await ownerSql`select hash, created_at from token_ledger_migrations.applied order by id`),
+  ]
 }
