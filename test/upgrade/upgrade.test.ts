@@ -1,6 +1,8 @@
+import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { migrate } from '../../db/migrate.ts'
 import { verifyExport } from '../../server/audit/verify-export.ts'
+import { dumpSchema } from '../schema/dump.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import type { FreshDatabase } from '../support/database.ts'
 import { auth, query, refreshCookieIn, type Answer } from '../support/http.ts'
@@ -48,6 +50,10 @@ test('the dump holds every kind of event, an erased person, an archived month an
     'user_disabled',
     'user_erased',
   ])
+})
+
+test('the upgrade gives the schema of a new ledger', async () => {
+  expect(await dumpSchema(owner.ownerSql)).toBe(await readFile('drizzle/schema.sql', 'utf8'))
 })
 
 test('the upgrade changes no event; SQL and TypeScript find every hash and every history intact', async () => {
