@@ -10,7 +10,7 @@ export type SigningKeyRow = {
 }
 
 /** All keys, the first to sign first. */
-export async function listSigningKeys({ sql }: Database): Promise<SigningKeyRow[]> {
+export async function listSigningKeys({ transactions: sql }: Database): Promise<SigningKeyRow[]> {
   const rows = await sql<
     { kid: string; public_jwk: string | object; sealed_private_key: Buffer; signs_in_ms: number }[]
   >`
@@ -36,7 +36,7 @@ export async function listSigningKeys({ sql }: Database): Promise<SigningKeyRow[
  * @param options.removeOthers every other key is gone in the same moment
  */
 export async function insertSigningKey(
-  { sql }: Database,
+  { transactions: sql }: Database,
   key: SigningKeyRow,
   options: { unlessYoungerThanMs: number; removeOthers?: boolean },
 ): Promise<void> {
@@ -58,7 +58,7 @@ export async function insertSigningKey(
 
 /** Seals a key anew, after the secret was changed. */
 export async function resealSigningKey(
-  { sql }: Database,
+  { transactions: sql }: Database,
   kid: string,
   sealedPrivateKey: Buffer,
 ): Promise<void> {
@@ -69,6 +69,9 @@ export async function resealSigningKey(
 }
 
 /** Takes out keys that no token can be signed with any more. */
-export async function deleteSigningKeys({ sql }: Database, kids: readonly string[]): Promise<void> {
+export async function deleteSigningKeys(
+  { transactions: sql }: Database,
+  kids: readonly string[],
+): Promise<void> {
   await sql`delete from token_ledger.signing_key where kid = any(${kids as string[]})`
 }

@@ -37,7 +37,7 @@ export async function hasSignedInFrom(
   userId: string,
   ip: string,
 ): Promise<boolean> {
-  const rows = await database.sql`
+  const rows = await database.transactions`
     select
     from token_ledger.token_family f
     join token_ledger.token_event e on e.family_id = f.family_id and e.seq = 1

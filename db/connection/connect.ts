@@ -11,7 +11,7 @@ import { socketsWithTimeout } from './socket.ts'
  * ever for a connection that other transactions keep until they get its lock.
  */
 export type Database = {
-  readonly sql: postgres.Sql
+  readonly transactions: postgres.Sql
   readonly db: PostgresJsDatabase
   /** The connections of `db`, for what is said better in SQL. */
   readonly statements: postgres.Sql
@@ -104,7 +104,7 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
     statements.replacePool()
   }
   return {
-    sql: transactions.sql,
+    transactions: transactions.sql,
     db: drizzle(plannedOnce(statements.sql)),
     statements: statements.sql,
     // Whoever asks on it is told of silence sooner; the socket it leaves behind is not.

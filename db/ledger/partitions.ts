@@ -7,7 +7,7 @@ import type { Database } from '../connection/connect.ts'
  * @throws when the default partition has taken families of such a month already: they stay there, and the
  * ledger goes on as before
  */
-export async function ensurePartitions({ sql }: Database): Promise<number> {
+export async function ensurePartitions({ transactions: sql }: Database): Promise<number> {
   const [row] = await sql<{ made: number }[]>`select token_ledger.ensure_partitions() as made`
   return row?.made ?? 0
 }

@@ -114,7 +114,9 @@ async function inTwo(
   { database }: TestLedger,
   work: (locking: Transaction, other: Transaction) => Promise<void>,
 ): Promise<void> {
-  await database.sql.begin((locking) => database.sql.begin((other) => work(locking, other)))
+  await database.transactions.begin((locking) =>
+    database.transactions.begin((other) => work(locking, other)),
+  )
 }
 
 async function kindsOf({ owner }: TestLedger, familyId: string): Promise<string[]> {

@@ -34,7 +34,7 @@ const events = adminProcedure
     const { kinds, userId, familyId, from, to, cursor } = input
     const filter = { kinds, userId, familyId, fromAt: from, toAt: to }
     const page = { cursor, limit: input.limit }
-    const rows = await listEvents(ctx.deps.database.sql, filter, page)
+    const rows = await listEvents(ctx.deps.database.transactions, filter, page)
     return pageOf(rows, input.limit, {
       item: toEventView,
       cursor: (event) => positionText(event.position),
@@ -66,7 +66,7 @@ function verifyAll({ database }: ServiceDeps): ReturnType<typeof checkAll> {
   return check
 }
 
-async function checkAll({ sql }: ServiceDeps['database']) {
+async function checkAll({ transactions: sql }: ServiceDeps['database']) {
   const { families, events: count, broken } = await checkLedger(sql, () => {})
   return { intact: broken.length === 0, families, events: count, broken: broken.slice(0, 1_000) }
 }
