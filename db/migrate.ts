@@ -35,8 +35,8 @@ export async function migrate(databaseUrl: string): Promise<void> {
 }
 
 /** Whether the newest migration of this version has been applied; a newer schema is fine. */
-export async function isMigrated({ transactions: sql }: Database): Promise<boolean> {
-  const [row] = await sql<{ newest: string | null }[]>`
+export async function isMigrated({ statements }: Database): Promise<boolean> {
+  const [row] = await statements<{ newest: string | null }[]>`
     select max(created_at)::text as newest
     from token_ledger_migrations.applied`
   return Number(row?.newest ?? 0) >= newestMigration()

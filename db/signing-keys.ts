@@ -10,8 +10,8 @@ export type SigningKeyRow = {
 }
 
 /** All keys, the first to sign first. */
-export async function listSigningKeys({ transactions: sql }: Database): Promise<SigningKeyRow[]> {
-  const rows = await sql<
+export async function listSigningKeys({ statements }: Database): Promise<SigningKeyRow[]> {
+  const rows = await statements<
     { kid: string; public_jwk: string | object; sealed_private_key: Buffer; signs_in_ms: number }[]
   >`
     select
@@ -36,11 +36,11 @@ export async function listSigningKeys({ transactions: sql }: Database): Promise<
  * @param options.removeOthers every other key is gone in the same moment
  */
 export async function insertSigningKey(
-  { transactions: sql }: Database,
+  { transactions }: Database,
   key: SigningKeyRow,
   options: { unlessYoungerThanMs: number; removeOthers?: boolean },
 ): Promise<void> {
-  await sql.begin(async (tx) => {
+  await transactions.begin(async (tx) => {
     await tx`select pg_advisory_xact_lock(hashtextextended('token_ledger.signing_key', 0))`
     if (options.removeOthers === true) await tx`delete from token_ledger.signing_key`
     await tx`
@@ -58,11 +58,11 @@ export async function insertSigningKey(
 
 /** Seals a key anew, after the secret was changed. */
 export async function resealSigningKey(
-  { transactions: sql }: Database,
+  { statements }: Database,
   kid: string,
   sealedPrivateKey: Buffer,
 ): Promise<void> {
-  await sql`
+  await statements`
     update token_ledger.signing_key
     set sealed_private_key = ${sealedPrivateKey}
     where kid = ${kid}`
@@ -70,8 +70,8 @@ export async function resealSigningKey(
 
 /** Takes out keys that no token can be signed with any more. */
 export async function deleteSigningKeys(
-  { transactions: sql }: Database,
+  { statements }: Database,
   kids: readonly string[],
 ): Promise<void> {
-  await sql`delete from token_ledger.signing_key where kid = any(${kids as string[]})`
+  await statements`delete from token_ledger.signing_key where kid = any(${kids as string[]})`
 }

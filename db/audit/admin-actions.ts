@@ -1,4 +1,4 @@
-import type postgres from 'postgres'
+import type { Database } from '../connection/connect.ts'
 import type { FencedTransaction } from '../connection/transaction.ts'
 
 /** What an admin did, or the command line (`actorUserId` null). */
@@ -43,7 +43,7 @@ export type AdminActionRow = {
 
 /** What admins did to one session, alone or with all of its user's, oldest first. */
 export async function listFamilyActions(
-  sql: postgres.Sql,
+  { statements: sql }: Database,
   familyId: string,
 ): Promise<AdminActionRow[]> {
   return sql<AdminActionRow[]>`

@@ -1,5 +1,6 @@
 import type postgres from 'postgres'
 import type { LedgerEvent } from '../../server/ledger/events.ts'
+import type { Database } from '../connection/connect.ts'
 import { instantParam } from '../instant.ts'
 
 /** Where an event stands in the ledger: `<txid>:<familyId>:<seq>`. Events are read in this order. */
@@ -35,7 +36,7 @@ export type EventFilter = {
 
 /** A page of events, newest first, before `cursor`. */
 export async function listEvents(
-  sql: postgres.Sql,
+  { statements: sql }: Database,
   filter: EventFilter,
   page: { cursor?: Position | undefined; limit: number },
 ): Promise<ListedEvent[]> {
@@ -60,7 +61,7 @@ export async function listEvents(
 
 /** A family's newest events, oldest first. */
 export async function listFamilyEvents(
-  sql: postgres.Sql,
+  { statements: sql }: Database,
   familyId: string,
   limit: number,
 ): Promise<ListedEvent[]> {
@@ -80,7 +81,7 @@ export async function listFamilyEvents(
  * under way can put anything before what has been read.
  */
 export async function readForward(
-  sql: postgres.Sql,
+  { statements: sql }: Database,
   position: Position,
   limit: number,
 ): Promise<ListedEvent[]> {
@@ -97,7 +98,7 @@ export async function readForward(
 }
 
 /** The position from which on everything is still to come. */
-export async function readHorizon(sql: postgres.Sql): Promise<Position> {
+export async function readHorizon({ statements: sql }: Database): Promise<Position> {
   const [row] = await sql<{ txid: string }[]>`
     select pg_snapshot_xmin(pg_current_snapshot())::text as txid`
   return { txid: row?.txid ?? '0', familyId: '00000000-0000-0000-0000-000000000000', seq: 0 }

@@ -1,4 +1,4 @@
-import type postgres from 'postgres'
+import type { Database } from '../connection/connect.ts'
 import { instantParam } from '../instant.ts'
 import type { EventFilter } from './events.ts'
 
@@ -20,7 +20,7 @@ export type Incident = {
 
 /** A page of detected reuses, newest first, before `cursor`. */
 export async function listIncidents(
-  sql: postgres.Sql,
+  { statements: sql }: Database,
   period: Pick<EventFilter, 'fromAt' | 'toAt'>,
   page: { cursor?: { at: number; familyId: string } | undefined; limit: number },
 ): Promise<Incident[]> {

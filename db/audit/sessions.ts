@@ -33,11 +33,11 @@ export async function listActiveSessions(
 
 /** Whether the user has had a session, over or not, from this address in the last 30 days. */
 export async function hasSignedInFrom(
-  database: Database,
+  { statements }: Database,
   userId: string,
   ip: string,
 ): Promise<boolean> {
-  const rows = await database.transactions`
+  const rows = await statements`
     select
     from token_ledger.token_family f
     join token_ledger.token_event e on e.family_id = f.family_id and e.seq = 1

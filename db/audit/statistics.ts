@@ -1,4 +1,4 @@
-import type postgres from 'postgres'
+import type { Database } from '../connection/connect.ts'
 import { instantParam } from '../instant.ts'
 
 export type Bucket = {
@@ -12,7 +12,7 @@ export type Bucket = {
 
 /** How much happened, counted in equal steps (UTC); steps without anything are there, too. */
 export async function countEvents(
-  sql: postgres.Sql,
+  { statements: sql }: Database,
   period: { fromAt: number; toAt: number },
   bucketMs: number,
 ): Promise<Bucket[]> {

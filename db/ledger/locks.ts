@@ -1,5 +1,5 @@
-import type postgres from 'postgres'
 import type { Transport } from '../../server/ledger/events.ts'
+import type { Database } from '../connection/connect.ts'
 import type { Transaction } from '../connection/transaction.ts'
 import { fence } from './append.ts'
 
@@ -60,8 +60,8 @@ export async function lockUser(
 }
 
 /** The user's count of "end everything", which a sign-in reads first; 0 for who never signed in. */
-export async function readEpoch(sql: postgres.Sql, userId: string): Promise<number> {
-  const [row] = await sql<{ epoch: number }[]>`
+export async function readEpoch({ statements }: Database, userId: string): Promise<number> {
+  const [row] = await statements<{ epoch: number }[]>`
     select epoch
     from token_ledger.user_epoch
     where user_id = ${userId}::uuid`

@@ -22,7 +22,7 @@ export const ledgerVerify: Command = {
     const { broken, families, events } = await withDatabase(
       config,
       { role: 'token_ledger_app' },
-      ({ transactions: sql }) => checkLedger(sql, createProgress()),
+      ({ transactions }) => checkLedger(transactions, createProgress()),
     )
     if (values.json)
       console.log(jsonLine({ intact: broken.length === 0, families, events, broken }))

@@ -68,8 +68,8 @@ export const sessionsInspect: Command = {
     return withDatabase(config, app, async (database) => {
       const session = await readSession(database, familyId)
       if (session === null) throw new Error(`there is no session ${familyId}`)
-      const events = await listFamilyEvents(database.transactions, familyId, 100_000)
-      const actions = await listFamilyActions(database.transactions, familyId)
+      const events = await listFamilyEvents(database, familyId, 100_000)
+      const actions = await listFamilyActions(database, familyId)
       if (values.json)
         console.log(
           jsonLine({
