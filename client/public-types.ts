@@ -1,7 +1,11 @@
 import type { Credentials } from './auth-api.ts'
-import type { SignIn } from './credential/credential.ts'
 import type { Settings } from './options.ts'
 import type { Listener, Session, SignedIn } from './session.ts'
+
+export type SignIn = Credentials & {
+  /** Shown in the user's list of sessions; at most 100 characters. */
+  readonly deviceName?: string
+}
 
 /**
  * One session, as a page or a tool sees it. Make one for each page, app or (on a server) request.

@@ -1,9 +1,5 @@
 import type { Credentials, Grant } from '../auth-api.ts'
-
-export type SignIn = Credentials & {
-  /** Shown in the list of sessions; at most 100 characters. */
-  readonly deviceName?: string
-}
+import type { SignIn } from '../public-types.ts'
 
 /**
  * What proves the session between refreshes: the browser's cookie, or a refresh token in a store.
