@@ -1,7 +1,12 @@
 /**
- * `token-ledger/client`: for browsers, React Native and Node.
+ * `token-ledger/client`, for browsers, React Native and Node: signs in, keeps the session refreshed, and gives
+ * requests their access token.
  *
  * @module
+ * @example
+ * const auth = createAuthClient()
+ * auth.subscribe((session) => render(session))
+ * await auth.restore()
  */
 export { createAuthClient } from './auth-client.ts'
 export { authLink } from './calls/auth-link.ts'
