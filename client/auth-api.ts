@@ -11,7 +11,7 @@ export type Credentials = Inputs['register']
 export type Grant = Outputs['refresh']
 export type User = Grant['user']
 
-/** `POST /auth/<procedure>`; rejects with an `AuthClientError` and nothing else. */
+/** Calls `POST /auth/<procedure>`. Rejects only with `AuthClientError`. */
 export type AuthApi = <P extends Procedure>(
   procedure: P,
   input: Inputs[P],
@@ -20,7 +20,7 @@ export type AuthApi = <P extends Procedure>(
 
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>
 
-/** No answer takes this long on a working line, and others wait for it in their turn. */
+/** Longer than any answer takes on a working connection; other tabs wait for the lock meanwhile. */
 const requestTimeoutMs = 10_000
 
 export function createAuthApi(options: {
@@ -29,18 +29,18 @@ export function createAuthApi(options: {
   credentials: RequestCredentials
 }): AuthApi {
   return async (procedure, input, signal) => {
-    const { response, body } = await withTimeout(signal, async (untilThen) => {
+    const { response, body } = await withTimeout(signal, async (timeoutSignal) => {
       const answer = await options.fetch(`${options.baseUrl}/auth/${procedure}`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify(input),
         credentials: options.credentials,
-        // An API does not redirect; what does is a captive portal.
+        // The service does not redirect. A captive portal does.
         redirect: 'error',
         cache: 'no-store',
-        // A sign-out is carried out though the page is left.
+        // Lets a sign-out finish when the page is closed.
         keepalive: procedure === 'logout',
-        signal: untilThen,
+        signal: timeoutSignal,
       })
       return { response: answer, body: await readJson(answer) }
     })
@@ -80,7 +80,7 @@ async function readJson(response: Response): Promise<unknown> {
   }
 }
 
-/** Only our own envelope is believed: a proxy's 401 says nothing about the session. */
+/** Only an error in the service's envelope counts: a proxy's 401 says nothing about the session. */
 function refusalIn(response: Response, body: unknown): AuthClientError {
   const error = field(body, 'error')
   const data = field(error, 'data')
@@ -118,7 +118,7 @@ function isGrant(data: unknown): boolean {
 function unreadable(response: Response): AuthClientError {
   const seconds = Number(response.headers.get('retry-after') ?? '')
   return new AuthClientError('unreadable_answer', {
-    message: `HTTP ${response.status} that is not the service's`,
+    message: `The response (HTTP ${response.status}) is not from the service.`,
     ...(seconds > 0 && { retryAfterSeconds: seconds }),
   })
 }

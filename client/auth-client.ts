@@ -11,20 +11,28 @@ import { openTabChannel, type TabMessage } from './tabs/channel.ts'
 import { withTabLock } from './tabs/lock.ts'
 import { onWake, type WakeReason } from './tabs/page-lifecycle.ts'
 
-/** Tabs that come online together do not ask in the same moment. */
+/** Tabs that come online together refresh at random times within this span. */
 const onlineSpreadMs = 500
 
-/** @throws {TypeError} for options that contradict each other */
+/**
+ * Makes a client. Making it sends no request: call `restore` on page load.
+ *
+ * @throws {TypeError} for options that contradict each other, and for an invalid `baseUrl` or origin
+ * @example
+ * const auth = createAuthClient({ baseUrl: 'https://auth.example.com' })
+ * const session = await auth.restore()
+ * @see {@link AuthClientOptions} and {@link AuthClient}
+ */
 export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
   const settings = readOptions(options)
   const name = `token-ledger ${settings.baseUrl}`
-  // Tabs share a cookie; processes share a store, which takes turns by its own `swap`.
+  // Tabs share the cookie, so they share a lock. Processes that share a store use its `swap` instead.
   const sharesCookie = settings.transport === 'cookie'
-  const channel = sharesCookie ? openTabChannel(name, hear) : null
+  const channel = sharesCookie ? openTabChannel(name, onTabMessage) : null
   const core = createSessionCore({
     credential: openCredential(settings, options.storage),
     withTabLock: (task, waitMs) => (sharesCookie ? withTabLock(name, task, waitMs) : task(true)),
-    tellTabs: (message) => channel?.tell(message),
+    notifyTabs: (message) => channel?.post(message),
   })
   const { credential, state, refresher } = core
   const { signIn, signOut } = createSignIn(core)
@@ -40,7 +48,7 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
   const restoring = singleFlight(async (): Promise<Session> => {
     if (state.get().status !== 'unknown') return state.get()
     try {
-      if (await credential.isSigningOut()) core.end(byUser, 'know')
+      if (await credential.isSigningOut()) core.end(byUser, 'this-tab')
       await refresher.now()
     } catch (error) {
       if (state.get().status === 'unknown') state.note(toAuthClientError(error).reason)
@@ -64,18 +72,18 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     return usable()
   }
 
-  function hear(message: TabMessage): void {
+  function onTabMessage(message: TabMessage): void {
     const familyId = familyIdOf(state.get())
     switch (message.kind) {
       case 'refreshed':
-        return core.heardOfRefresh(message.settled)
+        return core.observeRefresh(message.record)
       case 'signed-in':
         if (familyId === message.familyId) return
-        core.supersede()
+        core.abortPending()
         return void refresher.now().catch(() => {})
       case 'signed-out':
         if (message.familyId === null || message.familyId === familyId)
-          core.end(message.session, 'know')
+          core.end(message.session, 'this-tab')
     }
   }
 
@@ -88,7 +96,7 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     if (reason === 'online' && failure !== null)
       setTimeout(refreshNow, Math.random() * onlineSpreadMs)
     else if (status === 'signed-out' || (status === 'unknown' && failure === null)) return
-    // What was restored heard nothing in the meantime; else a token that lasts is left alone.
+    // A restored page missed the messages of other tabs. Otherwise a token that lasts is left alone.
     else if (reason === 'restored') refreshNow()
     else if (isDue && (failure?.retryAfterSeconds ?? null) === null) refreshNow()
   }

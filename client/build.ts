@@ -1,4 +1,4 @@
-// Run by `npm run build`, after tsc and into the same folder: the example page, and the size that the README states.
+// Run by `npm run build` after tsc: builds the example page into the same folder, and prints the client's size.
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
@@ -23,6 +23,6 @@ async function gzipSize(external: string[]): Promise<number> {
     write: false,
   })
   const [file] = outputFiles
-  if (file === undefined) throw new Error('nothing was built')
+  if (file === undefined) throw new Error('esbuild returned no file')
   return gzipSync(file.contents, { level: 9 }).length
 }

@@ -1,21 +1,21 @@
 import type { Reason } from '../server/errors.ts'
 
-/** What can go wrong before the server was understood, beside the server's own reasons. */
+/** Reasons of the client itself: no valid answer of the server was received. */
 export type ClientReason =
-  /** No answer: offline, refused, or cut off. */
+  /** No answer: offline, connection refused or interrupted. */
   | 'network_error'
-  /** No whole answer in time. */
+  /** No complete answer within 10 s. */
   | 'timeout'
-  /** An answer that is not the service's: a proxy's page, a captive portal, half a body. */
+  /** An answer that is not from the service: a proxy's page, a captive portal, a truncated body. */
   | 'unreadable_answer'
-  /** The caller's `storage` threw; see `cause`. */
+  /** The `storage` option threw (see `cause`), or other processes kept changing the store. */
   | 'storage_failed'
-  /** A sign-in, a sign-out or `dispose` came in between. */
+  /** Aborted by a later sign-in, sign-out or `dispose`. */
   | 'superseded'
-  /** The bearer goes to `baseUrl` and the origins in `origins` alone. */
+  /** The access token is sent only to the origins of `baseUrl` and `origins`. */
   | 'origin_not_configured'
 
-/** The only reasons that end a session here; everything else keeps it and is tried again. */
+/** The reasons that end the session. After any other error the session stays, and the client tries again. */
 export type DefinitiveReason =
   | 'session_expired'
   | 'session_revoked'
@@ -23,13 +23,13 @@ export type DefinitiveReason =
   | 'refresh_token_malformed'
   | 'refresh_token_reused'
 
-/** Switch on `reason`; `message` is for people and may change. */
+/** Every error of the client. Switch on `reason`: `message` is for people and may change. */
 export class AuthClientError extends Error {
   override readonly name = 'AuthClientError'
   readonly reason: Reason | ClientReason
-  /** `<familyId>:<seq>` of the event that ended the session, when the server names one. */
+  /** `<familyId>:<seq>` of the event that ended the session; null when the server names none. */
   readonly incidentId: string | null
-  /** Whole seconds the server asks us to wait. */
+  /** Seconds to wait before the next try, as the server asks; null when it does not. */
   readonly retryAfterSeconds: number | null
 
   constructor(reason: Reason | ClientReason, details: ErrorDetails = {}) {
@@ -49,7 +49,7 @@ export type ErrorDetails = {
 
 type Definitive = AuthClientError & { readonly reason: DefinitiveReason }
 
-/** Whether the session is over for good. */
+/** Whether the error ends the session. */
 export function isDefinitive(error: unknown): error is Definitive {
   return error instanceof AuthClientError && Object.hasOwn(definitive, error.reason)
 }
@@ -62,7 +62,7 @@ const definitive = {
   refresh_token_reused: true,
 } satisfies Record<DefinitiveReason, true>
 
-/** Whether the next second may bring what this one did not: asking a wrong question again will not. */
+/** Whether the same request may succeed within a second or so. */
 export function isTransient(error: AuthClientError): boolean {
   switch (error.reason) {
     case 'network_error':
@@ -83,7 +83,7 @@ export function toAuthClientError(error: unknown): AuthClientError {
     : new AuthClientError('network_error', { cause: error })
 }
 
-/** Saying it again will not help, and would stand in the way of the next sign-in. */
+/** Whether the same request will never succeed: a noted sign-out is then given up, so that the next sign-in works. */
 export function isPermanent(error: AuthClientError): boolean {
   return !isTransient(error) && (error.retryAfterSeconds ?? 0) === 0
 }

@@ -1,15 +1,19 @@
 /**
- * `token-ledger/client`: for browsers, React Native and Node.
+ * `token-ledger/client`, for browsers, React Native and Node: signs in, keeps the session refreshed, and gives
+ * requests their access token.
  *
  * @module
+ * @example
+ * const auth = createAuthClient()
+ * auth.subscribe((session) => render(session))
+ * await auth.restore()
  */
 export { createAuthClient } from './auth-client.ts'
 export { authLink } from './calls/auth-link.ts'
 export { AuthClientError, type ClientReason, type DefinitiveReason } from './errors.ts'
 export { memoryStorage, type TokenStorage } from './storage.ts'
-export type { AuthClient, LogoutResult } from './public-types.ts'
+export type { AuthClient, LogoutResult, SignIn } from './public-types.ts'
 export type { AuthClientOptions } from './options.ts'
-export type { SignIn } from './credential/credential.ts'
 export type { Problem, Session, SignedIn, SignedOut, Unknown } from './session.ts'
 export type { Reason } from '../server/errors.ts'
 export type { AppRouter, AuthRouter } from '../server/procedures/router.ts'

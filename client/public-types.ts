@@ -1,60 +1,65 @@
 import type { Credentials } from './auth-api.ts'
-import type { SignIn } from './credential/credential.ts'
 import type { Settings } from './options.ts'
 import type { Listener, Session, SignedIn } from './session.ts'
 
+export type SignIn = Credentials & {
+  /** Shown in the user's list of sessions; at most 100 characters. */
+  readonly deviceName?: string
+}
+
 /**
- * One session, as a page or a tool sees it. Make one for each page, app or (on a server) request.
+ * The session of a page, an app or a tool. Make one client per page or app, or per request on a server.
  *
- * What rejects, rejects with an `AuthClientError`; only a definitive reason (`session_*`,
- * `refresh_token_*`) ends the session. Importing and creating it ask nothing and start no timer.
+ * Methods reject with an `AuthClientError`. Only a definitive reason (`session_*`, `refresh_token_*`) ends the
+ * session. Creating a client sends no request and starts no timer.
  */
 export type AuthClient = {
-  /** A new object at each change. */
+  /** The current session; a new object at each change. */
   readonly session: Session
-  /** Calls back at once and at each change. @returns to be called when no longer wanted */
+  /** Calls `listener` now and at each change. @returns a function that unsubscribes */
   subscribe(listener: Listener): () => void
   /**
-   * For page load: takes up the session there is, if any. Never rejects. While the server cannot be
-   * reached it resolves with `unknown` and goes on trying; subscribers hear.
+   * Call it on page load: continues the stored session, if there is one. Never rejects. If the server cannot be
+   * reached, it resolves with `unknown`, keeps trying, and calls the subscribers once it succeeds.
    */
   restore(): Promise<Session>
-  /** Rejects with `invalid_credentials`, `too_many_attempts`, …; a session there was stays then. */
+  /** Signs in. Rejects with `invalid_credentials`, `too_many_attempts`, …; a previous session then stays. */
   login(input: SignIn): Promise<SignedIn>
-  /** Makes an account and signs in. Rejects with `email_taken`, `registration_closed`, `validation_failed`, … */
+  /** Creates an account and signs in. Rejects with `email_taken`, `registration_closed`, `validation_failed`, … */
   register(input: Credentials): Promise<SignedIn>
   /**
-   * Signs out here and in the other tabs at once, and tells the server: now, or, when it cannot be
-   * reached, as soon as it can, also after a reload. `everywhere` ends the user's every session.
+   * Signs out this tab and the other tabs at once, and ends the session on the server. If the server cannot be
+   * reached, the client repeats the request until it succeeds, also after a reload. `everywhere` ends all
+   * sessions of the user.
    */
   logout(options?: { everywhere?: boolean }): Promise<LogoutResult>
-  /** Refreshes now, which is seldom needed: it happens by itself. Concurrent calls share one. */
+  /** Refreshes now. Rarely needed, because the client refreshes by itself. Concurrent calls share one refresh. */
   refresh(): Promise<SignedIn>
   /**
-   * The access token, refreshed first when it has expired; null when signed out. Do not store it.
-   * Rejects when a refresh is needed and cannot be had now; the session stays.
+   * The access token, refreshed first if it has expired; null when signed out. Do not store it. Rejects when a
+   * refresh is needed and fails for now; the session stays.
    *
-   * @param options.rejected A token that a service has refused: another one is got.
+   * @param options.rejected A token that a service has refused: a different one is returned.
    */
   getAccessToken(options?: { rejected?: string }): Promise<string | null>
   /**
-   * `fetch` with the bearer. A 401 for the token's sake is repeated once with a new one.
+   * `fetch` with the access token as bearer. A request that is refused (401) because of the token is repeated
+   * once with a new one. If the refresh for it fails, the call rejects.
    *
-   * Goes to the origins of `baseUrl` and `origins` alone (else rejects with `origin_not_configured`),
-   * and follows no redirect. When the token cannot be renewed now it rejects rather than resolve
-   * with a 401.
+   * Sends only to the origins of `baseUrl` and `origins`, and otherwise rejects with `origin_not_configured`.
+   * It follows no redirects.
    */
   readonly fetch: BearerFetch
-  /** Ends timers, listeners and requests; the session itself stays, for the next client. */
+  /** Stops timers, listeners and requests. The session itself stays, for the next client. */
   dispose(): void
-  /** What it was made with. */
+  /** The options it was made with, with defaults filled in. */
   readonly settings: Settings
 }
 
 export type LogoutResult = {
-  /** Whether the server has been told; it will be otherwise. */
+  /** Whether the server has confirmed the sign-out. If not, the client keeps trying. */
   readonly isConfirmed: boolean
-  /** Sessions the server ended; 0 when it was not told yet. */
+  /** Number of sessions that the server ended; 0 while unconfirmed. */
   readonly revoked: number
 }
 

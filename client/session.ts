@@ -1,17 +1,17 @@
 import type { Grant, User } from './auth-api.ts'
 import type { AuthClientError, DefinitiveReason } from './errors.ts'
 
-/** What is known of the session; a new object at each change, so that `===` tells. */
+/** The session as the client knows it. A new object at each change, so `===` detects changes. */
 export type Session = Unknown | SignedOut | SignedIn
 
-/** Not asked yet, or the server could not be reached yet: show neither a form nor a page. */
+/** Before the first answer of the server: show neither a sign-in form nor the signed-in page. */
 export type Unknown = { readonly status: 'unknown'; readonly problem: Problem | null }
 
 export type SignedOut = {
   readonly status: 'signed-out'
-  /** `logout` by the user here or in another tab; `refresh_token_missing` also when nobody was signed in. */
+  /** `logout`: by the user, in this or another tab. `refresh_token_missing`: there is no session, also at first. */
   readonly reason: 'logout' | DefinitiveReason
-  /** `<familyId>:<seq>`: what support asks for. */
+  /** `<familyId>:<seq>`: finds the incident in the ledger. Show it, so that users can quote it to support. */
   readonly incidentId: string | null
 }
 
@@ -19,11 +19,11 @@ export type SignedIn = {
   readonly status: 'signed-in'
   readonly user: User
   readonly familyId: string
-  /** Epoch milliseconds by this device's clock: for a countdown, not for a decision. */
+  /** Epoch milliseconds by this device's clock. Use it for display only. */
   readonly accessTokenExpiresAt: number
-  /** ISO, by the server's clock: without a refresh until then the session ends. */
+  /** ISO, by the server's clock. Without a refresh until then, the session expires. */
   readonly refreshExpiresAt: string
-  /** Why the last refresh failed; it is being tried again. */
+  /** Why the last refresh failed; the client keeps trying. Null after a success. */
   readonly problem: Problem | null
 }
 
@@ -39,13 +39,13 @@ export function createSessionState() {
       session = next
       for (const listener of listeners) listener(next)
     },
-    /** Says why the session could not be refreshed; it stays. */
+    /** Sets why the session could not be refreshed. The session stays. */
     note(problem: Problem): void {
       if (session.status !== 'signed-out') this.set({ ...session, problem })
     },
-    /** Calls back at once and at each change. @returns to be called when no longer wanted */
+    /** Calls `listener` now and at each change. @returns a function that unsubscribes */
     subscribe(listener: Listener): () => void {
-      // A function of its own each time: the same listener may be given twice.
+      // A new function each time, because the same listener may subscribe twice.
       const own: Listener = (next) => listener(next)
       listeners.add(own)
       listener(session)

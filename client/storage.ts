@@ -1,19 +1,20 @@
 /**
- * Where a native app or a tool keeps its refresh token: a keychain, a file. The text is ours; keep
- * it secret and as it is. Several processes may share one store.
+ * Where a native app or a tool stores its refresh token: a keychain, a file. Treat the text as opaque and keep it
+ * secret. Several processes may share one store.
  */
 export type TokenStorage = {
   /** @returns null when nothing is stored */
   load(): Promise<string | null>
   /**
-   * Stores `next` if what is stored is still `expected`; null means nothing. One step, and durable when it resolves.
+   * Stores `next` if the stored text is still `expected`; null stands for nothing stored. It must be atomic, and
+   * durable once it resolves.
    *
-   * @returns whether it was
+   * @returns false, with nothing changed, when the stored text was not `expected`
    */
   swap(expected: string | null, next: string | null): Promise<boolean>
 }
 
-/** Lasts as long as the process. */
+/** A store in memory, which lasts as long as the process. */
 export function memoryStorage(): TokenStorage {
   let stored: string | null = null
   return {

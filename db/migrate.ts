@@ -6,19 +6,19 @@ import { migrate as applyMigrations } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
 import type { Database } from './connection/connect.ts'
 
-/** Beside `package.json`, from the sources and from `dist` alike. */
+/** Found by the package's name, because the sources and `dist` are at different depths. */
 const packageRoot = path.dirname(
   createRequire(import.meta.url).resolve('token-ledger/package.json'),
 )
 const migrationsFolder = path.join(packageRoot, 'drizzle')
 
 /**
- * Brings the database to the newest schema, as the owner; nothing to do is fine.
+ * Applies the pending migrations, if any, as the owner of the database.
  *
- * All pending migrations run in one transaction. Processes that start together take turns, because
- * drizzle's own migrator fails when two run at once.
+ * They run in one transaction, under an advisory lock: drizzle's migrator fails when two processes run it
+ * at once.
  *
- * @throws {postgres.PostgresError} when the role may not create schemas or roles; nothing was changed
+ * @throws {postgres.PostgresError} when the role may not create schemas or roles; nothing has changed then
  */
 export async function migrate(databaseUrl: string): Promise<void> {
   const sql = postgres(databaseUrl, { max: 1, onnotice: () => {} })
@@ -34,15 +34,15 @@ export async function migrate(databaseUrl: string): Promise<void> {
   }
 }
 
-/** Whether the newest migration of this version has been applied; a newer schema is fine. */
-export async function isMigrated({ sql }: Database): Promise<boolean> {
-  const [row] = await sql<{ newest: string | null }[]>`
+/** Whether this version's newest migration has been applied. A newer schema counts as well. */
+export async function isMigrated({ statements }: Database): Promise<boolean> {
+  const [row] = await statements<{ newest: string | null }[]>`
     select max(created_at)::text as newest
     from token_ledger_migrations.applied`
   return Number(row?.newest ?? 0) >= newestMigration()
 }
 
-/** When the newest migration was made, epoch milliseconds: what drizzle compares, too. */
+/** When the newest migration was made, epoch milliseconds; drizzle compares the same number. */
 function newestMigration(): number {
   const all = readMigrationFiles({ migrationsFolder })
   return Math.max(...all.map(({ folderMillis }) => folderMillis))

@@ -16,30 +16,34 @@ import {
   varchar,
 } from 'drizzle-orm/pg-core'
 
-/** Everything of ours. People and tools query the views of schema `token_audit` instead. */
+/** The service's tables. People and tools query the views of schema `token_audit` instead. */
 export const tokenLedger = pgSchema('token_ledger')
 
 const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' })
 const xid8 = customType<{ data: string }>({ dataType: () => 'xid8' })
 const instant = (name: string) => timestamp(name, { withTimezone: true })
 
+const eventKinds = ['issued', 'rotated', 'replayed', 'reuse_detected', 'revoked'] as const
+const transports = ['cookie', 'body'] as const
+const roles = ['user', 'admin'] as const
+
 /**
- * One row a token family (a session), written once. It is the row that is locked.
+ * One row per token family (a session), inserted once. Transactions that change a session lock this row.
  *
- * Partitioned by month of `family_id` (a UUIDv7), so that closed months can be taken out whole.
- * Nothing here says whether the session is valid: that is folded from its events.
+ * Partitioned by month of `family_id` (a UUIDv7), so that whole months can be archived. Whether the session is
+ * valid is not stored here: it follows from the session's events.
  */
 export const tokenFamily = tokenLedger.table(
   'token_family',
   {
     familyId: uuid('family_id').primaryKey(),
     userId: uuid('user_id').notNull(),
-    transport: text('transport', { enum: ['cookie', 'body'] }).notNull(),
-    /** Chosen by the user; erasable. */
+    transport: text('transport', { enum: transports }).notNull(),
+    /** Chosen by the user. Erasure sets it to null. */
     deviceName: text('device_name'),
     createdAt: instant('created_at').notNull(),
     absoluteExpiresAt: instant('absolute_expires_at').notNull(),
-    /** `for update` asks for the right to update something: this, and it never changes. */
+    /** `select … for update` needs the right to update one column. This is that column; a trigger keeps it 0. */
     lockMark: smallint('lock_mark').notNull().default(0),
   },
   (t) => [
@@ -51,51 +55,51 @@ export const tokenFamily = tokenLedger.table(
 )
 
 /**
- * The ledger: one row an event, one stream a family, append-only, chained by hash.
+ * The ledger: one row per event, append-only, each family's events chained by hash.
  *
- * Written by `db/ledger/append.ts` alone. Triggers compute `hash` and `prev_hash` and refuse an illegal
- * history, an update, a delete and a truncate. Instants are whole milliseconds.
+ * Only `db/ledger/append.ts` writes it. Triggers compute `hash` and `prev_hash`, and refuse illegal histories,
+ * updates, deletes and truncation. Instants are whole milliseconds.
  */
 export const tokenEvent = tokenLedger.table(
   'token_event',
   {
     familyId: uuid('family_id').notNull(),
-    /** From 1, without gaps, in each family. */
+    /** Counts from 1, without gaps, in each family. */
     seq: integer('seq').notNull(),
     kind: text('kind', {
-      enum: ['issued', 'rotated', 'replayed', 'reuse_detected', 'revoked'],
+      enum: eventKinds,
     }).notNull(),
-    /** The family's current generation once this event has happened. */
+    /** The family's current generation after this event. */
     generation: integer('generation').notNull(),
     occurredAt: instant('occurred_at').notNull(),
-    /** `issued`, `rotated`: when the token made by this event expires if it is not used. */
+    /** `issued`, `rotated`: when this event's token expires if it is not used. */
     expiresAt: instant('expires_at'),
-    /** `issued`, `rotated`: when the family ends however active it is; one value in a family. */
+    /** `issued`, `rotated`: when the family expires even if it is used; the same in the whole family. */
     absoluteExpiresAt: instant('absolute_expires_at'),
-    /** `issued`: who signed in, and how the token travels. */
+    /** `issued`: the user, and how clients present the token. */
     userId: uuid('user_id'),
-    transport: text('transport', { enum: ['cookie', 'body'] }),
-    /** `issued`, `rotated`: SHA-256 of the secret of the token made by this event. */
+    transport: text('transport', { enum: transports }),
+    /** `issued`, `rotated`: SHA-256 of the secret of this event's token. */
     tokenHash: bytea('token_hash'),
-    /** `rotated`: what the successor was derived with; useless without its predecessor. */
+    /** `rotated`: the new token is derived from the spent one and this salt, which is useless without it. */
     salt: bytea('salt'),
-    /** `rotated`, `replayed`: SHA-256 of the caller's `attemptId`, when it sent one. */
+    /** `rotated`, `replayed`: SHA-256 of the client's `attemptId`, if it sent one. */
     attemptHash: bytea('attempt_hash'),
-    /** `replayed`, `reuse_detected`: the generation of the spent token that was presented. */
+    /** `replayed`, `reuse_detected`: the generation of the presented, spent token. */
     presentedGeneration: integer('presented_generation'),
-    /** `replayed`, `revoked`: why. */
+    /** `replayed`: why the spent token was accepted. `revoked`: why the session ended. */
     reason: text('reason'),
-    /** `revoked`: whose act it was; null when it was the service's own. */
+    /** `revoked`: the user who revoked it; null for the service and the command line. */
     actorUserId: uuid('actor_user_id'),
-    /** Personal data, erasable with its salt; the chain covers `origin_hash` alone. */
+    /** Personal data. Erasure sets these three to null: the chain covers only `origin_hash`. */
     ip: inet('ip'),
     userAgent: text('user_agent'),
     originSalt: bytea('origin_salt'),
-    /** SHA-256(origin_salt ‖ ip ‖ user_agent), length-prefixed; computed by the insert trigger. */
+    /** SHA-256(origin_salt ‖ ip ‖ user_agent), length-prefixed; an insert trigger computes it. */
     originHash: bytea('origin_hash').notNull(),
     prevHash: bytea('prev_hash'),
     hash: bytea('hash').notNull(),
-    /** The transaction that wrote it: readers that follow the ledger order by it. */
+    /** The transaction that inserted the event: readers that follow the ledger order events by it. */
     txid: xid8('txid')
       .notNull()
       .default(sql`pg_current_xact_id()`),
@@ -103,12 +107,12 @@ export const tokenEvent = tokenLedger.table(
   (t) => [
     primaryKey({ columns: [t.familyId, t.seq] }),
     index('token_event_by_txid').on(t.txid, t.familyId, t.seq),
-    // Pages of a period: rows arrive in the order of time, so a few bytes a megabyte will do.
+    // For queries of a period. Rows arrive in the order of time, so a BRIN index of a few bytes per MB is enough.
     index('token_event_by_time').using('brin', t.occurredAt).with({ autosummarize: true }),
     index('token_event_reuse')
       .on(t.occurredAt, t.familyId)
       .where(sql`${t.kind} = 'reuse_detected'`),
-    // What every process follows (db/ledger/ends.ts): few, and no refresh is among them.
+    // For `readFamilyEnds` (db/ledger/ends.ts), which every process polls. Refreshes add nothing to it.
     index('token_event_ends')
       .on(t.occurredAt, t.familyId)
       .where(sql`${t.kind} in ('revoked', 'reuse_detected')`),
@@ -122,7 +126,7 @@ export const tokenEvent = tokenLedger.table(
     ),
     check(
       'token_event_shape',
-      // `is true`: a check that comes to null would pass.
+      // `is true`, because a CHECK that evaluates to null passes.
       sql`(case ${t.kind}
         when 'issued' then ${t.generation} = 0
           and num_nonnulls(${t.expiresAt}, ${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.tokenHash}) = 5
@@ -150,26 +154,26 @@ export const tokenEvent = tokenLedger.table(
 )
 
 /**
- * One row a user who ever signed in: the row that a sign-in and "end everything" take turns on.
+ * One row per user who has signed in. Sign-ins and "end all sessions" lock it, so they run one at a time.
  *
- * A sign-in reads `epoch` before it checks the password and again when it writes: in between,
- * nobody ended everything.
+ * A sign-in reads `epoch` before it checks the password, and again when it writes the session. If the two
+ * differ, all sessions were ended in between, and the sign-in is refused.
  */
 export const userEpoch = tokenLedger.table('user_epoch', {
   userId: uuid('user_id').primaryKey(),
   epoch: integer('epoch').notNull().default(0),
 })
 
-/** Our own user directory. A team may bring its own instead: nothing of the ledger refers to it. */
+/** The built-in user directory. A service may use its own instead: no table of the ledger refers to this one. */
 export const userAccount = tokenLedger.table(
   'user_account',
   {
     userId: uuid('user_id').primaryKey(),
-    /** Canonical: see `server/users/email.ts`. Null once the person was erased. */
+    /** In canonical form: see `server/users/email.ts`. Null after erasure. */
     email: text('email').unique('user_account_email_taken'),
     /** A PHC string, argon2id. */
     passwordHash: text('password_hash').notNull(),
-    role: text('role', { enum: ['user', 'admin'] }).notNull(),
+    role: text('role', { enum: roles }).notNull(),
     disabledAt: instant('disabled_at'),
     createdAt: instant('created_at')
       .notNull()
@@ -182,8 +186,8 @@ export const userAccount = tokenLedger.table(
 )
 
 /**
- * What admins did, and the command line in their stead; append-only. A session they ended is in the
- * ledger besides, with its actor: here is the reason they gave.
+ * Actions of admins and of the command line, append-only. When one ends a session, the ledger records the end
+ * and the actor; this table records the reason given.
  */
 export const adminAction = tokenLedger.table(
   'admin_action',
@@ -208,9 +212,9 @@ export const adminAction = tokenLedger.table(
     }).notNull(),
     targetUserId: uuid('target_user_id'),
     familyId: uuid('family_id'),
-    /** `user_created`, `role_set`: the role the user has from here on. */
-    role: text('role', { enum: ['user', 'admin'] }),
-    /** In the admin's words. No place for personal data: it cannot be erased. */
+    /** `user_created`, `role_set`: the user's role after the action. */
+    role: text('role', { enum: roles }),
+    /** As the admin wrote it. It must not hold personal data, because it cannot be erased. */
     reason: text('reason'),
   },
   (t) => [
@@ -224,34 +228,34 @@ export const adminAction = tokenLedger.table(
   ],
 )
 
-/** Keys that sign access tokens. The private half is sealed with a key derived from `AUTH_SECRET`. */
+/** Keys that sign access tokens. The private half is encrypted with a key derived from `AUTH_SECRET`. */
 export const signingKey = tokenLedger.table('signing_key', {
   kid: text('kid').primaryKey(),
   publicJwk: jsonb('public_jwk').$type<Record<string, string>>().notNull(),
   sealedPrivateKey: bytea('sealed_private_key').notNull(),
   createdAt: instant('created_at').notNull(),
-  /** Published from the start, used from here on, until the next key's turn. */
+  /** The key is published before this instant, and signs from it until the next key does. */
   signsFrom: instant('signs_from').notNull(),
 })
 
-/** Counts of calls, by `rate-limiter-flexible`: its columns, its names. */
+/** Rate limits. The table and its columns are those of `rate-limiter-flexible`. */
 export const rateLimit = tokenLedger.table('rate_limit', {
   key: varchar('key', { length: 255 }).primaryKey(),
   points: integer('points').notNull().default(0),
   expire: bigint('expire', { mode: 'number' }),
 })
 
-/** What people, tools and the service itself read: views, documented in the README. */
+/** Views that people, tools and the service itself read. */
 const tokenAudit = pgSchema('token_audit')
 
-/** `token_audit.sessions`: a row a session, as it is now. */
+/** `token_audit.sessions`: one row per session, as it is now. */
 export const auditSessions = tokenAudit
   .view('sessions', {
     familyId: uuid('family_id').notNull(),
     userId: uuid('user_id').notNull(),
     email: text('email'),
     status: text('status', { enum: ['active', 'expired', 'revoked', 'reuse_detected'] }).notNull(),
-    transport: text('transport', { enum: ['cookie', 'body'] }).notNull(),
+    transport: text('transport', { enum: transports }).notNull(),
     deviceName: text('device_name'),
     createdAt: instant('created_at').notNull(),
     lastRotatedAt: instant('last_rotated_at'),
@@ -266,13 +270,13 @@ export const auditSessions = tokenAudit
   })
   .existing()
 
-/** `token_audit.events`: a row an event, without token hashes and salts. */
+/** `token_audit.events`: one row per event, without token hashes and salts. */
 export const auditEvents = tokenAudit
   .view('events', {
     familyId: uuid('family_id').notNull(),
     seq: integer('seq').notNull(),
     kind: text('kind', {
-      enum: ['issued', 'rotated', 'replayed', 'reuse_detected', 'revoked'],
+      enum: eventKinds,
     }).notNull(),
     generation: integer('generation').notNull(),
     userId: uuid('user_id').notNull(),

@@ -1,24 +1,25 @@
 import type { Database } from './connection/connect.ts'
+import { epochMs } from './instant.ts'
 
 /** A key as stored; the private half is sealed. */
 export type SigningKeyRow = {
   readonly kid: string
   readonly publicJwk: Record<string, string>
   readonly sealedPrivateKey: Buffer
-  /** Milliseconds from now until it signs; negative when it does already. */
+  /** Milliseconds until the key starts to sign, by the database's clock; not above 0 once it has. */
   readonly signsInMs: number
 }
 
-/** All keys, the first to sign first. */
-export async function listSigningKeys({ sql }: Database): Promise<SigningKeyRow[]> {
-  const rows = await sql<
+/** All keys, in the order in which they start to sign. */
+export async function listSigningKeys({ statements }: Database): Promise<SigningKeyRow[]> {
+  const rows = await statements<
     { kid: string; public_jwk: string | object; sealed_private_key: Buffer; signs_in_ms: number }[]
   >`
     select
       kid,
       public_jwk,
       sealed_private_key,
-      (extract(epoch from signs_from - token_ledger.clock()) * 1000)::float8 as signs_in_ms
+      ${epochMs(statements, statements`signs_from - token_ledger.clock()`)} as signs_in_ms
     from token_ledger.signing_key
     order by signs_from, kid`
   return rows.map((row) => ({
@@ -30,17 +31,17 @@ export async function listSigningKeys({ sql }: Database): Promise<SigningKeyRow[
 }
 
 /**
- * Adds a key, unless there is one already that signs since less than `unlessYoungerThanMs`, or will:
- * of several processes that all find it time, one adds its own.
+ * Adds a key, unless another one started to sign less than `unlessYoungerThanMs` ago, or starts later. So when
+ * several processes try at once, one of them adds its key.
  *
- * @param options.removeOthers every other key is gone in the same moment
+ * @param options.removeOthers deletes all other keys in the same transaction
  */
 export async function insertSigningKey(
-  { sql }: Database,
+  { transactions }: Database,
   key: SigningKeyRow,
   options: { unlessYoungerThanMs: number; removeOthers?: boolean },
 ): Promise<void> {
-  await sql.begin(async (tx) => {
+  await transactions.begin(async (tx) => {
     await tx`select pg_advisory_xact_lock(hashtextextended('token_ledger.signing_key', 0))`
     if (options.removeOthers === true) await tx`delete from token_ledger.signing_key`
     await tx`
@@ -56,19 +57,22 @@ export async function insertSigningKey(
   })
 }
 
-/** Seals a key anew, after the secret was changed. */
+/** Replaces a key's sealed private half, after the secret that seals it has changed. */
 export async function resealSigningKey(
-  { sql }: Database,
+  { statements }: Database,
   kid: string,
   sealedPrivateKey: Buffer,
 ): Promise<void> {
-  await sql`
+  await statements`
     update token_ledger.signing_key
     set sealed_private_key = ${sealedPrivateKey}
     where kid = ${kid}`
 }
 
-/** Takes out keys that no token can be signed with any more. */
-export async function deleteSigningKeys({ sql }: Database, kids: readonly string[]): Promise<void> {
-  await sql`delete from token_ledger.signing_key where kid = any(${kids as string[]})`
+/** Deletes keys. The caller makes sure that every token signed with them has expired. */
+export async function deleteSigningKeys(
+  { statements }: Database,
+  kids: readonly string[],
+): Promise<void> {
+  await statements`delete from token_ledger.signing_key where kid = any(${kids as string[]})`
 }

@@ -22,7 +22,7 @@ export async function findUserByEmail({ db }: Database, email: string): Promise<
   return row ?? null
 }
 
-/** Asked for every batch of refreshes: in SQL, where an array is one parameter, and any number one statement. */
+/** Unknown ids are missing. In SQL, not drizzle: the array is one parameter, so any number of ids is one statement. */
 export async function findUsers(
   { statements }: Database,
   userIds: readonly string[],
@@ -41,7 +41,7 @@ export async function readPasswordHash({ db }: Database, userId: string): Promis
   return row?.passwordHash ?? null
 }
 
-/** @returns false when the address has an account already */
+/** @returns false when the e-mail address or the id is taken */
 export async function insertUser(
   { db }: Database,
   user: { userId: string; email: string; passwordHash: string; role: 'user' | 'admin' },
@@ -54,7 +54,7 @@ export async function insertUser(
   return rows.length === 1
 }
 
-/** As `insertUser`, with what else happens or not at all. */
+/** Like `insertUser`, inside a transaction. */
 export async function insertUserWithin(
   { tx, txid }: FencedTransaction,
   user: { userId: string; email: string; passwordHash: string; role: 'user' | 'admin' },
@@ -67,7 +67,7 @@ export async function insertUserWithin(
   return written.count === 1
 }
 
-/** A page of users with an e-mail, in its order, after `cursor`. */
+/** A page of the users that are not erased, ordered by e-mail address, after the address `cursor`. */
 export async function listUsers(
   { db }: Database,
   filter: { emailPrefix?: string | undefined },
@@ -106,7 +106,7 @@ export async function updatePasswordHash(
     where user_id = ${userId}::uuid and pg_current_xact_id()::text = ${txid}`
 }
 
-/** The same password, hashed anew; nothing happens when another one was set meanwhile. */
+/** Replaces the hash of an unchanged password. Does nothing if the password was changed meanwhile. */
 export async function replacePasswordHash(
   { db }: Database,
   userId: string,
@@ -140,7 +140,7 @@ export async function updateRole(
     where user_id = ${userId}::uuid and pg_current_xact_id()::text = ${txid}`
 }
 
-/** Leaves an id that nobody can sign in with. */
+/** Removes the personal data and disables the account. The row stays, but no password matches it. */
 export async function eraseUserRow(
   { tx, txid }: FencedTransaction,
   userId: string,

@@ -47,13 +47,13 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
   const metrics = createMetrics({
     queueDepth: () => rotation.queue.depth,
     passwordHashes: () => passwords.load(),
-    transactions: () => transactionsOf(database.sql),
+    transactions: () => transactionsOf(database.transactions),
     openTails: () => tails.open(),
     revocationLagMs: () => endedSessions.lagMs(),
   })
   const { logSecurityEvent, reportError } = createSecurityLog(app.log, metrics.count)
   const sessionDeps = {
-    sql: database.sql,
+    sql: database.transactions,
     users: options.users ?? createAccounts(database, passwords),
     refreshKeys: deriveRefreshTokenKeys(secrets),
     policy: {

@@ -3,10 +3,28 @@ import path from 'node:path'
 import { describe, expect, test } from 'vitest'
 
 /**
- * The rooms from the top of the house down, and what each may use: rooms below it, never one above.
- * `type x` allows only `import type` from x.
+ * The rooms from the roof down, and what each may import: rooms below it in this list, never one above.
+ * `type x` allows only `import type` from x, and `x/*` allows x and every room inside it.
+ *
+ * Some rooms are loose files of a folder: see `roomOf`.
  */
 const allowed: Record<string, readonly string[]> = {
+  'client/build': ['client/example'],
+  'client/example': ['client'],
+  client: [
+    'client/base',
+    'client/calls',
+    'client/credential',
+    'client/lifecycle',
+    'client/tabs',
+    'type server/errors',
+    'type server/procedures',
+  ],
+  'client/calls': ['client/base'],
+  'client/lifecycle': ['client/base', 'client/tabs', 'type client/credential'],
+  'client/credential': ['client/base'],
+  'client/tabs': ['type client/base'],
+  'client/base': ['type server/errors', 'type server/procedures'],
   'server/cli': [
     'server/admin',
     'server/audit',
@@ -15,9 +33,24 @@ const allowed: Record<string, readonly string[]> = {
     'server/errors',
     'server/tokens',
     'server/users',
-    'db',
+    'db/*',
   ],
-  server: ['server/*', 'db'],
+  server: [
+    'server/admin',
+    'server/audit',
+    'server/config',
+    'server/embedded-postgres',
+    'server/errors',
+    'server/http',
+    'server/ledger',
+    'server/observability',
+    'server/procedures',
+    'server/sessions',
+    'server/tokens',
+    'server/users',
+    'server/verifier',
+    'db/*',
+  ],
   'server/http': [
     'server/config',
     'server/errors',
@@ -27,6 +60,8 @@ const allowed: Record<string, readonly string[]> = {
     'server/tokens',
     'server/verifier',
     'db',
+    'db/connection',
+    'type db/ledger',
   ],
   'server/procedures': [
     'server/admin',
@@ -39,9 +74,9 @@ const allowed: Record<string, readonly string[]> = {
     'server/tokens',
     'server/users',
     'server/verifier',
-    'db',
+    'db/*',
   ],
-  'server/admin': ['server/errors', 'server/sessions', 'server/users', 'db'],
+  'server/admin': ['server/errors', 'server/sessions', 'server/users', 'db/*'],
   'server/sessions': [
     'server/errors',
     'server/ledger',
@@ -50,42 +85,71 @@ const allowed: Record<string, readonly string[]> = {
     'type server/users',
     'server/verifier',
     'db',
+    'db/connection',
+    'db/ledger',
   ],
-  'server/audit': ['server/errors', 'server/ledger', 'server/observability', 'db'],
-  'server/tokens': ['type server/users', 'db'],
-  'server/users': ['server/errors', 'db'],
+  'server/audit': ['server/errors', 'server/ledger', 'server/observability', 'db/*'],
+  'server/tokens': ['type server/users', 'db', 'db/connection'],
+  'server/users': ['server/errors', 'db', 'db/connection'],
   'server/observability': ['server/errors', 'type server/ledger'],
   'server/embedded-postgres': ['server/config'],
-  'server/config': ['db'],
+  'server/config': ['db', 'db/connection'],
+  'db/audit': ['db', 'db/connection', 'type db/ledger', 'type server/ledger'],
+  'db/ledger': ['db', 'db/connection', 'type server/ledger'],
+  db: ['db/connection', 'type server/ledger'],
+  'db/connection': [],
   'server/verifier': [],
   'server/ledger': [],
   'server/errors': [],
-  db: ['type server/ledger'],
-  client: ['type server/errors', 'type server/procedures'],
 }
 
 const importLine = /^(?:import|export)\s+(type\s)?[^'"]*?['"](\.{1,2}\/[^'"]+)['"]/gm
 const dynamicImport = /\bimport\(\s*['"](\.{1,2}\/[^'"]+)['"]/g
 
-describe.each(Object.keys(allowed))('%s', (layer) => {
+describe.each(Object.keys(allowed))('%s', (room) => {
   test('imports only what it may', async () => {
-    const strays: string[] = []
-    for (const { file, text } of await sourcesOf(layer)) {
-      const imports = [
-        ...Array.from(text.matchAll(importLine), ([, type, target]) => ({ type, target })),
-        ...Array.from(text.matchAll(dynamicImport), ([, target]) => ({ type: '', target })),
-      ]
-      for (const { type = '', target = '' } of imports) {
-        const to = layerOf(path.join(path.dirname(file), target))
-        const may = allowed[layer]!
-        const isBelow = to === layer || may.includes(to)
-        const isAny = may.includes('server/*') && to.startsWith('server/')
-        if (!isBelow && !isAny && !(type !== '' && may.includes(`type ${to}`)))
-          strays.push(`${file} -> ${target}`)
-      }
-    }
+    const may = new Set([room, ...(allowed[room] ?? []).flatMap(expanded)])
+    const strays = (await sourcesOf(room)).flatMap(({ file, text }) =>
+      importsOf(file, text)
+        .filter(({ to, isType }) => {
+          const target = roomOf(to)
+          return !may.has(target) && !(isType && may.has(`type ${target}`))
+        })
+        .map(({ to }) => `${file} -> ${to}`),
+    )
     expect(strays).toEqual([])
   })
+})
+
+test('every rule points down the list, so the rooms have no circle', () => {
+  const rooms = Object.keys(allowed)
+  const upward = rooms.flatMap((room, height) =>
+    (allowed[room] ?? [])
+      .flatMap(expanded)
+      .map((rule) => rule.replace('type ', ''))
+      .filter((target) => rooms.indexOf(target) <= height)
+      .map((target) => `${room} -> ${target}`),
+  )
+  expect(upward).toEqual([])
+})
+
+test('no file imports itself by way of others, not even for a type', async () => {
+  const sources = (await Promise.all(['server', 'db', 'client', 'test'].map(filesIn))).flat()
+  const targets = new Map<string, string[]>()
+  for (const file of sources)
+    targets.set(
+      file,
+      importsOf(file, await readFile(file, 'utf8')).map(({ to }) => to),
+    )
+  // Takes away what imports nothing that is left, and what is imported by nothing that is left. Circles stay.
+  for (let before = -1; before !== targets.size;) {
+    before = targets.size
+    for (const [file, imported] of targets)
+      if (!imported.some((to) => targets.has(to))) targets.delete(file)
+    const imported = new Set([...targets.values()].flat())
+    for (const file of targets.keys()) if (!imported.has(file)) targets.delete(file)
+  }
+  expect([...targets.keys()]).toEqual([])
 })
 
 test('the ledger is pure: no package, no clock, no randomness, no await', async () => {
@@ -101,7 +165,7 @@ test('the ledger is pure: no package, no clock, no randomness, no await', async 
 
 test('only the two programs read the environment or end the process', async () => {
   const programs = ['server/cli/main.ts', 'server/main.ts']
-  const rooms = Object.keys(allowed).filter((room) => room !== 'client')
+  const rooms = Object.keys(allowed).filter((room) => !room.startsWith('client'))
   const found = (await Promise.all(rooms.map(sourcesOf)))
     .flat()
     .filter(({ text }) => /\bprocess\.(?:env|exit|exitCode)\b/.test(text))
@@ -122,6 +186,14 @@ test('the service speaks SQL in db alone', async () => {
   expect(found.map(({ file }) => file)).toEqual([])
 })
 
+test('db/audit leaves the pool for transactions to sign-ins and refreshes', async () => {
+  // `check`, `export` and `read-only-query` read in a transaction, on the pool that their caller hands in.
+  const found = (await sourcesOf('db/audit')).filter(({ text }) =>
+    /\btransactions\b/.test(codeOf(text)),
+  )
+  expect(found.map(({ file }) => file)).toEqual([])
+})
+
 test('the top level is short: what a user looks for, and what tools demand', async () => {
   const folders = (await readdir('.', { withFileTypes: true }))
     .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
@@ -133,7 +205,7 @@ test('the top level is short: what a user looks for, and what tools demand', asy
 
 test('every file has a room, and every room has a rule', async () => {
   const all = await Promise.all(['server', 'db', 'client'].map((top) => filesIn(top)))
-  const rooms = new Set(all.flat().map(layerOf))
+  const rooms = new Set(all.flat().map(roomOf))
   expect([...rooms].toSorted()).toEqual(Object.keys(allowed).toSorted())
 })
 
@@ -142,8 +214,8 @@ async function filesIn(folder: string): Promise<string[]> {
   return names.filter((name) => /\.tsx?$/.test(name)).map((name) => path.join(folder, name))
 }
 
-async function sourcesOf(layer: string): Promise<{ file: string; text: string }[]> {
-  const files = (await filesIn(layer.split('/')[0]!)).filter((file) => layerOf(file) === layer)
+async function sourcesOf(room: string): Promise<{ file: string; text: string }[]> {
+  const files = (await filesIn(room.split('/')[0] ?? '')).filter((file) => roomOf(file) === room)
   return Promise.all(files.map(async (file) => ({ file, text: await readFile(file, 'utf8') })))
 }
 
@@ -151,10 +223,32 @@ function codeOf(text: string): string {
   return text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*/g, '')
 }
 
-/** `server/errors.ts` is ground for all; other files of `server/` itself put the parts together. */
-function layerOf(file: string): string {
+function importsOf(file: string, text: string): { to: string; isType: boolean }[] {
+  const found = [
+    ...Array.from(text.matchAll(importLine), ([, type, target]) => ({ type, target })),
+    ...Array.from(text.matchAll(dynamicImport), ([, target]) => ({ type: undefined, target })),
+  ]
+  return found.map(({ type, target = '' }) => ({
+    to: path.join(path.dirname(file), target),
+    isType: type !== undefined,
+  }))
+}
+
+/** `x/*` as the rooms it stands for. */
+function expanded(rule: string): string[] {
+  if (!rule.endsWith('/*')) return [rule]
+  const folder = rule.slice(0, -2)
+  return Object.keys(allowed).filter((room) => room === folder || room.startsWith(`${folder}/`))
+}
+
+/**
+ * The folder a file is in, at most two deep; but loose files of `server/` and `client/` are two rooms
+ * each: the parts put together on top, and at the bottom what all rooms may use.
+ */
+function roomOf(file: string): string {
   const [top = '', second = '', third] = file.split(path.sep)
-  if (top !== 'server') return top
-  if (second === 'errors.ts') return 'server/errors'
-  return third === undefined ? 'server' : `server/${second}`
+  if (third !== undefined) return `${top}/${second}`
+  if (top === 'server') return second === 'errors.ts' ? 'server/errors' : 'server'
+  if (top !== 'client' || ['index.ts', 'auth-client.ts'].includes(second)) return top
+  return second === 'build.ts' ? 'client/build' : 'client/base'
 }

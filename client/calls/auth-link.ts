@@ -10,16 +10,18 @@ import { field } from '../auth-api.ts'
 import type { AuthClient } from '../public-types.ts'
 import { linkResult } from './link-result.ts'
 
-/** The service takes no more calls in one request. */
+/** The service refuses a request with more calls. */
 const maxBatchSize = 10
 
 /**
- * The ending link of a tRPC client: calls go to `/trpc` of the service with the bearer of `auth`, in
- * batches. A call that is refused for its access token (`access_token_*`) has not run: the token is
- * refreshed once, and the call, query or mutation, repeated once.
+ * The terminating link of a tRPC client: it sends calls to `/trpc` of the service in batches, with the access
+ * token of `auth`. A call that is refused because of its access token (`access_token_*`) has not run, so it is
+ * repeated once with a new token, queries and mutations alike.
  *
- * @param options.url Another service's tRPC, whose origin is in the client's `origins`.
+ * @param options.url The tRPC endpoint of another service, whose origin is in the client's `origins`.
  * @throws {AuthClientError} `origin_not_configured`
+ * @example
+ * const trpc = createTRPCClient<AppRouter>({ links: [authLink(auth)] })
  */
 export function authLink<Router extends AnyRouter>(
   auth: AuthClient,
@@ -32,7 +34,7 @@ export function authLink<Router extends AnyRouter>(
     headers: ({ opList }: { opList: readonly Operation[] }) => bearerOf(opList.at(-1)),
     fetch: (url: string, init: RequestInit) =>
       settings.fetch(url, { ...init, redirect: 'error', credentials: 'omit' }),
-    // Which transformer a router wants is known where the router is: ours has none.
+    // The cast: httpBatchLink wants the router's transformer, which a generic router leaves open. There is none.
   } as unknown as HTTPBatchLinkOptions<Router['_def']['_config']['$types']>)
 
   return (runtime) => {

@@ -9,7 +9,7 @@ export function bearerFetch(settings: Settings, getAccessToken: GetAccessToken):
   return async (url, init = {}) => {
     const target = settings.resolve(url)
     if (init.redirect === 'follow')
-      throw new TypeError('redirect: a bearer follows none; use "manual" or "error"')
+      throw new TypeError('redirect: "follow" is not supported; use "error" or "manual"')
     const send = async (token: string | null) => {
       const headers = new Headers(init.headers)
       if (token !== null) headers.set('authorization', `Bearer ${token}`)
@@ -17,7 +17,7 @@ export function bearerFetch(settings: Settings, getAccessToken: GetAccessToken):
     }
     const token = await getAccessToken()
     const response = await send(token)
-    // A stream can be sent once.
+    // A stream can be sent only once.
     if (token === null || init.body instanceof ReadableStream || !(await refuses(response)))
       return response
     const other = await getAccessToken({ rejected: token })
@@ -25,11 +25,11 @@ export function bearerFetch(settings: Settings, getAccessToken: GetAccessToken):
   }
 }
 
-/** Whether it was the access token that was refused, so that nothing has run yet. */
+/** Whether the access token was refused, so that the request has not been carried out. */
 async function refuses(response: Response): Promise<boolean> {
   if (response.status !== 401) return false
   if (response.headers.get('www-authenticate')?.includes('invalid_token')) return true
-  // Another service may not let pages read that header.
+  // Without this header in `Access-Control-Expose-Headers`, a page cannot read it: look into the body.
   const body: unknown = await response
     .clone()
     .json()

@@ -4,7 +4,7 @@ import type { AnyRouter } from '@trpc/server'
 export type LinkResult<Router extends AnyRouter> = ReturnType<ReturnType<TRPCLink<Router>>>
 export type LinkObserver<Router extends AnyRouter> = Parameters<LinkResult<Router>['subscribe']>[0]
 
-/** What a tRPC link returns. tRPC's own maker of it is in `@trpc/server`, which a page need not load. */
+/** Makes what a tRPC link returns. tRPC's own `observable` is in `@trpc/server`, which would add to a page's size. */
 export function linkResult<Router extends AnyRouter>(
   subscribe: (observer: LinkObserver<Router>) => () => void,
 ): LinkResult<Router> {

@@ -4,11 +4,11 @@ import type { Credential } from './credential.ts'
 import { newAttemptId, type Notes } from './tab-storage.ts'
 
 /**
- * The browser's: the refresh token is in a cookie that no script can read.
+ * For browsers: the refresh token is in a cookie that scripts cannot read.
  *
- * The attempt id belongs to the cookie, and so to all tabs together. Were it a tab's own, a tab whose
- * answer was lost and another that refreshes after the grace window would present the same spent
- * token under two names, and that is what theft looks like. Alone it opens nothing.
+ * All tabs share the cookie, so they share the attempt id as well. With one id per tab, a tab whose response
+ * was lost and a tab that refreshes after the grace window would present the same spent token in two attempts,
+ * which is reuse. The attempt id alone gives no access.
  */
 export function cookieCredential(post: AuthApi, notes: Notes): Credential {
   const settle = (attemptId: string) => {

@@ -1,23 +1,16 @@
 import type { Credentials, Grant } from '../auth-api.ts'
+import type { SignIn } from '../public-types.ts'
 
-export type SignIn = Credentials & {
-  /** Shown in the list of sessions; at most 100 characters. */
-  readonly deviceName?: string
-}
-
-/**
- * What proves the session between refreshes: the browser's cookie, or a refresh token in a store.
- * Everything rejects with `AuthClientError` alone.
- */
+/** How the refresh token is kept: in the browser's cookie or in a store. Rejects only with `AuthClientError`. */
 export type Credential = {
   login(input: SignIn, signal: AbortSignal): Promise<Grant>
   register(input: Credentials, signal: AbortSignal): Promise<Grant>
-  /** Presents it once, with the attempt id of the attempt that is not settled yet. */
+  /** Sends one refresh, with the attempt id of an earlier attempt that got no answer, if there is one. */
   refresh(signal: AbortSignal): Promise<Grant>
-  /** Remembers that the session is not wanted any more, whatever the network does. */
+  /** Notes durably that the user signed out, before the server is asked. */
   noteSignOut(everywhere: boolean): Promise<void>
-  /** Whether the server has still to be told. */
+  /** Whether a sign-out is noted that the server has not confirmed. */
   isSigningOut(): Promise<boolean>
-  /** Tells the server. @returns how many sessions it ended */
+  /** Sends the noted sign-out. @returns how many sessions the server ended */
   signOut(): Promise<number>
 }

@@ -4,10 +4,12 @@ import { basename, dirname, join, resolve } from 'node:path'
 import type { TokenStorage } from '../storage.ts'
 
 /**
- * Keeps the refresh token of a Node tool in files `<path>.1`, `<path>.2`, …, of which the last one
- * counts; only the owner may read them. Any number of processes may share it, and each may be killed
- * at any moment: a version is made whole and then linked to its number, which one process alone can
- * do, so that there is no lock to be left behind. It needs a file system with hard links.
+ * Stores the refresh token of a Node tool in files `<path>.1`, `<path>.2`, …, readable only by their owner. The
+ * highest number is the current version.
+ *
+ * Any number of processes may share the store, and each may be killed at any moment: a version is written to a
+ * temporary file and then hard-linked to its number, which succeeds for one process only. So there is no lock
+ * file that could be left behind. The file system must support hard links.
  */
 export function fileStore(path: string): TokenStorage {
   const folder = dirname(resolve(path))
@@ -29,7 +31,7 @@ export function fileStore(path: string): TokenStorage {
         const text = await readFile(join(folder, `${name}.${version}`), 'utf8')
         return { version, text: text === '' ? null : text }
       } catch (error) {
-        // Replaced in between: there is a later one.
+        // Removed after the listing: there is a newer version.
         if (!isCode(error, 'ENOENT')) throw error
       }
     }
@@ -42,19 +44,19 @@ export function fileStore(path: string): TokenStorage {
       const { version, text } = await read()
       if (text !== expected) return false
       await mkdir(folder, { recursive: true, mode: 0o700 })
-      const whole = join(folder, `.${name}.${randomUUID()}.tmp`)
+      const temporary = join(folder, `.${name}.${randomUUID()}.tmp`)
       const own = version + 1
       try {
-        await write(whole, next ?? '')
-        await link(whole, join(folder, `${name}.${own}`))
+        await write(temporary, next ?? '')
+        await link(temporary, join(folder, `${name}.${own}`))
       } catch (error) {
         if (isCode(error, 'EEXIST')) return false
         throw error
       } finally {
-        await remove(whole)
+        await remove(temporary)
       }
       const all = await versions()
-      // Others had gone further and removed what we had read: our number is an old one.
+      // Other processes wrote newer versions and removed the one read here: this number is stale.
       if (all.at(-1) !== own) {
         await remove(join(folder, `${name}.${own}`))
         return false

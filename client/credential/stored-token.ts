@@ -1,10 +1,10 @@
 import { field, type Grant } from '../auth-api.ts'
 import { AuthClientError } from '../errors.ts'
 
-/** What stands in the store. The attempt is stored before it is made: a killed process repeats it. */
+/** The content of the store. The attempt id is stored before the request: a killed process repeats the attempt. */
 export type Stored = {
   readonly refreshToken: string
-  /** Of the attempt with this token that is not settled; every process that shares the store uses it. */
+  /** Of the attempt with this token that has no answer yet, shared by all processes; null without one. */
   readonly attemptId: string | null
   readonly signOut: 'here' | 'everywhere' | null
 }
@@ -14,7 +14,7 @@ export function freshOf({ refreshToken }: Grant): Stored {
   return { refreshToken, attemptId: null, signOut: null }
 }
 
-/** A text that is not ours counts as no token: the server would not know it either. */
+/** Any other text counts as an empty token, which the server refuses. */
 export function parse(text: string | null): Stored {
   const value: unknown = text === null ? null : tryParse(text)
   const refreshToken = field(value, 'refreshToken')

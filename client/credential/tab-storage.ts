@@ -1,6 +1,6 @@
 /**
- * Small facts that outlive the page and are shared by its tabs. Never a token. Where the browser
- * forbids storage they last as long as the page.
+ * Small values that tabs share and that outlive the page: attempt ids and noted sign-outs, never tokens. Where
+ * the browser forbids storage, they last as long as the page.
  */
 export type Notes = {
   get(name: string): string | null
@@ -8,7 +8,7 @@ export type Notes = {
   remove(name: string): void
 }
 
-/** @param owner Keeps the notes for one service apart from those for another. */
+/** @param owner Separates the notes of one service from those of others. */
 export function openNotes(owner: string): Notes {
   const here = new Map<string, string>()
   const keyOf = (name: string) => `token-ledger ${owner} ${name}`

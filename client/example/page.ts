@@ -1,5 +1,5 @@
 import { createTRPCClient } from '@trpc/client'
-// In a project of yours: from 'token-ledger/client'.
+// In your project, import from 'token-ledger/client'.
 import {
   AuthClientError,
   authLink,
@@ -55,7 +55,7 @@ async function listSessions(): Promise<void> {
 
 async function endSession(item: SessionItem): Promise<void> {
   await trpc.sessions.revoke.mutate({ familyId: item.familyId })
-  // Of this session itself, the next call hears.
+  // After ending this session, a refresh shows it at once.
   await (item.isCurrent ? auth.refresh() : listSessions())
 }
 
@@ -71,7 +71,7 @@ function onClick(selector: string, act: () => Promise<unknown>): void {
   element(selector).addEventListener('click', () => attempt(act))
 }
 
-/** What goes wrong is shown; how the session ended, the session says itself. */
+/** Runs `act` and shows its error, unless the session ended: then the session's status says why. */
 function attempt(act: () => Promise<unknown>): void {
   element('#problem').hidden = true
   act().catch((error: unknown) => {

@@ -19,7 +19,7 @@ export function showSession(session: Session, refreshes: number): void {
   element('#status').dataset.status = session.status
   element('#status').textContent = describe(session)
   if (session.status !== 'signed-in') {
-    // What was shown to one user is not for the next.
+    // The next user of the page must not see the data of the previous one.
     for (const id of ['#user', '#family', '#answer', '#sessions']) element(id).replaceChildren()
     return
   }
@@ -79,7 +79,7 @@ function farewell({ reason, incidentId }: SignedOut): string {
     case 'session_revoked':
       return `Your session was ended (${reason}).${incident}`
     case 'refresh_token_reused':
-      return `Your session was ended because somebody used a copy of it (${reason}).${incident}`
+      return `Your session was ended because a copy of its token was used (${reason}).${incident}`
     case 'refresh_token_malformed':
       return `Your session could not be read (${reason}).`
   }

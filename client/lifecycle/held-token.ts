@@ -1,20 +1,20 @@
-/** In memory, and in this closure alone. */
+/** An access token in memory. It is stored nowhere else. */
 export type HeldToken = {
   readonly value: string
-  /** What is left of its life, in milliseconds; not above 0 when it has expired. */
+  /** Milliseconds until it expires; 0 or less once it has. */
   leftMs(): number
   readonly lifetimeMs: number
 }
 
-/** @param watch Started before the token was asked for, so that it never seems younger than it is. */
+/** @param watch Started before the request for the token, so that the token never seems younger than it is. */
 export function holdToken(value: string, expiresInSeconds: number, watch: () => number): HeldToken {
   const lifetimeMs = expiresInSeconds * 1000
   return { value, lifetimeMs, leftMs: () => lifetimeMs - watch() }
 }
 
 /**
- * Milliseconds since now, by the clock that saw more of them: one stands still while a laptop sleeps,
- * the other is set by people. What time of day either says does not matter.
+ * Returns a function that measures the milliseconds since this call. It takes the larger measure of two clocks:
+ * `performance.now()` may stop while a device sleeps, and `Date.now()` jumps when the clock is set.
  */
 export function stopwatch(): () => number {
   const steadyAt = performance.now()

@@ -2,28 +2,28 @@ import { stopwatch } from './held-token.ts'
 import { AuthClientError, isDefinitive, isTransient, toAuthClientError } from '../errors.ts'
 import { singleFlight } from './single-flight.ts'
 
-/** Decides when to refresh; what a refresh is, it is told. */
+/** Decides when to refresh and when to try again. */
 export type Refresher = {
-  /** Refreshes now; callers that come while it runs share it. Rejects with what went wrong. */
+  /** Refreshes now; calls during a refresh share it. Rejects with the last try's error. */
   now(): Promise<void>
-  /** As `now`, but after a failure rejects with that until the next try is due. */
+  /** Like `now`, but after a failure rejects with the same error until the next try is due. */
   nowIfAllowed(): Promise<void>
-  /** Plans the next one, for a token that lives this long from now. */
+  /** Plans the next refresh, for a token that expires after `lifetimeMs`. */
   plan(lifetimeMs: number): void
   /** Plans another try after a failure. */
   retryLater(error: AuthClientError): void
-  /** Why it is waiting for another try; null when it is not. */
+  /** The error it retries after; null when it is not waiting for a retry. */
   failure(): AuthClientError | null
-  /** Forgets plans and failures; what runs is superseded. */
+  /** Cancels planned refreshes and forgets failures. A refresh in progress rejects with `superseded`. */
   stop(): void
 }
 
-/** Tries in one call; between them half a second or so. More would be the plan's. */
+/** Tries in one call, with a pause of about half a second. Later retries are planned by timer. */
 const maxTries = 3
 const betweenTriesMs = 400
 const firstRetryMs = 1_000
 const longestRetryMs = 60_000
-/** The longest time `setTimeout` takes; more would fire at once. */
+/** The longest delay of `setTimeout`; a longer one fires at once. */
 const maxTimerMs = 2 ** 31 - 1
 
 export function createRefresher(
@@ -59,15 +59,16 @@ export function createRefresher(
   function runLater(delayMs: number): void {
     clearTimeout(timer)
     timer = setTimeout(() => void flight.run().catch(() => {}), Math.min(delayMs, maxTimerMs))
-    // In Node a session alone does not keep the process running.
+    // In Node, the timer must not keep the process alive.
     if (typeof timer === 'object' && 'unref' in timer) timer.unref()
   }
 
   function retryLater(error: AuthClientError): void {
     failures += 1
-    const asked = (error.retryAfterSeconds ?? 0) * 1000 * between(1, 1.2)
-    const longest = isTransient(error) || asked > 0 ? firstRetryMs * 2 ** (failures - 1) : Infinity
-    const delayMs = Math.max(asked, Math.min(longest, longestRetryMs) * between(0.5, 1))
+    const askedMs = (error.retryAfterSeconds ?? 0) * 1000 * between(1, 1.2)
+    const longest =
+      isTransient(error) || askedMs > 0 ? firstRetryMs * 2 ** (failures - 1) : Infinity
+    const delayMs = Math.max(askedMs, Math.min(longest, longestRetryMs) * between(0.5, 1))
     const watch = stopwatch()
     waiting = { error, leftMs: () => delayMs - watch() }
     runLater(delayMs)
@@ -83,13 +84,13 @@ export function createRefresher(
 
   return {
     now: () => flight.run(),
-    // The timer may come late by an hour; the wait is over all the same.
+    // Measured, not read from the timer, which may fire an hour late after sleep.
     nowIfAllowed: () =>
       waiting !== null && waiting.leftMs() > 0 ? Promise.reject(waiting.error) : flight.run(),
     plan(lifetimeMs) {
       failures = 0
       waiting = null
-      // Ahead of expiry, and not all at the same moment.
+      // Before it expires, and at a random time, so that clients do not refresh all at once.
       runLater(lifetimeMs * between(0.75, 0.9))
     },
     retryLater,

@@ -16,24 +16,20 @@ import type { TabMessage } from '../tabs/channel.ts'
 export type SessionCore = ReturnType<typeof createSessionCore>
 export type SessionEnd = Pick<SignedOut, 'reason' | 'incidentId'>
 
-/** Well within the server's grace window (10 s unless it is set otherwise). */
-const healWithinMs = 2_000
-
-/** The session, its access token, and what a refresh does to them. */
+/** Holds the session and its access token, and updates them on refresh, sign-in and sign-out. */
 export function createSessionCore(parts: {
   readonly credential: Credential
-  /** Keeps this tab and the others from doing it at once. */
+  /** See `tabs/lock.ts`. */
   readonly withTabLock: <T>(task: (isAlone: boolean) => Promise<T>, waitMs?: number) => Promise<T>
-  readonly tellTabs: (message: TabMessage) => void
+  readonly notifyTabs: (message: TabMessage) => void
 }) {
-  const { credential, withTabLock, tellTabs } = parts
+  const { credential, withTabLock, notifyTabs } = parts
   const state = createSessionState()
-  const order = createCookieOrder()
   const refresher = createRefresher(attempt, (problem) => state.note(problem.reason))
+  const cookieOrder = createCookieOrder(() => void refresher.now().catch(() => {}))
   let held: HeldToken | null = null
-  // What is asked belongs to the life it was asked in: an answer from before a sign-out is nobody's.
+  // Aborted on sign-in, sign-out and dispose: responses to older requests are ignored.
   let requests = new AbortController()
-  let healing: ReturnType<typeof setTimeout> | undefined
 
   async function attempt(): Promise<void> {
     const { signal } = requests
@@ -48,28 +44,15 @@ export function createSessionCore(parts: {
         if (signal.aborted) throw new AuthClientError('superseded')
         accept(grant, watch)
         const { familyId, refreshExpiresAt } = grant
-        const settled = { familyId, refreshExpiresAt, startedAt, settledAt: Date.now(), isAlone }
-        order.settled(settled)
-        tellTabs({ kind: 'refreshed', settled })
-        repairCookieOrder()
+        const record = { familyId, refreshExpiresAt, startedAt, settledAt: Date.now(), isAlone }
+        cookieOrder.observeOwn(record)
+        notifyTabs({ kind: 'refreshed', record })
       } catch (error) {
         if (signal.aborted) throw new AuthClientError('superseded', { cause: error })
-        if (isDefinitive(error)) end(error, 'tell')
+        if (isDefinitive(error)) end(error, 'notify-tabs')
         throw error
       }
     })
-  }
-
-  /** Any tab's refresh heals for all: the first to come does it. */
-  function repairCookieOrder(): void {
-    if (!order.isCrossed()) return
-    clearTimeout(healing)
-    healing = setTimeout(
-      () => {
-        if (order.isCrossed()) refresher.now().catch(() => {})
-      },
-      healWithinMs * (0.1 + 0.9 * Math.random()),
-    )
   }
 
   function accept(grant: Grant, watch: () => number): SignedIn {
@@ -80,40 +63,36 @@ export function createSessionCore(parts: {
     return session
   }
 
-  /** Whatever is under way belongs to another life from here on. */
+  /** Aborts requests in progress and plans of the refresher. @returns the signal for new requests */
   function abortPending(): AbortSignal {
     requests.abort()
     requests = new AbortController()
     refresher.stop()
-    clearTimeout(healing)
+    cookieOrder.stop()
     return requests.signal
   }
 
-  function end({ reason, incidentId }: SessionEnd, others: 'tell' | 'know'): void {
-    const was = state.get()
+  function end({ reason, incidentId }: SessionEnd, tabs: 'notify-tabs' | 'this-tab'): void {
+    const before = state.get()
     const session: SignedOut = { status: 'signed-out', reason, incidentId }
     abortPending()
     held = null
-    if (others === 'tell' && (was.status === 'signed-in' || reason === 'logout'))
-      tellTabs({ kind: 'signed-out', familyId: familyIdOf(was), session })
+    if (tabs === 'notify-tabs' && (before.status === 'signed-in' || reason === 'logout'))
+      notifyTabs({ kind: 'signed-out', familyId: familyIdOf(before), session })
     state.set(session)
   }
 
   return {
     credential,
     withTabLock,
-    tellTabs,
+    notifyTabs,
     state,
     refresher,
     accept,
-    supersede: abortPending,
+    abortPending,
     end,
     heldToken: () => held,
-    /** Another tab's. */
-    heardOfRefresh(settled: Parameters<typeof order.heard>[0]): void {
-      order.heard(settled)
-      repairCookieOrder()
-    },
+    observeRefresh: cookieOrder.observe,
     isDisposed: () => requests.signal.aborted,
     dispose(): void {
       abortPending()

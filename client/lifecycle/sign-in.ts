@@ -5,12 +5,12 @@ import { AuthClientError, toAuthClientError } from '../errors.ts'
 import type { SessionCore } from './session-core.ts'
 import type { SignedIn } from '../session.ts'
 
-/** A sign-out does not wait for another tab's slow refresh longer than this. */
+/** How long a sign-out waits for the tab lock, which a slow refresh of another tab may hold. */
 const signOutWaitMs = 2_000
 
 export const byUser = { reason: 'logout', incidentId: null } as const
 
-/** Sign-ins and sign-outs, each after the one before. */
+/** Sign-in and sign-out. A sign-in waits for the last sign-out to settle. */
 export function createSignIn(core: SessionCore) {
   const { credential, withTabLock, state, refresher } = core
   let lastSignOut: Promise<unknown> = Promise.resolve()
@@ -18,17 +18,17 @@ export function createSignIn(core: SessionCore) {
   async function signIn(ask: (signal: AbortSignal) => Promise<Grant>): Promise<SignedIn> {
     await lastSignOut
     if (core.isDisposed()) throw new AuthClientError('superseded')
-    const signal = core.supersede()
+    const signal = core.abortPending()
     try {
       return await withTabLock(async () => {
         if (await credential.isSigningOut()) await credential.signOut()
         const watch = stopwatch()
         const session = core.accept(await ask(signal), watch)
-        core.tellTabs({ kind: 'signed-in', familyId: session.familyId })
+        core.notifyTabs({ kind: 'signed-in', familyId: session.familyId })
         return session
       })
     } catch (error) {
-      // The session there was goes on.
+      // The previous session stays, but `abortPending` has cancelled its refreshes.
       if (state.get().status !== 'signed-out' && !signal.aborted) refresher.now().catch(() => {})
       throw error
     }
@@ -36,7 +36,7 @@ export function createSignIn(core: SessionCore) {
 
   async function signOut(everywhere: boolean): Promise<LogoutResult> {
     await credential.noteSignOut(everywhere)
-    core.end(byUser, 'tell')
+    core.end(byUser, 'notify-tabs')
     try {
       const revoked = await withTabLock(() => credential.signOut(), signOutWaitMs)
       return { isConfirmed: true, revoked }

@@ -10,7 +10,7 @@ export function singleFlight<T>(task: () => Promise<T>) {
       inFlight = own
       return own
     },
-    /** The next caller begins anew; those who share the running one keep it. */
+    /** The next call starts a new run. Callers of the current one still get its result. */
     forget(): void {
       inFlight = null
     },

@@ -1,16 +1,17 @@
-/** Longer than any answer we wait for elsewhere would be patience with a tab that sleeps. */
+/** A frozen tab that holds the lock must not block the others for longer than this. */
 const defaultWaitMs = 5_000
 
-/** Without locks, tabs that wake together start this far apart at most, so that most see the first one's note. */
+/**
+ * Without the Web Locks API, tabs that wake together start up to this far apart, so that most of them find the
+ * attempt id that the first one has stored.
+ */
 const spreadMs = 50
 
 /**
- * Runs `task` while no other tab of this origin runs one of that name, as far as can be had.
+ * Runs `task` while no other tab of this origin runs one of the same name, if possible. After `waitMs`, or
+ * without locks, it runs anyway: the lock saves requests, but refreshes are correct without it.
  *
- * The lock saves work and is not what makes a refresh right: a tab that is frozen while it holds the
- * lock would otherwise stop all the others. Who waited too long goes ahead.
- *
- * @param task Hears whether no other tab can be at it.
+ * @param task Its argument says whether this tab holds the lock.
  */
 export async function withTabLock<T>(
   name: string,
@@ -22,17 +23,17 @@ export async function withTabLock<T>(
     await new Promise((resolve) => setTimeout(resolve, Math.random() * spreadMs))
     return task(false)
   }
-  const patience = new AbortController()
-  const timer = setTimeout(() => patience.abort(), waitMs)
+  const waiting = new AbortController()
+  const timer = setTimeout(() => waiting.abort(), waitMs)
   let hasBegun = false
   try {
-    return await locks.request(name, { signal: patience.signal }, async () => {
+    return await locks.request(name, { signal: waiting.signal }, async () => {
       hasBegun = true
       clearTimeout(timer)
       return task(true)
     })
   } catch (error) {
-    // Out of patience, or a page without an origin, which may not lock.
+    // Not the error of the task: the wait took too long, or the page has no origin and may not lock.
     if (hasBegun) throw error
     return task(false)
   } finally {

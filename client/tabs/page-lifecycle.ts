@@ -1,12 +1,16 @@
 export type WakeReason =
-  /** The page is looked at again. */
+  /** The page is visible or focused again. */
   | 'visible'
   /** The network is back. */
   | 'online'
-  /** The page comes from the back/forward cache: it heard nothing in the meantime. */
+  /** The page comes from the back/forward cache, where it received no messages of other tabs. */
   | 'restored'
 
-/** Timers of a page that slept come late or not at all; these come. @returns to be called at the end */
+/**
+ * Calls `react` when a page that was asleep wakes up: its timers are late, or never fire.
+ *
+ * @returns a function that removes the listeners
+ */
 export function onWake(react: (wake: WakeReason) => void): () => void {
   const { document, window } = globalThis
   if (typeof document === 'undefined' || typeof window === 'undefined') return () => {}

@@ -1,17 +1,11 @@
-import type postgres from 'postgres'
+import type { Database } from '../connection/connect.ts'
+import { epochMs } from '../instant.ts'
+import type { adminAction } from '../schema.ts'
 import type { FencedTransaction } from '../connection/transaction.ts'
 
-/** What an admin did, or the command line (`actorUserId` null). */
+/** An action of an admin, or of the command line (`actorUserId` null). */
 export type AdminAction = {
-  readonly action:
-    | 'user_created'
-    | 'role_set'
-    | 'user_disabled'
-    | 'user_enabled'
-    | 'user_erased'
-    | 'session_revoked'
-    | 'sessions_revoked'
-    | 'ledger_archived'
+  readonly action: (typeof adminAction.$inferSelect)['action']
   readonly actorUserId: string | null
   readonly targetUserId?: string | null
   readonly familyId?: string | null
@@ -19,18 +13,18 @@ export type AdminAction = {
   readonly reason?: string | null
 }
 
-/** Writes it down with what it did, or not at all. */
+/** Records the action in the transaction that carries it out. */
 export async function insertAdminAction(
   { tx, txid }: FencedTransaction,
-  done: AdminAction,
+  action: AdminAction,
 ): Promise<void> {
   const written = await tx`
     insert into token_ledger.admin_action (actor_user_id, action, target_user_id, family_id, role, reason)
     select
-      ${done.actorUserId}::uuid, ${done.action}, ${done.targetUserId ?? null}::uuid,
-      ${done.familyId ?? null}::uuid, ${done.role ?? null}, ${done.reason ?? null}
+      ${action.actorUserId}::uuid, ${action.action}, ${action.targetUserId ?? null}::uuid,
+      ${action.familyId ?? null}::uuid, ${action.role ?? null}, ${action.reason ?? null}
     where pg_current_xact_id()::text = ${txid}`
-  if (written.count !== 1) throw new Error('an admin action outside of its transaction')
+  if (written.count !== 1) throw new Error('the admin action was not written in its transaction')
 }
 
 export type AdminActionRow = {
@@ -41,14 +35,14 @@ export type AdminActionRow = {
   readonly reason: string | null
 }
 
-/** What admins did to one session, alone or with all of its user's, oldest first. */
+/** Admin actions on one session: on itself, or on all sessions of its user. Oldest first. */
 export async function listFamilyActions(
-  sql: postgres.Sql,
+  { statements: sql }: Database,
   familyId: string,
 ): Promise<AdminActionRow[]> {
   return sql<AdminActionRow[]>`
     select
-      (extract(epoch from occurred_at) * 1000)::float8 as "occurredAt",
+      ${epochMs(sql, 'occurred_at')} as "occurredAt",
       actor_user_id as "actorUserId", actor_email as "actorEmail", action, reason
     from token_audit.admin_actions a
     where a.family_id = ${familyId}::uuid
@@ -60,7 +54,7 @@ export async function listFamilyActions(
           where e.family_id = ${familyId}::uuid
             and e.reason = 'admin_revoked'
             and e.user_id = a.target_user_id
-            -- One transaction, by one clock: the session ends, then the act is written down.
+            -- Both are written in one transaction: first the end of the session, then the action.
             and a.occurred_at between e.occurred_at and e.occurred_at + interval '10 seconds'
         )
       )

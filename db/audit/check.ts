@@ -1,6 +1,7 @@
 import type postgres from 'postgres'
-import { atOneMoment, type Found, highestId, lowestId, pieces } from './export.ts'
+import { inSnapshot, type Found, highestId, lowestId, pieces } from './export.ts'
 
+/** A family whose events do not verify. */
 export type BrokenFamily = {
   readonly familyId: string
   readonly firstBrokenSeq: number
@@ -8,15 +9,16 @@ export type BrokenFamily = {
 }
 
 /**
- * Checks the whole ledger as it was at one moment, in SQL, a piece at a time.
+ * Checks the whole ledger in SQL, in pieces, from one snapshot. It may run for minutes.
  *
- * @param onPiece told after each piece
+ * @param sql a pool; the check holds one of its connections, in a read-only transaction
+ * @param onPiece called after each piece with the totals so far
  */
 export async function checkLedger(
   sql: postgres.Sql,
   onPiece: (found: Found) => void,
 ): Promise<Found & { broken: BrokenFamily[] }> {
-  return atOneMoment(sql, async (tx) => {
+  return inSnapshot(sql, async (tx) => {
     const broken: BrokenFamily[] = []
     let found: Found = { families: 0, events: 0 }
     for await (const { first, last } of pieces(tx, lowestId, highestId)) {

@@ -1,11 +1,12 @@
 import type postgres from 'postgres'
 import type { LedgerEvent } from '../../server/ledger/events.ts'
-import { instantParam } from '../instant.ts'
+import type { Database } from '../connection/connect.ts'
+import { epochMs, instantParam } from '../instant.ts'
 
-/** Where an event stands in the ledger: `<txid>:<familyId>:<seq>`. Events are read in this order. */
+/** The place of an event in the ledger's order, which is by transaction, then family, then `seq`. */
 export type Position = { readonly txid: string; readonly familyId: string; readonly seq: number }
 
-/** An event as people may see it: no token hash, no salt. */
+/** An event without token hashes and salts. Instants are epoch milliseconds. */
 export type ListedEvent = {
   readonly position: Position
   readonly familyId: string
@@ -28,14 +29,14 @@ export type EventFilter = {
   readonly kinds?: readonly LedgerEvent['kind'][] | undefined
   readonly userId?: string | undefined
   readonly familyId?: string | undefined
-  /** Epoch milliseconds, from included, to not. */
+  /** Epoch milliseconds; `fromAt` is included, `toAt` is not. */
   readonly fromAt?: number | undefined
   readonly toAt?: number | undefined
 }
 
-/** A page of events, newest first, before `cursor`. */
+/** A page of events, newest first, older than `cursor`. */
 export async function listEvents(
-  sql: postgres.Sql,
+  { statements: sql }: Database,
   filter: EventFilter,
   page: { cursor?: Position | undefined; limit: number },
 ): Promise<ListedEvent[]> {
@@ -58,9 +59,9 @@ export async function listEvents(
   return rows.map(toListedEvent)
 }
 
-/** A family's newest events, oldest first. */
+/** The newest `limit` events of a family, oldest first. */
 export async function listFamilyEvents(
-  sql: postgres.Sql,
+  { statements: sql }: Database,
   familyId: string,
   limit: number,
 ): Promise<ListedEvent[]> {
@@ -76,11 +77,11 @@ export async function listFamilyEvents(
 }
 
 /**
- * Events after `position`, in the ledger's order. Only what is final: no transaction that is still
- * under way can put anything before what has been read.
+ * Events after `position`, in the ledger's order. Only events older than every running transaction: no commit
+ * can add an event before those already read.
  */
 export async function readForward(
-  sql: postgres.Sql,
+  { statements: sql }: Database,
   position: Position,
   limit: number,
 ): Promise<ListedEvent[]> {
@@ -96,8 +97,8 @@ export async function readForward(
   return rows.map(toListedEvent)
 }
 
-/** The position from which on everything is still to come. */
-export async function readHorizon(sql: postgres.Sql): Promise<Position> {
+/** The position that `readForward` returns all later events from, and none of the present ones. */
+export async function readHorizon({ statements: sql }: Database): Promise<Position> {
   const [row] = await sql<{ txid: string }[]>`
     select pg_snapshot_xmin(pg_current_snapshot())::text as txid`
   return { txid: row?.txid ?? '0', familyId: '00000000-0000-0000-0000-000000000000', seq: 0 }
@@ -106,8 +107,8 @@ export async function readHorizon(sql: postgres.Sql): Promise<Position> {
 function columns(sql: postgres.Sql) {
   return sql`
     e.txid::text as txid, e.family_id, e.seq, e.kind, e.generation, e.presented_generation, f.user_id, u.email,
-    (extract(epoch from e.occurred_at) * 1000)::float8 as occurred_at,
-    (extract(epoch from e.expires_at) * 1000)::float8 as expires_at,
+    ${epochMs(sql, 'e.occurred_at')} as occurred_at,
+    ${epochMs(sql, 'e.expires_at')} as expires_at,
     e.reason, e.actor_user_id, host(e.ip) as ip, e.user_agent, encode(e.hash, 'hex') as hash`
 }
 

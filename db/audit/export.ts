@@ -1,33 +1,37 @@
 import type postgres from 'postgres'
 import type { EventRecord, FamilyRecord } from '../../server/ledger/record.ts'
-import { instantParam } from '../instant.ts'
+import { epochMs, instantParam } from '../instant.ts'
 import type { LedgerEventRow } from '../ledger/event-rows.ts'
+import { uuidOf } from '../uuid.ts'
 
-/** Families by when they began, epoch milliseconds; null is open. */
+/** Families that began in this period, epoch milliseconds; null leaves it open. `toAt` is not included. */
 export type Period = { readonly fromAt: number | null; readonly toAt: number | null }
 
 export type Found = { readonly families: number; readonly events: number }
 
-/** Families a statement goes through: seconds at the most, so that somebody can be told how far it is. */
-const familiesAtOnce = 2_000
+/** Families read by one statement: few enough to take seconds, so that callers can report progress. */
+const familiesPerPiece = 2_000
 
 export const lowestId = '00000000-0000-0000-0000-000000000000'
 
 export const highestId = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
 
 /**
- * Reads families and their events as they were at one moment, in the order of their ids: each family
- * before its events. Also what has lost the other half.
+ * Reads families and their events from one snapshot, in the order of their ids: each family before its events.
+ * A family without events and events without a family are read as well.
+ *
+ * @param sql a pool; the read holds one of its connections, in a read-only transaction
+ * @param take called with each record and awaited, so a slow reader does not fill the memory
  */
 export async function readLedger(
   sql: postgres.Sql,
   period: Period,
   take: (record: FamilyRecord | EventRecord) => Promise<void> | void,
 ): Promise<Found> {
-  return atOneMoment(sql, (tx) => readRecords(tx, period, take))
+  return inSnapshot(sql, (tx) => readRecords(tx, period, take))
 }
 
-/** As `readLedger`, within a transaction that has its moment already. */
+/** Like `readLedger`, in the caller's transaction. */
 export async function readRecords(
   tx: postgres.TransactionSql,
   period: Period,
@@ -43,15 +47,15 @@ export async function readRecords(
     const families = await tx<ExportedFamilyRow[]>`
       select
         family_id, user_id, transport, device_name,
-        (extract(epoch from created_at) * 1000)::float8 as created_at,
-        (extract(epoch from absolute_expires_at) * 1000)::float8 as absolute_expires_at
+        ${epochMs(tx, 'created_at')} as created_at,
+        ${epochMs(tx, 'absolute_expires_at')} as absolute_expires_at
       from token_ledger.token_family
       where family_id between ${first}::uuid and ${last}::uuid
       order by family_id`
-    const waiting = families.map(toFamilyRecord)
+    const unread = families.map(toFamilyRecord)
     const takeFamilies = async (upTo: string) => {
-      for (let next = waiting[0]; next && next.familyId <= upTo; next = waiting[0]) {
-        waiting.shift()
+      for (let next = unread[0]; next && next.familyId <= upTo; next = unread[0]) {
+        unread.shift()
         found.families += 1
         await take(next)
       }
@@ -59,9 +63,9 @@ export async function readRecords(
     const events = tx<ExportedEventRow[]>`
       select
         family_id, seq, kind, generation,
-        (extract(epoch from occurred_at) * 1000)::float8 as occurred_at,
-        (extract(epoch from expires_at) * 1000)::float8 as expires_at,
-        (extract(epoch from absolute_expires_at) * 1000)::float8 as absolute_expires_at,
+        ${epochMs(tx, 'occurred_at')} as occurred_at,
+        ${epochMs(tx, 'expires_at')} as expires_at,
+        ${epochMs(tx, 'absolute_expires_at')} as absolute_expires_at,
         user_id, transport, token_hash, salt, attempt_hash, presented_generation, reason, actor_user_id,
         host(ip) as ip, user_agent, origin_salt, origin_hash, prev_hash, hash, txid::text as txid
       from token_ledger.token_event
@@ -79,8 +83,8 @@ export async function readRecords(
   return found
 }
 
-/** Without the time limits of a server: a ledger may take minutes to read. */
-export async function atOneMoment<T>(
+/** Runs `work` in a read-only transaction with one snapshot and no time limits: it may read for minutes. */
+export async function inSnapshot<T>(
   sql: postgres.Sql,
   work: (tx: postgres.TransactionSql) => Promise<T>,
 ): Promise<T> {
@@ -92,7 +96,7 @@ export async function atOneMoment<T>(
   return (result as { value: T }).value
 }
 
-/** Ranges that cover all ids from `first` to `last`, each with at most so many families. */
+/** Ranges of ids that together cover `first` to `last`, each with at most `familiesPerPiece` families. */
 export async function* pieces(
   tx: postgres.TransactionSql,
   first: string,
@@ -105,7 +109,7 @@ export async function* pieces(
       from token_ledger.token_family
       where family_id between ${next}::uuid and ${last}::uuid
       order by family_id
-      offset ${familiesAtOnce}
+      offset ${familiesPerPiece}
       limit 1`
     if (end === undefined) break
     yield { first: next, last: before(end.family_id) }
@@ -114,10 +118,10 @@ export async function* pieces(
   yield { first: next, last }
 }
 
-/** The id just below. */
+/** The id just below `id`. */
 function before(id: string): string {
-  const hex = (BigInt(`0x${id.replaceAll('-', '')}`) - 1n).toString(16).padStart(32, '0')
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+  const number = BigInt(`0x${id.replaceAll('-', '')}`) - 1n
+  return uuidOf(number.toString(16).padStart(32, '0'))
 }
 
 type ExportedFamilyRow = {
@@ -180,9 +184,7 @@ function toEventRecord(row: ExportedEventRow): EventRecord {
 }
 
 function hex(value: Buffer): string
-
 function hex(value: Buffer | null): string | null
-
 function hex(value: Buffer | null): string | null {
   return value === null ? null : value.toString('hex')
 }

@@ -1,7 +1,8 @@
-import type postgres from 'postgres'
-import { instantParam } from '../instant.ts'
+import type { Database } from '../connection/connect.ts'
+import { epochMs, instantParam } from '../instant.ts'
 import type { EventFilter } from './events.ts'
 
+/** A detected reuse. `occurredAt` is epoch milliseconds. */
 export type Incident = {
   readonly incidentId: string
   readonly familyId: string
@@ -18,9 +19,9 @@ export type Incident = {
   readonly userAgent: string | null
 }
 
-/** A page of detected reuses, newest first, before `cursor`. */
+/** A page of incidents, newest first, older than `cursor`. */
 export async function listIncidents(
-  sql: postgres.Sql,
+  { statements: sql }: Database,
   period: Pick<EventFilter, 'fromAt' | 'toAt'>,
   page: { cursor?: { at: number; familyId: string } | undefined; limit: number },
 ): Promise<Incident[]> {
@@ -29,10 +30,10 @@ export async function listIncidents(
   return sql<Incident[]>`
     select
       incident_id as "incidentId", family_id as "familyId", user_id as "userId", email,
-      (extract(epoch from occurred_at) * 1000)::float8 as "occurredAt",
+      ${epochMs(sql, 'occurred_at')} as "occurredAt",
       presented_generation as "presentedGeneration", current_generation as "currentGeneration",
       generations_behind as "generationsBehind",
-      (extract(epoch from since_rotation) * 1000)::float8 as "sinceRotationMs",
+      ${epochMs(sql, 'since_rotation')} as "sinceRotationMs",
       same_ip as "sameIp", same_user_agent as "sameUserAgent", host(ip) as ip, user_agent as "userAgent"
     from token_audit.reuse_incidents
     where true

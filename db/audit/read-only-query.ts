@@ -7,9 +7,9 @@ export type QueryResult = {
 }
 
 /**
- * What one statement returns, however long it takes, in a transaction that can only read.
+ * Runs one statement in a read-only transaction, without a time limit.
  *
- * @returns null, with nothing run, when it is not one statement that returns rows
+ * @returns null, and runs nothing, unless `statement` is one statement that returns rows
  */
 export async function runReadOnly(
   sql: postgres.Sql,
@@ -18,13 +18,13 @@ export async function runReadOnly(
   try {
     return await sql.begin('read only', (tx) => describeAndRun(tx, statement))
   } catch (error) {
-    if (isOfSeveral(error)) return null
+    if (hasSeveralStatements(error)) return null
     throw error
   }
 }
 
 async function describeAndRun(tx: Transaction, statement: string): Promise<QueryResult | null> {
-  // A transaction that has asked something can no longer be made to write.
+  // After a first query, a statement cannot make the transaction read-write any more.
   await tx`select set_config('statement_timeout', '0', true)`
   const { columns, types } = await tx.unsafe(statement).describe()
   if (columns.length === 0 || types.length > 0) return null
@@ -32,7 +32,10 @@ async function describeAndRun(tx: Transaction, statement: string): Promise<Query
   return { columns: columns.map(({ name }) => name), rows: [...rows] }
 }
 
-/** Postgres prepares one statement at a time. Its name for the place that says so is in no language. */
-function isOfSeveral(error: unknown): boolean {
+/**
+ * Whether Postgres refused to prepare the text because it holds several statements. The name of its routine
+ * is not translated, as the message is.
+ */
+function hasSeveralStatements(error: unknown): boolean {
   return error instanceof postgres.PostgresError && error.routine === 'exec_parse_message'
 }

@@ -1,8 +1,9 @@
 import { and, desc, eq, lt, sql } from 'drizzle-orm'
 import type { Database } from '../connection/connect.ts'
+import { instantParam } from '../instant.ts'
 import { auditSessions, tokenEvent, type AuditSession } from '../schema.ts'
 
-/** One session as it is now; null when there is none. */
+/** A session as it is now; null for an unknown id. */
 export async function readSession(
   { db }: Database,
   familyId: string,
@@ -11,7 +12,7 @@ export async function readSession(
   return row ?? null
 }
 
-/** A page of a user's active sessions, newest first, before the family `cursor`. */
+/** A page of a user's active sessions, newest first, older than the family `cursor`. */
 export async function listActiveSessions(
   { db }: Database,
   userId: string,
@@ -31,13 +32,13 @@ export async function listActiveSessions(
     .limit(limit)
 }
 
-/** Whether the user has had a session, over or not, from this address in the last 30 days. */
+/** Whether the user signed in from this IP address in the last 30 days, whatever became of the session. */
 export async function hasSignedInFrom(
-  database: Database,
+  { statements }: Database,
   userId: string,
   ip: string,
 ): Promise<boolean> {
-  const rows = await database.sql`
+  const rows = await statements`
     select
     from token_ledger.token_family f
     join token_ledger.token_event e on e.family_id = f.family_id and e.seq = 1
@@ -50,20 +51,20 @@ export async function hasSignedInFrom(
 
 export type SessionFilter = {
   readonly userId?: string | undefined
-  /** Canonical. */
+  /** In canonical form: see `server/users/email.ts`. */
   readonly email?: string | undefined
   readonly status?: AuditSession['status'] | undefined
 }
 
-/** A page of everybody's sessions, newest first, before the family `cursor`. */
+/** A page of the sessions of all users, newest first, older than the family `cursor`. */
 export async function listSessions(
   { db }: Database,
   filter: SessionFilter,
   { cursor, limit }: { cursor?: string | undefined; limit: number },
 ): Promise<AuditSession[]> {
   const { userId, email, status } = filter
-  // The few that ended so have an index of their own; among all sessions they are far apart. An array,
-  // because the planner takes a join of the two for a walk through all.
+  // Sessions that ended so are few and have an index of their own. As an array, because the planner turns a
+  // join into a scan of all sessions.
   const isWithReuse = sql`${auditSessions.familyId} = any(array(
     select ${tokenEvent.familyId} from ${tokenEvent} where ${tokenEvent.kind} = 'reuse_detected'))`
   return db
@@ -90,7 +91,7 @@ export type StateThen = {
   readonly incidentId: string | null
 }
 
-/** What was true of a session at that moment (epoch milliseconds); null before it began. */
+/** The state of a session at `at` (epoch milliseconds); null before it began. */
 export async function readStateAt(
   { db }: Database,
   familyId: string,
@@ -98,10 +99,11 @@ export async function readStateAt(
 ): Promise<StateThen | null> {
   const [row] = await db.execute<StateThen>(sql`
     select status, generation, expires_at as "expiresAt", end_reason as "endReason", incident_id as "incidentId"
-    from token_audit.session_state_at(${familyId}::uuid, ${new Date(at).toISOString()}::timestamptz)`)
+    from token_audit.session_state_at(${familyId}::uuid, ${instantParam(at)}::timestamptz)`)
   return row ?? null
 }
 
+/** What verifying a family's hash chain and history found. */
 export type FamilyVerdict = {
   readonly intact: boolean
   readonly events: number
@@ -113,6 +115,6 @@ export async function verifyFamily({ db }: Database, familyId: string): Promise<
   const [row] = await db.execute<FamilyVerdict>(sql`
     select intact, events, first_broken_seq as "firstBrokenSeq", problem
     from token_audit.verify_family(${familyId}::uuid)`)
-  if (row === undefined) throw new Error('verify_family gave no row')
+  if (row === undefined) throw new Error('verify_family returned no row')
   return row
 }

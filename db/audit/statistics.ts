@@ -1,6 +1,7 @@
-import type postgres from 'postgres'
+import type { Database } from '../connection/connect.ts'
 import { instantParam } from '../instant.ts'
 
+/** Numbers of events from `at` (epoch milliseconds) on. */
 export type Bucket = {
   readonly at: number
   readonly issued: number
@@ -10,9 +11,13 @@ export type Bucket = {
   readonly revoked: number
 }
 
-/** How much happened, counted in equal steps (UTC); steps without anything are there, too. */
+/**
+ * Counts events per bucket of `bucketMs`, aligned to the epoch (UTC). Buckets without events are included.
+ *
+ * @param period epoch milliseconds; `fromAt` is included, `toAt` is not
+ */
 export async function countEvents(
-  sql: postgres.Sql,
+  { statements: sql }: Database,
   period: { fromAt: number; toAt: number },
   bucketMs: number,
 ): Promise<Bucket[]> {

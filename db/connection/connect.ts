@@ -1,47 +1,51 @@
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
+import { lockMs } from './keyed-mutex.ts'
 import { openListener, type Listener } from './listener.ts'
 import { socketsWithTimeout } from './socket.ts'
 
 /**
- * One database, spoken to in two ways: `db` for single statements built with drizzle, `sql` for the
- * hot path and for transactions. Both give instants as text, so SQL answers epoch milliseconds.
+ * Two pools of one database: take `transactions` for what begins and commits and for the hot path, and
+ * `statements` (or `db`, which is drizzle on the same pool) for single statements.
  *
- * Each has connections of its own: a transaction may wait for a statement of `db`, and would wait for
- * ever for a connection that other transactions keep until they get its lock.
+ * They are two because a transaction may need a single statement to finish. In one pool, transactions
+ * that wait for its row lock could hold every connection, and none of them would ever go on.
+ *
+ * Both return instants as text, so that SQL converts them to epoch milliseconds (`epochMs`).
  */
 export type Database = {
-  readonly sql: postgres.Sql
-  readonly db: PostgresJsDatabase
-  /** The connections of `db`, for what is said better in SQL. */
+  /** Transactions and the hot path: rotations and the counting of calls. */
+  readonly transactions: postgres.Sql
+  /** Single statements in SQL. */
   readonly statements: postgres.Sql
-  /**
-   * One connection beside the pools that can listen to notifications, for as long as it lasts. `close` of
-   * the database leaves it alone.
-   */
+  /** Single statements built with drizzle, on the connections of `statements`. */
+  readonly db: PostgresJsDatabase
+  /** Opens one more connection, for LISTEN. The caller closes it: `close` of the database does not. */
   openListener(onNotification: (payload: string) => void): Listener
   close(): Promise<void>
 }
 
 export type ConnectOptions = {
-  /** The role every connection becomes. The server has no more rights than this one. */
+  /** The role that every connection takes on (`SET ROLE`): the service has only its rights. */
   readonly role?: 'token_ledger_app' | 'token_ledger_auditor'
+  /** Of both pools together, a third of it for `statements`; 10 unless given. Each pool has at least one. */
   readonly maxConnections?: number
-  /** Null for work that takes minutes by intent, and lifts the time limits of its statements. */
+  /**
+   * How long a socket waits for any answer. Null waits without limit, for commands that run for minutes
+   * and lift `statement_timeout` themselves.
+   */
   readonly answerWithinMs?: number | null
 }
 
-/** How long anything waits for a lock. */
-export const lockMs = 5_000
-/** A statement gets this long, and so does a transaction that is not gone on with. */
+/** `statement_timeout`, and how long a transaction may stay idle. */
 const statementMs = 10_000
-/** No answer for longer than any statement may take: nobody is there any more. */
+/** Longer than any statement may run: without an answer by then, the server is taken for unreachable. */
 const silenceMs = statementMs + 2_000
 
 /**
- * The arrays that statements send, by their number in pg_type. The driver (postgres.js 3.4) would ask for
- * all there are on each new connection, and one that is lost meanwhile ends the process: nobody waits for
- * that answer.
+ * The array types that statements send, by their OID in pg_type. By default postgres.js 3.4 reads all array
+ * types on each new connection, and ignores the promise of that query: losing the connection meanwhile is
+ * an unhandled rejection, which ends the process.
  */
 const arrayTypes = Object.fromEntries(
   Object.entries({ integers: 1007, texts: 1009, uuids: 2951 }).map(([name, oid]) => [
@@ -55,14 +59,14 @@ function arrayLiteral(values: readonly (string | number | null)[]): string {
   return `{${literals.join(',')}}`
 }
 
-/** Connects lazily: a database that is away shows at the first statement. */
+/** Opens no connection yet: an unreachable database shows at the first statement. */
 export function connect(databaseUrl: string, options: ConnectOptions = {}): Database {
   const { role, maxConnections = 10, answerWithinMs = silenceMs } = options
   const settings = {
     connect_timeout: 3,
-    // A connection that closes is one that was lost: see openPool.
+    // Connections are never closed for their age, so one that closes was lost: see openPool.
     max_lifetime: null,
-    // Seconds, for a socket of ours as well: the driver sets it on any that can be told.
+    // Seconds. The driver sets it on every socket that has `setKeepAlive`.
     keep_alive: 5,
     onnotice: () => {},
     types: arrayTypes,
@@ -70,15 +74,15 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
     connection: {
       application_name: 'token-ledger',
       ...(role && { role }),
-      // Each statement is planned once a connection: over the partitions, planning it each time
-      // costs ten times what running it does, and Postgres by itself does not see that.
+      // Each statement is planned once per connection. Over the partitions, planning costs ten times
+      // as much as running, and Postgres does not choose generic plans by itself.
       plan_cache_mode: 'force_generic_plan' as const,
-      // A statement or a lock that takes longer is answered 503, and a forgotten transaction ends.
+      // A statement that takes longer fails, and the caller gets 503. An idle transaction is ended.
       statement_timeout: statementMs,
       lock_timeout: lockMs,
       idle_in_transaction_session_timeout: statementMs,
-      // A backend that has half of a statement is under none of these limits, and keeps its locks:
-      // it ends 14 s after it last heard of us.
+      // None of these limits holds for a backend that has received half a statement, and it keeps its
+      // locks. With these settings it ends 14 s after it last heard from this process.
       tcp_keepalives_idle: 5,
       tcp_keepalives_interval: 3,
       tcp_keepalives_count: 3,
@@ -98,18 +102,18 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
   const forStatements = Math.floor(maxConnections / 3)
   const transactions = open(maxConnections - forStatements)
   const statements = open(forStatements)
-  /** Where one connection is silent, the others are, too: nobody waits for each to be found out. */
+  /** One silent connection means that the server is unreachable: all others are replaced at once. */
   function replaceAll(): void {
     transactions.replacePool()
     statements.replacePool()
   }
   return {
-    sql: transactions.sql,
+    transactions: transactions.sql,
     db: drizzle(plannedOnce(statements.sql)),
     statements: statements.sql,
-    // Whoever asks on it is told of silence sooner; the socket it leaves behind is not.
-    openListener: (heard) =>
-      openListener(databaseUrl, { ...settings, ...sockets(() => {}) }, heard),
+    // Its silence replaces no pool: `query` has a timeout of its own, and closes the connection.
+    openListener: (onNotification) =>
+      openListener(databaseUrl, { ...settings, ...sockets(() => {}) }, onNotification),
     async close() {
       await Promise.all([transactions.close(), statements.close()])
     },
@@ -117,8 +121,8 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
 }
 
 /**
- * For drizzle, which asks for each statement to be planned anew: over the views and their partitions that
- * costs more than running it. What drizzle sends has few shapes, so a connection keeps few plans.
+ * For drizzle, which sends unprepared statements, planned each time. Over the views and their partitions
+ * that costs more than running them. Drizzle sends few different statements, so a connection keeps few plans.
  */
 function plannedOnce(sql: postgres.Sql): postgres.Sql {
   const unsafe: postgres.Sql['unsafe'] = (query, parameters, options) =>
@@ -128,14 +132,14 @@ function plannedOnce(sql: postgres.Sql): postgres.Sql {
   })
 }
 
-/** A pool that was left gets this long for what it has begun, and then as long again to stop. */
+/** A replaced pool has this long to finish its statements, and as long again to close. */
 const drainTimeoutMs = 2_500
 
 /**
- * A pool that is left for a new one as soon as it has lost a connection.
+ * A pool that is replaced by a new one as soon as it loses a connection.
  *
- * A connection of postgres.js 3.4 that dies with a statement under way does not forget it: it fails the
- * next statement with the old error, or never sends it, or tries to connect without end.
+ * A postgres.js 3.4 connection that is lost during a statement keeps it: after reconnecting it fails the next
+ * statement with the old error, or never sends it, or reconnects without end.
  */
 function openPool(
   onSilence: () => void,
@@ -149,22 +153,22 @@ function openPool(
   let isClosed = false
 
   function start(): postgres.Sql {
-    const ifCurrent = (then: () => void) => () => {
-      if (!isClosed && pool === current) then()
+    const ifCurrent = (react: () => void) => () => {
+      if (!isClosed && pool === current) react()
     }
     const pool: postgres.Sql = open({
       onclose: ifCurrent(replacePool),
       onSilence: ifCurrent(onSilence),
     })
-    // Sets how this pool reads and writes instants and JSON.
+    // For its side effect: it sets how the pool reads and writes instants and JSON.
     drizzle(pool)
     return pool
   }
 
   function replacePool(): void {
-    const left = current
+    const replaced = current
     current = start()
-    setTimeout(() => void left.end({ timeout: drainTimeoutMs / 1000 }), drainTimeoutMs).unref()
+    setTimeout(() => void replaced.end({ timeout: drainTimeoutMs / 1000 }), drainTimeoutMs).unref()
   }
 
   return {

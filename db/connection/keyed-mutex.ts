@@ -1,38 +1,39 @@
-import { lockMs } from './connect.ts'
+/** How long a caller waits for a lock, in the database (`lock_timeout`) and in this process. */
+export const lockMs = 5_000
 
-/** Somebody else was at it for longer than anybody waits for a lock. */
+/** The mutex was not released within `lockMs`. */
 export class MutexTimeout extends Error {
-  override readonly name = 'NoTurn'
+  override readonly name = 'MutexTimeout'
 }
 
 /**
- * Runs `work` when what came before it under this name is over.
+ * Runs `work` once the earlier calls with this key have settled.
  *
- * @throws {MutexTimeout} after five seconds; `work` is not run then
+ * @throws {MutexTimeout} after `lockMs`, without running `work`
  */
-export type KeyedMutex = <T>(name: string, work: () => Promise<T>) => Promise<T>
+export type KeyedMutex = <T>(key: string, work: () => Promise<T>) => Promise<T>
 
 /**
- * One at a time of each name. What waits for a lock of the database keeps a connection: a row that is
- * locked for long, and asked for by many, would take all there are.
+ * Runs one call at a time per key, in this process. A transaction that waits for a row lock holds a
+ * connection: without this, many callers of one locked row would hold all of them.
  */
 export function createKeyedMutex(): KeyedMutex {
   const last = new Map<string, Promise<void>>()
-  return (name, work) =>
+  return (key, work) =>
     new Promise((resolve, reject) => {
       let hasGivenUp = false
       const timer = setTimeout(() => {
         hasGivenUp = true
-        reject(new MutexTimeout(`others were at ${name} all the time`))
+        reject(new MutexTimeout(`timed out after ${lockMs / 1000} s waiting for ${key}`))
       }, lockMs)
-      const turn = (last.get(name) ?? Promise.resolve()).then(async () => {
+      const turn = (last.get(key) ?? Promise.resolve()).then(async () => {
         if (hasGivenUp) return
         clearTimeout(timer)
         await work().then(resolve, reject)
       })
-      last.set(name, turn)
+      last.set(key, turn)
       void turn.then(() => {
-        if (last.get(name) === turn) last.delete(name)
+        if (last.get(key) === turn) last.delete(key)
       })
     })
 }

@@ -1,17 +1,18 @@
 import postgres from 'postgres'
 
 /**
- * It is never taken up again once lost: what was told in between would be missing, and nobody would know.
+ * A connection that receives notifications (LISTEN). It does not reconnect: notifications sent in between
+ * would be lost unnoticed. After a loss, open a new one and read the state again.
  */
 export type Listener = {
   /**
-   * One question at a time. An answer proves that the line still hears.
+   * Runs one query; the caller runs one at a time. A result proves that the connection still receives
+   * notifications.
    *
-   * @throws when the connection is lost, or was at any time before, and when there is no answer after
-   * `timeoutMs`, which closes the line
+   * @throws when the connection is or was lost, and without a result after `timeoutMs`, which closes it
    */
-  query<T>(question: (sql: postgres.Sql) => Promise<T>, timeoutMs: number): Promise<T>
-  /** Waits for nothing. */
+  query<T>(run: (sql: postgres.Sql) => Promise<T>, timeoutMs: number): Promise<T>
+  /** Returns at once; a query in progress rejects. */
   close(): void
 }
 
@@ -21,16 +22,16 @@ export function openListener(
   onNotification: (payload: string) => void,
 ): Listener {
   let isLost = false
-  let giveUp: ((error: Error) => void) | null = null
+  let rejectQuery: ((error: Error) => void) | null = null
   const lose = () => {
     isLost = true
-    giveUp?.(new Error('the connection was lost'))
+    rejectQuery?.(new Error('the connection was lost'))
   }
   const options = {
     ...settings,
     max: 1,
     onclose: lose,
-    // What the driver's own `listen` is made of; that one takes up a lost connection without a word.
+    // The driver's own `listen` is built on this, but reconnects without telling its caller.
     onnotify: (_channel: string, payload: string) => onNotification(payload),
   }
   const sql = postgres(databaseUrl, options)
@@ -39,14 +40,14 @@ export function openListener(
     sql.end({ timeout: 0 }).catch(() => {})
   }
   return {
-    async query(question, timeoutMs) {
+    async query(run, timeoutMs) {
       const timer = setTimeout(close, timeoutMs)
       try {
-        // The driver may never settle what is under way on a connection that is lost.
+        // The driver may never settle a query whose connection is lost.
         return await new Promise((resolve, reject) => {
-          giveUp = reject
+          rejectQuery = reject
           if (isLost) lose()
-          else question(sql).then(resolve, reject)
+          else run(sql).then(resolve, reject)
         })
       } finally {
         clearTimeout(timer)

@@ -1,34 +1,34 @@
 import { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 
-/** Where the driver is told to connect to, as it has read the URL. */
+/** Where to connect to, as the driver has parsed the URL. */
 export type Target = {
   readonly host: readonly string[]
   readonly port: readonly number[]
-  /** Of a unix socket. */
+  /** Of a Unix socket. */
   readonly path?: string | false
   readonly ssl?: unknown
 }
 
 /**
- * Opens sockets to Postgres that are given up when what was sent is not answered at all.
+ * Opens sockets to Postgres that are destroyed when nothing is received for too long after a write.
  *
- * When the way to Postgres, or its machine, is gone without a word, TCP by itself says so after a
- * quarter of an hour; until then a statement waits, and every caller behind it.
+ * When the network or the machine fails silently, TCP reports it only after about 15 minutes. Until then
+ * the statement would wait, and every caller behind it.
  *
- * @param options.answerWithinMs longer than any statement may take
- * @param options.onSilence called for each that is given up
+ * @param options.answerWithinMs longer than any statement may run
+ * @param options.onSilence called for each socket that is destroyed so
  */
 export function socketsWithTimeout(options: TimeoutOptions): (target: Target) => Duplex {
   let attempts = 0
   return ({ host, port, path, ssl }) => {
     const socket = new ReadTimeoutSocket(options)
     if (path) return socket.connect(path)
-    // With several hosts, the next one at each attempt, as the driver does.
+    // With several hosts, each attempt takes the next one, as the driver's own sockets do.
     const at = attempts++ % port.length
     const name = host[at] ?? 'localhost'
     socket.connect(port[at] ?? 5432, name)
-    // The driver asks the certificate for this name.
+    // The driver checks the certificate against this name.
     return Object.assign(ssl ? passThrough(socket) : socket, { host: name })
   }
 }
@@ -36,36 +36,36 @@ export function socketsWithTimeout(options: TimeoutOptions): (target: Target) =>
 type TimeoutOptions = { readonly answerWithinMs: number; readonly onSilence: () => void }
 
 class ReadTimeoutSocket extends Socket {
-  readonly #patience: TimeoutOptions
+  readonly #options: TimeoutOptions
   #unanswered: NodeJS.Timeout | undefined
 
-  constructor(patience: TimeoutOptions) {
+  constructor(options: TimeoutOptions) {
     super()
-    // Who listens sends nothing for hours: the kernel asks meanwhile whether the other end is there.
+    // A connection that listens may write nothing for hours: TCP keepalive checks the other end meanwhile.
     this.setKeepAlive(true, 5_000)
-    this.#patience = patience
-    this.on('data', () => this.#calm())
-    this.once('close', () => this.#calm())
+    this.#options = options
+    this.on('data', () => this.#stopTimer())
+    this.once('close', () => this.#stopTimer())
   }
 
   override _write(chunk: unknown, encoding: BufferEncoding, done: (error?: Error | null) => void) {
-    this.#unanswered ??= setTimeout(() => this.#giveUp(), this.#patience.answerWithinMs)
+    this.#unanswered ??= setTimeout(() => this.#onTimeout(), this.#options.answerWithinMs)
     super._write(chunk, encoding, done)
   }
 
-  #calm(): void {
+  #stopTimer(): void {
     clearTimeout(this.#unanswered)
     this.#unanswered = undefined
   }
 
-  #giveUp(): void {
+  #onTimeout(): void {
     const error = new Error('Postgres does not answer')
     this.destroy(Object.assign(error, { code: 'ETIMEDOUT' }))
-    this.#patience.onSilence()
+    this.#options.onSilence()
   }
 }
 
-/** The same bytes, for TLS, which would take over a socket's handle and pass its methods by. */
+/** The same bytes as a plain stream: TLS on a socket takes over its handle, and `_write` would not be called. */
 function passThrough(socket: Socket): Duplex {
   const stream = new Duplex({
     read: () => void socket.resume(),

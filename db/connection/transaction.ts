@@ -4,10 +4,10 @@ import { createKeyedMutex, type KeyedMutex } from './keyed-mutex.ts'
 
 export type Transaction = postgres.TransactionSql
 
-/** A transaction and its id, for writes that must happen in this one or not at all. */
+/** A transaction and its id: a write that names the id cannot happen outside of this transaction. */
 export type FencedTransaction = { readonly tx: Transaction; readonly txid: string }
 
-/** Transactions of a pool, now: those that have a connection, and those that wait for one. */
+/** A pool's current transactions: those with a connection, and those that wait for one. */
 export type TransactionLoad = { readonly open: number; readonly waiting: number }
 
 const loads = new WeakMap<postgres.Sql, { open: number; waiting: number }>()
@@ -16,7 +16,7 @@ export function transactionsOf(sql: postgres.Sql): TransactionLoad {
   return loads.get(sql) ?? { open: 0, waiting: 0 }
 }
 
-function count(sql: postgres.Sql): { opened(): void; over(): void } {
+function countIn(sql: postgres.Sql): { opened(): void; over(): void } {
   const load = loads.get(sql) ?? { open: 0, waiting: 0 }
   loads.set(sql, load)
   let state: keyof TransactionLoad = 'waiting'
@@ -34,13 +34,13 @@ function count(sql: postgres.Sql): { opened(): void; over(): void } {
 const maxTries = 3
 
 /**
- * Runs `work` in one transaction and commits it; when it throws, nothing has happened.
+ * Runs `work` in one transaction and commits it. When `work` throws, the transaction is rolled back. A
+ * conflict with another transaction runs `work` again, at most three times in all.
  *
- * When the backend dies in the middle, postgres.js 3.4 sends what comes next (a statement, the
- * commit, the rollback) to a socket that is gone, which ends the process, or to a new connection,
- * outside of any transaction. So a transaction that has lost its connection sends nothing more; and
- * because that is noticed a little late, every write is fenced by the transaction's id as well (see
- * `db/ledger/append.ts`).
+ * When the backend dies during a transaction, postgres.js 3.4 sends the next statement, the commit or the
+ * rollback to the closed socket, which ends the process, or to a new connection, where it runs outside of
+ * any transaction. So nothing more is sent once the connection is known to be lost. Because the loss is
+ * noticed a little late, every write also names the transaction's id (see `db/ledger/append.ts`).
  */
 export async function inTransaction<T>(
   sql: postgres.Sql,
@@ -49,14 +49,14 @@ export async function inTransaction<T>(
   return retryOnConflict(() => tryOnce(sql, work))
 }
 
-/** By the pool whose connections they save. */
+/** One per pool, whose connections it saves. */
 const mutexes = new WeakMap<postgres.Sql, KeyedMutex>()
 
 /**
- * As `inTransaction`, for one that begins by locking a family, or a user: those on the same one follow
- * one another, and wait for a lock that somebody else keeps with one connection.
+ * Like `inTransaction`, for work that begins by locking a family or a user: in this process, one at a time
+ * per id. So callers that wait for one row lock hold one connection, not all of them.
  *
- * @throws {NoTurn} when the turn does not come for as long as a statement waits for a lock
+ * @throws {MutexTimeout} when the earlier ones take longer than a statement waits for a lock
  */
 export async function inTransactionPer<T>(
   sql: postgres.Sql,
@@ -68,33 +68,33 @@ export async function inTransactionPer<T>(
   return runExclusive(familyOrUserId, () => inTransaction(sql, work))
 }
 
-/** What `decide` resolves with, decided again where the database found it in conflict with another. */
-export async function retryOnConflict<T>(decide: () => Promise<T>): Promise<T> {
+/** Runs `work` again after a serialization failure, a deadlock or a duplicate key; three times at most. */
+export async function retryOnConflict<T>(work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await decide()
+      return await work()
     } catch (error) {
       if (attempt === maxTries || !isRetryable(error)) throw error
     }
   }
 }
 
-/** The transaction with its id, for one that takes no lock first. */
+/** Reads the transaction's id, for a transaction whose first statement is not a lock that returns it. */
 export async function fenced(tx: Transaction): Promise<FencedTransaction> {
   const [row] = await tx<{ txid: string }[]>`select pg_current_xact_id()::text as txid`
   if (row === undefined) throw new Error('a transaction without an id')
   return { tx, txid: row.txid }
 }
 
-/** How soon after a statement failed with its connection the driver says that this is gone. */
+/** After a statement fails because its connection was lost, the driver reports that loss within this time. */
 const closingMs = 100
 
 async function tryOnce<T>(sql: postgres.Sql, work: (tx: Transaction) => Promise<T>): Promise<T> {
   let isOver = false
-  const counted = count(sql)
+  const counted = countIn(sql)
   const begun = sql.begin(
     (tx) =>
-      // Settled only while the driver may still commit or roll back.
+      // Settles only while the driver can still commit or roll back: then never, once the connection is lost.
       new Promise<T>((resolve, reject) => {
         counted.opened()
         const fail = (error: unknown) => {
@@ -105,7 +105,7 @@ async function tryOnce<T>(sql: postgres.Sql, work: (tx: Transaction) => Promise<
             if (!isOver) resolve(result)
           },
           (error: unknown) => {
-            // Perhaps another connection's: then this one has to be rolled back.
+            // It may be the error of another connection: then this transaction must still be rolled back.
             if (isDisconnect(error)) setTimeout(fail, closingMs, error)
             else fail(error)
           },
@@ -120,7 +120,7 @@ async function tryOnce<T>(sql: postgres.Sql, work: (tx: Transaction) => Promise<
   }
 }
 
-/** The transaction, which refuses a statement once it is over. */
+/** The transaction, but a statement throws once it is over. */
 function whileOpen(tx: Transaction, isOver: () => boolean): Transaction {
   return new Proxy(tx, {
     apply(target, self, args) {

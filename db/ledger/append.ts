@@ -3,11 +3,11 @@ import type { LedgerEvent, Replayed, Rotated, Transport } from '../../server/led
 import type { Transaction } from '../connection/transaction.ts'
 import { instantParam } from '../instant.ts'
 import { notifyFamilyEnds } from './ends.ts'
-import { type Append, toEventColumns } from './event-rows.ts'
+import { insertedColumns, insertedColumnTypes, toEventColumns, type Append } from './event-rows.ts'
 
 /*
- * The ledger's write path, in the events of `server/ledger`. Each write of a transaction with several
- * statements names the id of the transaction that took the lock, and the number of rows written is checked.
+ * The ledger's write path. In a transaction of several statements, each write names the id of the transaction
+ * that took the lock, and the number of rows written is checked: see `inTransaction`.
  */
 
 export type NewFamily = {
@@ -20,12 +20,14 @@ export type NewFamily = {
 }
 
 /**
- * Appends one event each to families whose history still ends right before it, under their locks, in one
- * statement: it is all there or nothing of it, whatever becomes of the connection. None of them is an end,
- * of which other processes would have to be told.
+ * Locks the families and appends one event to each whose last event is still the one before it. It is one
+ * statement, so it is atomic even if the connection is lost.
  *
- * @returns the families that were appended to. The others were locked by somebody else, or had gone on:
- * read them again, decide again
+ * Takes only `rotated` and `replayed`: events that end a family go through `appendEvents`, which notifies the
+ * other processes.
+ *
+ * @returns the ids of the families appended to. The others were locked by another transaction or have a newer
+ * event: read them again and decide again
  */
 export async function appendUnlessChanged(
   sql: postgres.Sql,
@@ -41,10 +43,10 @@ export async function appendUnlessChanged(
 }
 
 /**
- * Appends one event each to families that `txid` has locked; of ends, every process is told when the
- * transaction commits.
+ * Appends events to families that the transaction `txid` has locked. If one of them ends its family, all
+ * processes are notified when the transaction commits.
  *
- * @throws {Error} when not every row was written: the transaction is not the one that locked
+ * @throws {Error} when not all rows were written: `tx` is not the transaction `txid`
  */
 export async function appendEvents(
   tx: Transaction,
@@ -55,17 +57,10 @@ export async function appendEvents(
   const endedAt = appends.flatMap(({ event }) => (isEnd(event) ? [event.at] : []))
   if (endedAt.length > 0) await notifyFamilyEnds(tx, Math.min(...endedAt))
   const written = await tx`
-    insert into token_ledger.token_event (
-      family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id, transport,
-      token_hash, salt, attempt_hash, presented_generation, reason, actor_user_id, ip, user_agent, origin_salt)
-    select
-      family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id, transport,
-      token_hash, salt, attempt_hash, presented_generation, reason, actor_user_id, ip, user_agent, origin_salt
-    from jsonb_to_recordset(${JSON.stringify(appends.map(toEventColumns))}::jsonb) as e(
-      family_id uuid, seq integer, kind text, generation integer, occurred_at timestamptz,
-      expires_at timestamptz, absolute_expires_at timestamptz, user_id uuid, transport text,
-      token_hash bytea, salt bytea, attempt_hash bytea, presented_generation integer, reason text,
-      actor_user_id uuid, ip inet, user_agent text, origin_salt bytea)
+    insert into token_ledger.token_event (${tx.unsafe(insertedColumns)})
+    select ${tx.unsafe(insertedColumns)}
+    from jsonb_to_recordset(${JSON.stringify(appends.map(toEventColumns))}::jsonb)
+      as e(${tx.unsafe(insertedColumnTypes)})
     where pg_current_xact_id()::text = ${txid}`
   fence(written.count, appends.length)
 }
@@ -74,7 +69,7 @@ function isEnd({ kind }: LedgerEvent): boolean {
   return kind === 'revoked' || kind === 'reuse_detected'
 }
 
-/** Writes the row of a new family; its `issued` event is appended in the same transaction. */
+/** Inserts a new family. The caller appends its `issued` event in the same transaction. */
 export async function insertFamily(
   tx: Transaction,
   txid: string,
@@ -90,6 +85,7 @@ export async function insertFamily(
   fence(written.count, 1)
 }
 
+/** @throws {Error} when fewer rows were written than expected: the statement ran outside of the transaction */
 export function fence(written: number, expected: number): void {
   if (written !== expected)
     throw new Error(`${written} of ${expected} rows written: not in the transaction that locked`)

@@ -3,30 +3,30 @@ import { codeOf } from '../connection/errors.ts'
 import { instantParam } from '../instant.ts'
 import type { Transaction } from '../connection/transaction.ts'
 
-/** A month of families that has ended: the suffix of its two partitions, and the ids they hold. */
+/** A month that has ended: the suffix of its two partitions (`202601`) and the range of family ids in them. */
 export type ClosedMonth = {
   readonly month: string
   readonly firstId: string
   readonly lastId: string
 }
 
-/** How often somebody else may be in the way when the months are taken out. */
+/** Attempts to lock the tables while other transactions use them. */
 const maxTries = 20
 
-/** Nobody waits longer than this because of us, and no deadlock is looked for before (`deadlock_timeout`). */
+/**
+ * How long one attempt waits, and so how long others queue behind it. Shorter than `deadlock_timeout` (1 s):
+ * Postgres cancels no other transaction because of it.
+ */
 const lockTimeoutMs = 500
 
-/** Months that had ended by then, and not in the future; those in the default partition are in none. */
+/** Months that ended before `beforeAt` and before now. Families in the default partition are in none of them. */
 export async function listClosedMonths(tx: Transaction, beforeAt: number): Promise<ClosedMonth[]> {
   return tx<ClosedMonth[]>`
     select month, first_id as "firstId", last_id as "lastId"
     from token_ledger.closed_months(${instantParam(beforeAt)}::timestamptz)`
 }
 
-/**
- * Keeps these months as they are until the transaction ends: they can be read, not written. One archive at
- * a time.
- */
+/** Makes these months read-only until the transaction ends. Also keeps a second archive from starting. */
 export async function freezeMonths(tx: Transaction, months: readonly ClosedMonth[]): Promise<void> {
   await tx`set local statement_timeout = 0`
   await tx`set local idle_in_transaction_session_timeout = 0`
@@ -37,7 +37,7 @@ export async function freezeMonths(tx: Transaction, months: readonly ClosedMonth
       in share mode`
 }
 
-/** Families of these months that could still be refreshed. */
+/** How many families of the month are still active. */
 export async function countOpenFamilies(tx: Transaction, month: ClosedMonth): Promise<number> {
   const [row] = await tx<{ open: number }[]>`
     select count(*)::integer as open
@@ -47,8 +47,10 @@ export async function countOpenFamilies(tx: Transaction, month: ClosedMonth): Pr
 }
 
 /**
- * Takes the months out of the ledger and drops them, with the transaction. It asks for the tables between
- * two rotations, and again when somebody was in the way: nobody waits behind it for long.
+ * Detaches the months' partitions from the ledger and drops them, when the transaction commits. It needs both
+ * tables exclusively: each attempt waits only briefly, so that rotations never wait long behind it.
+ *
+ * @throws {postgres.PostgresError} 55P03 when other transactions kept the tables locked in every attempt
  */
 export async function dropMonths(
   tx: postgres.TransactionSql,
@@ -57,21 +59,21 @@ export async function dropMonths(
   await tx`select set_config('lock_timeout', ${`${lockTimeoutMs}ms`}, true)`
   for (let attempt = 1; ; attempt++) {
     try {
-      // In the order in which a sign-in takes them.
-      await tx.savepoint(async (within) => {
-        await within`lock table only token_ledger.token_family in access exclusive mode`
-        await within`lock table only token_ledger.token_event in access exclusive mode`
+      // In the order in which a sign-in locks them, so that the two cannot deadlock.
+      await tx.savepoint(async (savepoint) => {
+        await savepoint`lock table only token_ledger.token_family in access exclusive mode`
+        await savepoint`lock table only token_ledger.token_event in access exclusive mode`
         for (const { month } of months)
           for (const parent of ['token_event', 'token_family'] as const) {
-            const part = table(within, parent, month)
-            await within`alter table ${within(`token_ledger.${parent}`)} detach partition ${part}`
-            await within`drop table ${part}`
+            const part = table(savepoint, parent, month)
+            await savepoint`alter table ${savepoint(`token_ledger.${parent}`)} detach partition ${part}`
+            await savepoint`drop table ${part}`
           }
       })
       return
     } catch (error) {
-      const isInTheWay = codeOf(error) === '55P03'
-      if (!isInTheWay || attempt === maxTries) throw error
+      const isLockedByOthers = codeOf(error) === '55P03'
+      if (!isLockedByOthers || attempt === maxTries) throw error
     }
   }
 }

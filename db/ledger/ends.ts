@@ -1,36 +1,37 @@
 import type postgres from 'postgres'
 import type { Transaction } from '../connection/transaction.ts'
+import { epochMs } from '../instant.ts'
 
-/** Where transactions that end families say so. Anybody in the database may: it is a hint to look. */
+/** Any role of the database may notify on this channel, so a notification is only a hint to read again. */
 const endsChannel = 'token_ledger_ends'
 
 export type EndedFamily = { readonly familyId: string; readonly endedAt: number }
 
 /**
- * Tells every process, once this transaction commits, to look at what has ended since `at` (epoch
- * milliseconds). A commit may come long after that, so the time is told, not "now".
+ * Notifies all processes, when this transaction commits, that families have ended since `at` (epoch
+ * milliseconds). The notification carries the time of the event, because the commit may come much later.
  *
- * Postgres lets one transaction at a time commit with a notification: never on a refresh.
+ * Postgres commits transactions with a notification one at a time, so the refresh path never notifies.
  */
 export async function notifyFamilyEnds(tx: Transaction, at: number): Promise<void> {
   await tx`select pg_notify(${endsChannel}, ${String(at)})`
 }
 
-/** From the answer on, this connection is told of every end that commits. */
+/** Once this resolves, the connection is notified of every end that commits. */
 export async function listenForFamilyEnds(sql: postgres.Sql): Promise<void> {
   await sql`listen ${sql(endsChannel)}`
 }
 
-/** The time that a notification tells; the beginning of time for one that is none of ours. */
+/** The time in a notification; 0, which means "read everything", when `notifyFamilyEnds` did not send it. */
 export function notifiedTime(payload: string): number {
   return /^\d{1,15}$/.test(payload) ? Number(payload) : 0
 }
 
 /**
- * Families that were ended since `sinceAt`, or in the last `keepMs` when that is later; newest first,
- * at most `limit`. A family of which somebody is writing the end right now is missing.
+ * Reads the families that ended since `sinceAt`, or within the last `keepMs` if that is later: newest first,
+ * at most `limit`. Ends that are not committed yet are missing.
  *
- * @returns also the database's time, epoch milliseconds
+ * @returns the families, and the database's time in epoch milliseconds
  */
 export async function readFamilyEnds(
   sql: postgres.Sql,
@@ -38,9 +39,9 @@ export async function readFamilyEnds(
 ): Promise<{ now: number; ended: EndedFamily[] }> {
   const rows = await sql<{ now: number; family_id: string | null; ended_at: number | null }[]>`
     select
-      (extract(epoch from c.now) * 1000)::float8 as now,
+      ${epochMs(sql, 'c.now')} as now,
       e.family_id,
-      (extract(epoch from e.occurred_at) * 1000)::float8 as ended_at
+      ${epochMs(sql, 'e.occurred_at')} as ended_at
     from (select token_ledger.clock() as now) c
     left join lateral (
       select family_id, occurred_at

@@ -1,20 +1,21 @@
 import type { FencedTransaction } from '../connection/transaction.ts'
 
 /**
- * Nulls addresses, user agents and device names of the user, in ended sessions, too, and where they acted
- * on others. For the owner of the tables alone: the service has no right to it.
+ * Sets IP addresses, user agents and device names of the user to null: in all sessions of the user, ended ones
+ * too, and in events of other sessions where the user was the actor. Only the owner of the tables may do it,
+ * not the service's role.
  *
- * @returns how many rows held something
+ * @returns how many rows were changed
  */
 export async function eraseTraces(
   { tx, txid }: FencedTransaction,
   userId: string,
 ): Promise<number> {
-  // Nothing finds where somebody acted but reading everything.
+  // No index finds the events by actor, so this reads the whole ledger.
   await tx`set local statement_timeout = 0`
   const [row] = await tx<{ erased: number }[]>`
     select token_ledger.erase_traces(${userId}::uuid) as erased
     where pg_current_xact_id()::text = ${txid}`
-  if (row === undefined) throw new Error('an erasure outside of its transaction')
+  if (row === undefined) throw new Error('the erasure did not run in its transaction')
   return row.erased
 }

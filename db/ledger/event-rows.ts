@@ -1,18 +1,26 @@
-import type { LedgerEvent } from '../../server/ledger/events.ts'
+import type { LedgerEvent, Transport } from '../../server/ledger/events.ts'
 import { instantParam } from '../instant.ts'
 
-/** Where a request came from: personal data, kept erasable. */
+/** Where a request came from. Personal data, stored so that it can be erased. */
 export type Caller = { readonly ip: string | null; readonly userAgent: string | null }
 
+/** An event to append to its family. */
 export type Append<Event extends LedgerEvent = LedgerEvent> = {
   readonly familyId: string
   readonly event: Event
   readonly caller: Caller
-  /** 16 random bytes; they make the hash of the origin unguessable. */
+  /** 16 random bytes in the hash of the caller: without them, the hash could be found by guessing. */
   readonly callerSalt: Buffer
 }
 
-/** What an event is made of; instants as epoch milliseconds. */
+export type LockedFamily = {
+  readonly familyId: string
+  readonly userId: string
+  readonly transport: Transport
+  readonly createdAt: number
+}
+
+/** The columns of `token_event` that an event is read from; instants as epoch milliseconds. */
 export type LedgerEventRow = {
   family_id: string
   seq: number
@@ -31,7 +39,7 @@ export type LedgerEventRow = {
   actor_user_id: string | null
 }
 
-/** The CHECKs of the table say which columns each kind has: this is where they become a type. */
+/** The cast is safe because a CHECK of the table (`token_event_shape`) says which columns each kind has. */
 export function toLedgerEvent(row: LedgerEventRow): LedgerEvent {
   return {
     kind: row.kind,
@@ -51,8 +59,40 @@ export function toLedgerEvent(row: LedgerEventRow): LedgerEvent {
   } as LedgerEvent
 }
 
-/** As `jsonb_to_recordset` reads it; a column that is missing is null. */
-export function toEventColumns({ familyId, event, caller, callerSalt }: Append) {
+/** What is inserted into `token_event`; triggers compute the other columns. */
+const insertedTypes = {
+  family_id: 'uuid',
+  seq: 'integer',
+  kind: 'text',
+  generation: 'integer',
+  occurred_at: 'timestamptz',
+  expires_at: 'timestamptz',
+  absolute_expires_at: 'timestamptz',
+  user_id: 'uuid',
+  transport: 'text',
+  token_hash: 'bytea',
+  salt: 'bytea',
+  attempt_hash: 'bytea',
+  presented_generation: 'integer',
+  reason: 'text',
+  actor_user_id: 'uuid',
+  ip: 'inet',
+  user_agent: 'text',
+  origin_salt: 'bytea',
+}
+
+/** `family_id, seq, …`, as SQL. */
+export const insertedColumns = Object.keys(insertedTypes).join(', ')
+
+/** `family_id uuid, seq integer, …`, as SQL. */
+export const insertedColumnTypes = Object.entries(insertedTypes)
+  .map(([name, type]) => `${name} ${type}`)
+  .join(', ')
+
+type InsertedColumns = Partial<Record<keyof typeof insertedTypes, string | number | null>>
+
+/** A row for `jsonb_to_recordset`, for which a missing column is null. */
+export function toEventColumns({ familyId, event, caller, callerSalt }: Append): InsertedColumns {
   return {
     family_id: familyId,
     seq: event.seq,
@@ -66,7 +106,7 @@ export function toEventColumns({ familyId, event, caller, callerSalt }: Append) 
   }
 }
 
-function columnsOf(event: LedgerEvent) {
+function columnsOf(event: LedgerEvent): InsertedColumns {
   switch (event.kind) {
     case 'issued':
       return {
@@ -97,7 +137,7 @@ function columnsOf(event: LedgerEvent) {
   }
 }
 
-/** As Postgres reads a bytea. */
+/** The text form of a bytea (`\\x…`). */
 function bytes(value: Uint8Array): string {
   return `\\x${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}`
 }

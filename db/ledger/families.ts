@@ -1,38 +1,40 @@
 import type postgres from 'postgres'
 import type { LedgerEvent, Transport } from '../../server/ledger/events.ts'
-import { toLedgerEvent, type LedgerEventRow } from './event-rows.ts'
-import type { LockedFamily } from './locks.ts'
 import type { Transaction } from '../connection/transaction.ts'
+import { epochMs } from '../instant.ts'
+import { toLedgerEvent, type LedgerEventRow, type LockedFamily } from './event-rows.ts'
 import type { UserRow } from '../users.ts'
 
-/** A family with the part of its history that decides, and who its user is now. */
+/** A family, the part of its history that a refresh decision needs, and its user's account as it is now. */
 export type FamilyState = LockedFamily & {
-  /** From the event that made the current token on, oldest first. */
+  /** From the event that issued the current token on, oldest first. */
   readonly events: readonly LedgerEvent[]
-  /** The hash of the secret of the generation asked for; null when there is no such generation. */
+  /** The hash of the token of the generation asked for; null when the family has no such generation. */
   readonly tokenHash: Buffer | null
-  /** What our own table says of its user; null when that has none of this id. */
+  /** The user's row in `user_account`; null without one, as with a user directory of the embedder. */
   readonly account: UserRow | null
 }
 
-/** A family, and the generation of the token that is presented; null when none is. */
+/** A family, and the generation of the presented token; null when no token is presented. */
 export type FamilyQuery = { readonly familyId: string; readonly generation: number | null }
 
 /**
- * The families as they are, and the time; unknown ones are missing. After a lock, call it in a statement
- * of its own: the locking one still sees what was there before it had waited.
+ * Reads the families and the database's time (epoch milliseconds). Unknown families are missing from the map.
+ *
+ * After locking, call this as a separate statement: the snapshot of the statement that locked is older than its
+ * wait for the lock.
  */
 export async function readFamilies(
   sql: postgres.Sql | Transaction,
   asked: readonly FamilyQuery[],
 ): Promise<{ now: number; families: ReadonlyMap<string, FamilyState> }> {
-  // Look-ups family by family: joined, a plan made while the ledger was small reads all of it for every
-  // batch, and is kept while it grows.
+  // One look-up per family (`offset 0` keeps them apart). Plans are kept: a join that was planned while the
+  // ledger was small would go on reading whole tables for every batch.
   const rows = await sql<NewestRow[]>`
     select
-      (extract(epoch from token_ledger.clock()) * 1000)::float8 as now,
+      ${epochMs(sql, sql`token_ledger.clock()`)} as now,
       f.family_id, f.user_id as family_user_id, f.transport as family_transport,
-      (extract(epoch from f.created_at) * 1000)::float8 as created_at,
+      ${epochMs(sql, 'f.created_at')} as created_at,
       u.user_id as account_id, u.email, u.role, u.disabled_at,
       ${eventColumns(sql)}
     from unnest(${asked.map(({ familyId }) => familyId)}::uuid[]) as asked(family_id)
@@ -57,13 +59,13 @@ export async function readFamilies(
     ) e
     order by f.family_id`
   const newest = new Map(rows.map((row) => [row.family_id, row]))
-  // Seldom: the newest event did not make the current token, or the token presented is another one.
+  // Rare: the newest event did not issue the current token, or another token than that is presented.
   const more = asked.filter(({ familyId, generation }) => {
     const row = newest.get(familyId)
     return row !== undefined && !isSufficient(row, generation)
   })
   const tails = more.length === 0 ? noTails : await readTails(sql, more)
-  // Archived between the two, and so unknown.
+  // Missing now: archived between the two statements, and so unknown.
   for (const { familyId } of more) if (!tails.has(familyId)) newest.delete(familyId)
   return {
     now: rows[0]?.now ?? 0,
@@ -75,7 +77,7 @@ function isSufficient({ kind, generation }: NewestRow, asked: number | null): bo
   return (kind === 'issued' || kind === 'rotated') && (asked === null || asked === generation)
 }
 
-/** The part of a history that decides. */
+/** The events since the current token was issued, and the hash of the presented token. */
 type Tail = Pick<FamilyState, 'events' | 'tokenHash'>
 
 const noTails: ReadonlyMap<string, Tail> = new Map()
@@ -94,11 +96,11 @@ async function readTails(
       where family_id = asked.family_id and kind in ('issued', 'rotated')
       order by seq desc
       limit 1
-    ) made
+    ) issuing
     cross join lateral (
       select *
       from token_ledger.token_event
-      where family_id = asked.family_id and seq >= made.seq
+      where family_id = asked.family_id and seq >= issuing.seq
       offset 0
     ) e
     left join lateral (
@@ -118,12 +120,12 @@ async function readTails(
   return tails
 }
 
-/** What `toEvent` reads, of an event `e`. */
+/** What `toLedgerEvent` reads of an event `e`, without its family. */
 const eventColumns = (sql: postgres.Sql | Transaction) => sql`
   e.seq, e.kind, e.generation,
-  (extract(epoch from e.occurred_at) * 1000)::float8 as occurred_at,
-  (extract(epoch from e.expires_at) * 1000)::float8 as expires_at,
-  (extract(epoch from e.absolute_expires_at) * 1000)::float8 as absolute_expires_at,
+  ${epochMs(sql, 'e.occurred_at')} as occurred_at,
+  ${epochMs(sql, 'e.expires_at')} as expires_at,
+  ${epochMs(sql, 'e.absolute_expires_at')} as absolute_expires_at,
   e.user_id, e.transport, e.token_hash, e.salt, e.attempt_hash, e.presented_generation, e.reason,
   e.actor_user_id`
 

@@ -1,22 +1,17 @@
-import type postgres from 'postgres'
 import type { Transport } from '../../server/ledger/events.ts'
+import type { Database } from '../connection/connect.ts'
 import type { Transaction } from '../connection/transaction.ts'
+import { epochMs } from '../instant.ts'
 import { fence } from './append.ts'
+import type { LockedFamily } from './event-rows.ts'
 
-export type LockedFamily = {
-  readonly familyId: string
-  readonly userId: string
-  readonly transport: Transport
-  readonly createdAt: number
-}
-
-/** Locks held in one transaction; `txid` is what every write of it must name. */
+/** Families locked by one transaction; every write in it must name `txid`. */
 export type LockedFamilies = {
   readonly txid: string
   readonly families: ReadonlyMap<string, LockedFamily>
 }
 
-/** Locks the rows of these families, in the order of their ids, and waits for whoever holds one. */
+/** Locks the rows of these families, in the order of their ids, and waits for transactions that hold them. */
 export async function lockFamilies(
   tx: Transaction,
   familyIds: readonly string[],
@@ -24,7 +19,7 @@ export async function lockFamilies(
   const rows = await tx<(FamilyColumns & { txid: string })[]>`
     select
       pg_current_xact_id()::text as txid, family_id, user_id, transport,
-      (extract(epoch from created_at) * 1000)::float8 as created_at
+      ${epochMs(tx, 'created_at')} as created_at
     from token_ledger.token_family
     where family_id = any(${familyIds as string[]}::uuid[])
     order by family_id
@@ -36,8 +31,8 @@ export async function lockFamilies(
 }
 
 /**
- * Takes the user's turn: sign-ins and "end everything" of one user follow one another. Always before
- * any family.
+ * Locks the user's row, which serialises sign-ins and "end all sessions" of one user. To avoid deadlocks, lock
+ * the user before any family.
  */
 export async function lockUser(
   tx: Transaction,
@@ -47,28 +42,28 @@ export async function lockUser(
     insert into token_ledger.user_epoch (user_id) values (${userId}::uuid)
     on conflict (user_id) do nothing`
   await tx`select from token_ledger.user_epoch where user_id = ${userId}::uuid for update`
-  // A statement of its own again: the one that waited for the lock has an old snapshot.
+  // A separate statement: the snapshot of the one that locked is older than its wait for the lock.
   const [row] = await tx<{ txid: string; epoch: number; now: number }[]>`
     select
       pg_current_xact_id()::text as txid,
       epoch,
-      (extract(epoch from token_ledger.clock()) * 1000)::float8 as now
+      ${epochMs(tx, tx`token_ledger.clock()`)} as now
     from token_ledger.user_epoch
     where user_id = ${userId}::uuid`
-  if (row === undefined) throw new Error('the user row that was locked is gone')
+  if (row === undefined) throw new Error('the locked user row is missing')
   return row
 }
 
-/** The user's count of "end everything", which a sign-in reads first; 0 for who never signed in. */
-export async function readEpoch(sql: postgres.Sql, userId: string): Promise<number> {
-  const [row] = await sql<{ epoch: number }[]>`
+/** How often all sessions of the user were ended. A sign-in reads it first; 0 before the first sign-in. */
+export async function readEpoch({ statements }: Database, userId: string): Promise<number> {
+  const [row] = await statements<{ epoch: number }[]>`
     select epoch
     from token_ledger.user_epoch
     where user_id = ${userId}::uuid`
   return row?.epoch ?? 0
 }
 
-/** Makes every sign-in of the user that has begun, and not been written yet, void. */
+/** Invalidates the user's sign-ins in progress. */
 export async function bumpEpoch(tx: Transaction, txid: string, userId: string): Promise<void> {
   const written = await tx`
     update token_ledger.user_epoch
@@ -77,7 +72,7 @@ export async function bumpEpoch(tx: Transaction, txid: string, userId: string): 
   fence(written.count, 1)
 }
 
-/** Families of the user that no time has ended yet; some of them may be over. Oldest first. */
+/** The user's families that are not revoked and not past their absolute end, oldest first. Some may be idle too long. */
 export async function listOpenFamilies(tx: Transaction, userId: string): Promise<string[]> {
   const rows = await tx<{ family_id: string }[]>`
     select f.family_id

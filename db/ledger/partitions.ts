@@ -1,13 +1,18 @@
 import type { Database } from '../connection/connect.ts'
 
 /**
- * Makes the partitions of this month and the next three, where they are missing.
+ * Creates the missing partitions of this month and the next three.
  *
- * @returns how many were made
- * @throws when the default partition has taken families of such a month already: they stay there, and the
- * ledger goes on as before
+ * It waits for transactions that write to the ledger. On the pool for statements it could hold the connection
+ * that one of them needs, so it takes the other pool, although it is a single statement.
+ *
+ * @returns how many were created
+ * @throws when the default partition already holds families of such a month. They stay there, and the service
+ * works as before
  */
-export async function ensurePartitions({ sql }: Database): Promise<number> {
-  const [row] = await sql<{ made: number }[]>`select token_ledger.ensure_partitions() as made`
+export async function ensurePartitions({ transactions }: Database): Promise<number> {
+  const [row] = await transactions<
+    { made: number }[]
+  >`select token_ledger.ensure_partitions() as made`
   return row?.made ?? 0
 }

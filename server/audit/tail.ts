@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type postgres from 'postgres'
 import { readForward, readHorizon, type ListedEvent, type Position } from '../../db/audit/events.ts'
+import type { Database } from '../../db/connection/connect.ts'
 import { AuthError } from '../errors.ts'
 
 /** How soon after its commit an event is seen; each open tail asks that often. */
@@ -63,7 +63,7 @@ export function createTails(): Tails {
  * @param options.check asked before each look; what it throws ends the tail
  */
 export async function* followLedger(
-  sql: postgres.Sql,
+  database: Database,
   options: {
     after: Position | null
     signal: AbortSignal
@@ -71,10 +71,10 @@ export async function* followLedger(
   },
 ): AsyncGenerator<ListedEvent, void> {
   const { signal, check } = options
-  let position = options.after ?? (await readHorizon(sql))
+  let position = options.after ?? (await readHorizon(database))
   while (!signal.aborted) {
     await check?.()
-    const events = await readForward(sql, position, pageSize)
+    const events = await readForward(database, position, pageSize)
     for (const event of events) {
       yield event
       position = event.position

@@ -19,7 +19,7 @@ export const ledgerArchive: Command = {
     const beforeAt = instantOf(before, '--before')
     try {
       // As the owner: nobody else may drop anything of the ledger.
-      const archived = await withDatabase(config, {}, ({ sql }) =>
+      const archived = await withDatabase(config, {}, ({ transactions: sql }) =>
         archiveLedger(sql, { beforeAt, file }, createProgress()),
       )
       if (archived === null) {

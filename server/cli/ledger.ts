@@ -22,7 +22,7 @@ export const ledgerVerify: Command = {
     const { broken, families, events } = await withDatabase(
       config,
       { role: 'token_ledger_app' },
-      ({ sql }) => checkLedger(sql, createProgress()),
+      ({ transactions }) => checkLedger(transactions, createProgress()),
     )
     if (values.json)
       console.log(jsonLine({ intact: broken.length === 0, families, events, broken }))
@@ -42,10 +42,14 @@ export const ledgerExport: Command = {
       options: { from: { type: 'string' }, to: { type: 'string' } },
     })
     const period = periodOf(values.from, values.to)
-    const found = await withDatabase(config, { role: 'token_ledger_app' }, ({ sql }) => {
-      const read = (take: Parameters<typeof readLedger>[2]) => readLedger(sql, period, take)
-      return writeExport(process.stdout, { period, read }, createProgress())
-    })
+    const found = await withDatabase(
+      config,
+      { role: 'token_ledger_app' },
+      ({ transactions: sql }) => {
+        const read = (take: Parameters<typeof readLedger>[2]) => readLedger(sql, period, take)
+        return writeExport(process.stdout, { period, read }, createProgress())
+      },
+    )
     console.error(summary(found))
     return 0
   },

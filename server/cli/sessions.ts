@@ -68,8 +68,8 @@ export const sessionsInspect: Command = {
     return withDatabase(config, app, async (database) => {
       const session = await readSession(database, familyId)
       if (session === null) throw new Error(`there is no session ${familyId}`)
-      const events = await listFamilyEvents(database.sql, familyId, 100_000)
-      const actions = await listFamilyActions(database.sql, familyId)
+      const events = await listFamilyEvents(database, familyId, 100_000)
+      const actions = await listFamilyActions(database, familyId)
       if (values.json)
         console.log(
           jsonLine({
@@ -95,7 +95,7 @@ export const sessionsRevoke: Command = {
     })
     const familyId = familyIdOf(exactlyOne(positionals, 'family id'))
     const reason = reasonArgument(values.reason)
-    const ended = await withDatabase(config, app, ({ sql }) =>
+    const ended = await withDatabase(config, app, ({ transactions: sql }) =>
       revokeSession({ sql, logSecurityEvent: () => {} }, familyId, { ...commandLine, reason }),
     )
     if (ended === null) throw new Error(`there is no session ${familyId}`)
@@ -119,7 +119,7 @@ export const sessionsRevokeUser: Command = {
     const ended = await withDatabase(config, app, async (database) => {
       const user = await createAccounts(database, createPasswords()).findByEmail(email)
       if (user === null) throw new Error(`there is no user ${email}`)
-      const deps = { sql: database.sql, logSecurityEvent: () => {} }
+      const deps = { sql: database.transactions, logSecurityEvent: () => {} }
       return revokeUserSessions(deps, user.id, { ...commandLine, reason })
     })
     console.log(ended)

@@ -10,8 +10,8 @@ export const sqlCommand: Command = {
   async run(args, config) {
     const [statement, ...more] = args
     if (statement === undefined || more.length > 0) throw new UsageError('one statement, in quotes')
-    const found = await withDatabase(config, { role: 'token_ledger_auditor' }, ({ sql }) =>
-      runReadOnly(sql, statement),
+    const found = await withDatabase(config, { role: 'token_ledger_auditor' }, ({ transactions }) =>
+      runReadOnly(transactions, statement),
     )
     if (found === null) throw new UsageError('one statement that returns rows is needed')
     for (const line of table(found.columns, found.rows.map(toCells))) console.log(line)

@@ -68,7 +68,11 @@ export const userErase: Command = {
       const users = createAccounts(database, createPasswords())
       const user = await users.findByEmail(email)
       if (user === null) throw new Error(`there is no user ${email}`)
-      const deps = { sql: database.sql, logSecurityEvent: () => {}, accounts: users.accounts }
+      const deps = {
+        sql: database.transactions,
+        logSecurityEvent: () => {},
+        accounts: users.accounts,
+      }
       const by = { actorUserId: null, caller: { ip: null, userAgent: null } }
       const { ended, erased } = await eraseUser(deps, user.id, by)
       console.log(user.id)
@@ -81,7 +85,7 @@ export const userErase: Command = {
 
 async function setDisabled(database: Database, user: User, disabled: boolean): Promise<void> {
   const users = createAccounts(database, createPasswords())
-  const deps = { sql: database.sql, logSecurityEvent: () => {}, accounts: users.accounts }
+  const deps = { sql: database.transactions, logSecurityEvent: () => {}, accounts: users.accounts }
   if (disabled) await disableUser(deps, user.id, { actorUserId: null, caller: commandLine })
   else await enableUser(deps, user.id, { actorUserId: null })
 }

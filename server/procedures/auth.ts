@@ -32,7 +32,7 @@ export const register = authMutation(credentials, async ({ ctx, input }) => {
   await deps.limits.beforeRegistration(caller.ip)
   const user = await accounts.create({ email, password: input.password, role: 'user' })
   deps.logSecurityEvent({ event: 'user_registered', userId: user.id, ip: caller.ip })
-  const epoch = await readEpoch(deps.database.sql, user.id)
+  const epoch = await readEpoch(deps.database, user.id)
   const signIn = { user, epoch, transport: 'cookie', deviceName: null, caller } as const
   return toGrant(ctx, await startSession(deps, signIn))
 })
@@ -111,7 +111,7 @@ async function checkCredentials(
   const attempt = { email: email ?? 'no address', userId: user?.id ?? null, ip: caller.ip }
   await deps.limits.beforePassword(attempt)
   // Before the hash is read: whatever ends everything from here on, ends this sign-in too.
-  const epoch = await readEpoch(deps.database.sql, user?.id ?? unknownUserId)
+  const epoch = await readEpoch(deps.database, user?.id ?? unknownUserId)
   const isRight = await deps.users.checkPassword(user, input.password)
   if (!isRight || user === null) return { user: null, epoch }
   await deps.limits.afterRightPassword(attempt)

@@ -188,7 +188,7 @@ function keyOf(...parts: string[]): string {
 }
 
 /** The library speaks to a `pg` client: this is as much of one as it uses. */
-function clientOf({ sql }: Database) {
+function clientOf({ transactions: sql }: Database) {
   return {
     async query({ text, values }: { text: string; values: (string | number | null)[] }) {
       return { rows: await sql.unsafe(text, values, { prepare: true }) }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { uuidOf } from '../../db/uuid.ts'
 
 /** A UUIDv7 of this instant: families sort, and are partitioned, by when they began (RFC 9562 §5.7). */
 export function createFamilyId(atMs: number): string {
@@ -6,6 +7,5 @@ export function createFamilyId(atMs: number): string {
   bytes.writeUIntBE(atMs, 0, 6)
   bytes.writeUInt8(0x70 | (bytes.readUInt8(6) & 0x0f), 6)
   bytes.writeUInt8(0x80 | (bytes.readUInt8(8) & 0x3f), 8)
-  const hex = bytes.toString('hex')
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+  return uuidOf(bytes.toString('hex'))
 }

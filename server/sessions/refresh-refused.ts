@@ -1,4 +1,4 @@
-import type { LockedFamily } from '../../db/ledger/locks.ts'
+import type { LockedFamily } from '../../db/ledger/event-rows.ts'
 import { AuthError } from '../errors.ts'
 import type { Refusal } from '../ledger/decide.ts'
 import type { LedgerEvent } from '../ledger/events.ts'

@@ -4,15 +4,9 @@ import {
   type Transaction,
 } from '../../db/connection/transaction.ts'
 import { appendEvents } from '../../db/ledger/append.ts'
-import type { Append, Caller } from '../../db/ledger/event-rows.ts'
+import type { Append, Caller, LockedFamily } from '../../db/ledger/event-rows.ts'
 import { readFamilies } from '../../db/ledger/families.ts'
-import {
-  bumpEpoch,
-  type LockedFamily,
-  listOpenFamilies,
-  lockFamilies,
-  lockUser,
-} from '../../db/ledger/locks.ts'
+import { bumpEpoch, listOpenFamilies, lockFamilies, lockUser } from '../../db/ledger/locks.ts'
 import { decideRevocation } from '../ledger/decide.ts'
 import type { LedgerEvent, RevocationReason } from '../ledger/events.ts'
 import { foldFamily, isActive } from '../ledger/family.ts'

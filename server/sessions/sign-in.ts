@@ -1,13 +1,8 @@
 import { inTransactionPer, type Transaction } from '../../db/connection/transaction.ts'
 import { appendEvents, insertFamily } from '../../db/ledger/append.ts'
-import type { Caller } from '../../db/ledger/event-rows.ts'
+import type { Caller, LockedFamily } from '../../db/ledger/event-rows.ts'
 import { readFamilies } from '../../db/ledger/families.ts'
-import {
-  type LockedFamily,
-  listOpenFamilies,
-  lockFamilies,
-  lockUser,
-} from '../../db/ledger/locks.ts'
+import { listOpenFamilies, lockFamilies, lockUser } from '../../db/ledger/locks.ts'
 import { AuthError } from '../errors.ts'
 import type { LedgerEvent, Transport } from '../ledger/events.ts'
 import { foldFamily, isActive } from '../ledger/family.ts'

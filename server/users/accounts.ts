@@ -52,7 +52,7 @@ export function createAccounts(
         const isNew =
           inSameTransaction === undefined
             ? await insertUser(database, row)
-            : await inTransaction(database.sql, async (tx) => {
+            : await inTransaction(database.transactions, async (tx) => {
                 const within = await fenced(tx)
                 const isInserted = await insertUserWithin(within, row)
                 if (isInserted) await inSameTransaction(within, user)

@@ -55,7 +55,7 @@ test('AD-05 (ASVS 16.4.2): what admins did can be changed by nobody, and dated b
   await expect(update).rejects.toMatchObject(code)
   await expect(ownerSql`delete from token_ledger.admin_action`).rejects.toMatchObject(code)
   await expect(ownerSql`truncate token_ledger.admin_action`).rejects.toMatchObject(code)
-  const forged = ledger.database.sql`
+  const forged = ledger.database.transactions`
     insert into token_ledger.admin_action (action, occurred_at) values ('role_set', now())`
   await expect(forged).rejects.toMatchObject({ code: '42501' })
 })

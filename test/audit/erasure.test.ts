@@ -85,7 +85,7 @@ function asOwner({ owner, deps }: TestLedger) {
   const { accounts } = deps.users
   const { logSecurityEvent } = deps
   return {
-    sql: database.sql,
+    sql: database.transactions,
     logSecurityEvent,
     accounts,
     [Symbol.asyncDispose]: () => database.close(),

@@ -22,10 +22,10 @@ test(`LE-04, V27: ${writers} writers with random rollbacks: a reader that comes 
     connect(ledger.owner.url, { role: 'token_ledger_app', maxConnections: writers }),
     { [Symbol.asyncDispose]: () => pool.close() },
   )
-  const deps = { ...ledger.deps, sql: pool.sql }
+  const deps = { ...ledger.deps, sql: pool.transactions }
   const { rotate } = createRotation(deps)
   const users = await Promise.all(Array.from({ length: 4 }, () => ledger.makeUser()))
-  const start = await readHorizon(ledger.database.sql)
+  const start = await readHorizon(ledger.database)
   const endsAt = Date.now() + runMs
   let rollbacks = 0
   // The newest of each writer, so that a slow one ends what another one still refreshes.
@@ -80,7 +80,10 @@ test(`LE-04, V27: ${writers} writers with random rollbacks: a reader that comes 
       const visit = new AbortController()
       const timer = setTimeout(() => visit.abort(), Math.random() * 400)
       const signal = AbortSignal.any([visit.signal, done.signal])
-      for await (const event of followLedger(ledger.database.sql, { after: position, signal })) {
+      for await (const event of followLedger(ledger.database, {
+        after: position,
+        signal,
+      })) {
         seen.push(event)
         position = event.position
         if (Math.random() < 0.01) break
@@ -97,7 +100,7 @@ test(`LE-04, V27: ${writers} writers with random rollbacks: a reader that comes 
     select family_id, seq from token_ledger.token_event`
   // What any database of the server still has open holds the reader back.
   const atLast = async () => {
-    const events = await readForward(ledger.database.sql, position, 100_000)
+    const events = await readForward(ledger.database, position, 100_000)
     seen.push(...events)
     position = events.at(-1)?.position ?? position
     return seen.length
@@ -118,15 +121,15 @@ test('a transaction that began early and wrote late is read after what it follow
   await using ledger = await startLedger()
   const user = await ledger.makeUser()
   const session = await ledger.start(user)
-  const start = await readHorizon(ledger.database.sql)
+  const start = await readHorizon(ledger.database)
   // Transaction ids are one row for the whole server: what any database still has open holds the reader back,
   // now from what follows, and before that from the sign-in.
   const readBehindSignIn = async () => {
-    const events = await readForward(ledger.database.sql, start, 10)
+    const events = await readForward(ledger.database, start, 10)
     return events.filter(({ seq }) => seq > 1).map(({ seq, kind }) => [seq, kind])
   }
   const by = { reason: 'logout', actorUserId: null, caller: testCaller } as const
-  await inTransaction(ledger.database.sql, async (tx) => {
+  await inTransaction(ledger.database.transactions, async (tx) => {
     await lockUser(tx, user.id)
     // Another transaction, with a later id, commits in between.
     await ledger.refresh(session)

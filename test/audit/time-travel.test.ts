@@ -60,7 +60,7 @@ test(`FS-03: each of ${commands} random answers of the service is told again by 
     const chosen = random() < 0.7 ? pick(held.slice(-12)) : pick(held)
     const dice = random()
     if (chosen === undefined || dice < 0.2) {
-      const epoch = await readEpoch(ledger.database.sql, user.id)
+      const epoch = await readEpoch(ledger.database, user.id)
       granted(user, await ledger.start(user, { epoch }), null)
     } else if (dice < 0.9) {
       const attemptId = random() < 0.5 ? randomUUID() : chosen.attemptId

@@ -20,7 +20,7 @@ const database = connect(process.env.DATABASE_URL!, { role: 'token_ledger_app' }
 const refreshKeys = tokens.deriveRefreshTokenKeys([process.env.AUTH_SECRET!])
 const day = 24 * 3600 * 1000
 const { rotate } = createRotation({
-  sql: database.sql,
+  sql: database.transactions,
   users: createAccounts(database, createPasswords()),
   refreshKeys,
   policy: {

@@ -24,7 +24,7 @@ test('of a batch, what was decided on a history that is still the newest is appe
   await holder`
     select from token_ledger.token_family where family_id = ${locked!.familyId} for update`
 
-  const appended = await appendUnlessChanged(ledger.database.sql, decided)
+  const appended = await appendUnlessChanged(ledger.database.transactions, decided)
   expect([...appended]).toEqual([same!.familyId])
   await holder`rollback`
   holder.release()
@@ -40,7 +40,7 @@ test('of twenty that were decided on the same history at once, one is appended',
   const [session] = await startSessions(ledger, 1)
   const decided = await Promise.all(Array.from({ length: 20 }, () => rotationOf(ledger, session!)))
   const appended = await Promise.all(
-    decided.map((one) => appendUnlessChanged(ledger.database.sql, [one])),
+    decided.map((one) => appendUnlessChanged(ledger.database.transactions, [one])),
   )
   expect(appended.filter(({ size }) => size === 1)).toHaveLength(1)
   expect(await kindsOf(ledger, session!.familyId)).toEqual(['issued', 'rotated'])
@@ -52,7 +52,9 @@ test('one that Postgres refuses takes those beside it along: nothing of the batc
   const good = await rotationOf(ledger, one!)
   const { event, ...rest } = await rotationOf(ledger, other!)
   const bad = { ...rest, event: { ...event, generation: 7 } }
-  await expect(appendUnlessChanged(ledger.database.sql, [good, bad])).rejects.toMatchObject({
+  await expect(
+    appendUnlessChanged(ledger.database.transactions, [good, bad]),
+  ).rejects.toMatchObject({
     code: 'TL002',
   })
   expect(await kindsOf(ledger, one!.familyId)).toEqual(['issued'])
@@ -65,7 +67,9 @@ test('a family that was handed its token again, or is over, is read from the eve
   await ledger.refresh(session!)
   await ledger.refresh(session!)
   const read = async (generation: number | null) => {
-    const { families } = await readFamilies(ledger.database.sql, [{ familyId, generation }])
+    const { families } = await readFamilies(ledger.database.transactions, [
+      { familyId, generation },
+    ])
     return families.get(familyId)!
   }
   const kinds = async () => (await read(null)).events.map(({ kind }) => kind)
@@ -80,7 +84,7 @@ test('a family that was handed its token again, or is over, is read from the eve
   expect((await read(2)).tokenHash).toBeNull()
   expect((await read(null)).account?.userId).toBe(session!.user.id)
   const stranger = { familyId: '01990000-0000-7000-8000-000000000000', generation: 0 }
-  const strangers = await readFamilies(ledger.database.sql, [stranger])
+  const strangers = await readFamilies(ledger.database.transactions, [stranger])
   expect(strangers.families.size).toBe(0)
 })
 
@@ -94,7 +98,7 @@ async function startSessions(ledger: TestLedger, count: number): Promise<LiveSes
 /** The rotation of a session, as it is decided now. */
 async function rotationOf(ledger: TestLedger, { familyId }: LiveSession): Promise<Append<Rotated>> {
   const asked = { familyId, generation: null }
-  const { now, families } = await readFamilies(ledger.database.sql, [asked])
+  const { now, families } = await readFamilies(ledger.database.transactions, [asked])
   const last = families.get(familyId)!.events.at(-1)!
   const absoluteExpiresAt = 'absoluteExpiresAt' in last ? last.absoluteExpiresAt : 0
   const event: Rotated = {

@@ -89,7 +89,7 @@ describe('a write that names another transaction than its own changes nothing', 
       const row = { userId: randomUUID(), email: 'new@example.com', passwordHash: 'x' }
       expect(await insertUserWithin(within, { ...row, role: 'user' })).toBe(false)
       const action = { action: 'user_created', actorUserId: null } as const
-      await expect(insertAdminAction(within, action)).rejects.toThrow(/outside/)
+      await expect(insertAdminAction(within, action)).rejects.toThrow(/not written in its/)
     })
     expect(await ownerSql`select * from token_ledger.user_account`).toEqual(before)
     expect(await countOf(ownerSql`select from token_ledger.admin_action`)).toBe(0)
@@ -114,7 +114,9 @@ async function inTwo(
   { database }: TestLedger,
   work: (locking: Transaction, other: Transaction) => Promise<void>,
 ): Promise<void> {
-  await database.sql.begin((locking) => database.sql.begin((other) => work(locking, other)))
+  await database.transactions.begin((locking) =>
+    database.transactions.begin((other) => work(locking, other)),
+  )
 }
 
 async function kindsOf({ owner }: TestLedger, familyId: string): Promise<string[]> {

@@ -20,8 +20,8 @@ beforeAll(async () => {
   owner = await freshDatabase()
   app = connect(owner.url, { role: 'token_ledger_app', maxConnections: 2 })
   auditor = connect(owner.url, { role: 'token_ledger_auditor', maxConnections: 2 })
-  await app.sql`insert into token_ledger.token_family ${app.sql(familyRow())}`
-  await insertEvents(app.sql, issuedRow(), rotatedRow(1))
+  await app.transactions`insert into token_ledger.token_family ${app.transactions(familyRow())}`
+  await insertEvents(app.transactions, issuedRow(), rotatedRow(1))
 })
 afterAll(async () => {
   await app.close()
@@ -69,17 +69,17 @@ describe('LE-02 (ASVS 16.4.2): the service', () => {
   test.each([...changes, ...eventChanges, ...familyChanges.filter((c) => !/lock_mark/.test(c))])(
     'has no right to %s',
     async (statement) => {
-      expect(await sqlStateOf(app.sql.unsafe(statement))).toBe(denied)
+      expect(await sqlStateOf(app.transactions.unsafe(statement))).toBe(denied)
     },
   )
 
   test('may lock a family, which asks for the right to one column, and may not change that', async () => {
-    const locked = await app.sql.begin(
+    const locked = await app.transactions.begin(
       (tx) => tx`select from token_ledger.token_family where family_id = ${familyId} for update`,
     )
     expect(locked).toHaveLength(1)
     const mark = 'update token_ledger.token_family set lock_mark = 1'
-    expect(await sqlStateOf(app.sql.unsafe(mark))).toBe(appendOnly)
+    expect(await sqlStateOf(app.transactions.unsafe(mark))).toBe(appendOnly)
   })
 
   test.each(['hash', 'prev_hash', 'origin_hash', 'txid'])(
@@ -87,7 +87,7 @@ describe('LE-02 (ASVS 16.4.2): the service', () => {
     async (column) => {
       const value = column === 'txid' ? '3' : Buffer.alloc(32)
       const event = rotatedRow(2, { [column]: value })
-      expect(await sqlStateOf(insertEvents(app.sql, event))).toBe(denied)
+      expect(await sqlStateOf(insertEvents(app.transactions, event))).toBe(denied)
     },
   )
 
@@ -103,7 +103,7 @@ describe('LE-02 (ASVS 16.4.2): the service', () => {
     'drop schema token_audit cascade',
   ])('may not %s', async (statement) => {
     // As the login role of a real installation would be: without the superuser behind it.
-    const sent = app.sql.begin(async (tx) => {
+    const sent = app.transactions.begin(async (tx) => {
       await tx`set local session authorization token_ledger_app`
       await tx.unsafe(statement)
     })
@@ -164,7 +164,7 @@ describe('erasing where a person was', () => {
     const { ownerSql } = owner
     const back = "update token_ledger.token_event set ip = '192.0.2.1'"
     expect(await sqlStateOf(ownerSql.unsafe(back))).toBe(appendOnly)
-    await insertEvents(app.sql, rotatedRow(2))
+    await insertEvents(app.transactions, rotatedRow(2))
     const half = 'update token_ledger.token_event set ip = null, user_agent = null where seq = 3'
     expect(await sqlStateOf(ownerSql.unsafe(half))).toBe(appendOnly)
   })
@@ -179,7 +179,9 @@ describe('erasing where a person was', () => {
 
 describe('the auditor', () => {
   test.each(['events', 'sessions', 'reuse_incidents'])('reads token_audit.%s', async (view) => {
-    expect(await sqlStateOf(auditor.sql.unsafe(`select * from token_audit.${view}`))).toBe('ok')
+    expect(await sqlStateOf(auditor.transactions.unsafe(`select * from token_audit.${view}`))).toBe(
+      'ok',
+    )
   })
 
   test.each([
@@ -196,7 +198,7 @@ describe('the auditor', () => {
     'create table token_audit.mine ()',
   ])('may not %s', async (statement) => {
     // 55000: these views take no writes from anybody.
-    expect([denied, '55000']).toContain(await sqlStateOf(auditor.sql.unsafe(statement)))
+    expect([denied, '55000']).toContain(await sqlStateOf(auditor.transactions.unsafe(statement)))
   })
 
   test('RT-02, AD-02 (ASVS 15.3.1): sees no secret: no hash of a token, no salt, no password', async () => {

@@ -32,7 +32,7 @@ afterAll(async () => {
 /** What the database says to the last of these events, written by the service's own role; kept nowhere. */
 async function answerTo(...events: readonly EventRow[]): Promise<string> {
   let answer = ''
-  await app.sql
+  await app.transactions
     .begin(async (tx) => {
       await insertEvents(tx, ...events.slice(0, -1))
       answer = await sqlStateOf(insertEvents(tx, events.at(-1)!))
@@ -176,7 +176,7 @@ describe('an event of a wrong shape is refused', () => {
     ['a device name of 101', { device_name: 'd'.repeat(101) }],
     ['an end before its beginning', { absolute_expires_at: later(-1) }],
   ])('a family with %s', async (_what, changes) => {
-    const { sql } = app
+    const { transactions: sql } = app
     const written = sql`insert into token_ledger.token_family ${sql(familyRow(changes))}`
     expect(await sqlStateOf(written)).toBe(badShape)
   })

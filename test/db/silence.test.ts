@@ -16,14 +16,16 @@ test.each<Lost>(['requests', 'answers', 'both'])(
     wire.lose(lost)
     wire.mend()
     const askedAt = performance.now()
-    const error = await database.sql`select 1`.catch((reason: unknown) => reason)
+    const error = await database.transactions`select 1`.catch((reason: unknown) => reason)
     // Not before it could have been answered: a slow statement is no lost one.
     expect(performance.now() - askedAt).toBeGreaterThanOrEqual(answerWithinMs - 50)
     expect(isUnavailable(error)).toBe(true)
     // The other pool was as lost, and need not find that out for itself.
     const againAt = performance.now()
     expect(await database.statements`select 2 as two`).toEqual([{ two: 2 }])
-    expect(await inTransaction(database.sql, (tx) => tx`select 3 as three`)).toEqual([{ three: 3 }])
+    expect(await inTransaction(database.transactions, (tx) => tx`select 3 as three`)).toEqual([
+      { three: 3 },
+    ])
     expect(performance.now() - againAt).toBeLessThan(answerWithinMs)
   },
 )
@@ -32,7 +34,7 @@ test('a transaction that packets vanish from is unavailable, and nothing of it h
   await using line = await startLine()
   const { database, wire, ownerSql } = line
   await ownerSql`create table public.kept (at integer)`
-  const lost = inTransaction(database.sql, async (tx) => {
+  const lost = inTransaction(database.transactions, async (tx) => {
     await tx`insert into public.kept values (1)`
     wire.lose('both')
     wire.mend()
@@ -46,7 +48,7 @@ test('a statement that Postgres answers bit by bit, and a connection that rests,
   await using line = await startLine()
   const { database } = line
   const before = await pidsOf(line)
-  const rows = database.sql.begin(async (tx) => {
+  const rows = database.transactions.begin(async (tx) => {
     let found = 0
     for await (const [row] of tx<{ at: number }[]>`
       select at, pg_sleep(1) from generate_series(1, 5) at`.cursor(1))
@@ -81,7 +83,7 @@ async function startLine() {
   const owner = await freshDatabase()
   const wire = await startDatabaseProxy(owner.url)
   const database = connect(wire.url, { maxConnections: 3, answerWithinMs })
-  await Promise.all([database.sql`select 1`, database.statements`select 1`])
+  await Promise.all([database.transactions`select 1`, database.statements`select 1`])
   return {
     database,
     wire,

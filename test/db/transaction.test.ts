@@ -20,7 +20,7 @@ afterAll(async () => {
 test('what comes after the connection was lost is not sent, not even on another one', async () => {
   const steps = new EventEmitter()
   const begun = once(steps, 'begun')
-  const transaction = inTransaction(database.sql, async (tx) => {
+  const transaction = inTransaction(database.transactions, async (tx) => {
     const [row] = await tx<{ pid: number }[]>`select pg_backend_pid() as pid`
     steps.emit('begun', row!.pid)
     await once(steps, 'lost')
@@ -44,7 +44,7 @@ test.each(['40001', '40P01', '23505'])(
   'FS-05 (ASVS 15.4.3): %s is decided again, three times at most',
   async (state) => {
     let tries = 0
-    const failed = inTransaction(database.sql, async (tx) => {
+    const failed = inTransaction(database.transactions, async (tx) => {
       tries += 1
       await tx.unsafe(`do $$ begin raise exception 'conflict' using errcode = '${state}'; end $$`)
     })
@@ -55,7 +55,7 @@ test.each(['40001', '40P01', '23505'])(
 
 test('another error is told at once, and nothing has happened', async () => {
   let tries = 0
-  const failed = inTransaction(database.sql, async (tx) => {
+  const failed = inTransaction(database.transactions, async (tx) => {
     tries += 1
     await tx`insert into public.note values ('half')`
     await tx`select 1 / 0`

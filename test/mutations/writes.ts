@@ -237,15 +237,15 @@ export const writes = [
   ...mutationsOf('db/ledger/families.ts', wire, [
     [
       'the clock of the process decides',
-      '(extract(epoch from token_ledger.clock()) * 1000)::float8 as now,\n      f.family_id',
+      '${epochMs(sql, sql`token_ledger.clock()`)} as now,\n      f.family_id',
       '${Date.now()}::float8 as now,\n      f.family_id',
     ],
   ]),
   ...mutationsOf('db/ledger/append.ts', fences, [
     [
       'an event is appended outside of the transaction that locked',
-      'ip inet, user_agent text, origin_salt bytea)\n    where pg_current_xact_id()::text = ${txid}`',
-      'ip inet, user_agent text, origin_salt bytea)\n    where ${txid} = ${txid}`',
+      'as e(${tx.unsafe(insertedColumnTypes)})\n    where pg_current_xact_id()::text = ${txid}`',
+      'as e(${tx.unsafe(insertedColumnTypes)})\n    where ${txid} = ${txid}`',
     ],
     [
       'a family is made outside of the transaction that locked',

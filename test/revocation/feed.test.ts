@@ -111,7 +111,7 @@ test(
     await using app = await startApp({ REVOCATIONS_TOKEN: feedToken })
     const user = await makeUser(app.owner.url)
     const sessions = await beginSessions(app.owner.url, user, 300)
-    const deps = { sql: app.database.sql, logSecurityEvent: () => {} }
+    const deps = { sql: app.database.transactions, logSecurityEvent: () => {} }
     const seen: string[] = []
     let lastEventId: string | undefined
     let visits = 0
@@ -204,7 +204,7 @@ test(
     for (const { lagMs } of checks) expect(lagMs).toBeLessThanOrEqual(5_000)
     const before = checks.length
     const database = connect(owner.url, { role: 'token_ledger_app' })
-    await endSession({ sql: database.sql, logSecurityEvent: () => {} }, session!, by)
+    await endSession({ sql: database.transactions, logSecurityEvent: () => {} }, session!, by)
     await database.close()
     wire.mend()
     await expect.poll(() => ended).toEqual([session!.familyId])
@@ -218,7 +218,7 @@ test('a feed claims nothing before its process has looked', { timeout }, async (
   await using owner = await freshDatabase()
   const [session] = await beginSessions(owner.url, await makeUser(owner.url), 1)
   const database = connect(owner.url, { role: 'token_ledger_app' })
-  await endSession({ sql: database.sql, logSecurityEvent: () => {} }, session!, by)
+  await endSession({ sql: database.transactions, logSecurityEvent: () => {} }, session!, by)
   await database.close()
   await slowLooks(owner)
   await using server = await startServer(owner.url, { REVOCATIONS_TOKEN: feedToken })

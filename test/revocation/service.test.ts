@@ -254,7 +254,7 @@ test(
     const { accessToken, familyId } = await two.begin()
     const database = connect(owner.url, { role: 'token_ledger_app', maxConnections: 3 })
     const by = { reason: 'logout', actorUserId: null, caller: testCaller } as const
-    await inTransaction(database.sql, async (tx) => {
+    await inTransaction(database.transactions, async (tx) => {
       const { txid, families } = await lockFamilies(tx, [familyId])
       await revokeLocked(tx, { txid, families: [...families.values()], by })
       // Longer than a look reaches back by itself; a few looks see nothing of it.

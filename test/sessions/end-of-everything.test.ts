@@ -11,11 +11,11 @@ const by = { reason: 'admin_revoked', actorUserId: null, caller: testCaller } as
 test('RT-17, V5 (ASVS 15.4.2): a sign-in that read the epoch before everything was ended begins no session', async () => {
   await using ledger = await startLedger()
   const user = await ledger.makeUser()
-  const epoch = await readEpoch(ledger.deps.sql, user.id)
+  const epoch = await readEpoch(ledger.database, user.id)
   // Also when there was nothing to end: the password was right before, and may be another now.
   expect(await endAllSessions(ledger.deps, user.id, { by })).toBe(0)
   await expect(ledger.start(user, { epoch })).rejects.toMatchObject({ reason: 'session_revoked' })
-  const again = await readEpoch(ledger.deps.sql, user.id)
+  const again = await readEpoch(ledger.database, user.id)
   await ledger.start(user, { epoch: again })
   expect(await statuses(ledger)).toEqual(['active'])
 })
@@ -58,11 +58,11 @@ test('the word of a session that is over ends nothing, and voids no sign-in', as
   const user = await ledger.makeUser()
   const [speaker] = [await ledger.start(user), await ledger.start(user)]
   await endAllSessions(ledger.deps, user.id, { by })
-  const epoch = await readEpoch(ledger.deps.sql, user.id)
+  const epoch = await readEpoch(ledger.database, user.id)
   await ledger.start(user, { epoch })
   const onlyWhileActive = speaker.familyId
   expect(await endAllSessions(ledger.deps, user.id, { by, onlyWhileActive })).toBeNull()
-  expect(await readEpoch(ledger.deps.sql, user.id)).toBe(epoch)
+  expect(await readEpoch(ledger.database, user.id)).toBe(epoch)
   expect(await statuses(ledger)).toEqual(['revoked', 'revoked', 'active'])
 })
 

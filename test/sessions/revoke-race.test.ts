@@ -131,7 +131,7 @@ test('RT-16, V4 (ASVS 7.4.2): disabling a user ends old refresh tokens and old a
   const user = await makeUser(app.owner.url)
   const session = await signIn(app.url, user.email)
   const { accounts } = createAccounts(app.database, createPasswords())
-  const deps = { sql: app.database.sql, logSecurityEvent: () => {}, accounts }
+  const deps = { sql: app.database.transactions, logSecurityEvent: () => {}, accounts }
   expect(await disableUser(deps, user.id, nobody)).toBe(1)
   await expectNothingWorks(app.url, session)
   const again = await auth(app.url, 'login', { email: user.email, password: testPassword })
@@ -224,7 +224,7 @@ function connectAsOwner(databaseUrl: string) {
   const database = connect(databaseUrl)
   const { accounts } = createAccounts(database, createPasswords())
   return {
-    deps: { sql: database.sql, logSecurityEvent: () => {}, accounts },
+    deps: { sql: database.transactions, logSecurityEvent: () => {}, accounts },
     [Symbol.asyncDispose]: () => database.close(),
   }
 }
@@ -244,7 +244,11 @@ async function startTwo() {
     ownerSql,
     servers,
     disable: (user: User) =>
-      disableUser({ sql: service.sql, logSecurityEvent: () => {}, accounts }, user.id, nobody),
+      disableUser(
+        { sql: service.transactions, logSecurityEvent: () => {}, accounts },
+        user.id,
+        nobody,
+      ),
     async epochsRead({ id }: User): Promise<number> {
       const [row] = await ownerSql<{ count: number }[]>`
         select count(*)::int from public.epoch_read where user_id = ${id}`

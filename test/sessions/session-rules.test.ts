@@ -119,7 +119,7 @@ describe('REUSE_SCOPE', () => {
       const stolen = await ledger.start(user)
       const other = await ledger.start(user)
       await ledger.refresh(stolen)
-      const epoch = await readEpoch(ledger.database.sql, user.id)
+      const epoch = await readEpoch(ledger.database, user.id)
       const { token, transport } = stolen
       const reuse = rotate({ token, transport, attemptId: null, caller: testCaller })
       await expect(reuse).rejects.toMatchObject({ reason: 'refresh_token_reused' })
@@ -127,7 +127,7 @@ describe('REUSE_SCOPE', () => {
       if (isVoid) await expect(late).rejects.toMatchObject({ reason: 'session_revoked' })
       else await late
       // Who signs in from now on is let in, and each end is told once.
-      await ledger.start(user, { epoch: await readEpoch(ledger.database.sql, user.id) })
+      await ledger.start(user, { epoch: await readEpoch(ledger.database, user.id) })
       const ended = {
         event: 'session_revoked',
         familyId: other.familyId,

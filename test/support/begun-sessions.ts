@@ -20,7 +20,7 @@ export async function beginSessions(
   count: number,
 ): Promise<BegunSession[]> {
   const database = connect(databaseUrl, { role: 'token_ledger_app' })
-  const { sql } = database
+  const { transactions: sql } = database
   const policy = {
     idleMs: hourMs,
     absoluteMs: 24 * hourMs,

@@ -36,7 +36,7 @@ export async function startLedger(
   const database = connect(owner.url, { role: 'token_ledger_app' })
   const users = createAccounts(database, createPasswords())
   const deps = {
-    sql: database.sql,
+    sql: database.transactions,
     users,
     refreshKeys: deriveRefreshTokenKeys([testSecret]),
     policy: {
@@ -91,7 +91,7 @@ export async function spentOnce(ledger: TestLedger): Promise<LiveSession> {
 /** The whole ledger as the lines of an export. */
 export async function exportLines(database: Database): Promise<string[]> {
   const records: (FamilyRecord | EventRecord)[] = []
-  const found = await readLedger(database.sql, { fromAt: null, toAt: null }, (record) => {
+  const found = await readLedger(database.transactions, { fromAt: null, toAt: null }, (record) => {
     records.push(record)
   })
   const end: ExportEnd = { record: 'end', ...found }

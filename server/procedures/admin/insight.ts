@@ -36,7 +36,7 @@ const list = adminProcedure
   .query(async ({ ctx, input }) => {
     const period = { fromAt: input.from, toAt: input.to }
     const page = { cursor: input.cursor, limit: input.limit }
-    const rows = await listIncidents(ctx.deps.database.sql, period, page)
+    const rows = await listIncidents(ctx.deps.database, period, page)
     return pageOf(rows, input.limit, {
       item: (row) => ({ ...row, occurredAt: iso(row.occurredAt) }),
       cursor: (row) => `${row.occurredAt}:${row.familyId}`,
@@ -57,7 +57,7 @@ export const stats = adminProcedure
           ? `bucket: At most ${maxBuckets} steps; take a longer one, or a shorter time.`
           : null
     if (problem !== null) throw new AuthError('validation_failed', problem, { problem })
-    const rows = await countEvents(ctx.deps.database.sql, { fromAt: from, toAt: to }, step)
+    const rows = await countEvents(ctx.deps.database, { fromAt: from, toAt: to }, step)
     return { bucket, items: rows.map((row) => ({ ...row, at: iso(row.at) })), nextCursor: null }
   })
 

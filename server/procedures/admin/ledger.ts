@@ -34,7 +34,7 @@ const events = adminProcedure
     const { kinds, userId, familyId, from, to, cursor } = input
     const filter = { kinds, userId, familyId, fromAt: from, toAt: to }
     const page = { cursor, limit: input.limit }
-    const rows = await listEvents(ctx.deps.database.sql, filter, page)
+    const rows = await listEvents(ctx.deps.database, filter, page)
     return pageOf(rows, input.limit, {
       item: toEventView,
       cursor: (event) => positionText(event.position),
@@ -66,8 +66,8 @@ function verifyAll({ database }: ServiceDeps): ReturnType<typeof checkAll> {
   return check
 }
 
-async function checkAll({ sql }: ServiceDeps['database']) {
-  const { families, events: count, broken } = await checkLedger(sql, () => {})
+async function checkAll({ transactions }: ServiceDeps['database']) {
+  const { families, events: count, broken } = await checkLedger(transactions, () => {})
   return { intact: broken.length === 0, families, events: count, broken: broken.slice(0, 1_000) }
 }
 
@@ -111,7 +111,7 @@ async function* tailOf(
     await mustBeAdmin(deps, session)
   }
   try {
-    for await (const event of followLedger(deps.sql, { after, signal, check }))
+    for await (const event of followLedger(deps.database, { after, signal, check }))
       yield tracked(positionText(event.position), toEventView(event))
   } catch (error) {
     if (!isUnavailable(error)) throw error

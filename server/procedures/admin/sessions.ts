@@ -41,8 +41,8 @@ const get = adminProcedure
     const session = await readSession(database, familyId)
     if (session === null) throw unknown()
     const [events, actions] = await Promise.all([
-      listFamilyEvents(database.sql, familyId, eventsShown),
-      listFamilyActions(database.sql, familyId),
+      listFamilyEvents(database, familyId, eventsShown),
+      listFamilyActions(database, familyId),
     ])
     return {
       ...toSessionView(session),
