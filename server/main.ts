@@ -94,7 +94,7 @@ async function welcome({ publicUrl }: Config, database: Database): Promise<void>
   const admin = await createFirstAdmin(database)
   if (admin === null) return
   console.log(`
-The first admin was made. This password is shown once:
+The first admin account was created. This password is shown only once:
 
   e-mail    ${admin.email}
   password  ${admin.password}

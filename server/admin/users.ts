@@ -78,7 +78,7 @@ export async function rejectingLastAdmin<T>(work: () => Promise<T>): Promise<T> 
     return await work()
   } catch (error) {
     if (!isLastAdmin(error)) throw error
-    const problem = 'This is the last admin. Make another one first.'
+    const problem = 'This is the last admin. Make another user an admin first.'
     throw new AuthError('validation_failed', 'the last admin', { problem })
   }
 }

@@ -49,7 +49,7 @@ export async function archiveLedger(
         const openFamilies = await countOpenFamilies(tx, month)
         if (openFamilies > 0)
           throw new ArchiveRefused(
-            `${openFamilies} of the families of ${month.month} are still open`,
+            `families of ${month.month} that are still open: ${openFamilies}`,
           )
       }
       const out = (await onDisk(file, open(file, 'wx', 0o600))).createWriteStream()
@@ -115,7 +115,7 @@ async function verified(file: string, written: Found): Promise<string> {
       `${problem.familyId ?? file} event ${problem.seq ?? '?'}: ${problem.problem}`,
     )
   if (report.families !== written.families || report.events !== written.events)
-    throw new ArchiveRefused(`${file} does not hold what was written`)
+    throw new ArchiveRefused(`${file} does not contain what was written to it`)
   return hash.digest('hex')
 }
 

@@ -14,7 +14,7 @@ export async function keepPartitionsAhead(app: FastifyInstance, database: Databa
     try {
       await ensurePartitions(database)
     } catch (error) {
-      app.log.warn(describeError(error), 'the partitions of the next months could not be made')
+      app.log.warn(describeError(error), 'could not create the partitions of the next months')
     }
   }
   await ensure()

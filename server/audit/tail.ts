@@ -36,7 +36,7 @@ export function createTails(): Tails {
       if (open >= maxTailsPerUser)
         throw new AuthError('too_many_attempts', `${open} tails are open`, {
           retryAfterSeconds: 60,
-          problem: `At most ${maxTailsPerUser} tails of one user may be open.`,
+          problem: `A user may have at most ${maxTailsPerUser} open tails.`,
         })
       openOf.set(userId, open + 1)
       let isMine = true

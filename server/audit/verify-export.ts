@@ -55,7 +55,7 @@ function startCheck() {
   function begin(id: string, family: FamilyRecord | null) {
     close()
     if (state.open !== null && id <= state.open.id)
-      complain(`line ${state.line}: the family does not come after the one before`, id)
+      complain(`line ${state.line}: the families are not in the order of their ids`, id)
     state.open = { id, family, events: [] }
   }
 
@@ -66,9 +66,9 @@ function startCheck() {
       complain(`line ${state.line}: ${record}`, state.open?.id ?? null)
       return
     }
-    if (state.isOver) complain(`line ${state.line}: something follows the end`)
+    if (state.isOver) complain(`line ${state.line}: a line follows the end record`)
     if ((record.record === 'export') !== (state.line === 1))
-      complain(`line ${state.line}: an export begins with its first line, once`)
+      complain(`line ${state.line}: the export record must be the first line, and no other`)
     switch (record.record) {
       case 'export':
         return
@@ -85,7 +85,7 @@ function startCheck() {
         state.isOver = true
         if (record.families !== found.families || record.events !== found.events)
           complain(
-            `it says ${record.families} families and ${record.events} events, and holds ` +
+            `the end record says ${record.families} families and ${record.events} events, the file has ` +
               `${found.families} and ${found.events}`,
           )
     }
@@ -93,7 +93,7 @@ function startCheck() {
 
   function end(): ExportProblem[] {
     close()
-    if (!state.isOver) complain('it has no end: the file was cut')
+    if (!state.isOver) complain('the end record is missing: the file was cut off')
     return problems
   }
 
@@ -163,10 +163,10 @@ function parseRecord(line: string): LedgerRecord | string {
   try {
     value = JSON.parse(line)
   } catch {
-    return 'no JSON'
+    return 'not JSON'
   }
   const parsed = recordSchema.safeParse(value)
   if (parsed.success) return parsed.data
   const [issue] = parsed.error.issues
-  return `no record of ours: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`.trim()
+  return `not a valid record: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`.trim()
 }

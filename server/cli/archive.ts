@@ -7,7 +7,7 @@ import { pluralize, createProgress } from './output.ts'
 
 export const ledgerArchive: Command = {
   usage: '--before T --to FILE',
-  summary: 'moves whole months that are over into a file; exit 1 when one is not',
+  summary: 'moves the months that ended before T into a file; exit 1 if one has an open session',
   async run(args, config) {
     const { values } = parseArgs({
       args: [...args],
@@ -15,7 +15,7 @@ export const ledgerArchive: Command = {
     })
     const { before, to: file } = values
     if (before === undefined || file === undefined)
-      throw new UsageError('--before and --to are needed')
+      throw new UsageError('--before and --to are required')
     const beforeAt = instantOf(before, '--before')
     try {
       // As the owner: nobody else may drop anything of the ledger.
@@ -23,7 +23,7 @@ export const ledgerArchive: Command = {
         archiveLedger(sql, { beforeAt, file }, createProgress()),
       )
       if (archived === null) {
-        console.error('no month had ended by then: there is nothing to archive, and no file')
+        console.error(`nothing to archive: no month ended before ${before}`)
         return 0
       }
       const { months, families, events, sha256 } = archived

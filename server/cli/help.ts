@@ -23,10 +23,10 @@ export function help(commands: Commands, words: readonly string[]): string {
 /** What is wrong with words that no command begins with. */
 export function problem(commands: Commands, words: readonly string[]): string {
   const [first] = words
-  if (first === undefined) return 'a command is needed'
+  if (first === undefined) return 'expected a command'
   const related = beginningWith(commands, first)
-  if (related.length === 0) return `there is no command ${quoted(first)}`
-  return `there is no command ${quoted(words.slice(0, 2).join(' '))}, but: ${related.join(', ')}`
+  if (related.length === 0) return `unknown command ${quoted(first)}`
+  return `unknown command ${quoted(words.slice(0, 2).join(' '))}; known: ${related.join(', ')}`
 }
 
 function beginningWith(commands: Commands, word: string | undefined): string[] {

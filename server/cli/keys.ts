@@ -7,7 +7,7 @@ import { withDatabase } from './database.ts'
 export const keysRotate: Command = {
   usage: '[--compromised]',
   summary:
-    'publishes the next signing key, used once every verifier has seen it; or replaces all at once',
+    'publishes the next signing key, to be used once verifiers have loaded it; --compromised replaces all keys at once',
   needsSecret: true,
   async run(args, config) {
     const { values } = parseArgs({

@@ -13,7 +13,7 @@ import { pluralize, createProgress, printable } from './output.ts'
 
 export const ledgerVerify: Command = {
   usage: '[--json]',
-  summary: 'checks every hash and every history; exit 1 when one is wrong',
+  summary: 'checks every hash and every history; exit 1 if it finds a problem',
   async run(args, config) {
     const { values } = parseArgs({
       args: [...args],
@@ -35,7 +35,7 @@ export const ledgerVerify: Command = {
 
 export const ledgerExport: Command = {
   usage: '[--from T] [--to T]',
-  summary: 'families that began in that time, as JSON Lines',
+  summary: 'writes the families that began in the period as JSON Lines',
   async run(args, config) {
     const { values } = parseArgs({
       args: [...args],
@@ -53,7 +53,7 @@ export const ledgerExport: Command = {
 
 export const ledgerVerifyExport: LoneCommand = {
   usage: 'FILE',
-  summary: 'checks an export, with no database; exit 1 when it is wrong',
+  summary: 'checks an export without a database; exit 1 if it finds a problem',
   async runAlone(args) {
     const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} })
     const file = createReadStream(exactlyOne(positionals, 'file'))

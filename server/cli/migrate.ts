@@ -5,7 +5,7 @@ import { withDatabaseUrl } from './database.ts'
 
 export const migrateCommand: Command = {
   usage: '',
-  summary: 'brings the database to the newest schema',
+  summary: 'creates the schema of the database, or brings it up to date',
   async run(args, config) {
     parseArgs({ args: [...args], options: {} })
     await withDatabaseUrl(config, migrateWithErrors)

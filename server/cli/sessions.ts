@@ -26,7 +26,7 @@ const commandLine = {
 
 export const sessionsList: Command = {
   usage: '[--user E] [--status S] [--json]',
-  summary: 'newest first; --json gives a line each',
+  summary: 'lists sessions, newest first; --json prints one JSON object per line',
   async run(args, config) {
     const { values } = parseArgs({
       args: [...args],
@@ -38,7 +38,7 @@ export const sessionsList: Command = {
     })
     const status = statuses.find((one) => one === values.status)
     if (values.status !== undefined && status === undefined)
-      throw new UsageError(`--status: one of ${statuses.join(', ')}`)
+      throw new UsageError(`--status: must be one of ${statuses.join(', ')}`)
     const email = values.user === undefined ? undefined : emailOf(values.user)
     let count = 0
     await withDatabase(config, app, async (database) => {
@@ -57,7 +57,7 @@ export const sessionsList: Command = {
 
 export const sessionsInspect: Command = {
   usage: 'FAMILY_ID [--json]',
-  summary: 'what happened in one session, and why it ended',
+  summary: 'shows what happened in one session and why it ended',
   async run(args, config) {
     const { values, positionals } = parseArgs({
       args: [...args],
@@ -67,7 +67,7 @@ export const sessionsInspect: Command = {
     const familyId = familyIdOf(exactlyOne(positionals, 'family id'))
     return withDatabase(config, app, async (database) => {
       const session = await readSession(database, familyId)
-      if (session === null) throw new Error(`there is no session ${familyId}`)
+      if (session === null) throw new Error(`session not found: ${familyId}`)
       const events = await listFamilyEvents(database.sql, familyId, 100_000)
       const actions = await listFamilyActions(database.sql, familyId)
       if (values.json)
@@ -86,7 +86,7 @@ export const sessionsInspect: Command = {
 
 export const sessionsRevoke: Command = {
   usage: 'FAMILY_ID --reason R',
-  summary: 'ends one session; prints how many were ended',
+  summary: 'ends one session; prints 1, or 0 if it was over already',
   async run(args, config) {
     const { values, positionals } = parseArgs({
       args: [...args],
@@ -98,8 +98,8 @@ export const sessionsRevoke: Command = {
     const ended = await withDatabase(config, app, ({ sql }) =>
       revokeSession({ sql, logSecurityEvent: () => {} }, familyId, { ...commandLine, reason }),
     )
-    if (ended === null) throw new Error(`there is no session ${familyId}`)
-    if (!ended) console.error('it was over already')
+    if (ended === null) throw new Error(`session not found: ${familyId}`)
+    if (!ended) console.error('the session was over already')
     console.log(ended ? 1 : 0)
     return 0
   },
@@ -107,7 +107,7 @@ export const sessionsRevoke: Command = {
 
 export const sessionsRevokeUser: Command = {
   usage: 'E --reason R',
-  summary: 'ends all sessions of a user; prints how many',
+  summary: 'ends all sessions of a user; prints how many were active',
   async run(args, config) {
     const { values, positionals } = parseArgs({
       args: [...args],
@@ -118,7 +118,7 @@ export const sessionsRevokeUser: Command = {
     const reason = reasonArgument(values.reason)
     const ended = await withDatabase(config, app, async (database) => {
       const user = await createAccounts(database, createPasswords()).findByEmail(email)
-      if (user === null) throw new Error(`there is no user ${email}`)
+      if (user === null) throw new Error(`user not found: ${email}`)
       const deps = { sql: database.sql, logSecurityEvent: () => {} }
       return revokeUserSessions(deps, user.id, { ...commandLine, reason })
     })

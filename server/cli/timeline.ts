@@ -17,7 +17,7 @@ export function timeline({ session, events, actions }: FamilyStory): readonly st
   const lines = fold(events)
   const rows = lines.map(({ event, more }, i) => {
     const before = lines[i - 1]?.event
-    const what = more > 0 ? `… ${more} more refreshes from the same place` : tell(event, actions)
+    const what = more > 0 ? `… ${more} more refreshes by the same caller` : tell(event, actions)
     return [
       String(event.seq),
       dateTime(new Date(event.occurredAt)),
@@ -46,10 +46,10 @@ function tell(event: ListedEvent, actions: readonly AdminActionRow[]): string {
       return `refreshed: token ${event.generation}`
     case 'replayed':
       return event.reason === 'same_attempt'
-        ? `asked again after a lost answer: token ${event.generation} once more`
-        : `token ${event.presentedGeneration} came twice within the grace time: token ${event.generation} once more`
+        ? `retried after a lost answer: token ${event.generation} again`
+        : `token ${event.presentedGeneration} presented again within the grace window: token ${event.generation} again`
     case 'reuse_detected':
-      return `REUSE: token ${event.presentedGeneration} came back, ${event.generation - (event.presentedGeneration ?? 0)} behind`
+      return `REUSE: spent token ${event.presentedGeneration} presented again, ${event.generation - (event.presentedGeneration ?? 0)} behind`
     case 'revoked':
       return `ended: ${revocation(event, actions)}`
   }
@@ -74,9 +74,9 @@ function revocation(event: ListedEvent, actions: readonly AdminActionRow[]): str
     case 'user_disabled':
       return 'the account was disabled'
     case 'reuse_elsewhere':
-      return 'a spent token came back in another session'
+      return 'reuse was detected in another session of the user'
     case 'session_limit':
-      return 'too many sessions, this was the oldest'
+      return 'the user had too many sessions and this was the oldest'
     default:
       return event.reason ?? 'no reason'
   }
@@ -86,22 +86,22 @@ function revocation(event: ListedEvent, actions: readonly AdminActionRow[]): str
 function conclusion(session: AuditSession, events: readonly ListedEvent[]): string {
   const last = events.at(-1)
   if (session.status === 'active')
-    return `It is active. Unless it is used it ends at ${dateTime(new Date(session.expiresAt))}.`
+    return `The session is active. Unless it is refreshed, it expires at ${dateTime(new Date(session.expiresAt))}.`
   if (session.status === 'expired')
     return session.expiresAt === session.absoluteExpiresAt
-      ? `It ended by itself at ${dateTime(new Date(session.expiresAt))}, its last moment however much it was used.`
-      : `It ended by itself at ${dateTime(new Date(session.expiresAt))}: nobody had used it in time.`
+      ? `The session expired at ${dateTime(new Date(session.expiresAt))}: it had reached its absolute expiration.`
+      : `The session expired at ${dateTime(new Date(session.expiresAt))}: it had not been refreshed in time.`
   if (session.status === 'revoked' || last === undefined)
-    return `It was ended on purpose. Incident ${session.incidentId}.`
+    return `The session was revoked. Incident ${session.incidentId}.`
   const newest = events.findLast(({ kind }) => kind === 'rotated' || kind === 'issued')
   const isSamePlace = newest?.ip === last.ip && newest?.userAgent === last.userAgent
   const hint =
     last.ip === null
-      ? 'Where it came from was erased.'
+      ? 'The callers were erased.'
       : isSamePlace
-        ? 'It came from where the newest token had gone: a broken client is more likely than a thief.'
-        : 'It came from elsewhere than the newest token had gone: treat it as a theft.'
-  return `A spent token came back, so everything of this session was ended. ${hint} Incident ${session.incidentId}.`
+        ? 'The caller is the one that got the newest token: a client bug is more likely than a theft.'
+        : 'The caller is not the one that got the newest token: treat it as a theft.'
+  return `A spent refresh token was used again, so the session was revoked. ${hint} Incident ${session.incidentId}.`
 }
 
 function statusOf({ status, endReason, endedAt }: AuditSession): string {
@@ -145,7 +145,7 @@ function isSame(one: ListedEvent, other: ListedEvent | undefined): boolean {
 }
 
 function callerText(event: ListedEvent, before: ListedEvent | undefined): string {
-  if (before !== undefined && isSame(event, before)) return 'same place'
+  if (before !== undefined && isSame(event, before)) return 'same caller'
   const parts = [event.ip, event.userAgent === null ? null : printable(event.userAgent, 60)]
   return parts.filter((part) => part !== null).join('  ') || '(unknown)'
 }

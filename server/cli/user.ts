@@ -17,7 +17,7 @@ import { pluralize } from './output.ts'
 
 export const userCreate: Command = {
   usage: '--email E [--role user|admin] [--password-stdin]',
-  summary: 'prints the user id as the last line',
+  summary: 'creates a user; prints the user id as the last line',
   async run(args, config) {
     const { values } = parseArgs({
       args: [...args],
@@ -28,9 +28,9 @@ export const userCreate: Command = {
       },
     })
     const email = canonicalEmail(values.email ?? '')
-    if (email === null) throw new UsageError('--email: this is no e-mail address we can take')
+    if (email === null) throw new UsageError('--email: not a valid e-mail address')
     const { role } = values
-    if (role !== 'user' && role !== 'admin') throw new UsageError('--role: user or admin')
+    if (role !== 'user' && role !== 'admin') throw new UsageError('--role: must be user or admin')
     const password = values['password-stdin'] ? await passwordFromStdin(config) : newPassword()
     const user = await createUser(config, { email, password, role })
     if (!values['password-stdin']) console.log(`password: ${password}`)
@@ -41,7 +41,7 @@ export const userCreate: Command = {
 
 export const userDisable: Command = {
   usage: 'E',
-  summary: 'ends all sessions of the user and lets nobody in',
+  summary: 'ends all sessions of the user and blocks sign-in',
   async run(args, config) {
     await changeUser(config, args, (database, user) => setDisabled(database, user, true))
     return 0
@@ -59,7 +59,7 @@ export const userEnable: Command = {
 
 export const userErase: Command = {
   usage: 'E',
-  summary: 'ends everything of the user and removes who it was; cannot be undone',
+  summary: 'ends all sessions of the user and erases their personal data; cannot be undone',
   async run(args, config) {
     const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} })
     const email = emailOf(exactlyOne(positionals, 'e-mail address'))
@@ -67,13 +67,15 @@ export const userErase: Command = {
     return withDatabase(config, {}, async (database) => {
       const users = createAccounts(database, createPasswords())
       const user = await users.findByEmail(email)
-      if (user === null) throw new Error(`there is no user ${email}`)
+      if (user === null) throw new Error(`user not found: ${email}`)
       const deps = { sql: database.sql, logSecurityEvent: () => {}, accounts: users.accounts }
       const by = { actorUserId: null, caller: { ip: null, userAgent: null } }
       const { ended, erased } = await eraseUser(deps, user.id, by)
       console.log(user.id)
       console.error(`${pluralize(ended, 'session')} ended, ${pluralize(erased, 'row')} erased`)
-      console.error('logs, backups and exports made before still hold what they held')
+      console.error(
+        'logs, backups and earlier exports are not changed: they may still hold personal data',
+      )
       return 0
     })
   },
@@ -93,12 +95,12 @@ async function changeUser(
 ): Promise<void> {
   const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} })
   const [address, ...more] = positionals
-  if (address === undefined || more.length > 0) throw new UsageError('one e-mail address is needed')
+  if (address === undefined || more.length > 0) throw new UsageError('expected one e-mail address')
   const email = canonicalEmail(address)
   await withDatabase(config, { role: 'token_ledger_app' }, async (database) => {
     const users = createAccounts(database, createPasswords())
     const user = email === null ? null : await users.findByEmail(email)
-    if (user === null) throw new Error(`there is no user ${address}`)
+    if (user === null) throw new Error(`user not found: ${address}`)
     await change(database, user)
   })
 }

@@ -16,7 +16,7 @@ export function checkOrigin(
   const { origin } = request.headers
   const site = request.headers['sec-fetch-site']
   if (origin === undefined) {
-    if (rules.isOriginRequired) refuse('a cookie without an Origin')
+    if (rules.isOriginRequired) refuse('a refresh cookie without an Origin header')
     return
   }
   if (!rules.allowedOrigins.includes(origin)) refuse('the Origin is not in ALLOWED_ORIGINS')

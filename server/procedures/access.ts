@@ -60,7 +60,7 @@ const answerTimeoutMs = 3_000
 async function inTime(question: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
-    const error = new AuthError('service_unavailable', 'the database says nothing', {
+    const error = new AuthError('service_unavailable', 'no answer from the database within 3 s', {
       retryAfterSeconds: 1,
     })
     timer = setTimeout(() => reject(error), answerTimeoutMs)

@@ -16,7 +16,7 @@ export const changePassword = liveProcedure
     const { deps, caller, session } = ctx
     const { accounts } = deps.users
     if (accounts === undefined)
-      throw new AuthError('not_found', 'another directory keeps passwords')
+      throw new AuthError('not_found', 'passwords are kept in another directory')
     const problem = passwordProblem(input.newPassword, deps.config.passwordMinLength)
     if (problem !== null) {
       const said = `newPassword: ${problem}`

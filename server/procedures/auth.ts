@@ -25,7 +25,7 @@ export const register = authMutation(credentials, async ({ ctx, input }) => {
   if (deps.config.registration === 'closed' || accounts === undefined)
     throw new AuthError('registration_closed', 'REGISTRATION is closed')
   const email = canonicalEmail(input.email)
-  if (email === null) throw invalid('email: This is no e-mail address we can take.')
+  if (email === null) throw invalid('email: Not a valid e-mail address.')
   const problem = passwordProblem(input.password, deps.config.passwordMinLength)
   if (problem !== null) throw invalid(`password: ${problem}`)
 
@@ -71,7 +71,7 @@ export const refresh = authMutation(
     const token = parseRefreshToken(deps.refreshKeys, value)
     if (token === null) {
       if (transport === 'cookie') cookie.clear()
-      throw new AuthError('refresh_token_malformed', 'its MAC is not ours')
+      throw new AuthError('refresh_token_malformed', 'its MAC does not match')
     }
     const refusalUnlessReuse = await deps.limits.beforeRefresh(token.familyId)
     const attemptId = input.attemptId?.toLowerCase() ?? null
@@ -128,7 +128,8 @@ function presentedToken(
   bodyToken: string | undefined,
 ): { transport: Transport; value: string | null } {
   if (bodyToken === undefined) return { transport: 'cookie', value: cookie.value }
-  if (cookie.value !== null) throw invalid('refreshToken: The cookie carries one already.')
+  if (cookie.value !== null)
+    throw invalid('refreshToken: The cookie already carries a refresh token.')
   return { transport: 'body', value: bodyToken }
 }
 

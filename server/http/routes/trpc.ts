@@ -22,10 +22,11 @@ export async function mountTrpc(app: FastifyInstance, deps: ServiceDeps): Promis
 
   const handle = async (request: FastifyRequest, reply: FastifyReply) => {
     const { path } = request.params as { path: string }
-    if (!hasUrl(request)) throw new AuthError('validation_failed', 'no URL can be made of it')
+    if (!hasUrl(request))
+      throw new AuthError('validation_failed', 'the request target is not a URL')
     // Of two, Node would give us the first, and a proxy may have looked at the other (RFC 6750 §2).
     if ((request.raw.headersDistinct['authorization']?.length ?? 0) > 1)
-      throw new AuthError('validation_failed', 'two access tokens')
+      throw new AuthError('validation_failed', 'two Authorization headers')
     await fastifyRequestHandler({
       router: appRouter,
       req: request,

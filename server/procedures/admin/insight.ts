@@ -52,9 +52,9 @@ export const stats = adminProcedure
     const count = (to - from) / step
     const problem =
       count <= 0
-        ? 'to: It must come after from.'
+        ? 'to: Must be later than from.'
         : count > maxBuckets
-          ? `bucket: At most ${maxBuckets} steps; take a longer one, or a shorter time.`
+          ? `bucket: The period has more than ${maxBuckets} buckets. Choose a longer bucket or a shorter period.`
           : null
     if (problem !== null) throw new AuthError('validation_failed', problem, { problem })
     const rows = await countEvents(ctx.deps.database.sql, { fromAt: from, toAt: to }, step)

@@ -74,5 +74,5 @@ const revoke = adminProcedure
 export const adminSessionsRouter = appRouterOf({ list, get, stateAt, revoke })
 
 function unknown(): AuthError {
-  return new AuthError('not_found', 'no such session, or not yet')
+  return new AuthError('not_found', 'no such session at that time')
 }

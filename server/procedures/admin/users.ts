@@ -45,7 +45,7 @@ const create = adminProcedure
   )
   .mutation(async ({ ctx, input }) => {
     const email = canonicalEmail(input.email)
-    if (email === null) throw invalid('email: This is no e-mail address we can take.')
+    if (email === null) throw invalid('email: Not a valid e-mail address.')
     const problem =
       input.password === undefined
         ? null
@@ -118,7 +118,8 @@ export const adminUsersRouter = appRouterOf({
 
 function accountsOf(deps: ServiceDeps): AccountStore {
   const { accounts } = deps.users
-  if (accounts === undefined) throw new AuthError('not_found', 'another directory keeps the users')
+  if (accounts === undefined)
+    throw new AuthError('not_found', 'users are kept in another directory')
   return accounts
 }
 
