@@ -1,4 +1,5 @@
 import type { Period } from '../../db/audit/export.ts'
+import { isUuid } from '../audit/uuid.ts'
 import { canonicalEmail } from '../users/email.ts'
 import { UsageError } from './command.ts'
 
@@ -17,12 +18,11 @@ export function emailOf(text: string): string {
 
 export function familyIdOf(text: string): string {
   const id = text.toLowerCase()
-  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id))
-    throw new UsageError(`not a family id, which is a UUID: ${JSON.stringify(text)}`)
+  if (!isUuid(id)) throw new UsageError(`not a family id, which is a UUID: ${JSON.stringify(text)}`)
   return id
 }
 
-/** What somebody who asks later will read. */
+/** The reason that the audit trail records. */
 export function reasonArgument(text: string | undefined): string {
   const reason = text?.trim() ?? ''
   if (reason === '' || reason.length > 500)
@@ -30,7 +30,7 @@ export function reasonArgument(text: string | undefined): string {
   return reason
 }
 
-/** A day (UTC), or an instant with its zone, that the calendar has; epoch milliseconds. */
+/** A day (UTC) or an instant with its zone; epoch milliseconds. */
 export function instantOf(text: string, option: string): number {
   const isPlain = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2}))?$/
   const at = isPlain.test(text) ? Date.parse(text) : Number.NaN
@@ -39,13 +39,13 @@ export function instantOf(text: string, option: string): number {
       `${option}: must be a day or an instant, such as 2026-01-31 or 2026-01-31T09:00:00Z`,
     )
   const day = text.slice(0, 10)
-  // Date takes the 31st of any month, for a day of the next.
+  // Date accepts the 31st of every month and turns it into a day of the next.
   if (!new Date(day).toISOString().startsWith(day))
     throw new UsageError(`${option}: ${day} is not in the calendar`)
   return at
 }
 
-/** From the one on, and before the other; null is open. */
+/** From `from` (included) to `to` (excluded); null is open. */
 export function periodOf(from: string | undefined, to: string | undefined): Period {
   const fromAt = from === undefined ? null : instantOf(from, '--from')
   const toAt = to === undefined ? null : instantOf(to, '--to')

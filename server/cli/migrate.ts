@@ -6,9 +6,9 @@ import { withDatabaseUrl } from './database.ts'
 export const migrateCommand: Command = {
   usage: '',
   summary: 'creates the schema of the database, or brings it up to date',
-  async run(args, config) {
+  async run(args, readConfig) {
     parseArgs({ args: [...args], options: {} })
-    await withDatabaseUrl(config, migrateWithErrors)
+    await withDatabaseUrl(readConfig(), migrateWithErrors)
     console.error('the schema is up to date')
     return 0
   },

@@ -70,8 +70,8 @@ test('a family is told as a story that a support person can read', async () => {
     ),
   ])
   expect(lines.at(-1)).toBe(
-    'A spent refresh token was used again, so the session was revoked. The caller is not the one that ' +
-      `got the newest token: treat it as a theft. Incident ${stolen}:13.`,
+    'A spent refresh token was used again, so the session was revoked. The token came from another caller ' +
+      `than the one that got the newest: treat it as a theft. Incident ${stolen}:13.`,
   )
   const json = JSON.parse((await cli(url, 'sessions', 'inspect', stolen, '--json')).stdout)
   expect(json).toMatchObject({ familyId: stolen, status: 'reuse_detected' })

@@ -55,7 +55,7 @@ export const tokens = [
       [
         'the database is asked before the MAC',
         '    const token = parseRefreshToken(deps.refreshKeys, value)\n    if (token === null) {\n      if (transport',
-        '    await readEpoch(deps.database.sql, nobody)\n    const token = parseRefreshToken(deps.refreshKeys, value)\n    if (token === null) {\n      if (transport',
+        '    await readEpoch(deps.database.sql, unknownUserId)\n    const token = parseRefreshToken(deps.refreshKeys, value)\n    if (token === null) {\n      if (transport',
       ],
     ],
   ),
