@@ -1,8 +1,8 @@
 import { TRPCError } from '@trpc/server'
 
 /**
- * Every error a caller can be shown. Clients switch on the reason; `message` is for people and may
- * change. Add a row here before throwing a new one.
+ * Every public error. Clients switch on the reason; `message` is for people and may change. Add a row
+ * here before throwing a new one.
  */
 export const authErrors = {
   validation_failed: { trpc: 'BAD_REQUEST', message: 'The request is not valid.' },
@@ -11,11 +11,11 @@ export const authErrors = {
     message: 'The e-mail address or the password is wrong.',
   },
   refresh_token_missing: { trpc: 'UNAUTHORIZED', message: 'The refresh token is missing.' },
-  /** Not issued by us: its MAC is not ours, or no rotation of ours made it. */
+  /** Forged or foreign: its MAC does not match, or no rotation of its family issued it. */
   refresh_token_malformed: { trpc: 'UNAUTHORIZED', message: 'The refresh token is not valid.' },
   session_expired: { trpc: 'UNAUTHORIZED', message: 'The session has expired. Sign in again.' },
   session_revoked: { trpc: 'UNAUTHORIZED', message: 'The session was ended. Sign in again.' },
-  /** RFC 9700 §4.14.2: the family of a replayed refresh token is revoked. */
+  /** RFC 9700 §4.14.2: reuse of a spent refresh token revokes its family. */
   refresh_token_reused: {
     trpc: 'UNAUTHORIZED',
     message: 'A spent refresh token was used again, so the session was ended. Sign in again.',
@@ -50,19 +50,19 @@ export const authErrors = {
 
 export type Reason = keyof typeof authErrors
 
-/** What an error may say beside its reason; all of it is sent. */
+/** What an error may carry in addition to its reason. */
 export type ErrorExtras = {
   /** `<familyId>:<seq>` of the event that ended the session. */
   readonly incidentId?: string | undefined
   /** Whole seconds; also sent as the `Retry-After` header. */
   readonly retryAfterSeconds?: number | undefined
-  /** What is wrong with the input, in words for the person who typed it; sent as the message. */
+  /** What is wrong with the input, for the person who typed it; sent in place of the message. */
   readonly problem?: string | undefined
 }
 
 /**
- * A refusal the caller may see. `detail` says what really happened: it is logged and never sent,
- * and must not hold a secret.
+ * An error whose reason the caller may see. `detail` says what exactly happened: it is logged, never sent,
+ * and must not contain a secret.
  */
 export class AuthError extends TRPCError {
   readonly reason: Reason
@@ -76,4 +76,9 @@ export class AuthError extends TRPCError {
     this.detail = detail
     this.extras = extras
   }
+}
+
+/** @param problem names the input field and the rule, never a value: it is sent and logged */
+export function invalid(problem: string): AuthError {
+  return new AuthError('validation_failed', problem, { problem })
 }

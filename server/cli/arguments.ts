@@ -1,5 +1,5 @@
 import type { Period } from '../../db/audit/export.ts'
-import { isUuid } from '../audit/uuid.ts'
+import { uuid } from '../audit/uuid.ts'
 import { canonicalEmail } from '../users/email.ts'
 import { UsageError } from './command.ts'
 
@@ -18,7 +18,8 @@ export function emailOf(text: string): string {
 
 export function familyIdOf(text: string): string {
   const id = text.toLowerCase()
-  if (!isUuid(id)) throw new UsageError(`not a family id, which is a UUID: ${JSON.stringify(text)}`)
+  if (!uuid.test(id))
+    throw new UsageError(`not a family id, which is a UUID: ${JSON.stringify(text)}`)
   return id
 }
 

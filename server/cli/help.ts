@@ -6,7 +6,7 @@ export function nameIn(commands: Commands, words: readonly string[]): string | u
   return [words.slice(0, 2).join(' '), words[0] ?? ''].find((name) => Object.hasOwn(commands, name))
 }
 
-/** Usage of the command that the words begin with, else of all whose names begin with the first word, else of all. */
+/** Usage of one command, else of the commands that begin with the first word, else of all. */
 export function help(commands: Commands, words: readonly string[]): string {
   const topic = words.filter((word) => word !== 'help')
   const name = nameIn(commands, topic)

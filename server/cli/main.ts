@@ -61,8 +61,8 @@ function readConfig(needs?: 'secret'): Config {
 }
 
 /**
- * stdout could not be written completely. A pipe that its reader closed is no message; exit code 1,
- * a problem found, is kept.
+ * stdout could not be written completely. A pipe closed by its reader is silent. Exit code 1 (problem found)
+ * is kept, otherwise 2.
  */
 function exitCodeForLostOutput(error: Error): number {
   const isClosedByReader = codeOf(error) === 'EPIPE'

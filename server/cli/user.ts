@@ -70,7 +70,7 @@ export const userErase: Command = {
     const { userId, ended, erased } = await withDatabase(readConfig(), {}, async (database) => {
       const deps = actDeps(database)
       const user = await findUser(deps, email)
-      // Its own events name no caller: they would have to be erased at once.
+      // Events of the erasure carry no caller: it would be erased in the same transaction.
       const by = { ...commandLine, caller: { ip: null, userAgent: null } }
       return { userId: user.id, ...(await eraseUser(deps, user.id, by)) }
     })
