@@ -22,29 +22,30 @@ import type { TraceRequests } from './observability/tracing.ts'
 import { procedurePaths } from './procedures/router.ts'
 import { type AppOptions, makeDeps } from './wiring.ts'
 
-/** Answers under way get this long when the app closes; then their connections are cut. */
+/** When the app closes, responses in progress get this long; then their connections are closed. */
 const drainMs = 5_000
 
 /**
- * The service as one Fastify app with everything mounted; it never listens by itself.
+ * Builds the whole service as one Fastify app; the caller makes it listen.
  *
- * @throws {Error} when the database cannot be asked, or holds keys that `AUTH_SECRET` does not open
+ * @throws {Error} when the database is not reachable, or `AUTH_SECRET` does not decrypt its signing keys
  */
 export async function buildApp(
   options: AppOptions & {
     readonly logger?: FastifyBaseLogger
-    /** Adds its hooks before all others. */
+    /** Adds hooks that run before all others. */
     readonly traceRequests?: TraceRequests
   },
 ): Promise<FastifyInstance> {
   const { config } = options
   const app = fastify({
     ...(options.logger ? { loggerInstance: options.logger } : { logger: false }),
-    // Its line holds the URL with the query string.
+    // Fastify's request log would contain the URL with its query string.
     logController: new LogController({ disableRequestLogging: true }),
-    // A list of networks or nothing: `true` would let callers choose their address.
+    // A list of networks or nothing: with `true`, callers could choose their own IP address.
     trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
-    // A request that takes longer to arrive is ended; `requestTimeout` alone is not looked at in time.
+    // Limits how long a request may take to arrive. Node enforces it only when it checks its connections,
+    // by default every 30 s.
     requestTimeout: 15_000,
     http: { headersTimeout: 10_000, connectionsCheckingInterval: 1_000 },
     keepAliveTimeout: 65_000,
@@ -53,7 +54,7 @@ export async function buildApp(
     frameworkErrors,
   })
   app.addHook('preClose', async () => {
-    // A browser opens connections ahead of need: one that has sent nothing yet is not idle to Node.
+    // Browsers open connections in advance, and Node does not count one that has sent nothing as idle.
     setTimeout(() => app.server.closeAllConnections(), drainMs).unref()
   })
   options.traceRequests?.(app, procedurePaths)
@@ -61,17 +62,16 @@ export async function buildApp(
   return app
 }
 
-/** Everything of the service as a plugin, for an app that has other routes besides. */
+/** The whole service as a plugin, for an app that also has other routes. */
 export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) => {
   const deps = await makeDeps(app, options)
-  // Before CORS, which answers a preflight by itself.
-  const hardening = hardeningHeaders()
+  // Before CORS, which answers preflights itself.
   app.addHook('onRequest', (_request, reply, done) => {
-    void reply.headers(hardening)
+    void reply.headers(hardeningHeaders)
     done()
   })
   await app.register(cors, {
-    // A function, so that a foreign origin is told nothing at all; a list would tell it the rest.
+    // A function, so that a foreign origin gets no CORS header at all; with a list it would get some.
     origin: (origin: string | undefined, answer: (error: null, allowed: string | false) => void) =>
       answer(
         null,
@@ -83,12 +83,12 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
     exposedHeaders: ['retry-after', 'www-authenticate'],
     maxAge: 600,
   })
-  // To write cookies. What was sent is read from the header itself: see refresh-cookie.
+  // Used to write cookies only: refresh-cookie.ts reads the request's header itself.
   await app.register(cookie, { hook: false })
   app.setErrorHandler<FastifyError>((error, request, reply) => {
-    const said = toAuthError(error)
-    deps.reportError(said, request.routeOptions.url ?? '', request.ip)
-    return sendError(reply, said)
+    const publicError = toAuthError(error)
+    deps.reportError(publicError, request.routeOptions.url ?? '', request.ip)
+    return sendError(reply, publicError)
   })
   app.setNotFoundHandler((_request, reply) =>
     sendError(reply, new AuthError('not_found', 'no such route')),

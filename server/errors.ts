@@ -1,62 +1,68 @@
 import { TRPCError } from '@trpc/server'
 
 /**
- * Every error a caller can be shown. Clients switch on the reason; `message` is for people and may
- * change. Add a row here before throwing a new one.
+ * Every public error. Clients switch on the reason; `message` is for people and may change. Add a row
+ * here before throwing a new one.
  */
 export const authErrors = {
   validation_failed: { trpc: 'BAD_REQUEST', message: 'The request is not valid.' },
-  invalid_credentials: { trpc: 'UNAUTHORIZED', message: 'The e-mail or the password is wrong.' },
-  refresh_token_missing: { trpc: 'UNAUTHORIZED', message: 'There is no refresh token.' },
-  /** Not issued by us: its MAC is not ours, or no rotation of ours made it. */
-  refresh_token_malformed: { trpc: 'UNAUTHORIZED', message: 'This is no refresh token of ours.' },
+  invalid_credentials: {
+    trpc: 'UNAUTHORIZED',
+    message: 'The e-mail address or the password is wrong.',
+  },
+  refresh_token_missing: { trpc: 'UNAUTHORIZED', message: 'The refresh token is missing.' },
+  /** Forged or foreign: its MAC does not match, or no rotation of its family issued it. */
+  refresh_token_malformed: { trpc: 'UNAUTHORIZED', message: 'The refresh token is not valid.' },
   session_expired: { trpc: 'UNAUTHORIZED', message: 'The session has expired. Sign in again.' },
   session_revoked: { trpc: 'UNAUTHORIZED', message: 'The session was ended. Sign in again.' },
-  /** RFC 9700 §4.14.2: the family of a replayed refresh token is revoked. */
+  /** RFC 9700 §4.14.2: reuse of a spent refresh token revokes its family. */
   refresh_token_reused: {
     trpc: 'UNAUTHORIZED',
-    message: 'The session was ended because a spent refresh token came back. Sign in again.',
+    message: 'A spent refresh token was used again, so the session was ended. Sign in again.',
   },
   transport_mismatch: {
     trpc: 'UNAUTHORIZED',
-    message: 'The refresh token was presented in another way than it was issued.',
+    message: 'The refresh token was issued for the other transport: cookie or body.',
   },
   /** RFC 6750 §3.1: no error code is sent when the request carries no token. */
   access_token_missing: { trpc: 'UNAUTHORIZED', message: 'The access token is missing.' },
   access_token_invalid: { trpc: 'UNAUTHORIZED', message: 'The access token is not valid.' },
   access_token_expired: { trpc: 'UNAUTHORIZED', message: 'The access token has expired.' },
   access_token_revoked: { trpc: 'UNAUTHORIZED', message: 'The session was ended. Sign in again.' },
-  origin_not_allowed: { trpc: 'FORBIDDEN', message: 'This origin may not use this endpoint.' },
-  role_required: { trpc: 'FORBIDDEN', message: 'This needs the role admin.' },
+  origin_not_allowed: { trpc: 'FORBIDDEN', message: 'Requests from this origin are not allowed.' },
+  role_required: { trpc: 'FORBIDDEN', message: 'The admin role is required.' },
   registration_closed: { trpc: 'FORBIDDEN', message: 'Registration is closed.' },
-  not_found: { trpc: 'NOT_FOUND', message: 'There is no such thing.' },
-  email_taken: { trpc: 'CONFLICT', message: 'This e-mail has an account already.' },
+  not_found: { trpc: 'NOT_FOUND', message: 'Not found.' },
+  email_taken: { trpc: 'CONFLICT', message: 'An account with this e-mail address already exists.' },
   unsupported_media_type: {
     trpc: 'UNSUPPORTED_MEDIA_TYPE',
     message: 'The body must be application/json.',
   },
   payload_too_large: { trpc: 'PAYLOAD_TOO_LARGE', message: 'The request is too large.' },
   too_many_attempts: { trpc: 'TOO_MANY_REQUESTS', message: 'Too many attempts. Try again later.' },
-  internal_error: { trpc: 'INTERNAL_SERVER_ERROR', message: 'Something went wrong here.' },
+  internal_error: { trpc: 'INTERNAL_SERVER_ERROR', message: 'An internal error occurred.' },
   /** Nothing was changed, or a retry with the same `attemptId` gets the same answer. */
-  service_unavailable: { trpc: 'SERVICE_UNAVAILABLE', message: 'Not available. Try again soon.' },
+  service_unavailable: {
+    trpc: 'SERVICE_UNAVAILABLE',
+    message: 'The service is not available. Try again soon.',
+  },
 } as const satisfies Record<string, { trpc: TRPCError['code']; message: string }>
 
 export type Reason = keyof typeof authErrors
 
-/** What an error may say beside its reason; all of it is sent. */
+/** What an error may carry in addition to its reason. */
 export type ErrorExtras = {
   /** `<familyId>:<seq>` of the event that ended the session. */
   readonly incidentId?: string | undefined
   /** Whole seconds; also sent as the `Retry-After` header. */
   readonly retryAfterSeconds?: number | undefined
-  /** What is wrong with the input, in words for the person who typed it; sent as the message. */
+  /** What is wrong with the input, for the person who typed it; sent in place of the message. */
   readonly problem?: string | undefined
 }
 
 /**
- * A refusal the caller may see. `detail` says what really happened: it is logged and never sent,
- * and must not hold a secret.
+ * An error whose reason the caller may see. `detail` says what exactly happened: it is logged, never sent,
+ * and must not contain a secret.
  */
 export class AuthError extends TRPCError {
   readonly reason: Reason
@@ -70,4 +76,9 @@ export class AuthError extends TRPCError {
     this.detail = detail
     this.extras = extras
   }
+}
+
+/** @param problem names the input field and the rule, never a value: it is sent and logged */
+export function invalid(problem: string): AuthError {
+  return new AuthError('validation_failed', problem, { problem })
 }

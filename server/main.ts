@@ -5,15 +5,15 @@ import { loadOrCreateAuthSecret } from './config/auth-secret.ts'
 import { ConfigError, loadConfig, type Config } from './config/config.ts'
 import { startEmbeddedPostgres } from './embedded-postgres/start.ts'
 import { createFirstAdmin } from './admin/first-admin.ts'
-import { withListenErrors, probeAddress } from './config/listen-address.ts'
-import { withDatabaseErrors, migrateWithErrors } from './config/database-url.ts'
+import { probeAddress, withListenErrors } from './config/listen-address.ts'
+import { migrateWithErrors, withDatabaseErrors } from './config/database-url.ts'
 import { describeError, redact } from './observability/security-log.ts'
 import type { Telemetry } from './observability/tracing.ts'
 
-/** Requests under way get this long to be answered; then the process ends anyway. */
+/** Requests in progress get this long to be answered; then the process exits. */
 const drainMs = 10_000
 
-// What has been started, in that order; stopped in the other.
+// How to stop what has been started, in the order of starting; it is stopped in reverse.
 const started: (() => Promise<unknown>)[] = []
 let isStopping = false
 
@@ -23,7 +23,7 @@ process.on('SIGTERM', () => void stop(0))
 try {
   await start(loadConfig(process.env))
 } catch (error) {
-  // One line that says what to do; a stack helps nobody who starts a service.
+  // One line that says what to do, and no stack trace: this is read by an operator.
   if (!isStopping)
     console.error(`token-ledger: ${error instanceof Error ? error.message : 'failed'}`)
   await stop(error instanceof ConfigError ? 3 : 1)
@@ -37,12 +37,12 @@ async function start(config: Config): Promise<void> {
     ...(telemetry && { mixin: telemetry.logFields }),
   })
   process.on('uncaughtException', (error) => {
-    // The driver (postgres.js 3.4) writes to sockets that are gone; while we stop, that is nobody's problem.
+    // postgres.js 3.4 may write to a socket that is already closed; while stopping, this does no harm.
     if (isStopping) return log.debug(describeError(error), 'exception while stopping')
     log.fatal(describeError(error), 'uncaught exception')
     void stop(1)
   })
-  // Before a database is made that would then serve nobody.
+  // Before an embedded database is created for a service that could not listen.
   if (config.databaseUrl === undefined) await probeAddress(config)
   const databaseUrl = config.databaseUrl ?? (await startPostgres(config, log))
   await migrateWithErrors(databaseUrl)
@@ -65,7 +65,10 @@ async function start(config: Config): Promise<void> {
   await welcome(config, database)
 }
 
-/** The SDK is installed by who wants traces. Without it the service serves: platforms set its variables for all they run. */
+/**
+ * The OpenTelemetry SDK is an optional peer dependency. Without it the service starts all the same, because
+ * some platforms set the SDK's variables for every process they run.
+ */
 async function startTracing(): Promise<Telemetry | null> {
   try {
     const { startTelemetry } = await import('./observability/tracing.ts')
@@ -94,7 +97,7 @@ async function welcome({ publicUrl }: Config, database: Database): Promise<void>
   const admin = await createFirstAdmin(database)
   if (admin === null) return
   console.log(`
-The first admin was made. This password is shown once:
+The first admin account was created. This password is shown only once:
 
   e-mail    ${admin.email}
   password  ${admin.password}

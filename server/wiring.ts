@@ -23,16 +23,17 @@ export type AppOptions = {
   readonly config: Config
   /** From `connect`, migrated. The caller closes it, after the app. */
   readonly database: Database
-  /** Who the users are; our own table `user_account` unless given. */
+  /** The user directory; the service's own table `user_account` by default. */
   readonly users?: UserDirectory
-  /** How many rotations share a transaction at most; 64 unless given, 1 on a sharded database. */
+  /** How many rotations may share a transaction; 64 by default, 1 on a sharded database. */
   readonly rotationBatchSize?: number
-  /** Where the built example page is; beside the server's own files unless given. */
+  /** The folder of the built example page; beside the server's own files by default. */
   readonly exampleFolder?: string
-  /** Takes the place of the rotation: to measure what everything around it costs. */
+  /** Replaces the rotation, to measure the cost of everything around it. */
   readonly rotate?: Rotate
 }
 
+/** Puts the parts of the service together. Closing `app` stops those that run by themselves. */
 export async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<ServiceDeps> {
   const { config, database } = options
   if (config.authSecret === undefined) throw new Error('AUTH_SECRET is not set')
@@ -83,10 +84,10 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     audience: config.accessTokenAudience,
   })
   const limits = config.rateLimits === 'on' ? createLimits(database, config) : noLimits
-  // Before connections are waited for: a tail would keep its own open.
+  // On `preClose`, before the server waits for connections: an open tail would keep its own open.
   app.addHook('preClose', async () => tails.close())
   const endedSessions = followEndedSessions(database, { log: app.log })
-  // It ends the streams of those who follow us.
+  // Closing it also ends the streams of `/revocations`.
   app.addHook('preClose', () => endedSessions.close())
   return {
     ...sessionDeps,

@@ -8,11 +8,12 @@ import type { AccountStore } from '../users/directory.ts'
 import { rejectingLastAdmin } from './users.ts'
 
 /**
- * Ends everything of a user and forgets who it was, in one transaction: e-mail, password, addresses, user
- * agents, device names. What happened stays, under an id that leads to nobody, and the ledger still verifies.
+ * Ends all sessions of a user and erases the personal data, in one transaction: e-mail, password, IP
+ * addresses, user agents, device names. The events stay, under a user id that no longer identifies a
+ * person, and the ledger still verifies.
  *
  * @param deps.sql as the owner of the tables
- * @returns how many sessions were ended, and how many rows held something of the person
+ * @returns how many sessions were ended, and how many rows held personal data
  * @throws {AuthError} `validation_failed` for the last admin; nothing was changed
  */
 export async function eraseUser(
@@ -20,15 +21,16 @@ export async function eraseUser(
   userId: string,
   { actorUserId, caller }: { actorUserId: string | null; caller: Caller },
 ): Promise<{ ended: number; erased: number }> {
-  const nobodysPassword = await deps.accounts.hashPassword(randomBytes(32).toString('base64url'))
+  const unknownPassword = randomBytes(32).toString('base64url')
+  const passwordHash = await deps.accounts.hashPassword(unknownPassword)
   let erased = 0
   const ended = await rejectingLastAdmin(() =>
     endAllSessions(deps, userId, {
       by: { reason: 'user_disabled', actorUserId, caller },
-      inSameTransaction: async (within) => {
-        await eraseUserRow(within, userId, nobodysPassword)
-        erased = await eraseTraces(within, userId)
-        await insertAdminAction(within, {
+      inSameTransaction: async (transaction) => {
+        await eraseUserRow(transaction, userId, passwordHash)
+        erased = await eraseTraces(transaction, userId)
+        await insertAdminAction(transaction, {
           action: 'user_erased',
           actorUserId,
           targetUserId: userId,

@@ -1,11 +1,12 @@
+import { randomBytes } from 'node:crypto'
 import { insertAdminAction } from '../../db/audit/admin-actions.ts'
-import { lockUser } from '../../db/ledger/locks.ts'
-import type { Caller } from '../../db/ledger/event-rows.ts'
-import { inTransactionPer } from '../../db/connection/transaction.ts'
 import { isLastAdmin } from '../../db/connection/errors.ts'
+import { inTransactionPer } from '../../db/connection/transaction.ts'
+import type { Caller } from '../../db/ledger/event-rows.ts'
+import { lockUser } from '../../db/ledger/locks.ts'
 import { AuthError } from '../errors.ts'
 import { endAllSessions, type EndDeps } from '../sessions/revocation.ts'
-import type { AccountStore, Role } from '../users/directory.ts'
+import type { AccountStore, Role, User } from '../users/directory.ts'
 
 type UserAdminDeps = EndDeps & { readonly accounts: AccountStore }
 
@@ -13,7 +14,34 @@ type UserAdminDeps = EndDeps & { readonly accounts: AccountStore }
 type By = { readonly actorUserId: string | null }
 
 /**
- * Lets the user in no more, and ends what there is, in one transaction.
+ * Creates a user and records the act, in one transaction.
+ *
+ * @param by.check runs in that transaction, which is rolled back if it throws
+ * @throws {AuthError} `email_taken`
+ */
+export async function createUser(
+  accounts: Pick<AccountStore, 'create'>,
+  account: { email: string; password: string; role: Role },
+  { actorUserId, check }: By & { readonly check?: () => Promise<void> },
+): Promise<User> {
+  return accounts.create(account, async (transaction, user) => {
+    await check?.()
+    await insertAdminAction(transaction, {
+      action: 'user_created',
+      actorUserId,
+      targetUserId: user.id,
+      role: user.role,
+    })
+  })
+}
+
+/** A random password for a new account: 144 bits, to be shown once. */
+export function newPassword(): string {
+  return randomBytes(18).toString('base64url')
+}
+
+/**
+ * Blocks sign-in and ends all sessions of the user, in one transaction.
  *
  * @returns how many sessions were ended
  * @throws {AuthError} `validation_failed` for the last admin; nothing was changed
@@ -21,14 +49,14 @@ type By = { readonly actorUserId: string | null }
 export async function disableUser(
   deps: UserAdminDeps,
   userId: string,
-  { actorUserId, caller }: By & { caller: Caller },
+  { actorUserId, caller }: By & { readonly caller: Caller },
 ): Promise<number> {
-  const ended = await rejectingLastAdmin(() =>
+  const revoked = await rejectingLastAdmin(() =>
     endAllSessions(deps, userId, {
       by: { reason: 'user_disabled', actorUserId, caller },
-      inSameTransaction: async (within) => {
-        await deps.accounts.setDisabled(within, userId, true)
-        await insertAdminAction(within, {
+      inSameTransaction: async (transaction) => {
+        await deps.accounts.setDisabled(transaction, userId, true)
+        await insertAdminAction(transaction, {
           action: 'user_disabled',
           actorUserId,
           targetUserId: userId,
@@ -36,7 +64,7 @@ export async function disableUser(
       },
     }),
   )
-  return ended ?? 0
+  return revoked ?? 0
 }
 
 export async function enableUser(
@@ -45,9 +73,13 @@ export async function enableUser(
   { actorUserId }: By,
 ): Promise<void> {
   await inTransactionPer(deps.sql, userId, async (tx) => {
-    const within = { tx, txid: (await lockUser(tx, userId)).txid }
-    await deps.accounts.setDisabled(within, userId, false)
-    await insertAdminAction(within, { action: 'user_enabled', actorUserId, targetUserId: userId })
+    const transaction = { tx, txid: (await lockUser(tx, userId)).txid }
+    await deps.accounts.setDisabled(transaction, userId, false)
+    await insertAdminAction(transaction, {
+      action: 'user_enabled',
+      actorUserId,
+      targetUserId: userId,
+    })
   })
 }
 
@@ -60,9 +92,9 @@ export async function setRole(
   const { userId, role } = change
   await rejectingLastAdmin(() =>
     inTransactionPer(deps.sql, userId, async (tx) => {
-      const within = { tx, txid: (await lockUser(tx, userId)).txid }
-      await deps.accounts.setRole(within, userId, role)
-      await insertAdminAction(within, {
+      const transaction = { tx, txid: (await lockUser(tx, userId)).txid }
+      await deps.accounts.setRole(transaction, userId, role)
+      await insertAdminAction(transaction, {
         action: 'role_set',
         actorUserId,
         targetUserId: userId,
@@ -72,13 +104,14 @@ export async function setRole(
   )
 }
 
-/** Somebody must be able to undo it: the database refuses to lose its last admin. */
+/** The database refuses to lose its last admin, without whom no other could be made. */
 export async function rejectingLastAdmin<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
     if (!isLastAdmin(error)) throw error
-    const problem = 'This is the last admin. Make another one first.'
-    throw new AuthError('validation_failed', 'the last admin', { problem })
+    throw new AuthError('validation_failed', 'the last admin', {
+      problem: 'This is the last admin. Make another user an admin first.',
+    })
   }
 }

@@ -5,31 +5,33 @@ import { createInterface } from 'node:readline'
 import { finished } from 'node:stream/promises'
 import type postgres from 'postgres'
 import { insertAdminAction } from '../../db/audit/admin-actions.ts'
+import { readRecords, type Found } from '../../db/audit/export.ts'
+import { fenced } from '../../db/connection/transaction.ts'
 import {
+  type ClosedMonth,
   countOpenFamilies,
   dropMonths,
   freezeMonths,
   listClosedMonths,
 } from '../../db/ledger/archive.ts'
-import { readRecords, type Found } from '../../db/audit/export.ts'
-import { fenced } from '../../db/connection/transaction.ts'
-import { CannotWrite, writeExport } from './write-export.ts'
 import { verifyExport } from './verify-export.ts'
+import { CannotWrite, writeExport } from './write-export.ts'
 
-/** Something in the months is wrong or not over: nothing was dropped, and no file is left. */
+/** The months hold an active session or do not verify: nothing was dropped, and no file is left. */
 export class ArchiveRefused extends Error {}
 
 export type Archived = Found & { readonly months: readonly string[]; readonly sha256: string }
 
 /**
- * Moves the months that ended before `beforeAt` into a file and out of the database, in one transaction: write,
- * verify the file as it is on the disk, drop. When any of it fails, the ledger is as it was.
+ * Moves the months that ended before `beforeAt` into a file and out of the database, in one transaction:
+ * writes the file, verifies it as it is on disk, drops the partitions. If any step fails, the ledger is
+ * unchanged.
  *
  * @param sql as the owner of the tables
  * @param to.file must not exist
- * @returns null when no month had ended by then
- * @throws {ArchiveRefused} when a family of these months is still open, or the ledger does not verify
- * @throws {CannotWrite} when the file is there, or cannot be written
+ * @returns null when no month ended before `beforeAt`
+ * @throws {ArchiveRefused} when a family of these months is still active, or the ledger does not verify
+ * @throws {CannotWrite} when the file exists already, or cannot be written
  */
 export async function archiveLedger(
   sql: postgres.Sql,
@@ -37,40 +39,20 @@ export async function archiveLedger(
   onRecord: (found: Found) => void = () => {},
 ): Promise<Archived | null> {
   const { file } = to
-  let isOurs = false
+  let isFileCreated = false
   try {
     const result = await sql.begin(async (tx) => {
       const months = await listClosedMonths(tx, to.beforeAt)
-      const [first] = months
-      const last = months.at(-1)
-      if (first === undefined || last === undefined) return { archived: null }
+      if (months.length === 0) return { archived: null }
       await freezeMonths(tx, months)
-      for (const month of months) {
-        const openFamilies = await countOpenFamilies(tx, month)
-        if (openFamilies > 0)
-          throw new ArchiveRefused(
-            `${openFamilies} of the families of ${month.month} are still open`,
-          )
-      }
+      await refuseOpenFamilies(tx, months)
       const out = (await onDisk(file, open(file, 'wx', 0o600))).createWriteStream()
-      isOurs = true
-      const period = { fromAt: beginOf(first.month), toAt: endOf(last.month) }
-      const read = async (take: Parameters<typeof readRecords>[2]) => {
-        const found = { families: 0, events: 0 }
-        for (const { month } of months) {
-          const part = { fromAt: beginOf(month), toAt: endOf(month) }
-          const { families, events } = await readRecords(tx, part, take)
-          found.families += families
-          found.events += events
-        }
-        return found
-      }
-      const found = await writeExport(out, { period, read }, onRecord)
+      isFileCreated = true
+      const found = await writeExport(out, exportOf(tx, months), onRecord)
       out.end()
-      await onDisk(
-        file,
-        finished(out).then(() => keep(file)),
-      )
+      await onDisk(file, finished(out))
+      // On disk before the partitions, the only other copy, are dropped.
+      await onDisk(file, flush(file))
       const sha256 = await verified(file, found)
       const names = months.map(({ month }) => month)
       await insertAdminAction(await fenced(tx), {
@@ -83,12 +65,45 @@ export async function archiveLedger(
     })
     return result.archived
   } catch (error) {
-    if (isOurs) await unlink(file)
+    if (isFileCreated) await unlink(file)
     throw error
   }
 }
 
-/** What a disk says is not taken for what the database says. */
+async function refuseOpenFamilies(
+  tx: postgres.TransactionSql,
+  months: readonly ClosedMonth[],
+): Promise<void> {
+  for (const month of months) {
+    const openFamilies = await countOpenFamilies(tx, month)
+    if (openFamilies > 0)
+      throw new ArchiveRefused(`families of ${month.month} that are still open: ${openFamilies}`)
+  }
+}
+
+/** What `writeExport` writes: the records of these months, one month after the other. */
+function exportOf(
+  tx: postgres.TransactionSql,
+  months: readonly ClosedMonth[],
+): Parameters<typeof writeExport>[1] {
+  const periods = months.map(({ month }) => ({ fromAt: beginOf(month), toAt: endOf(month) }))
+  const fromAt = periods[0]?.fromAt ?? null
+  const toAt = periods.at(-1)?.toAt ?? null
+  return {
+    period: { fromAt, toAt },
+    async read(take) {
+      const found = { families: 0, events: 0 }
+      for (const period of periods) {
+        const { families, events } = await readRecords(tx, period, take)
+        found.families += families
+        found.events += events
+      }
+      return found
+    },
+  }
+}
+
+/** Marks file-system errors, so that they are not reported as errors of the database. */
 async function onDisk<T>(file: string, work: Promise<T>): Promise<T> {
   try {
     return await work
@@ -97,13 +112,13 @@ async function onDisk<T>(file: string, work: Promise<T>): Promise<T> {
   }
 }
 
-/** On the disk before the only other copy is dropped. */
-async function keep(file: string): Promise<void> {
+async function flush(file: string): Promise<void> {
   const handle = await open(file, 'r')
   await handle.sync()
   await handle.close()
 }
 
+/** @returns the SHA-256 of a file that verifies and holds as much as was written */
 async function verified(file: string, written: Found): Promise<string> {
   const hash = createHash('sha256')
   const stream = createReadStream(file)
@@ -115,7 +130,7 @@ async function verified(file: string, written: Found): Promise<string> {
       `${problem.familyId ?? file} event ${problem.seq ?? '?'}: ${problem.problem}`,
     )
   if (report.families !== written.families || report.events !== written.events)
-    throw new ArchiveRefused(`${file} does not hold what was written`)
+    throw new ArchiveRefused(`${file} does not contain what was written to it`)
   return hash.digest('hex')
 }
 

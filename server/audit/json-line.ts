@@ -1,6 +1,6 @@
 /**
- * One line of JSON whatever its strings hold. What a terminal would obey, or a reader not see, is written as an escape:
- * controls, and marks that turn the direction of writing.
+ * One line of JSON, whatever its strings contain. Characters that a terminal would obey or a reader would
+ * not see are escaped: control characters and bidi marks.
  */
 export function jsonLine(value: unknown): string {
   return JSON.stringify(value).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) =>

@@ -6,15 +6,15 @@ import { describeError } from '../observability/security-log.ts'
 const dayMs = 24 * 3_600_000
 
 /**
- * Makes the months of the ledger ahead of need: now and once a day. Without one, sign-ins go on in the default
- * partition, which `ledger archive` cannot take out: so a failure is told and nothing stops.
+ * Creates the partitions of the next months, now and once a day. A failure is logged and stops nothing: new
+ * sessions of a missing month go to the default partition, which `ledger archive` does not archive.
  */
 export async function keepPartitionsAhead(app: FastifyInstance, database: Database): Promise<void> {
   const ensure = async () => {
     try {
       await ensurePartitions(database)
     } catch (error) {
-      app.log.warn(describeError(error), 'the partitions of the next months could not be made')
+      app.log.warn(describeError(error), 'could not create the partitions of the next months')
     }
   }
   await ensure()

@@ -3,30 +3,30 @@ import { readForward, readHorizon, type ListedEvent, type Position } from '../..
 import type { Database } from '../../db/connection/connect.ts'
 import { AuthError } from '../errors.ts'
 
-/** How soon after its commit an event is seen; each open tail asks that often. */
+/** How often each open tail polls: roughly how soon an event appears after its commit. */
 const pollMs = 300
 
-/** Events read at once. A tail that is behind reads on without a pause. */
+/** Events per read. A tail that is behind reads the next page without a pause. */
 const pageSize = 500
 
-/** Each open tail asks the database three times a second: nobody needs more of them. */
+/** Each open tail queries the database three times a second, so their number is limited. */
 const maxTailsPerUser = 5
 
 export type Tails = {
   /**
-   * A place for one more tail of this user.
+   * Takes a slot for one more tail of this user.
    *
-   * @returns how to give it back, and when to stop: this service is closing
+   * @returns `release` frees the slot; `closing` is aborted when the service closes
    * @throws {AuthError} `too_many_attempts`
    */
   take(userId: string): { readonly closing: AbortSignal; release(): void }
-  /** Everybody's, now. */
+  /** How many tails of all users are open. */
   open(): number
   /** Ends every tail. */
   close(): void
 }
 
-/** Counts open tails; those of this process. */
+/** Counts the open tails of this process. */
 export function createTails(): Tails {
   const openOf = new Map<string, number>()
   const closing = new AbortController()
@@ -36,15 +36,15 @@ export function createTails(): Tails {
       if (open >= maxTailsPerUser)
         throw new AuthError('too_many_attempts', `${open} tails are open`, {
           retryAfterSeconds: 60,
-          problem: `At most ${maxTailsPerUser} tails of one user may be open.`,
+          problem: `A user may have at most ${maxTailsPerUser} open tails.`,
         })
       openOf.set(userId, open + 1)
-      let isMine = true
+      let isTaken = true
       return {
         closing: closing.signal,
         release() {
-          if (!isMine) return
-          isMine = false
+          if (!isTaken) return
+          isTaken = false
           const left = (openOf.get(userId) ?? 1) - 1
           if (left === 0) openOf.delete(userId)
           else openOf.set(userId, left)
@@ -57,10 +57,10 @@ export function createTails(): Tails {
 }
 
 /**
- * Every event after `after`, once, in the ledger's order, as it becomes final; from now on when
- * `after` is null. Ends when `signal` does.
+ * Every event after `after`, once, in the order of the ledger, as soon as it is final; every event from
+ * now on if `after` is null. Ends when `signal` is aborted.
  *
- * @param options.check asked before each look; what it throws ends the tail
+ * @param options.check called before each read; an error it throws ends the tail
  */
 export async function* followLedger(
   database: Database,

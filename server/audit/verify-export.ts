@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { checkFamily } from '../ledger/chain.ts'
 import type { EventRecord, FamilyRecord, LedgerRecord } from '../ledger/record.ts'
+import { uuid } from './uuid.ts'
 
 /** What is wrong with an export, and where. */
 export type ExportProblem = {
@@ -15,93 +16,95 @@ export type ExportReport = {
   readonly problems: readonly ExportProblem[]
 }
 
-/** More problems than this are counted, not told. */
+/** Further problems are left out of the report. */
 const maxProblems = 1_000
 
 /**
- * Checks an export line by line, with nothing but its text: hashes, histories, order, and whether it is whole.
+ * Checks an export line by line from its text alone: hashes, histories, order, and whether it is complete.
  *
- * @param onLine told after each line, for whoever watches
+ * @param onLine called after each line with the progress
  */
 export async function verifyExport(
   lines: AsyncIterable<string> | Iterable<string>,
   onLine: (progress: { families: number; events: number }) => void = () => {},
 ): Promise<ExportReport> {
-  const check = startCheck()
+  const check = new ExportCheck()
   for await (const line of lines) {
     check.take(line)
     onLine(check.found)
   }
-  return { ...check.found, problems: check.end() }
+  check.end()
+  return { ...check.found, problems: check.problems }
 }
 
 type OpenFamily = { id: string; family: FamilyRecord | null; events: EventRecord[] }
 
-function startCheck() {
-  const problems: ExportProblem[] = []
-  const found = { families: 0, events: 0 }
-  const state = { line: 0, open: null as OpenFamily | null, isOver: false }
+/** Takes the lines of an export in order. It holds the events of one family at a time. */
+class ExportCheck {
+  readonly problems: ExportProblem[] = []
+  readonly found = { families: 0, events: 0 }
+  #line = 0
+  #open: OpenFamily | null = null
+  #hasEnded = false
 
-  function complain(problem: string, familyId: string | null = null, seq: number | null = null) {
-    if (problems.length < maxProblems) problems.push({ familyId, seq, problem })
-  }
-
-  function close() {
-    const { open } = state
-    const problem = open && checkFamily(open.family, open.events)
-    if (open && problem) complain(problem.problem, open.id, problem.seq)
-  }
-
-  function begin(id: string, family: FamilyRecord | null) {
-    close()
-    if (state.open !== null && id <= state.open.id)
-      complain(`line ${state.line}: the family does not come after the one before`, id)
-    state.open = { id, family, events: [] }
-  }
-
-  function take(line: string) {
-    state.line += 1
+  take(line: string): void {
+    this.#line += 1
     const record = parseRecord(line)
     if (typeof record === 'string') {
-      complain(`line ${state.line}: ${record}`, state.open?.id ?? null)
+      this.#complain(`line ${this.#line}: ${record}`, this.#open?.id)
       return
     }
-    if (state.isOver) complain(`line ${state.line}: something follows the end`)
-    if ((record.record === 'export') !== (state.line === 1))
-      complain(`line ${state.line}: an export begins with its first line, once`)
+    if (this.#hasEnded) this.#complain(`line ${this.#line}: a line follows the end record`)
+    if ((record.record === 'export') !== (this.#line === 1))
+      this.#complain(`line ${this.#line}: the export record must be the first line, and no other`)
     switch (record.record) {
       case 'export':
         return
       case 'family':
-        found.families += 1
-        begin(record.familyId, record)
+        this.found.families += 1
+        this.#begin(record.familyId, record)
         return
       case 'event':
-        found.events += 1
-        if (state.open?.id !== record.familyId) begin(record.familyId, null)
-        state.open?.events.push(record)
+        this.found.events += 1
+        if (this.#open?.id !== record.familyId) this.#begin(record.familyId, null)
+        this.#open?.events.push(record)
         return
       case 'end':
-        state.isOver = true
-        if (record.families !== found.families || record.events !== found.events)
-          complain(
-            `it says ${record.families} families and ${record.events} events, and holds ` +
-              `${found.families} and ${found.events}`,
+        this.#hasEnded = true
+        if (record.families !== this.found.families || record.events !== this.found.events)
+          this.#complain(
+            `the end record says ${record.families} families and ${record.events} events, the file has ` +
+              `${this.found.families} and ${this.found.events}`,
           )
     }
   }
 
-  function end(): ExportProblem[] {
-    close()
-    if (!state.isOver) complain('it has no end: the file was cut')
-    return problems
+  end(): void {
+    this.#close()
+    if (!this.#hasEnded) this.#complain('the end record is missing: the file was cut off')
   }
 
-  return { found, take, end }
+  #begin(id: string, family: FamilyRecord | null): void {
+    this.#close()
+    if (this.#open !== null && id <= this.#open.id)
+      this.#complain(`line ${this.#line}: the families are not in the order of their ids`, id)
+    this.#open = { id, family, events: [] }
+  }
+
+  #close(): void {
+    if (this.#open === null) return
+    const { id, family, events } = this.#open
+    const problem = checkFamily(family, events)
+    if (problem) this.#complain(problem.problem, id, problem.seq)
+  }
+
+  #complain(problem: string, familyId: string | null = null, seq: number | null = null): void {
+    if (this.problems.length < maxProblems) this.problems.push({ familyId, seq, problem })
+  }
 }
 
 const bytes = (length: number) => z.string().regex(new RegExp(`^[0-9a-f]{${2 * length}}$`))
-const uuid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
+const id = z.string().regex(uuid)
 const instant = z.string().regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/)
 const integer = z
   .number()
@@ -118,8 +121,8 @@ const recordSchema = z.discriminatedUnion('record', [
   }),
   z.strictObject({
     record: z.literal('family'),
-    familyId: uuid,
-    userId: uuid,
+    familyId: id,
+    userId: id,
     transport: z.string(),
     deviceName: z.string().nullable(),
     createdAt: instant,
@@ -127,21 +130,21 @@ const recordSchema = z.discriminatedUnion('record', [
   }),
   z.strictObject({
     record: z.literal('event'),
-    familyId: uuid,
+    familyId: id,
     seq: integer,
     kind: z.enum(['issued', 'rotated', 'replayed', 'reuse_detected', 'revoked']),
     generation: integer,
     occurredAt: instant,
     expiresAt: instant.nullable(),
     absoluteExpiresAt: instant.nullable(),
-    userId: uuid.nullable(),
+    userId: id.nullable(),
     transport: z.string().nullable(),
     tokenHash: bytes(32).nullable(),
     salt: bytes(16).nullable(),
     attemptHash: bytes(32).nullable(),
     presentedGeneration: integer.nullable(),
     reason: z.string().nullable(),
-    actorUserId: uuid.nullable(),
+    actorUserId: id.nullable(),
     ip: z.string().nullable(),
     userAgent: z.string().nullable(),
     originSalt: bytes(16).nullable(),
@@ -163,10 +166,10 @@ function parseRecord(line: string): LedgerRecord | string {
   try {
     value = JSON.parse(line)
   } catch {
-    return 'no JSON'
+    return 'not JSON'
   }
   const parsed = recordSchema.safeParse(value)
   if (parsed.success) return parsed.data
   const [issue] = parsed.error.issues
-  return `no record of ours: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`.trim()
+  return `not a valid record: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`.trim()
 }

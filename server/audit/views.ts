@@ -1,5 +1,5 @@
-import type { AuditSession } from '../../db/schema.ts'
 import type { ListedEvent } from '../../db/audit/events.ts'
+import type { AuditSession } from '../../db/schema.ts'
 import { positionText } from './position.ts'
 
 /** A session as an admin sees it. */
@@ -12,11 +12,11 @@ export function toSessionView(row: AuditSession) {
     transport: row.transport,
     deviceName: row.deviceName,
     createdAt: iso(row.createdAt),
-    lastRotatedAt: row.lastRotatedAt === null ? null : iso(row.lastRotatedAt),
+    lastRotatedAt: iso(row.lastRotatedAt),
     rotations: row.rotations,
     expiresAt: iso(row.expiresAt),
     absoluteExpiresAt: iso(row.absoluteExpiresAt),
-    endedAt: row.endedAt === null ? null : iso(row.endedAt),
+    endedAt: iso(row.endedAt),
     endReason: row.endReason,
     incidentId: row.incidentId,
     ip: row.ip,
@@ -24,16 +24,21 @@ export function toSessionView(row: AuditSession) {
   }
 }
 
-/** An event as an admin sees it; `position` is what `admin.ledger.tail` goes on after. */
+/** An event as an admin sees it; `admin.ledger.tail` continues after its `position`. */
 export function toEventView({ position, occurredAt, expiresAt, ...event }: ListedEvent) {
   return {
     position: positionText(position),
     ...event,
     occurredAt: iso(occurredAt),
-    expiresAt: expiresAt === null ? null : iso(expiresAt),
+    expiresAt: iso(expiresAt),
   }
 }
 
-export function iso(instant: string | Date | number): string {
-  return new Date(instant).toISOString()
+type Instant = string | Date | number
+
+/** ISO 8601 in UTC. */
+export function iso(instant: Instant): string
+export function iso(instant: Instant | null): string | null
+export function iso(instant: Instant | null): string | null {
+  return instant === null ? null : new Date(instant).toISOString()
 }

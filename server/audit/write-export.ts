@@ -3,10 +3,11 @@ import type { Writable } from 'node:stream'
 import type { Found, Period } from '../../db/audit/export.ts'
 import { jsonLine } from './json-line.ts'
 import type { EventRecord, ExportBegin, ExportEnd, FamilyRecord } from '../ledger/record.ts'
+import { iso } from './views.ts'
 
 type Take = (record: FamilyRecord | EventRecord) => Promise<void> | void
 
-/** A file or a pipe takes no more. The message is one line. */
+/** Writing to a file or a pipe failed. The message is one line. */
 export class CannotWrite extends Error {
   constructor(what: string, cause: unknown) {
     const [reason] = cause instanceof Error ? cause.message.split(',') : []
@@ -15,9 +16,9 @@ export class CannotWrite extends Error {
 }
 
 /**
- * Writes an export, a record a line, as fast as `out` takes it.
+ * Writes an export, one record per line, no faster than `out` accepts it.
  *
- * @param source.read reads the families of the period, in the order of their ids
+ * @param source.read reads the families of the period in the order of their ids
  * @throws {CannotWrite}
  */
 export async function writeExport(
@@ -26,8 +27,13 @@ export async function writeExport(
   onRecord: (found: Found) => void = () => {},
 ): Promise<Found> {
   const { fromAt, toAt } = source.period
-  const begin: ExportBegin = { record: 'export', version: 1, from: iso(fromAt), to: iso(toAt) }
-  // Between two writes nobody waits for one: the next finds it.
+  const begin: ExportBegin = {
+    record: 'export',
+    version: 1,
+    from: iso(fromAt),
+    to: iso(toAt),
+  }
+  // An error between two writes must not be uncaught: the next write finds it in `out.errored`.
   out.on('error', () => {})
   await write(out, begin)
   const soFar = { families: 0, events: 0 }
@@ -47,8 +53,4 @@ async function write(out: Writable, record: object): Promise<void> {
   await once(out, 'drain').catch((error: unknown) => {
     throw new CannotWrite('the export', error)
   })
-}
-
-function iso(atMs: number | null): string | null {
-  return atMs === null ? null : new Date(atMs).toISOString()
 }

@@ -1,52 +1,56 @@
 import type { Period } from '../../db/audit/export.ts'
+import { uuid } from '../audit/uuid.ts'
 import { canonicalEmail } from '../users/email.ts'
 import { UsageError } from './command.ts'
 
 /** @throws {UsageError} unless there is exactly one */
 export function exactlyOne(positionals: readonly string[], what: string): string {
   const [one, ...more] = positionals
-  if (one === undefined || more.length > 0) throw new UsageError(`one ${what} is needed`)
+  if (one === undefined || more.length > 0) throw new UsageError(`expected one ${what}`)
   return one
 }
 
 export function emailOf(text: string): string {
   const email = canonicalEmail(text)
-  if (email === null) throw new UsageError(`${JSON.stringify(text)} is no e-mail address`)
+  if (email === null) throw new UsageError(`not a valid e-mail address: ${JSON.stringify(text)}`)
   return email
 }
 
 export function familyIdOf(text: string): string {
   const id = text.toLowerCase()
-  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id))
-    throw new UsageError(`${JSON.stringify(text)} is no family id: a UUID is needed`)
+  if (!uuid.test(id))
+    throw new UsageError(`not a family id, which is a UUID: ${JSON.stringify(text)}`)
   return id
 }
 
-/** What somebody who asks later will read. */
+/** The reason that the audit trail records. */
 export function reasonArgument(text: string | undefined): string {
   const reason = text?.trim() ?? ''
-  if (reason === '' || reason.length > 500) throw new UsageError('--reason: 1 to 500 characters')
+  if (reason === '' || reason.length > 500)
+    throw new UsageError('--reason: must have 1 to 500 characters')
   return reason
 }
 
-/** A day (UTC), or an instant with its zone, that the calendar has; epoch milliseconds. */
+/** A day (UTC) or an instant with its zone; epoch milliseconds. */
 export function instantOf(text: string, option: string): number {
   const isPlain = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2}))?$/
   const at = isPlain.test(text) ? Date.parse(text) : Number.NaN
   if (Number.isNaN(at))
-    throw new UsageError(`${option}: a day or an instant, as 2026-01-31 or 2026-01-31T09:00:00Z`)
+    throw new UsageError(
+      `${option}: must be a day or an instant, such as 2026-01-31 or 2026-01-31T09:00:00Z`,
+    )
   const day = text.slice(0, 10)
-  // Date takes the 31st of any month, for a day of the next.
+  // Date accepts the 31st of every month and turns it into a day of the next.
   if (!new Date(day).toISOString().startsWith(day))
-    throw new UsageError(`${option}: there is no ${day}`)
+    throw new UsageError(`${option}: ${day} is not in the calendar`)
   return at
 }
 
-/** From the one on, and before the other; null is open. */
+/** From `from` (included) to `to` (excluded); null is open. */
 export function periodOf(from: string | undefined, to: string | undefined): Period {
   const fromAt = from === undefined ? null : instantOf(from, '--from')
   const toAt = to === undefined ? null : instantOf(to, '--to')
   if (fromAt !== null && toAt !== null && toAt <= fromAt)
-    throw new UsageError('--to: a time after --from')
+    throw new UsageError('--to: must be later than --from')
   return { fromAt, toAt }
 }

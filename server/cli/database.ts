@@ -1,22 +1,24 @@
 import { resolve } from 'node:path'
 import { connect, type ConnectOptions, type Database } from '../../db/connection/connect.ts'
-import { codeOf } from '../../db/connection/errors.ts'
+import { codeOf, driverError } from '../../db/connection/errors.ts'
 import { isMigrated } from '../../db/migrate.ts'
-import { driverError } from '../../db/connection/errors.ts'
 import type { Config } from '../config/config.ts'
-import { hasEmbeddedPostgres, reachEmbeddedPostgres } from '../embedded-postgres/start.ts'
 import { withDatabaseErrors } from '../config/database-url.ts'
+import { hasEmbeddedPostgres, reachEmbeddedPostgres } from '../embedded-postgres/start.ts'
+
+/** With the rights of the service, which cannot change events. */
+export const asService = { role: 'token_ledger_app' } as const
 
 /**
- * Runs `work` on the database the service uses: `DATABASE_URL`, or the embedded one, which is started
- * for as long as it takes when the service does not run.
+ * Runs `work` on the service's database: `DATABASE_URL`, or the embedded Postgres, which is started
+ * for the duration of `work` if the service is not running.
  */
 export async function withDatabaseUrl<T>(
   config: Config,
   work: (databaseUrl: string) => Promise<T>,
 ): Promise<T> {
-  if (config.databaseUrl !== undefined)
-    return withDatabaseErrors(config.databaseUrl, () => work(config.databaseUrl ?? ''))
+  const { databaseUrl } = config
+  if (databaseUrl !== undefined) return withDatabaseErrors(databaseUrl, () => work(databaseUrl))
   const postgres = await reachEmbeddedPostgres({ dataDir: config.dataDir })
   try {
     return await withDatabaseErrors(postgres.url, () => work(postgres.url))
@@ -25,7 +27,7 @@ export async function withDatabaseUrl<T>(
   }
 }
 
-/** As `withDatabaseUrl`, connected to a ledger that is there; as the owner unless a role is named. */
+/** Like `withDatabaseUrl`, connected to an existing ledger; as the owner unless `options` names a role. */
 export async function withDatabase<T>(
   config: Config,
   options: ConnectOptions,
@@ -40,7 +42,7 @@ export async function withDatabase<T>(
     try {
       return await work(database)
     } catch (error) {
-      if (!isAboutNames(error) || !(await isUnmigrated(databaseUrl))) throw error
+      if (!isUnknownName(error) || !(await isUnmigrated(databaseUrl))) throw error
       throw new Error('the database is not migrated: run `token-ledger migrate`', { cause: error })
     } finally {
       await database.close()
@@ -48,8 +50,8 @@ export async function withDatabase<T>(
   })
 }
 
-/** No such table, column, function, object, schema or role. */
-function isAboutNames(error: unknown): boolean {
+/** Postgres knows no table, column, function, object, schema or role of that name. */
+function isUnknownName(error: unknown): boolean {
   const code = codeOf(driverError(error))
   return ['42P01', '42703', '42883', '42704', '3F000', '22023'].includes(code)
 }
@@ -59,7 +61,7 @@ async function isUnmigrated(databaseUrl: string): Promise<boolean> {
   try {
     return !(await isMigrated(database))
   } catch (error) {
-    return isAboutNames(error)
+    return isUnknownName(error)
   } finally {
     await database.close()
   }

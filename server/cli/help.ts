@@ -6,14 +6,14 @@ export function nameIn(commands: Commands, words: readonly string[]): string | u
   return [words.slice(0, 2).join(' '), words[0] ?? ''].find((name) => Object.hasOwn(commands, name))
 }
 
-/** How to use the command that the words begin with, those that begin as the words do, or all. */
+/** Usage of one command, else of the commands that begin with the first word, else of all. */
 export function help(commands: Commands, words: readonly string[]): string {
-  const asked = words.filter((word) => word !== 'help')
-  const name = nameIn(commands, asked)
+  const topic = words.filter((word) => word !== 'help')
+  const name = nameIn(commands, topic)
   const command = name === undefined ? undefined : commands[name]
   if (name !== undefined && command !== undefined)
     return `${`usage: token-ledger ${name} ${command.usage}`.trimEnd()}\n${command.summary}`
-  const related = beginningWith(commands, asked[0])
+  const related = namesBeginningWith(commands, topic[0])
   const lines = Object.entries(commands)
     .filter(([each]) => related.length === 0 || related.includes(each))
     .map(([each, { usage, summary }]) => `  ${`${each} ${usage}`.padEnd(60)} ${summary}`)
@@ -23,13 +23,13 @@ export function help(commands: Commands, words: readonly string[]): string {
 /** What is wrong with words that no command begins with. */
 export function problem(commands: Commands, words: readonly string[]): string {
   const [first] = words
-  if (first === undefined) return 'a command is needed'
-  const related = beginningWith(commands, first)
-  if (related.length === 0) return `there is no command ${quoted(first)}`
-  return `there is no command ${quoted(words.slice(0, 2).join(' '))}, but: ${related.join(', ')}`
+  if (first === undefined) return 'expected a command'
+  const related = namesBeginningWith(commands, first)
+  if (related.length === 0) return `unknown command ${quoted(first)}`
+  return `unknown command ${quoted(words.slice(0, 2).join(' '))}; known: ${related.join(', ')}`
 }
 
-function beginningWith(commands: Commands, word: string | undefined): string[] {
+function namesBeginningWith(commands: Commands, word: string | undefined): string[] {
   return Object.keys(commands).filter((name) => name.startsWith(`${word} `))
 }
 

@@ -7,22 +7,20 @@ import { writeExport } from '../audit/write-export.ts'
 import { jsonLine } from '../audit/json-line.ts'
 import { verifyExport } from '../audit/verify-export.ts'
 import { exactlyOne, periodOf } from './arguments.ts'
-import type { Command, LoneCommand } from './command.ts'
-import { withDatabase } from './database.ts'
-import { pluralize, createProgress, printable } from './output.ts'
+import type { Command } from './command.ts'
+import { asService, withDatabase } from './database.ts'
+import { counts, createProgress, pluralize, printable } from './output.ts'
 
 export const ledgerVerify: Command = {
   usage: '[--json]',
-  summary: 'checks every hash and every history; exit 1 when one is wrong',
-  async run(args, config) {
+  summary: 'checks every hash and every history; exit 1 if it finds a problem',
+  async run(args, readConfig) {
     const { values } = parseArgs({
       args: [...args],
       options: { json: { type: 'boolean', default: false } },
     })
-    const { broken, families, events } = await withDatabase(
-      config,
-      { role: 'token_ledger_app' },
-      ({ transactions }) => checkLedger(transactions, createProgress()),
+    const { broken, families, events } = await withDatabase(readConfig(), asService, ({ transactions: sql }) =>
+      checkLedger(sql, createProgress()),
     )
     if (values.json)
       console.log(jsonLine({ intact: broken.length === 0, families, events, broken }))
@@ -35,30 +33,26 @@ export const ledgerVerify: Command = {
 
 export const ledgerExport: Command = {
   usage: '[--from T] [--to T]',
-  summary: 'families that began in that time, as JSON Lines',
-  async run(args, config) {
+  summary: 'writes the families that began in the period as JSON Lines',
+  async run(args, readConfig) {
     const { values } = parseArgs({
       args: [...args],
       options: { from: { type: 'string' }, to: { type: 'string' } },
     })
     const period = periodOf(values.from, values.to)
-    const found = await withDatabase(
-      config,
-      { role: 'token_ledger_app' },
-      ({ transactions: sql }) => {
-        const read = (take: Parameters<typeof readLedger>[2]) => readLedger(sql, period, take)
-        return writeExport(process.stdout, { period, read }, createProgress())
-      },
-    )
-    console.error(summary(found))
+    const found = await withDatabase(readConfig(), asService, ({ transactions: sql }) => {
+      const read = (take: Parameters<typeof readLedger>[2]) => readLedger(sql, period, take)
+      return writeExport(process.stdout, { period, read }, createProgress())
+    })
+    console.error(counts(found))
     return 0
   },
 }
 
-export const ledgerVerifyExport: LoneCommand = {
+export const ledgerVerifyExport: Command = {
   usage: 'FILE',
-  summary: 'checks an export, with no database; exit 1 when it is wrong',
-  async runAlone(args) {
+  summary: 'checks an export without a database; exit 1 if it finds a problem',
+  async run(args) {
     const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} })
     const file = createReadStream(exactlyOne(positionals, 'file'))
     const lines = createInterface({ input: file, crlfDelay: Infinity })
@@ -76,10 +70,6 @@ export const ledgerVerifyExport: LoneCommand = {
 
 function verdict(found: { families: number; events: number; problems: number }): number {
   const what = found.problems === 0 ? 'intact' : `${pluralize(found.problems, 'problem')} found`
-  console.error(`${what}: ${summary(found)}`)
+  console.error(`${what}: ${counts(found)}`)
   return found.problems === 0 ? 0 : 1
-}
-
-function summary({ families, events }: { families: number; events: number }): string {
-  return `${pluralize(families, 'family', 'families')}, ${pluralize(events, 'event')}`
 }

@@ -1,19 +1,19 @@
 #!/usr/bin/env node
 import { codeOf } from '../../db/connection/errors.ts'
+import { CannotWrite } from '../audit/write-export.ts'
 import { ConfigError, loadConfig, loadConfigWithoutSecret, type Config } from '../config/config.ts'
 import { AuthError } from '../errors.ts'
-import { CannotWrite } from '../audit/write-export.ts'
 import { ledgerArchive } from './archive.ts'
+import { UsageError, type Commands } from './command.ts'
+import { help, nameIn, problem } from './help.ts'
 import { keysRotate } from './keys.ts'
 import { ledgerExport, ledgerVerify, ledgerVerifyExport } from './ledger.ts'
 import { migrateCommand } from './migrate.ts'
-import { UsageError, type Command, type Commands } from './command.ts'
-import { help, nameIn, problem } from './help.ts'
-import { sqlCommand } from './sql.ts'
 import { sessionsInspect, sessionsList, sessionsRevoke, sessionsRevokeUser } from './sessions.ts'
+import { sqlCommand } from './sql.ts'
 import { userCreate, userDisable, userEnable, userErase } from './user.ts'
 
-/** Exit codes: 0 ok, 1 the check found a problem, 2 the question could not be answered, 3 wrong usage. */
+/** Exit codes: 0 ok, 1 the check found a problem, 2 the command could not be carried out, 3 wrong usage. */
 const commands: Commands = {
   migrate: migrateCommand,
   'user create': userCreate,
@@ -33,7 +33,7 @@ const commands: Commands = {
 }
 
 process.stdout.on('error', (error) => process.exit(exitCodeForLostOutput(error)))
-// Talk that nobody hears changes nothing.
+// A closed stderr loses messages only: the command goes on.
 process.stderr.on('error', () => {})
 
 process.exitCode = await run(process.argv.slice(2))
@@ -50,24 +50,24 @@ async function run(words: readonly string[]): Promise<number> {
     return 3
   }
   try {
-    const args = words.slice(name.split(' ').length)
-    return await ('runAlone' in command
-      ? command.runAlone(args)
-      : command.run(args, configFor(command)))
+    return await command.run(words.slice(name.split(' ').length), readConfig)
   } catch (error) {
     return exitCodeFor(error, `token-ledger ${name} ${command.usage}`.trimEnd())
   }
 }
 
-/** Not everything was told. Who stops reading knows that; and a problem that was found stays one. */
-function exitCodeForLostOutput(error: Error): number {
-  const isByReader = codeOf(error) === 'EPIPE'
-  if (!isByReader) console.error(new CannotWrite('to stdout', error).message)
-  return process.exitCode === 1 ? 1 : 2
+function readConfig(needs?: 'secret'): Config {
+  return needs === 'secret' ? loadConfig(process.env) : loadConfigWithoutSecret(process.env)
 }
 
-function configFor({ needsSecret }: Command): Config {
-  return needsSecret ? loadConfig(process.env) : loadConfigWithoutSecret(process.env)
+/**
+ * stdout could not be written completely. A pipe closed by its reader is silent. Exit code 1 (problem found)
+ * is kept, otherwise 2.
+ */
+function exitCodeForLostOutput(error: Error): number {
+  const isClosedByReader = codeOf(error) === 'EPIPE'
+  if (!isClosedByReader) console.error(new CannotWrite('to stdout', error).message)
+  return process.exitCode === 1 ? 1 : 2
 }
 
 function exitCodeFor(error: unknown, usageLine: string): number {

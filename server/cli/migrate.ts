@@ -5,10 +5,10 @@ import { withDatabaseUrl } from './database.ts'
 
 export const migrateCommand: Command = {
   usage: '',
-  summary: 'brings the database to the newest schema',
-  async run(args, config) {
+  summary: 'creates the schema of the database, or brings it up to date',
+  async run(args, readConfig) {
     parseArgs({ args: [...args], options: {} })
-    await withDatabaseUrl(config, migrateWithErrors)
+    await withDatabaseUrl(readConfig(), migrateWithErrors)
     console.error('the schema is up to date')
     return 0
   },

@@ -1,6 +1,6 @@
 /**
- * Text that somebody else chose, made safe for a terminal and a table: controls, line breaks and marks that turn the
- * direction of writing are shown as `\u{…}`, and what is too long is cut.
+ * Text from outside, made safe for a terminal and a table: control characters, line breaks and bidi marks
+ * are shown as `\u{…}`, and long text is cut.
  */
 export function printable(text: string, maxLength = 80): string {
   const shown = text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, escape)
@@ -24,15 +24,19 @@ export function table(
   )
 }
 
-/** Says on stderr how far a long work is: not in the first second, and then once a second. */
+/** Reports the progress of long work on stderr: not in the first second, then at most once a second. */
 export function createProgress(): (found: { families: number; events: number }) => void {
-  let toldAt = performance.now()
-  return ({ families, events }) => {
+  let printedAt = performance.now()
+  return (found) => {
     const nowAt = performance.now()
-    if (nowAt - toldAt < 1_000) return
-    toldAt = nowAt
-    console.error(`… ${pluralize(families, 'family', 'families')}, ${pluralize(events, 'event')}`)
+    if (nowAt - printedAt < 1_000) return
+    printedAt = nowAt
+    console.error(`… ${counts(found)}`)
   }
+}
+
+export function counts({ families, events }: { families: number; events: number }): string {
+  return `${pluralize(families, 'family', 'families')}, ${pluralize(events, 'event')}`
 }
 
 export function pluralize(count: number, one: string, many = `${one}s`): string {

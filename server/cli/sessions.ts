@@ -3,31 +3,23 @@ import { listFamilyActions } from '../../db/audit/admin-actions.ts'
 import { listSessions, readSession } from '../../db/audit/sessions.ts'
 import type { AuditSession } from '../../db/schema.ts'
 import { listFamilyEvents } from '../../db/audit/events.ts'
-import { createAccounts } from '../users/accounts.ts'
 import { jsonLine } from '../audit/json-line.ts'
-import { createPasswords } from '../users/passwords.ts'
 import { revokeSession, revokeUserSessions } from '../admin/sessions.ts'
 import { toEventView, toSessionView } from '../audit/views.ts'
-import { emailOf, familyIdOf, exactlyOne, reasonArgument } from './arguments.ts'
+import { actDeps, commandLine, findUser } from './acts.ts'
+import { emailOf, exactlyOne, familyIdOf, reasonArgument } from './arguments.ts'
 import { UsageError, type Command } from './command.ts'
-import { withDatabase } from './database.ts'
-import { pluralize, dateTime, printable, table } from './output.ts'
+import { asService, withDatabase } from './database.ts'
+import { dateTime, pluralize, printable, table } from './output.ts'
 import { timeline } from './timeline.ts'
 
-const app = { role: 'token_ledger_app' } as const
 const statuses = ['active', 'expired', 'revoked', 'reuse_detected'] as const
 const pageSize = 200
 
-/** Whoever sits at the keyboard has no address, and no account. */
-const commandLine = {
-  actorUserId: null,
-  caller: { ip: null, userAgent: 'token-ledger command line' },
-} as const
-
 export const sessionsList: Command = {
   usage: '[--user E] [--status S] [--json]',
-  summary: 'newest first; --json gives a line each',
-  async run(args, config) {
+  summary: 'lists sessions, newest first; --json prints one JSON object per line',
+  async run(args, readConfig) {
     const { values } = parseArgs({
       args: [...args],
       options: {
@@ -38,10 +30,10 @@ export const sessionsList: Command = {
     })
     const status = statuses.find((one) => one === values.status)
     if (values.status !== undefined && status === undefined)
-      throw new UsageError(`--status: one of ${statuses.join(', ')}`)
+      throw new UsageError(`--status: must be one of ${statuses.join(', ')}`)
     const email = values.user === undefined ? undefined : emailOf(values.user)
     let count = 0
-    await withDatabase(config, app, async (database) => {
+    await withDatabase(readConfig(), asService, async (database) => {
       let cursor: string | undefined
       do {
         const page = await listSessions(database, { email, status }, { cursor, limit: pageSize })
@@ -57,17 +49,17 @@ export const sessionsList: Command = {
 
 export const sessionsInspect: Command = {
   usage: 'FAMILY_ID [--json]',
-  summary: 'what happened in one session, and why it ended',
-  async run(args, config) {
+  summary: 'shows what happened in one session and why it ended',
+  async run(args, readConfig) {
     const { values, positionals } = parseArgs({
       args: [...args],
       allowPositionals: true,
       options: { json: { type: 'boolean', default: false } },
     })
     const familyId = familyIdOf(exactlyOne(positionals, 'family id'))
-    return withDatabase(config, app, async (database) => {
+    return withDatabase(readConfig(), asService, async (database) => {
       const session = await readSession(database, familyId)
-      if (session === null) throw new Error(`there is no session ${familyId}`)
+      if (session === null) throw new Error(`session not found: ${familyId}`)
       const events = await listFamilyEvents(database, familyId, 100_000)
       const actions = await listFamilyActions(database, familyId)
       if (values.json)
@@ -86,8 +78,8 @@ export const sessionsInspect: Command = {
 
 export const sessionsRevoke: Command = {
   usage: 'FAMILY_ID --reason R',
-  summary: 'ends one session; prints how many were ended',
-  async run(args, config) {
+  summary: 'ends one session; prints 1, or 0 if it was over already',
+  async run(args, readConfig) {
     const { values, positionals } = parseArgs({
       args: [...args],
       allowPositionals: true,
@@ -95,20 +87,20 @@ export const sessionsRevoke: Command = {
     })
     const familyId = familyIdOf(exactlyOne(positionals, 'family id'))
     const reason = reasonArgument(values.reason)
-    const ended = await withDatabase(config, app, ({ transactions: sql }) =>
-      revokeSession({ sql, logSecurityEvent: () => {} }, familyId, { ...commandLine, reason }),
+    const wasActive = await withDatabase(readConfig(), asService, (database) =>
+      revokeSession(actDeps(database), familyId, { ...commandLine, reason }),
     )
-    if (ended === null) throw new Error(`there is no session ${familyId}`)
-    if (!ended) console.error('it was over already')
-    console.log(ended ? 1 : 0)
+    if (wasActive === null) throw new Error(`session not found: ${familyId}`)
+    if (!wasActive) console.error('the session was over already')
+    console.log(wasActive ? 1 : 0)
     return 0
   },
 }
 
 export const sessionsRevokeUser: Command = {
   usage: 'E --reason R',
-  summary: 'ends all sessions of a user; prints how many',
-  async run(args, config) {
+  summary: 'ends all sessions of a user; prints how many were active',
+  async run(args, readConfig) {
     const { values, positionals } = parseArgs({
       args: [...args],
       allowPositionals: true,
@@ -116,13 +108,12 @@ export const sessionsRevokeUser: Command = {
     })
     const email = emailOf(exactlyOne(positionals, 'e-mail address'))
     const reason = reasonArgument(values.reason)
-    const ended = await withDatabase(config, app, async (database) => {
-      const user = await createAccounts(database, createPasswords()).findByEmail(email)
-      if (user === null) throw new Error(`there is no user ${email}`)
-      const deps = { sql: database.transactions, logSecurityEvent: () => {} }
+    const revoked = await withDatabase(readConfig(), asService, async (database) => {
+      const deps = actDeps(database)
+      const user = await findUser(deps, email)
       return revokeUserSessions(deps, user.id, { ...commandLine, reason })
     })
-    console.log(ended)
+    console.log(revoked)
     return 0
   },
 }

@@ -5,16 +5,16 @@ import { printable, table } from './output.ts'
 
 export const sqlCommand: Command = {
   usage: '"select …"',
-  summary:
-    "asks token_audit, as the auditor and read only; no wall against hostile SQL: paste no stranger's",
-  async run(args, config) {
+  summary: 'runs one read-only query as the auditor role; not a security boundary',
+  async run(args, readConfig) {
     const [statement, ...more] = args
-    if (statement === undefined || more.length > 0) throw new UsageError('one statement, in quotes')
-    const found = await withDatabase(config, { role: 'token_ledger_auditor' }, ({ transactions }) =>
-      runReadOnly(transactions, statement),
+    if (statement === undefined || more.length > 0)
+      throw new UsageError('expected one statement, in quotes')
+    const result = await withDatabase(readConfig(), { role: 'token_ledger_auditor' }, ({ transactions: sql }) =>
+      runReadOnly(sql, statement),
     )
-    if (found === null) throw new UsageError('one statement that returns rows is needed')
-    for (const line of table(found.columns, found.rows.map(toCells))) console.log(line)
+    if (result === null) throw new UsageError('expected one statement that returns rows')
+    for (const line of table(result.columns, result.rows.map(toCells))) console.log(line)
     return 0
   },
 }

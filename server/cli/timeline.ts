@@ -1,9 +1,9 @@
 import type { AdminActionRow } from '../../db/audit/admin-actions.ts'
-import type { AuditSession } from '../../db/schema.ts'
 import type { ListedEvent } from '../../db/audit/events.ts'
+import type { AuditSession } from '../../db/schema.ts'
 import { dateTime, printable, table } from './output.ts'
 
-/** More refreshes in a row from one place than this are told as one line. */
+/** Longer runs of refreshes by one caller are shortened. */
 const refreshesShown = 4
 
 export type FamilyStory = {
@@ -12,12 +12,13 @@ export type FamilyStory = {
   readonly actions: readonly AdminActionRow[]
 }
 
-/** One session from sign-in to end, for somebody who has a person on the phone. Instants are UTC. */
+/** One session from sign-in to end, for support staff. Instants are UTC. */
 export function timeline({ session, events, actions }: FamilyStory): readonly string[] {
   const lines = fold(events)
   const rows = lines.map(({ event, more }, i) => {
     const before = lines[i - 1]?.event
-    const what = more > 0 ? `… ${more} more refreshes from the same place` : tell(event, actions)
+    const what =
+      more > 0 ? `… ${more} more refreshes by the same caller` : describeEvent(event, actions)
     return [
       String(event.seq),
       dateTime(new Date(event.occurredAt)),
@@ -29,7 +30,7 @@ export function timeline({ session, events, actions }: FamilyStory): readonly st
   return [
     `session  ${session.familyId}`,
     `user     ${printable(session.email ?? '(erased)')}  ${session.userId}`,
-    `device   ${printable(session.deviceName ?? '(no name)')}, token in a ${session.transport}`,
+    `device   ${printable(session.deviceName ?? '(no name)')}, refresh token in the ${session.transport}`,
     `status   ${statusOf(session)}`,
     '',
     ...table(['', 'when (UTC)', 'after', 'what happened', 'from'], rows),
@@ -38,7 +39,7 @@ export function timeline({ session, events, actions }: FamilyStory): readonly st
   ]
 }
 
-function tell(event: ListedEvent, actions: readonly AdminActionRow[]): string {
+function describeEvent(event: ListedEvent, actions: readonly AdminActionRow[]): string {
   switch (event.kind) {
     case 'issued':
       return 'signed in'
@@ -46,16 +47,16 @@ function tell(event: ListedEvent, actions: readonly AdminActionRow[]): string {
       return `refreshed: token ${event.generation}`
     case 'replayed':
       return event.reason === 'same_attempt'
-        ? `asked again after a lost answer: token ${event.generation} once more`
-        : `token ${event.presentedGeneration} came twice within the grace time: token ${event.generation} once more`
+        ? `retried after a lost answer: token ${event.generation} again`
+        : `token ${event.presentedGeneration} presented again within the grace window: token ${event.generation} again`
     case 'reuse_detected':
-      return `REUSE: token ${event.presentedGeneration} came back, ${event.generation - (event.presentedGeneration ?? 0)} behind`
+      return `REUSE: spent token ${event.presentedGeneration} presented again, ${event.generation - (event.presentedGeneration ?? 0)} behind`
     case 'revoked':
-      return `ended: ${revocation(event, actions)}`
+      return `ended: ${describeRevocation(event, actions)}`
   }
 }
 
-function revocation(event: ListedEvent, actions: readonly AdminActionRow[]): string {
+function describeRevocation(event: ListedEvent, actions: readonly AdminActionRow[]): string {
   switch (event.reason) {
     case 'logout':
       return 'signed out'
@@ -64,44 +65,45 @@ function revocation(event: ListedEvent, actions: readonly AdminActionRow[]): str
     case 'user_revoked':
       return 'by the user, from another session'
     case 'admin_revoked': {
-      const done = actions.find(({ action }) => /^sessions?_revoked$/.test(action))
-      const who = done?.actorEmail ?? event.actorUserId ?? 'the command line'
-      const why = done?.reason ? `: ${printable(done.reason, 200)}` : ''
-      return `by an admin (${printable(who)})${why}`
+      const act = actions.find(({ action }) => /^sessions?_revoked$/.test(action))
+      const actor = act?.actorEmail ?? event.actorUserId ?? 'the command line'
+      const why = act?.reason ? `: ${printable(act.reason, 200)}` : ''
+      return `by an admin (${printable(actor)})${why}`
     }
     case 'password_changed':
       return 'the password was changed'
     case 'user_disabled':
       return 'the account was disabled'
     case 'reuse_elsewhere':
-      return 'a spent token came back in another session'
+      return 'reuse was detected in another session of the user'
     case 'session_limit':
-      return 'too many sessions, this was the oldest'
+      return 'the user had too many sessions and this was the oldest'
     default:
       return event.reason ?? 'no reason'
   }
 }
 
-/** What a support person can say. */
+/** A sentence that support staff can pass on. */
 function conclusion(session: AuditSession, events: readonly ListedEvent[]): string {
   const last = events.at(-1)
+  const expiresAt = dateTime(new Date(session.expiresAt))
   if (session.status === 'active')
-    return `It is active. Unless it is used it ends at ${dateTime(new Date(session.expiresAt))}.`
+    return `The session is active. Unless it is refreshed, it expires at ${expiresAt}.`
   if (session.status === 'expired')
     return session.expiresAt === session.absoluteExpiresAt
-      ? `It ended by itself at ${dateTime(new Date(session.expiresAt))}, its last moment however much it was used.`
-      : `It ended by itself at ${dateTime(new Date(session.expiresAt))}: nobody had used it in time.`
+      ? `The session expired at ${expiresAt}: it had reached its absolute expiration.`
+      : `The session expired at ${expiresAt}: it had not been refreshed in time.`
   if (session.status === 'revoked' || last === undefined)
-    return `It was ended on purpose. Incident ${session.incidentId}.`
+    return `The session was revoked. Incident ${session.incidentId}.`
   const newest = events.findLast(({ kind }) => kind === 'rotated' || kind === 'issued')
-  const isSamePlace = newest?.ip === last.ip && newest?.userAgent === last.userAgent
+  const isSameCaller = isSame(last, newest)
   const hint =
     last.ip === null
-      ? 'Where it came from was erased.'
-      : isSamePlace
-        ? 'It came from where the newest token had gone: a broken client is more likely than a thief.'
-        : 'It came from elsewhere than the newest token had gone: treat it as a theft.'
-  return `A spent token came back, so everything of this session was ended. ${hint} Incident ${session.incidentId}.`
+      ? 'The callers were erased.'
+      : isSameCaller
+        ? 'The token came from the caller that got the newest one: a client bug is more likely than a theft.'
+        : 'The token came from another caller than the one that got the newest: treat it as a theft.'
+  return `A spent refresh token was used again, so the session was revoked. ${hint} Incident ${session.incidentId}.`
 }
 
 function statusOf({ status, endReason, endedAt }: AuditSession): string {
@@ -111,7 +113,7 @@ function statusOf({ status, endReason, endedAt }: AuditSession): string {
     : `${status}${ended} (${endReason})`
 }
 
-/** Long runs of refreshes from one place become their first, their last, and a number. */
+/** A long run of refreshes by one caller becomes its first, its last, and a number. */
 function fold(events: readonly ListedEvent[]): { event: ListedEvent; more: number }[] {
   const lines: { event: ListedEvent; more: number }[] = []
   let i = 0
@@ -145,7 +147,7 @@ function isSame(one: ListedEvent, other: ListedEvent | undefined): boolean {
 }
 
 function callerText(event: ListedEvent, before: ListedEvent | undefined): string {
-  if (before !== undefined && isSame(event, before)) return 'same place'
+  if (before !== undefined && isSame(event, before)) return 'same caller'
   const parts = [event.ip, event.userAgent === null ? null : printable(event.userAgent, 60)]
   return parts.filter((part) => part !== null).join('  ') || '(unknown)'
 }

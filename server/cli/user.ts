@@ -1,24 +1,21 @@
-import { randomBytes } from 'node:crypto'
 import { text } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
-import { insertAdminAction } from '../../db/audit/admin-actions.ts'
-import type { Database } from '../../db/connection/connect.ts'
 import { eraseUser } from '../admin/erasure.ts'
-import { createAccounts } from '../users/accounts.ts'
+import { createUser, disableUser, enableUser, newPassword } from '../admin/users.ts'
 import type { Config } from '../config/config.ts'
+import type { User } from '../users/directory.ts'
 import { canonicalEmail } from '../users/email.ts'
-import { createPasswords, passwordProblem } from '../users/passwords.ts'
-import { disableUser, enableUser } from '../admin/users.ts'
-import type { Role, User } from '../users/directory.ts'
+import { passwordProblem } from '../users/passwords.ts'
+import { actDeps, commandLine, findUser } from './acts.ts'
 import { emailOf, exactlyOne } from './arguments.ts'
-import { UsageError, type Command } from './command.ts'
-import { withDatabase } from './database.ts'
+import { UsageError, type Command, type ReadConfig } from './command.ts'
+import { asService, withDatabase } from './database.ts'
 import { pluralize } from './output.ts'
 
 export const userCreate: Command = {
   usage: '--email E [--role user|admin] [--password-stdin]',
-  summary: 'prints the user id as the last line',
-  async run(args, config) {
+  summary: 'creates a user; prints the user id as the last line',
+  async run(args, readConfig) {
     const { values } = parseArgs({
       args: [...args],
       options: {
@@ -28,12 +25,16 @@ export const userCreate: Command = {
       },
     })
     const email = canonicalEmail(values.email ?? '')
-    if (email === null) throw new UsageError('--email: this is no e-mail address we can take')
+    if (email === null) throw new UsageError('--email: not a valid e-mail address')
     const { role } = values
-    if (role !== 'user' && role !== 'admin') throw new UsageError('--role: user or admin')
-    const password = values['password-stdin'] ? await passwordFromStdin(config) : newPassword()
-    const user = await createUser(config, { email, password, role })
-    if (!values['password-stdin']) console.log(`password: ${password}`)
+    if (role !== 'user' && role !== 'admin') throw new UsageError('--role: must be user or admin')
+    const config = readConfig()
+    const isFromStdin = values['password-stdin']
+    const password = isFromStdin ? await passwordFromStdin(config) : newPassword()
+    const user = await withDatabase(config, asService, (database) =>
+      createUser(actDeps(database).accounts, { email, password, role }, commandLine),
+    )
+    if (!isFromStdin) console.log(`password: ${password}`)
     console.log(user.id)
     return 0
   },
@@ -41,9 +42,11 @@ export const userCreate: Command = {
 
 export const userDisable: Command = {
   usage: 'E',
-  summary: 'ends all sessions of the user and lets nobody in',
-  async run(args, config) {
-    await changeUser(config, args, (database, user) => setDisabled(database, user, true))
+  summary: 'ends all sessions of the user and blocks sign-in',
+  async run(args, readConfig) {
+    await changeUser(readConfig, args, async (deps, user) => {
+      await disableUser(deps, user.id, commandLine)
+    })
     return 0
   },
 }
@@ -51,76 +54,47 @@ export const userDisable: Command = {
 export const userEnable: Command = {
   usage: 'E',
   summary: 'lets the user sign in again',
-  async run(args, config) {
-    await changeUser(config, args, (database, user) => setDisabled(database, user, false))
+  async run(args, readConfig) {
+    await changeUser(readConfig, args, (deps, user) => enableUser(deps, user.id, commandLine))
     return 0
   },
 }
 
 export const userErase: Command = {
   usage: 'E',
-  summary: 'ends everything of the user and removes who it was; cannot be undone',
-  async run(args, config) {
+  summary: 'ends all sessions of the user and erases their personal data; cannot be undone',
+  async run(args, readConfig) {
     const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} })
     const email = emailOf(exactlyOne(positionals, 'e-mail address'))
-    // As the owner: the service may not change what happened, not even this.
-    return withDatabase(config, {}, async (database) => {
-      const users = createAccounts(database, createPasswords())
-      const user = await users.findByEmail(email)
-      if (user === null) throw new Error(`there is no user ${email}`)
-      const deps = {
-        sql: database.transactions,
-        logSecurityEvent: () => {},
-        accounts: users.accounts,
-      }
-      const by = { actorUserId: null, caller: { ip: null, userAgent: null } }
-      const { ended, erased } = await eraseUser(deps, user.id, by)
-      console.log(user.id)
-      console.error(`${pluralize(ended, 'session')} ended, ${pluralize(erased, 'row')} erased`)
-      console.error('logs, backups and exports made before still hold what they held')
-      return 0
+    // As the owner: the role of the service has no right to change an event.
+    const { userId, ended, erased } = await withDatabase(readConfig(), {}, async (database) => {
+      const deps = actDeps(database)
+      const user = await findUser(deps, email)
+      // Events of the erasure carry no caller: it would be erased in the same transaction.
+      const by = { ...commandLine, caller: { ip: null, userAgent: null } }
+      return { userId: user.id, ...(await eraseUser(deps, user.id, by)) }
     })
+    console.log(userId)
+    console.error(`${pluralize(ended, 'session')} ended, ${pluralize(erased, 'row')} erased`)
+    console.error(
+      'logs, backups and earlier exports are not changed: they may still hold personal data',
+    )
+    return 0
   },
 }
 
-async function setDisabled(database: Database, user: User, disabled: boolean): Promise<void> {
-  const users = createAccounts(database, createPasswords())
-  const deps = { sql: database.transactions, logSecurityEvent: () => {}, accounts: users.accounts }
-  if (disabled) await disableUser(deps, user.id, { actorUserId: null, caller: commandLine })
-  else await enableUser(deps, user.id, { actorUserId: null })
-}
-
 async function changeUser(
-  config: Config,
+  readConfig: ReadConfig,
   args: readonly string[],
-  change: (database: Database, user: User) => Promise<void>,
+  change: (deps: ReturnType<typeof actDeps>, user: User) => Promise<void>,
 ): Promise<void> {
   const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} })
-  const [address, ...more] = positionals
-  if (address === undefined || more.length > 0) throw new UsageError('one e-mail address is needed')
-  const email = canonicalEmail(address)
-  await withDatabase(config, { role: 'token_ledger_app' }, async (database) => {
-    const users = createAccounts(database, createPasswords())
-    const user = email === null ? null : await users.findByEmail(email)
-    if (user === null) throw new Error(`there is no user ${address}`)
-    await change(database, user)
+  const address = exactlyOne(positionals, 'e-mail address')
+  await withDatabase(readConfig(), asService, async (database) => {
+    const deps = actDeps(database)
+    // No account has an address that is not valid: such a user is not found either.
+    await change(deps, await findUser(deps, canonicalEmail(address) ?? address))
   })
-}
-
-async function createUser(
-  config: Config,
-  account: { email: string; password: string; role: Role },
-): Promise<User> {
-  return withDatabase(config, { role: 'token_ledger_app' }, (database) =>
-    createAccounts(database, createPasswords()).accounts.create(account, (within, user) =>
-      insertAdminAction(within, {
-        action: 'user_created',
-        actorUserId: null,
-        targetUserId: user.id,
-        role: user.role,
-      }),
-    ),
-  )
 }
 
 async function passwordFromStdin(config: Config): Promise<string> {
@@ -129,9 +103,3 @@ async function passwordFromStdin(config: Config): Promise<string> {
   if (problem !== null) throw new UsageError(problem)
   return password
 }
-
-function newPassword(): string {
-  return randomBytes(18).toString('base64url')
-}
-
-const commandLine = { ip: null, userAgent: 'token-ledger command line' }

@@ -2,13 +2,13 @@ import { isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 import type { Caller } from '../../db/ledger/event-rows.ts'
 
-/** A user agent longer than this is cut: it is for people to read. */
+/** Longer user agents are cut: people read them, nothing parses them. */
 const maxUserAgentLength = 512
 
-/** Where a request came from, as the ledger keeps it. */
+/** IP address and user agent of a request, as the ledger stores them. */
 export function callerOf(request: FastifyRequest): Caller {
   const userAgent = request.headers['user-agent']
-  // Without the zone (RFC 4007 §11), which is our interface's and no address to Postgres.
+  // Without the zone (RFC 4007 §11): it names a local interface, and Postgres does not accept it.
   const [ip = ''] = request.ip.split('%')
   return {
     ip: isIP(ip) ? ip.replace(/^::ffff:(?=\d+\.)/i, '') : null,
@@ -16,7 +16,7 @@ export function callerOf(request: FastifyRequest): Caller {
   }
 }
 
-/** Header values are Latin-1, so no surrogate can be split here. */
+/** Header values are Latin-1, so this cannot split a surrogate pair. */
 function cut(userAgent: string): string {
   return userAgent.slice(0, maxUserAgentLength)
 }

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { AuthError, type Reason } from '../errors.ts'
 import { envelopeOf, sendError } from './error-replies.ts'
+import { hardeningHeaders } from './hardening.ts'
 
 type ParserError = Error & { readonly code?: string }
 
@@ -13,25 +14,20 @@ const answers: Record<string, { status: string; reason: Reason }> = {
   ERR_HTTP_REQUEST_TIMEOUT: { status: '408 Request Timeout', reason: 'validation_failed' },
 }
 
-/** What every answer says, for those that no hook of ours sees. */
-const bareHeaders = {
-  'cache-control': 'no-store',
-  'x-content-type-options': 'nosniff',
-  'referrer-policy': 'no-referrer',
-  'content-security-policy': "default-src 'none';frame-ancestors 'none'",
-}
-
-/** Answers a URL that the router cannot read; Fastify's own words would repeat it. */
+/**
+ * Answers a URL that the router cannot parse. Fastify's own message would echo the URL. Hooks do not run
+ * for such a request, so the headers are set here.
+ */
 export function frameworkErrors(
   error: FastifyError,
   _request: FastifyRequest,
   reply: FastifyReply,
 ): void {
   const reason = error.code === 'FST_ERR_MAX_PARAM_LENGTH' ? 'not_found' : 'validation_failed'
-  void sendError(reply.headers(bareHeaders), new AuthError(reason, error.code))
+  void sendError(reply.headers(hardeningHeaders), new AuthError(reason, error.code))
 }
 
-/** Answers what is no HTTP request, or one that never came to its end, and hangs up. */
+/** Answers bytes that are not an HTTP request, or a request that never completed, and closes the connection. */
 export function clientErrorHandler(error: ParserError, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()
@@ -47,7 +43,7 @@ export function clientErrorHandler(error: ParserError, socket: Socket): void {
       `HTTP/1.1 ${answer.status}`,
       'content-type: application/json; charset=utf-8',
       `content-length: ${Buffer.byteLength(body)}`,
-      ...Object.entries(bareHeaders).map(([name, value]) => `${name}: ${value}`),
+      ...Object.entries(hardeningHeaders).map(([name, value]) => `${name}: ${value}`),
       'connection: close',
       '',
       body,

@@ -6,7 +6,7 @@ import { AuthError } from '../errors.ts'
 import { toPublicError } from '../procedures/error-formatter.ts'
 import { authRouter } from '../procedures/router.ts'
 
-/** What Fastify itself refuses, and what nobody expected. */
+/** The public error for what Fastify refuses itself, for an unreachable database and for unexpected errors. */
 export function toAuthError(error: FastifyError): AuthError {
   if (error instanceof AuthError) return error
   if (isUnavailable(error))
@@ -26,7 +26,7 @@ export function toAuthError(error: FastifyError): AuthError {
   }
 }
 
-/** Answers an error as tRPC does, so that one envelope covers procedures, routes and the framework. */
+/** Answers in tRPC's envelope, so that errors of procedures, routes and the framework have one shape. */
 export function sendError(reply: FastifyReply, error: TRPCError, path?: string): FastifyReply {
   const { retryAfterSeconds } = toPublicError(error).extras
   if (retryAfterSeconds !== undefined) void reply.header('retry-after', retryAfterSeconds)

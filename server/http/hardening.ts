@@ -1,31 +1,22 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import helmet from 'helmet'
-
 /**
- * What every answer carries (OWASP ASVS 5.0, 3.4 and 14.3.2): it is kept by no cache, shows nothing and
- * runs nothing. Helmet says the same for every request, so it is asked once: asking it each time costs
- * a tenth of a refresh.
+ * Headers of every answer (OWASP ASVS 5.0, 3.4 and 14.3.2): caches do not keep it, and browsers neither
+ * render nor run it.
+ *
+ * A literal table, because the headers are the same for every answer. A test compares it with helmet's.
  */
-export function hardeningHeaders(): Readonly<Record<string, string>> {
-  const headers: Record<string, string> = { 'cache-control': 'no-store' }
-  const answer = {
-    setHeader(name: string, value: string) {
-      headers[name.toLowerCase()] = value
-    },
-    removeHeader() {},
-  }
-  const directives = {
-    'default-src': ["'none'"],
-    'base-uri': ["'none'"],
-    'form-action': ["'none'"],
-    'frame-ancestors': ["'none'"],
-  }
-  helmet({ contentSecurityPolicy: { useDefaults: false, directives } })(
-    {} as IncomingMessage,
-    answer as unknown as ServerResponse,
-    (error) => {
-      if (error !== undefined) throw error as Error
-    },
-  )
-  return headers
-}
+export const hardeningHeaders = {
+  'cache-control': 'no-store',
+  'content-security-policy':
+    "default-src 'none';base-uri 'none';form-action 'none';frame-ancestors 'none'",
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'origin-agent-cluster': '?1',
+  'referrer-policy': 'no-referrer',
+  'strict-transport-security': 'max-age=31536000; includeSubDomains',
+  'x-content-type-options': 'nosniff',
+  'x-dns-prefetch-control': 'off',
+  'x-download-options': 'noopen',
+  'x-frame-options': 'SAMEORIGIN',
+  'x-permitted-cross-domain-policies': 'none',
+  'x-xss-protection': '0',
+} as const

@@ -1,13 +1,13 @@
 import type { FastifyInstance } from 'fastify'
 
-/** Nothing of ours needs more; a refresh is a hundred bytes. */
+/** No procedure needs more; a refresh has about a hundred bytes. */
 export const bodyLimit = 16 * 1024
 
 /**
- * In this scope a body is `application/json` or it is refused, with 415 (OWASP ASVS 5.0, 3.5.2): the
- * types a page may send across origins without asking first are then no way in.
+ * Accepts only `application/json` bodies in this scope; others are answered 415 (OWASP ASVS 5.0, 3.5.2).
+ * A page can therefore not use the content types that need no CORS preflight.
  *
- * @param read what becomes of the text; a SyntaxError is answered 400
+ * @param read parses the text of the body; a SyntaxError is answered 400
  */
 export function acceptJsonOnly(app: FastifyInstance, read: (text: string) => unknown): void {
   app.removeAllContentTypeParsers()

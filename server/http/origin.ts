@@ -2,10 +2,10 @@ import type { FastifyRequest } from 'fastify'
 import { AuthError } from '../errors.ts'
 
 /**
- * Refuses a browser's request from a page that may not make it (OWASP ASVS 5.0, 3.5.1–3.5.3).
+ * Refuses a request from a browser page whose origin is not allowed (OWASP ASVS 5.0, 3.5.1–3.5.3).
  *
- * `SameSite=Strict` alone would trust every sibling subdomain. A request that carries the cookie must
- * name its origin; one without may come from no browser at all, and then names none.
+ * `SameSite=Strict` alone would trust every sibling subdomain. A request with the cookie must have an
+ * `Origin` header. A request without the cookie may come from a client that is not a browser and sends none.
  *
  * @throws {AuthError} `origin_not_allowed`
  */
@@ -16,13 +16,13 @@ export function checkOrigin(
   const { origin } = request.headers
   const site = request.headers['sec-fetch-site']
   if (origin === undefined) {
-    if (rules.isOriginRequired) refuse('a cookie without an Origin')
+    if (rules.isOriginRequired) refuse('a refresh cookie without an Origin header')
     return
   }
   if (!rules.allowedOrigins.includes(origin)) refuse('the Origin is not in ALLOWED_ORIGINS')
   if (site === undefined || site === 'same-origin') return
   if (origin === rules.ownOrigin)
-    refuse(`Sec-Fetch-Site says ${site.slice(0, 20)} of our own origin`)
+    refuse(`Sec-Fetch-Site is ${site.slice(0, 20)} for the service's own origin`)
 }
 
 function refuse(detail: string): never {

@@ -2,17 +2,18 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { AuthError } from '../errors.ts'
 import type { RefreshCookie } from '../procedures/context.ts'
 
-/** What a cookie of ours looks like; `isSecure` when the service is reached by https. */
+/** The cookie's name; `isSecure` when `PUBLIC_URL` is https. */
 function refreshCookieName(isSecure: boolean): string {
   return isSecure ? '__Secure-refresh_token' : 'refresh_token'
 }
 
 /**
- * The values of all cookies of our name. Read from the header itself: the parsed form keeps the first of
- * equal names and decodes the value.
+ * The values of all refresh cookies of a request. They are read from the header itself, because the parsed
+ * form keeps only the first of equal names and decodes the value.
  *
- * Only spaces and tabs may come before a pair. `trim` would drop a no-break space as well, and take a
- * cookie for ours that a neighbour could set, because to the browser its name has no `__Secure-` in front.
+ * Only spaces and tabs before a pair are skipped. `trim` would also remove a no-break space: then a cookie
+ * whose name begins with one would count, and a sibling subdomain can set it, because for the browser the
+ * name does not begin with `__Secure-`.
  */
 export function sentRefreshCookies({ headers }: FastifyRequest, isSecure: boolean): string[] {
   const before = `${refreshCookieName(isSecure)}=`
@@ -23,9 +24,9 @@ export function sentRefreshCookies({ headers }: FastifyRequest, isSecure: boolea
 }
 
 /**
- * @param sent what `sentRefreshCookies` found
- * @throws {AuthError} `validation_failed` for two cookies of our name: which one is the browser's own
- * cannot be known (RFC 6265 §4.2.2)
+ * @param sent from `sentRefreshCookies`
+ * @throws {AuthError} `validation_failed` for two refresh cookies: their order does not tell which one this
+ * service set (RFC 6265 §4.2.2)
  */
 export function refreshCookieOf(
   sent: readonly string[],
@@ -40,7 +41,7 @@ export function refreshCookieOf(
     sameSite: 'strict',
     path: '/auth',
   } as const
-  // Not `setCookie`, which reads all the cookies of the request first.
+  // Not `setCookie`, which first parses all cookies of the request.
   const send = (value: string, lifetime: { maxAge: number; expires?: Date }) =>
     void reply.header(
       'set-cookie',
@@ -49,7 +50,7 @@ export function refreshCookieOf(
   return {
     value: sent[0] ?? null,
     set: (token, remainingMs) => send(token, { maxAge: Math.floor(remainingMs / 1000) }),
-    // The attributes again: a browser drops a clearing cookie of a `__Secure-` name without `Secure`.
+    // With the same attributes: a browser ignores a clearing `__Secure-` cookie without `Secure`.
     clear: () => send('', { maxAge: 0, expires: new Date(0) }),
   }
 }

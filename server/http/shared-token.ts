@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 
-/** Whether the request brings this token of the configuration; never when there is none. */
+/** Whether the bearer token of the request is this configured token; false when none is configured. */
 export function hasSharedToken({ headers }: FastifyRequest, token: string | undefined): boolean {
   const given = Buffer.from(headers.authorization ?? '')
   const expected = Buffer.from(`Bearer ${token}`)

@@ -12,7 +12,7 @@ const appProcedures = appTrpc.procedure.use(async ({ next }) => {
   return result
 })
 
-/** Needs a valid access token of a session that this process does not know to be over. */
+/** Needs a valid access token of a session that this process does not know to have ended. */
 const bearerProcedure = appProcedures.use(async ({ ctx, next }) => {
   const session = await claimsOf(ctx)
   const state = ctx.deps.endedSessions.stateOf(session.familyId)
@@ -21,21 +21,21 @@ const bearerProcedure = appProcedures.use(async ({ ctx, next }) => {
 })
 
 /**
- * Needs a session that was not ended, as this process follows it: at most five seconds late. The database
- * is asked only while it cannot be followed.
+ * Needs an active session according to this process's list of ended sessions, which is at most five seconds
+ * behind. While the list cannot be kept up to date, the database is asked.
  */
 export const signedInProcedure = bearerProcedure.use(async ({ ctx, next }) => {
   if (!ctx.isKnownActive) await inTime(mustBeAlive(ctx.deps, ctx.session))
   return next({ ctx })
 })
 
-/** Needs a session that is alive now, as the database says: no process is late. */
+/** Needs a session that is active now according to the database. */
 export const liveProcedure = bearerProcedure.use(async ({ ctx, next }) => {
   await mustBeAlive(ctx.deps, ctx.session)
   return next({ ctx })
 })
 
-/** Needs the role admin as it is now. */
+/** Needs a session that is active now, and a user who has the admin role now, according to the database. */
 export const adminProcedure = bearerProcedure.use(async ({ ctx, path, next }) => {
   await mustBeAdmin(ctx.deps, ctx.session)
   const { deps, caller, session } = ctx
@@ -54,21 +54,21 @@ async function mustBeAlive({ database }: ServiceDeps, session: AccessTokenClaims
     throw new AuthError('access_token_revoked', `the session is ${state?.status ?? 'unknown'}`)
 }
 
-/** A call that needs no database when all is well waits so long for one that says nothing. */
+/** A call that normally needs no database waits this long for an unresponsive one. */
 const answerTimeoutMs = 3_000
 
-async function inTime(question: Promise<void>): Promise<void> {
+async function inTime(check: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    const error = new AuthError('service_unavailable', 'the database says nothing', {
+  const timeout = new Promise<never>((_resolve, reject) => {
+    const error = new AuthError('service_unavailable', 'no answer from the database within 3 s', {
       retryAfterSeconds: 1,
     })
     timer = setTimeout(() => reject(error), answerTimeoutMs)
   })
-  await Promise.race([question, late]).finally(() => clearTimeout(timer))
+  await Promise.race([check, timeout]).finally(() => clearTimeout(timer))
 }
 
-/** @throws {AuthError} `access_token_revoked`, `role_required`: as the database says now */
+/** @throws {AuthError} `access_token_revoked`, `role_required`: according to the database, now */
 export async function mustBeAdmin(deps: ServiceDeps, session: AccessTokenClaims): Promise<void> {
   await mustBeAlive(deps, session)
   const { userId } = session

@@ -1,10 +1,10 @@
 import { z } from 'zod'
-import { AuthError } from '../errors.ts'
-import { passwordProblem } from '../users/passwords.ts'
+import { AuthError, invalid } from '../errors.ts'
 import { endAllSessions } from '../sessions/revocation.ts'
+import { passwordProblem } from '../users/passwords.ts'
 import { liveProcedure } from './access.ts'
 
-/** Ends every other session; the calling one goes on (OWASP ASVS 5.0, 7.4.3). */
+/** Also ends every other session of the user; the calling one stays active (OWASP ASVS 5.0, 7.4.3). */
 export const changePassword = liveProcedure
   .input(
     z.strictObject({
@@ -16,12 +16,9 @@ export const changePassword = liveProcedure
     const { deps, caller, session } = ctx
     const { accounts } = deps.users
     if (accounts === undefined)
-      throw new AuthError('not_found', 'another directory keeps passwords')
+      throw new AuthError('not_found', 'passwords are kept in another directory')
     const problem = passwordProblem(input.newPassword, deps.config.passwordMinLength)
-    if (problem !== null) {
-      const said = `newPassword: ${problem}`
-      throw new AuthError('validation_failed', said, { problem: said })
-    }
+    if (problem !== null) throw invalid(`newPassword: ${problem}`)
     const user = (await deps.users.findMany([session.userId])).get(session.userId) ?? null
     const attempt = { email: session.email, userId: session.userId, ip: caller.ip }
     await deps.limits.beforePassword(attempt)
@@ -33,9 +30,10 @@ export const changePassword = liveProcedure
     const revoked = await endAllSessions(deps, user.id, {
       by: { reason: 'password_changed', actorUserId: user.id, caller },
       exceptFamilyId: session.familyId,
-      // Checking the password took its time: meanwhile somebody else may have ended this session.
+      // The session may have been ended while the password was being checked.
       onlyWhileActive: session.familyId,
-      inSameTransaction: (within) => accounts.setPasswordHash(within, user.id, passwordHash),
+      inSameTransaction: (transaction) =>
+        accounts.setPasswordHash(transaction, user.id, passwordHash),
     })
     if (revoked === null)
       throw new AuthError('access_token_revoked', 'the session was ended meanwhile')

@@ -1,18 +1,18 @@
 import { z } from 'zod'
 import { readSession } from '../../db/audit/sessions.ts'
 import { readEpoch } from '../../db/ledger/locks.ts'
-import { canonicalEmail } from '../users/email.ts'
-import { AuthError } from '../errors.ts'
+import { AuthError, invalid } from '../errors.ts'
 import type { Transport } from '../ledger/events.ts'
-import { passwordProblem } from '../users/passwords.ts'
-import { parseRefreshToken, type RefreshToken } from '../tokens/refresh-token.ts'
 import { RefreshRefused } from '../sessions/refresh-refused.ts'
 import { endAllSessions, endSession } from '../sessions/revocation.ts'
-import { startSession } from '../sessions/sign-in.ts'
 import type { LiveSession } from '../sessions/session.ts'
-import { authMutation } from './trpc.ts'
-import type { AuthContext } from './context.ts'
+import { startSession } from '../sessions/sign-in.ts'
+import { parseRefreshToken, type RefreshToken } from '../tokens/refresh-token.ts'
 import type { User } from '../users/directory.ts'
+import { canonicalEmail } from '../users/email.ts'
+import { passwordProblem } from '../users/passwords.ts'
+import type { AuthContext } from './context.ts'
+import { authMutation } from './trpc.ts'
 
 const credentials = z.strictObject({
   email: z.string().max(1_000),
@@ -25,7 +25,7 @@ export const register = authMutation(credentials, async ({ ctx, input }) => {
   if (deps.config.registration === 'closed' || accounts === undefined)
     throw new AuthError('registration_closed', 'REGISTRATION is closed')
   const email = canonicalEmail(input.email)
-  if (email === null) throw invalid('email: This is no e-mail address we can take.')
+  if (email === null) throw invalid('email: Not a valid e-mail address.')
   const problem = passwordProblem(input.password, deps.config.passwordMinLength)
   if (problem !== null) throw invalid(`password: ${problem}`)
 
@@ -71,7 +71,7 @@ export const refresh = authMutation(
     const token = parseRefreshToken(deps.refreshKeys, value)
     if (token === null) {
       if (transport === 'cookie') cookie.clear()
-      throw new AuthError('refresh_token_malformed', 'its MAC is not ours')
+      throw new AuthError('refresh_token_malformed', 'its MAC does not match')
     }
     const refusalUnlessReuse = await deps.limits.beforeRefresh(token.familyId)
     const attemptId = input.attemptId?.toLowerCase() ?? null
@@ -79,8 +79,8 @@ export const refresh = authMutation(
     try {
       return toGrant(ctx, await deps.rotate(request))
     } catch (error) {
-      // Only what will never work again is taken from the browser: the loser of a race holds a
-      // cookie that the winner has replaced.
+      // Clear the cookie only if it can never work again: after a lost race the browser already holds
+      // the cookie that the winner set.
       if (error instanceof RefreshRefused && error.isFinal && transport === 'cookie') cookie.clear()
       throw error
     }
@@ -101,7 +101,7 @@ export const logout = authMutation(
   },
 )
 
-/** The same work, and the same answer, for who is unknown, disabled or mistyped. */
+/** Does the same work and gives the same answer for an unknown user, a disabled one and a wrong password. */
 async function checkCredentials(
   { deps, caller }: AuthContext,
   input: { email: string; password: string },
@@ -110,25 +110,28 @@ async function checkCredentials(
   const user = email === null ? null : await deps.users.findByEmail(email)
   const attempt = { email: email ?? 'no address', userId: user?.id ?? null, ip: caller.ip }
   await deps.limits.beforePassword(attempt)
-  // Before the hash is read: whatever ends everything from here on, ends this sign-in too.
+  // Read before the password hash: whatever ends all sessions from here on also fails this sign-in.
   const epoch = await readEpoch(deps.database, user?.id ?? unknownUserId)
-  const isRight = await deps.users.checkPassword(user, input.password)
-  if (!isRight || user === null) return { user: null, epoch }
+  const isCorrect = await deps.users.checkPassword(user, input.password)
+  if (!isCorrect || user === null) return { user: null, epoch }
   await deps.limits.afterRightPassword(attempt)
-  // Who was disabled before the epoch was read is seen here; who is disabled later, by the epoch.
-  const asNow = (await deps.users.findMany([user.id])).get(user.id)
-  return { user: asNow === undefined || asNow.disabled ? null : asNow, epoch }
+  // Catches a user disabled before the epoch was read; `startSession` compares the epoch and catches
+  // one disabled later.
+  const current = (await deps.users.findMany([user.id])).get(user.id)
+  return { user: current === undefined || current.disabled ? null : current, epoch }
 }
 
+/** No user has it: its epoch is read so that an unknown address costs the same queries. */
 const unknownUserId = '00000000-0000-0000-0000-000000000000'
 
-/** @throws {AuthError} `validation_failed` for both: one credential a request (RFC 6750 §2) */
+/** @throws {AuthError} `validation_failed` for a token in both places: one credential per request (RFC 6750 §2) */
 function presentedToken(
   { cookie }: AuthContext,
   bodyToken: string | undefined,
 ): { transport: Transport; value: string | null } {
   if (bodyToken === undefined) return { transport: 'cookie', value: cookie.value }
-  if (cookie.value !== null) throw invalid('refreshToken: The cookie carries one already.')
+  if (cookie.value !== null)
+    throw invalid('refreshToken: The cookie already carries a refresh token.')
   return { transport: 'body', value: bodyToken }
 }
 
@@ -142,13 +145,13 @@ async function endPresented(
   if (family === null) return 0
   if (family.transport !== presented.transport)
     throw new AuthError('transport_mismatch', `a ${family.transport} family`)
-  // What is over stays over: nothing need be locked to say so.
+  // A session that is over stays over, so no lock is needed.
   if (family.status !== 'active') return 0
   const actorUserId = family.userId
   if (everywhere) {
     const by = { reason: 'logout_everywhere', actorUserId, caller } as const
-    const ended = await endAllSessions(deps, family.userId, { by, onlyWhileActive: familyId })
-    return ended ?? 0
+    const revoked = await endAllSessions(deps, family.userId, { by, onlyWhileActive: familyId })
+    return revoked ?? 0
   }
   const ended = await endSession(deps, { familyId }, { reason: 'logout', actorUserId, caller })
   return ended === true ? 1 : 0
@@ -167,8 +170,4 @@ function toGrant({ deps, cookie }: AuthContext, session: LiveSession) {
     user: { id: user.id, email: user.email, role: user.role },
     ...(transport === 'body' && { refreshToken: token.value }),
   }
-}
-
-function invalid(problem: string): AuthError {
-  return new AuthError('validation_failed', problem, { problem })
 }

@@ -1,7 +1,7 @@
 import type { Caller } from '../../db/ledger/event-rows.ts'
 import type { ServiceDeps } from './deps.ts'
 
-/** The refresh cookie of one request and its answer; only `/auth` has one. */
+/** The refresh cookie of one request and its response; only `/auth` has one. */
 export type RefreshCookie = {
   /** The token the browser sent; null when it sent none. */
   readonly value: string | null
@@ -13,7 +13,7 @@ type BaseContext = { readonly deps: ServiceDeps; readonly caller: Caller }
 
 export type AuthContext = BaseContext & {
   readonly cookie: RefreshCookie
-  /** Whether the caller can be thought to wait still. */
+  /** False once the client has disconnected, or has probably stopped waiting. */
   readonly isClientWaiting: () => boolean
 }
 

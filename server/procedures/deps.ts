@@ -1,17 +1,17 @@
 import type { Database } from '../../db/connection/connect.ts'
-import type { AccessTokens } from '../tokens/access-token.ts'
-import type { Config } from '../config/config.ts'
-import type { EndedSessions } from '../sessions/ended-sessions.ts'
-import type { Limits } from './limits.ts'
-import type { Metrics } from '../observability/metrics.ts'
 import type { Tails } from '../audit/tail.ts'
-import type { Rotate } from '../sessions/rotation.ts'
+import type { Config } from '../config/config.ts'
+import type { Metrics } from '../observability/metrics.ts'
 import type { ReportError } from '../observability/security-log.ts'
+import type { EndedSessions } from '../sessions/ended-sessions.ts'
+import type { Rotate } from '../sessions/rotation.ts'
 import type { SessionDeps } from '../sessions/session.ts'
+import type { AccessTokens } from '../tokens/access-token.ts'
 import type { SigningKeys } from '../tokens/signing-keys.ts'
 import type { Verifier } from '../verifier/verifier.ts'
+import type { Limits } from './limits.ts'
 
-/** What procedures work with; made once by `app.ts`. */
+/** What procedures work with; made once per app by `makeDeps`. */
 export type ServiceDeps = SessionDeps & {
   readonly config: Config
   readonly database: Database

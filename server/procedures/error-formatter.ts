@@ -1,9 +1,9 @@
 import type { TRPCError } from '@trpc/server'
 import { ZodError } from 'zod'
-import { isUnavailable } from '../../db/connection/errors.ts'
+import { codeOf, isUnavailable } from '../../db/connection/errors.ts'
 import { AuthError, authErrors, type ErrorExtras, type Reason } from '../errors.ts'
 
-/** What a caller is told of an error: the contract's envelope, and nothing of the error itself. */
+/** The `data` of an error's envelope: all that a caller learns of the error apart from its message. */
 export type ErrorData = {
   code: TRPCError['code']
   httpStatus: number
@@ -33,22 +33,22 @@ export const settings = {
   },
 }
 
-/** A database that is away is 503, not 500; every other error stays as it is. */
+/** An unreachable database is 503, not 500; every other error stays as it is. */
 export function asUnavailable(error: TRPCError): TRPCError {
   if (error instanceof AuthError || !isUnavailable(error.cause)) return error
   return new AuthError('service_unavailable', describe(error.cause), { retryAfterSeconds: 1 })
 }
 
-/** The reason, words and extras a caller may see of any error. */
+/** The reason, message and extras that a caller may see of any error. */
 export function toPublicError(error: TRPCError): {
   reason: Reason
   message: string
   extras: ErrorExtras
 } {
   const reason = error instanceof AuthError ? error.reason : reasonOfCode(error)
-  const said = error.cause instanceof ZodError ? inputProblem(error.cause) : null
+  const inputMessage = error.cause instanceof ZodError ? inputProblem(error.cause) : null
   const extras = error instanceof AuthError ? error.extras : {}
-  const message = said ?? extras.problem ?? authErrors[reason].message
+  const message = inputMessage ?? extras.problem ?? authErrors[reason].message
   return { reason, message, extras: publicExtras(extras) }
 }
 
@@ -76,7 +76,7 @@ function reasonOfCode({ code }: TRPCError): Reason {
   }
 }
 
-/** Names the field and the rule; never a value, nor a key of the caller's making. */
+/** Names the field and the rule, never a value or a key that the caller chose. */
 function inputProblem({ issues }: ZodError): string {
   const [issue] = issues
   if (issue === undefined) return authErrors.validation_failed.message
@@ -84,9 +84,8 @@ function inputProblem({ issues }: ZodError): string {
   return issue.path.length === 0 ? message : `${issue.path.join('.')}: ${message}`
 }
 
-/** For the log: the class and code of an error, without its message, which may quote values. */
+/** For the log: class and code of an error, without its message, which may quote values. */
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return typeof error
-  const code = 'code' in error ? ` ${String(error.code)}` : ''
-  return error.name + code
+  return `${error.name} ${codeOf(error)}`.trimEnd()
 }

@@ -5,28 +5,31 @@ import { hasSignedInFrom } from '../../db/audit/sessions.ts'
 import type { Database } from '../../db/connection/connect.ts'
 import { AuthError } from '../errors.ts'
 
-/** Limits that hold across processes: they are counted in Postgres, each call by itself. */
+/** Rate limits, counted in Postgres so that they hold across processes. */
 export type Limits = {
   /**
-   * Counts a password check before it is made, so that guesses sent at once are counted, too.
+   * Counts a password check before it is made, so that parallel guesses are counted too.
    *
-   * @param attempt.userId whose password it would be; null when there is no such user
+   * @param attempt.userId null for an unknown user
    * @throws {AuthError} `too_many_attempts` with the seconds to wait
    */
   beforePassword(attempt: PasswordAttempt): Promise<void>
-  /** The password was right: the guesses from this network are forgotten. */
+  /**
+   * Call when the password was right: forgets the failed guesses for this account from this network, and
+   * takes this check out of the other counts.
+   */
   afterRightPassword(attempt: PasswordAttempt): Promise<void>
   /** @throws {AuthError} `too_many_attempts` */
   beforeRegistration(ip: string | null): Promise<void>
   /**
-   * Counts a refresh of this family, whatever comes of it. Costs a query only where this process has
-   * seen the family more often than anybody needs.
+   * Counts a refresh of this family, whether it succeeds or not. Costs a query only if this process has
+   * seen the family unusually often in the current minute.
    *
-   * @returns `too_many_attempts` when it is one too many; that must not hide a reuse
+   * @returns the error if the limit is exceeded; the caller must still report a reuse as a reuse
    */
   beforeRefresh(familyId: string): Promise<AuthError | null>
   /**
-   * Counts what a session does to all others of its user: each time, the sign-ins that have begun fail.
+   * Counts how often a session ends all others of its user. Each time, the user's sign-ins in progress fail.
    *
    * @throws {AuthError} `too_many_attempts`
    */
@@ -34,7 +37,7 @@ export type Limits = {
 }
 
 export type PasswordAttempt = {
-  /** Canonical, so that every spelling of an address counts as one. */
+  /** Canonical, so that all spellings of an address share one count. */
   readonly email: string
   readonly userId: string | null
   readonly ip: string | null
@@ -42,27 +45,27 @@ export type PasswordAttempt = {
 
 const minute = 60
 
-/** Ten guesses from one place, then a quarter of an hour of rest: more than anybody's typing mistakes. */
+/** Ten guesses for one account from one network in a quarter of an hour: enough for typing mistakes. */
 const accountAndNetwork = {
   keyPrefix: 'password-account-network',
   points: 10,
   duration: 15 * minute,
 }
 
-/** Guesses from everywhere: NIST SP 800-63B-4 §3.2.2 allows a hundred. */
+/** Guesses for one account from all networks: NIST SP 800-63B-4 §3.2.2 allows a hundred. */
 const account = { keyPrefix: 'password-account', points: 100, duration: 60 * minute }
 
-/** One place that tries many accounts; high enough for an office behind one address. */
+/** Guesses from one network for all accounts; high enough for an office behind one address. */
 const network = { keyPrefix: 'password-network', points: 100, duration: 10 * minute }
 
-/** Nobody has so many others; whoever has stolen an access token would keep the owner from signing in. */
+/** A stolen access token must not keep its owner from signing in by ending all sessions again and again. */
 const endingOthers = { keyPrefix: 'end-others-family', points: 10, duration: minute }
 
 const registration = { keyPrefix: 'registration-network', points: 20, duration: 60 * minute }
 
 /**
- * Refreshes of one family: tabs and tools that all start at once, or two for each life of an access
- * token, however short that is set.
+ * Refreshes of one family: 30 for tabs and tools that start at once, or two per lifetime of an access token
+ * if that gives more.
  */
 const refresh = (accessTokenMs: number) => ({
   keyPrefix: 'refresh-family',
@@ -70,10 +73,10 @@ const refresh = (accessTokenMs: number) => ({
   duration: minute,
 })
 
-/** Refreshes of a family in a minute that a process answers before it counts with the others. */
+/** Refreshes of a family per minute that one process answers before it counts them in Postgres. */
 const uncountedRefreshes = 10
 
-/** All in all there is no limit of ours: the bounded queue of password hashing is one. */
+/** There is no limit for all callers together: the bounded queue of password hashing acts as one. */
 export function createLimits(
   database: Database,
   { accessTokenMs }: { readonly accessTokenMs: number },
@@ -94,7 +97,7 @@ export function createLimits(
   const refreshes = new RateLimiterPostgres({
     ...store,
     ...refreshLimit,
-    // What is used up is not written again with every call of a flood.
+    // Once the limit is reached, further calls are refused without a write.
     inMemoryBlockOnConsumed: refreshLimit.points,
   })
   const countHere = createMinuteCounter()
@@ -104,10 +107,10 @@ export function createLimits(
       await consume(byNetwork, networkOf(ip))
       await consume(byAccountAndNetwork, keyOf(email, networkOf(ip)))
       await consume(byAccount, keyOf(email)).catch(async (error: unknown) => {
-        // Somebody guesses from many places. That must not keep the owner out at home.
-        const isAtHome =
+        // Guesses from many networks must not lock the owner out where they have signed in before.
+        const isKnownIp =
           userId !== null && ip !== null && (await hasSignedInFrom(database, userId, ip))
-        if (!isAtHome) throw error
+        if (!isKnownIp) throw error
       })
     },
     async afterRightPassword({ email, ip }) {
@@ -123,8 +126,9 @@ export function createLimits(
 }
 
 /**
- * How often a family was seen in this minute, never too few: two that end alike are counted together,
- * so that a million families take a megabyte. Nobody is refused by this count alone.
+ * Counts how often this process has seen a family in the current minute. Families whose ids end alike
+ * share a count, so that a million families take a megabyte: the count may be too high, never too low.
+ * It refuses no refresh by itself.
  */
 function createMinuteCounter(): (familyId: string) => number {
   const digits = 5
@@ -136,10 +140,10 @@ function createMinuteCounter(): (familyId: string) => number {
       counts.fill(0)
       endsAt = now + minute * 1000
     }
-    // The end of a UUIDv7 is random.
-    const place = Number.parseInt(familyId.slice(-digits), 16)
-    const seen = Math.min(255, (counts[place] ?? 0) + 1)
-    counts[place] = seen
+    // The last digits of a UUIDv7 are random.
+    const index = Number.parseInt(familyId.slice(-digits), 16)
+    const seen = Math.min(255, (counts[index] ?? 0) + 1)
+    counts[index] = seen
     return seen
   }
 }
@@ -167,13 +171,13 @@ async function tooManyAttempts(
     return null
   } catch (error) {
     if (!(error instanceof RateLimiterRes)) throw error
-    return new AuthError('too_many_attempts', `${limiter.keyPrefix} is used up`, {
+    return new AuthError('too_many_attempts', `${limiter.keyPrefix} limit reached`, {
       retryAfterSeconds: Math.max(1, Math.ceil(error.msBeforeNext / 1000)),
     })
   }
 }
 
-/** An IPv6 customer has a whole /64: its addresses are one place. */
+/** The IPv4 address, or the /64 of an IPv6 address: one customer usually has a whole /64. */
 export function networkOf(ip: string | null): string {
   if (ip === null || !isIPv6(ip)) return ip ?? 'unknown'
   const [left = [], right = []] = ip.split('::').map((half) => half.split(':').filter(Boolean))
@@ -182,12 +186,12 @@ export function networkOf(ip: string | null): string {
   return groups.map((group) => Number.parseInt(group, 16).toString(16)).join(':')
 }
 
-/** Not the address itself: a table of limits need not know who somebody tried to be. */
+/** A hash, so that the table of limits holds no e-mail addresses. */
 function keyOf(...parts: string[]): string {
   return createHash('sha256').update(parts.join('\n')).digest('base64url')
 }
 
-/** The library speaks to a `pg` client: this is as much of one as it uses. */
+/** The library expects a `pg` client; this is the part of its interface that it uses. */
 function clientOf({ transactions: sql }: Database) {
   return {
     async query({ text, values }: { text: string; values: (string | number | null)[] }) {

@@ -1,6 +1,6 @@
 import { signedInProcedure } from './access.ts'
 
-/** Who is calling, as the access token says. */
+/** The calling user and session, as the access token says. */
 export const me = signedInProcedure.query(({ ctx }) => {
   const { userId, email, role, familyId, expiresAt, authenticatedAt } = ctx.session
   return {

@@ -8,18 +8,13 @@ import { me } from './me.ts'
 import { sessionsRouter } from './sessions.ts'
 import { appRouterOf, authRouterOf, type AuthMutation } from './trpc.ts'
 
-/** Served under `/auth`, by their names. */
-export const authMutations: ReadonlyMap<string, AuthMutation> = new Map(
-  Object.entries({ register, login, refresh, logout }),
-)
+const mutations = { register, login, refresh, logout }
 
-/** The same, for the types of clients and the shape of errors. */
-export const authRouter = authRouterOf({
-  register: register.procedure,
-  login: login.procedure,
-  refresh: refresh.procedure,
-  logout: logout.procedure,
-})
+/** Served under `/auth`, by their names. */
+export const authMutations: ReadonlyMap<string, AuthMutation> = new Map(Object.entries(mutations))
+
+/** The same mutations as a router: for the types of clients and the shape of errors. */
+export const authRouter = authRouterOf(mutations)
 
 /** Served under `/trpc`. */
 export const appRouter = appRouterOf({
@@ -35,13 +30,13 @@ export const appRouter = appRouterOf({
   }),
 })
 
-/** For `createTRPCClient<AuthRouter>` at `/auth`; `token-ledger/client` uses it for you. */
+/** For `createTRPCClient<AuthRouter>` at `/auth`; used by `token-ledger/client`. */
 export type AuthRouter = typeof authRouter
 
 /** For `createTRPCClient<AppRouter>` at `/trpc`. */
 export type AppRouter = typeof appRouter
 
-/** Where each procedure is called. */
+/** The path of each procedure. */
 export const procedurePaths: ReadonlySet<string> = new Set([
   ...Object.keys(authRouter._def.procedures).map((name) => `/auth/${name}`),
   ...Object.keys(appRouter._def.procedures).map((name) => `/trpc/${name}`),

@@ -1,40 +1,36 @@
 import { z } from 'zod'
 import { listActiveSessions } from '../../db/audit/sessions.ts'
 import type { AuditSession } from '../../db/schema.ts'
+import { iso } from '../audit/views.ts'
 import { AuthError } from '../errors.ts'
 import { endAllSessions, endSession } from '../sessions/revocation.ts'
-import { appRouterOf } from './trpc.ts'
 import { liveProcedure } from './access.ts'
+import { id, limit, pageOf } from './input.ts'
+import { appRouterOf } from './trpc.ts'
 
 const list = liveProcedure
-  .input(
-    z
-      .strictObject({
-        cursor: z.uuid().optional(),
-        limit: z.number().int().min(1).max(200).default(50),
-      })
-      .prefault({}),
-  )
+  .input(z.strictObject({ cursor: id.optional(), limit }).prefault({}))
   .query(async ({ ctx, input }) => {
     const { userId, familyId } = ctx.session
-    const { cursor, limit } = input
-    const rows = await listActiveSessions(ctx.deps.database, userId, { cursor, limit })
-    const nextCursor = rows.length === limit ? (rows.at(-1)?.familyId ?? null) : null
-    return { items: rows.map((row) => toItem(row, familyId)), nextCursor }
+    const rows = await listActiveSessions(ctx.deps.database, userId, input)
+    return pageOf(rows, input.limit, {
+      item: (row) => toItem(row, familyId),
+      cursor: (row) => row.familyId,
+    })
   })
 
 const revoke = liveProcedure
-  .input(z.strictObject({ familyId: z.uuid() }))
+  .input(z.strictObject({ familyId: id }))
   .mutation(async ({ ctx, input }) => {
     const { userId } = ctx.session
-    const ended = await endSession(
+    const wasActive = await endSession(
       ctx.deps,
-      { familyId: input.familyId.toLowerCase(), ownerId: userId },
+      { familyId: input.familyId, ownerId: userId },
       { reason: 'user_revoked', actorUserId: userId, caller: ctx.caller },
     )
-    // Somebody else's answers exactly as an unknown one.
-    if (ended === null) throw new AuthError('not_found', 'unknown, or of another user')
-    return { revoked: ended ? 1 : 0 }
+    // The same answer for an unknown session and for one of another user.
+    if (wasActive === null) throw new AuthError('not_found', 'unknown, or of another user')
+    return { revoked: wasActive ? 1 : 0 }
   })
 
 const revokeOthers = liveProcedure.mutation(async ({ ctx }) => {
@@ -59,13 +55,9 @@ function toItem(row: AuditSession, currentFamilyId: string) {
     transport: row.transport,
     deviceName: row.deviceName,
     createdAt: iso(row.createdAt),
-    lastRotatedAt: row.lastRotatedAt && iso(row.lastRotatedAt),
+    lastRotatedAt: iso(row.lastRotatedAt),
     expiresAt: iso(row.expiresAt),
     ip: row.ip,
     userAgent: row.userAgent,
   }
-}
-
-function iso(instant: string | Date): string {
-  return new Date(instant).toISOString()
 }

@@ -8,7 +8,7 @@ const auth = initTRPC.context<AuthContext>().create(settings)
 export const appTrpc = initTRPC.context<AppContext>().create({
   ...settings,
   sse: {
-    // Proxies close what is silent; and no stream outlives the longest access token there may be.
+    // Proxies close silent connections. No stream outlives the longest possible access token.
     ping: { enabled: true, intervalMs: 15_000 },
     maxDurationMs: 900_000,
     client: { reconnectAfterInactivityMs: 45_000 },
@@ -17,31 +17,31 @@ export const appTrpc = initTRPC.context<AppContext>().create({
 
 export const authRouterOf = auth.router
 
-/** A mutation of `/auth`: what its mount calls, and what a typed client knows of it. */
+/** A mutation of `/auth` as its route calls it. */
 export type AuthMutation = {
-  readonly procedure: unknown
-  /** @throws {TRPCError} `BAD_REQUEST` for an input of another shape */
-  call(ctx: AuthContext, input: unknown): Promise<unknown>
+  /** @throws {TRPCError} `BAD_REQUEST` for an input that does not fit the schema */
+  callDirectly(ctx: AuthContext, input: unknown): Promise<unknown>
 }
 
 /**
- * One resolver, in two forms. tRPC's own caller copies what it knows of a call six times over on the way to
- * the resolver, which is an eighth of what a refresh costs; the mount calls the resolver itself.
+ * One resolver as a tRPC procedure, for the types, and as a direct call. The route uses the direct call:
+ * tRPC's own pipeline costs one eighth of a refresh.
  */
 export function authMutation<Schema extends ZodType, Output>(
   schema: Schema,
   resolve: (call: { ctx: AuthContext; input: output<Schema> }) => Promise<Output>,
 ) {
-  return {
-    procedure: auth.procedure
-      .input(schema)
-      .mutation(({ ctx, input }) => resolve({ ctx, input: input as output<Schema> })),
-    async call(ctx, input) {
+  const procedure = auth.procedure
+    .input(schema)
+    .mutation(({ ctx, input }) => resolve({ ctx, input: input as output<Schema> }))
+  const direct: AuthMutation = {
+    async callDirectly(ctx, input) {
       const parsed = schema.safeParse(input)
       if (!parsed.success) throw new TRPCError({ code: 'BAD_REQUEST', cause: parsed.error })
       return resolve({ ctx, input: parsed.data })
     },
-  } satisfies AuthMutation
+  }
+  return Object.assign(procedure, direct)
 }
 
 export const appRouterOf = appTrpc.router

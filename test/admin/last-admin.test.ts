@@ -5,7 +5,7 @@ import { startLedger, testCaller } from '../support/ledger.ts'
 const by = { actorUserId: null, caller: testCaller }
 const refused = {
   reason: 'validation_failed',
-  extras: { problem: 'This is the last admin. Make another one first.' },
+  extras: { problem: 'This is the last admin. Make another user an admin first.' },
 }
 
 test('AD-10 (ASVS 2.2.3): the last admin can be neither demoted nor disabled, and stays signed in', async () => {

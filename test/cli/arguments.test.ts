@@ -19,7 +19,7 @@ test.each(['2026-02-29', '2026-02-31', '2026-04-31T10:00Z', '2100-02-29T00:00:00
   '%s is a day that no calendar has, and no time',
   (text) => {
     expect(() => instantOf(text, '--from')).toThrow(
-      new UsageError(`--from: there is no ${text.slice(0, 10)}`),
+      new UsageError(`--from: ${text.slice(0, 10)} is not in the calendar`),
     )
   },
 )

@@ -23,7 +23,7 @@ test.each([
     code: 0,
     stdout:
       'usage: token-ledger sessions list [--user E] [--status S] [--json]\n' +
-      'newest first; --json gives a line each\n',
+      'lists sessions, newest first; --json prints one JSON object per line\n',
     stderr: '',
   })
 })
@@ -31,7 +31,7 @@ test.each([
 test('sql --help is a question about the command, and none to the database', async () => {
   const { code, stdout } = await cli(nowhere, ['sql', '--help'])
   expect(code).toBe(0)
-  expect(stdout).toMatch(/^usage: token-ledger sql "select …"\n.*no wall/)
+  expect(stdout).toMatch(/^usage: token-ledger sql "select …"\n.*not a security boundary/)
 })
 
 test('half a command tells the commands that begin so', async () => {
@@ -41,12 +41,12 @@ test('half a command tells the commands that begin so', async () => {
 })
 
 test.each([
-  [[], 'a command is needed'],
-  [['nonsense', 'list'], 'there is no command "nonsense"'],
-  [['\u001b[2J\u202e'], String.raw`there is no command "\u001b[2J\u{202e}"`],
-  [['toString'], 'there is no command "toString"'],
-  [['keys'], 'there is no command "keys", but: keys rotate'],
-  [['user', 'nothing'], /^there is no command "user nothing", but: user create, user disable, /],
+  [[], 'expected a command'],
+  [['nonsense', 'list'], 'unknown command "nonsense"'],
+  [['\u001b[2J\u202e'], String.raw`unknown command "\u001b[2J\u{202e}"`],
+  [['toString'], 'unknown command "toString"'],
+  [['keys'], 'unknown command "keys"; known: keys rotate'],
+  [['user', 'nothing'], /^unknown command "user nothing"; known: user create, user disable, /],
   [['migrate', 'now'], /^Unexpected argument 'now'/],
 ])('%j is exit 3, and the first line says what is wrong', async (args, problem) => {
   const { code, stdout, stderr } = await cli(nowhere, args)

@@ -68,7 +68,7 @@ test('LE-05, V28 (ASVS 16.4.2): an export that was changed or cut exits 1, with 
   writeFileSync(cut, stdout.split('\n').slice(0, -2).join('\n'))
   expect(await cli(null, ['ledger', 'verify-export', cut])).toMatchObject({
     code: 1,
-    stdout: 'it has no end: the file was cut\n',
+    stdout: 'the end record is missing: the file was cut off\n',
   })
 })
 
@@ -115,7 +115,7 @@ test('a month that is over is archived, with its checksum; one that is open is n
   expect(await archive(early)).toMatchObject({
     code: 1,
     stdout: '',
-    stderr: 'nothing was archived: 1 of the families of 202601 are still open\n',
+    stderr: 'nothing was archived: families of 202601 that are still open: 1\n',
   })
   await moveClock(ownerSql, 0)
   const archived = await archive(late)

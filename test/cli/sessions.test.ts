@@ -60,18 +60,18 @@ test('a family is told as a story that a support person can read', async () => {
   const story = lines.slice(6, -2).map((line) => line.replace(/\d{4}-.{15}/, 'AT'))
   expect(story).toEqual([
     expect.stringMatching(/^1 +AT +signed in +192\.0\.2\.7 {2}test browser$/),
-    expect.stringMatching(/^2 +AT +\+\d+ ms +refreshed: token 1 +same place$/),
-    expect.stringMatching(/token 0 came twice within the grace time: token 1 once more/),
+    expect.stringMatching(/^2 +AT +\+\d+ ms +refreshed: token 1 +same caller$/),
+    expect.stringMatching(/token 0 presented again within the grace window: token 1 again/),
     expect.stringMatching(/refreshed: token 2/),
-    expect.stringMatching(/… 7 more refreshes from the same place$/),
+    expect.stringMatching(/… 7 more refreshes by the same caller$/),
     expect.stringMatching(/refreshed: token 10/),
     expect.stringMatching(
-      /^13 +AT +\+2 min \d+ s +REUSE: token 0 came back, 10 behind +198\.51\.100\.66/,
+      /^13 +AT +\+2 min \d+ s +REUSE: spent token 0 presented again, 10 behind +198\.51\.100\.66/,
     ),
   ])
   expect(lines.at(-1)).toBe(
-    'A spent token came back, so everything of this session was ended. It came from elsewhere than the ' +
-      `newest token had gone: treat it as a theft. Incident ${stolen}:13.`,
+    'A spent refresh token was used again, so the session was revoked. The token came from another caller ' +
+      `than the one that got the newest: treat it as a theft. Incident ${stolen}:13.`,
   )
   const json = JSON.parse((await cli(url, ['sessions', 'inspect', stolen, '--json'])).stdout)
   expect(json).toMatchObject({ familyId: stolen, status: 'reuse_detected' })
@@ -85,7 +85,7 @@ test('one session is revoked with a reason that the story tells', async () => {
   expect(await cli(url, args)).toMatchObject({
     code: 0,
     stdout: '0\n',
-    stderr: 'it was over already\n',
+    stderr: 'the session was over already\n',
   })
   const { stdout } = await cli(url, ['sessions', 'inspect', familyId])
   expect(stdout).toContain('ended: by an admin (the command line): asked on the phone')
@@ -98,7 +98,7 @@ test('all sessions of a user are revoked, and the user erased', async () => {
   expect(erased).toMatchObject({ code: 0, stdout: `${user.id}\n` })
   expect(await cli(url, ['user', 'erase', user.email])).toMatchObject({ code: 2, stdout: '' })
   const { stdout } = await cli(url, ['sessions', 'inspect', stolen])
-  expect(stdout).toContain('Where it came from was erased.')
+  expect(stdout).toContain('The callers were erased.')
   expect(stdout).not.toContain('192.0.2.7')
   expect(await cli(url, ['ledger', 'verify'])).toMatchObject({ code: 0 })
 })

@@ -41,7 +41,7 @@ test.each([
   expect(await sql(statement)).toEqual({
     code: 3,
     stdout: '',
-    stderr: 'one statement that returns rows is needed\nusage: token-ledger sql "select …"\n',
+    stderr: 'expected one statement that returns rows\nusage: token-ledger sql "select …"\n',
   })
   expect(await database.ownerSql`select to_regclass('public.pwned') as made`).toEqual([
     { made: null },

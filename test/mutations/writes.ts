@@ -133,7 +133,7 @@ export const writes = [
     [
       [
         'an admin who is one no longer makes another',
-        '        await mustBeAdmin(ctx.deps, ctx.session)\n',
+        'check: () => mustBeAdmin(ctx.deps, ctx.session),',
         '',
       ],
     ],

@@ -1,25 +1,25 @@
 import '@fastify/cookie'
 import { getTRPCErrorFromUnknown, TRPCError } from '@trpc/server'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { AuthContext } from '../../procedures/context.ts'
 import type { ServiceDeps } from '../../procedures/deps.ts'
+import { asUnavailable } from '../../procedures/error-formatter.ts'
+import { authMutations } from '../../procedures/router.ts'
+import { callerOf } from '../caller.ts'
 import { sendError } from '../error-replies.ts'
 import { acceptJsonOnly } from '../json-body.ts'
 import { checkOrigin } from '../origin.ts'
-import { callerOf } from '../caller.ts'
 import { refreshCookieOf, sentRefreshCookies } from '../refresh-cookie.ts'
-import { authMutations } from '../../procedures/router.ts'
-import { asUnavailable } from '../../procedures/error-formatter.ts'
-import type { AuthContext } from '../../procedures/context.ts'
 
-/** A refresh that waited longer is not carried out: its caller asks again after ten seconds. */
+/** A refresh that has waited longer is not carried out: the client retries after ten seconds. */
 const maxWaitMs = 8_000
 
 /**
  * `POST /auth/:procedure`: the only paths that read or write the refresh cookie.
  *
- * In tRPC's envelope, so that a tRPC client can call them, but straight from the route: tRPC's own handler
- * would batch them, stream them (and drop the cookie of a refresh that was carried out), and costs three
- * quarters of the time. A rotation that has begun is carried out, whoever still listens.
+ * They use tRPC's envelope, so that a tRPC client can call them, but not tRPC's handler. It would batch
+ * them or stream them, which drops the cookie of a completed refresh, and it costs three quarters of the
+ * time. A rotation that has begun is completed even if the client disconnects.
  */
 export async function mountAuth(app: FastifyInstance, deps: ServiceDeps): Promise<void> {
   acceptJsonOnly(app, (text) => (text === '' ? {} : (JSON.parse(text) as unknown)))
@@ -29,10 +29,10 @@ export async function mountAuth(app: FastifyInstance, deps: ServiceDeps): Promis
     try {
       const ctx: AuthContext = contextOf(deps, { request, reply, path })
       const mutation = authMutations.get(path)
-      // No error of ours, which would be logged with what the caller calls it.
+      // Not an AuthError, which would be logged with the name that the caller chose.
       if (mutation === undefined) throw new TRPCError({ code: 'NOT_FOUND' })
-      // Who sends nothing asks for nothing: `curl -X POST` with the cookie is a refresh.
-      const data = await mutation.call(ctx, request.body === undefined ? {} : request.body)
+      // No body means no input: `curl -X POST` with the cookie is a refresh.
+      const data = await mutation.callDirectly(ctx, request.body === undefined ? {} : request.body)
       return { result: { data } }
     } catch (cause) {
       const error = asUnavailable(getTRPCErrorFromUnknown(cause))
@@ -42,7 +42,7 @@ export async function mountAuth(app: FastifyInstance, deps: ServiceDeps): Promis
   })
 }
 
-/** @throws {AuthError} `origin_not_allowed`, `validation_failed`: before the cookie is believed */
+/** @throws {AuthError} `origin_not_allowed`, `validation_failed`: before the cookie is used */
 function contextOf(
   deps: ServiceDeps,
   { request, reply, path }: { request: FastifyRequest; reply: FastifyReply; path: string },
@@ -50,7 +50,7 @@ function contextOf(
   const { isSecure, allowedOrigins, publicUrl } = deps.config
   const sentCookies = sentRefreshCookies(request, isSecure)
   const hasCookie = sentCookies.length > 0
-  // The procedure that is called, not the URL: `/auth/%6Cogin` is the same call.
+  // Compares the procedure, not the URL: `/auth/%6Cogin` is the same call.
   const beginsSession = path === 'login' || path === 'register'
   if (hasCookie || beginsSession)
     checkOrigin(request, { ownOrigin: publicUrl, allowedOrigins, isOriginRequired: hasCookie })
@@ -60,7 +60,7 @@ function contextOf(
     caller: callerOf(request),
     isClientWaiting: () =>
       !request.raw.socket.destroyed && performance.now() - arrivedAt < maxWaitMs,
-    // After the origin: a page that may not ask is not told of two cookies.
+    // After the Origin check, so that a foreign page does not learn about two cookies.
     cookie: refreshCookieOf(sentCookies, reply, isSecure),
   }
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { FastifyInstance } from 'fastify'
 
-/** Beside us in `dist`; among the sources there is no `page.js` in it. */
+/** In `dist`, where the build puts it; the folder among the sources has no `page.js`. */
 const builtFolder = fileURLToPath(new URL('../../../client/example/', import.meta.url))
 
 const files = {
@@ -12,7 +12,7 @@ const files = {
   'page.css': 'text/css; charset=utf-8',
 }
 
-/** Its own script and style, calls to its own origin, and nothing else. */
+/** Allows the page's own script and style, and calls to its own origin. */
 const contentSecurityPolicy = [
   "default-src 'none'",
   "script-src 'self'",
@@ -25,9 +25,9 @@ const contentSecurityPolicy = [
 ].join('; ')
 
 /**
- * `/example/`: the page of `client/example`, for trying the service out. Left out when it was not built.
+ * `/example/`: the page of `client/example`, to try the service out. Not served if it was not built.
  *
- * Three files known by name and read once: no path of a request ever reaches the disk.
+ * Three files are read once, by name: no path of a request reaches the file system.
  */
 export async function mountExamplePage(app: FastifyInstance, folder = builtFolder): Promise<void> {
   const contents = await Promise.all(

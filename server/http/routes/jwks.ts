@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { ServiceDeps } from '../../procedures/deps.ts'
 import { jwksMaxAgeSeconds } from '../../tokens/signing-keys.ts'
 
-/** `GET /.well-known/jwks.json`: what a verifier needs (RFC 7517 §5). The one answer that caches may keep. */
+/** `GET /.well-known/jwks.json`: the public keys (RFC 7517 §5), the only answer that caches may serve. */
 export function mountJwks(
   app: FastifyInstance,
   { signingKeys }: Pick<ServiceDeps, 'signingKeys'>,

@@ -4,7 +4,7 @@ import { AuthError } from '../../errors.ts'
 import type { Metrics } from '../../observability/metrics.ts'
 import { hasSharedToken } from '../shared-token.ts'
 
-/** `/metrics` in Prometheus' text format; for everybody else there is no such page. */
+/** `/metrics` in Prometheus' text format, for loopback and METRICS_TOKEN; others get 404. */
 export function mountMetrics(
   app: FastifyInstance,
   { registry }: Metrics,
@@ -17,7 +17,7 @@ export function mountMetrics(
   })
 }
 
-/** A proxy on this machine is a loopback caller, too: it speaks for others, and names our public host. */
+/** A proxy on this machine connects from loopback too; its forwarding headers or public host give it away. */
 function isLocal(request: FastifyRequest): boolean {
   const { headers, socket } = request
   const isForwarded = headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined

@@ -7,20 +7,20 @@ import { AuthError } from '../../errors.ts'
 import { hasSharedToken } from '../shared-token.ts'
 import { endedRetentionMs, type Ended } from '../../verifier/revocations/ended-set.ts'
 
-/** One for each process of each service that follows, and some. */
+/** Enough for each process of each following service. */
 const maxStreams = 200
 
-/** Ends written at once; a reader that is slow is not read ahead of. */
+/** Ends written at once; the next page waits until a slow reader has taken this one. */
 const pageSize = 500
 
 /**
- * `GET /revocations`: the ends of sessions as server-sent events, for services that accept our access
- * tokens. Without `REVOCATIONS_TOKEN` there is no such page.
+ * `GET /revocations`: the ends of sessions as server-sent events, for services that accept this service's
+ * access tokens. The route exists only if `REVOCATIONS_TOKEN` is set.
  *
- * The first messages are all ends of the last 16 minutes: it is a set, and told twice does no harm. An id
- * names a place in the memory of one process, which learns of ends in one order, whenever they happened:
- * after it comes all that this process has learned since. To any other process it says nothing, and that
- * one tells all.
+ * The first messages are all ends of the last 16 minutes. Followers keep a set, so a repeated end does no
+ * harm. An event id is a position in the list of one process, in the order in which that process learned
+ * of the ends: a client that reconnects with it gets every later one. An id of another process is ignored,
+ * and all ends are sent.
  */
 export function mountRevocations(
   app: FastifyInstance,
@@ -31,7 +31,7 @@ export function mountRevocations(
   const feedId = randomUUID()
   let streams = 0
 
-  // Without HEAD, which would be answered when the stream ends.
+  // Without HEAD, which would be answered only when the stream ends.
   app.get('/revocations', { exposeHeadRoute: false }, (request, reply) => {
     if (!hasSharedToken(request, revocationsToken)) throw refusal(request, reply)
     if (streams >= maxStreams)
@@ -44,7 +44,7 @@ export function mountRevocations(
       .headers({
         'content-type': 'text/event-stream',
         'x-accel-buffering': 'no',
-        // A service that stops waits for connections that may be asked again.
+        // A closing server waits for keep-alive connections.
         connection: 'close',
       })
       .send(stream)
@@ -52,8 +52,8 @@ export function mountRevocations(
 }
 
 /**
- * `checked` says that all that ended until `lagMs` ago has been told; it comes every second. While this
- * process cannot say so the stream goes on without it.
+ * A `checked` event, sent every second, says that every end up to `lagMs` ago has been sent. While this
+ * process cannot guarantee that, the stream continues without it.
  */
 async function* messages(
   ended: EndedSessions,
@@ -87,12 +87,12 @@ function lastIdOf({ headers, query }: FastifyRequest): unknown {
   return headers['last-event-id'] ?? (query as { after?: unknown }).after
 }
 
-/** The place an id of this process names; 0, which is before everything, for any other. */
+/** The position of an id of this process; 0, the beginning, for any other id. */
 function positionIn(feedId: string, id: unknown): number {
   const prefix = `${feedId}:`
   if (typeof id !== 'string' || !id.startsWith(prefix)) return 0
-  const place = id.slice(prefix.length)
-  return /^\d{1,15}$/.test(place) ? Number(place) : 0
+  const position = id.slice(prefix.length)
+  return /^\d{1,15}$/.test(position) ? Number(position) : 0
 }
 
 function refusal(request: FastifyRequest, reply: FastifyReply): AuthError {

@@ -1,31 +1,32 @@
 import { fastifyRequestHandler } from '@trpc/server/adapters/fastify'
 import type { TRPCError } from '@trpc/server'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { ServiceDeps } from '../../procedures/deps.ts'
 import { AuthError } from '../../errors.ts'
-import { acceptJsonOnly } from '../json-body.ts'
-import { callerOf } from '../caller.ts'
-import { appRouter } from '../../procedures/router.ts'
+import type { ServiceDeps } from '../../procedures/deps.ts'
 import { toPublicError } from '../../procedures/error-formatter.ts'
+import { appRouter } from '../../procedures/router.ts'
+import { callerOf } from '../caller.ts'
+import { acceptJsonOnly } from '../json-body.ts'
 
-/** More calls than this in one request are refused: a page asks for a handful. */
+/** Larger batches are refused; a page needs a handful of calls at once. */
 const maxBatchSize = 10
 
 /**
- * `/trpc/:path`: everything that needs an access token; it never looks at the cookie.
+ * `/trpc/:path`: everything that needs an access token. It never reads the cookie.
  *
- * tRPC's own handler, registered by hand: its plugin would also take `multipart/form-data` (which any
- * page may send) without a limit on its size.
+ * tRPC's handler is registered here and not by its plugin, which would also accept `multipart/form-data`:
+ * any page may send that across origins, and the plugin does not limit its size.
  */
 export async function mountTrpc(app: FastifyInstance, deps: ServiceDeps): Promise<void> {
   acceptJsonOnly(app, (text) => text)
 
   const handle = async (request: FastifyRequest, reply: FastifyReply) => {
     const { path } = request.params as { path: string }
-    if (!hasUrl(request)) throw new AuthError('validation_failed', 'no URL can be made of it')
-    // Of two, Node would give us the first, and a proxy may have looked at the other (RFC 6750 §2).
+    if (!hasUrl(request))
+      throw new AuthError('validation_failed', 'the request target is not a URL')
+    // Node would use the first of two headers where a proxy may have checked the second (RFC 6750 §2).
     if ((request.raw.headersDistinct['authorization']?.length ?? 0) > 1)
-      throw new AuthError('validation_failed', 'two access tokens')
+      throw new AuthError('validation_failed', 'two Authorization headers')
     await fastifyRequestHandler({
       router: appRouter,
       req: request,
@@ -40,21 +41,21 @@ export async function mountTrpc(app: FastifyInstance, deps: ServiceDeps): Promis
       onError: ({ error, path: procedure }) => deps.reportError(error, procedure ?? '', request.ip),
       responseMeta: ({ errors, paths }) => {
         const headers = headersOf(reply, errors)
-        // What is refused before it is understood, tRPC sends as text.
+        // tRPC sends an error as text if it could not parse the request.
         if (paths === undefined) headers.set('content-type', 'application/json')
         return { headers }
       },
     })
   }
-  // Without HEAD, which tRPC answers with an error of its own.
+  // Without HEAD, which tRPC would answer before it checks anything.
   app.get('/trpc/:path', { exposeHeadRoute: false }, handle)
   app.post('/trpc/:path', handle)
 }
 
 /**
- * Whether tRPC, which alone makes a URL of what is called and of `Host`, can make a request of that too:
- * else it would be an error of ours. The request line may name a host as well (RFC 9112 §3.2.2), and
- * with it a user, which no `Request` may have.
+ * Whether tRPC can build a `Request` from the request target and `Host`. Where it could not, the caller
+ * would get an internal error. The target may be absolute (RFC 9112 §3.2.2) and contain credentials,
+ * which a `Request` does not accept.
  */
 function hasUrl({ headers, raw }: FastifyRequest): boolean {
   const { host = 'localhost' } = headers
@@ -65,13 +66,13 @@ function hasUrl({ headers, raw }: FastifyRequest): boolean {
   return username === '' && password === ''
 }
 
-/** Appended to what CORS has set, which tRPC's own `Vary` would replace. */
+/** Keeps the `Vary` that CORS has set, which tRPC would replace. */
 function headersOf(reply: FastifyReply, errors: readonly TRPCError[]): Headers {
   const headers = new Headers({ 'cache-control': 'no-store' })
   const vary = reply.getHeader('vary')
   if (vary !== undefined) headers.append('vary', String(vary))
   for (const { reason, message, extras } of errors.map(toPublicError)) {
-    // A wrong current password is a 401 as well, and each names the scheme (RFC 9110 §15.5.2).
+    // A wrong current password is a 401 too, and every 401 names a scheme (RFC 9110 §15.5.2).
     if (reason === 'access_token_missing' || reason === 'invalid_credentials')
       headers.set('www-authenticate', realm)
     else if (reason.startsWith('access_token_'))

@@ -1,13 +1,14 @@
 import { z } from 'zod'
-import { countEvents } from '../../../db/audit/statistics.ts'
 import { listIncidents } from '../../../db/audit/incidents.ts'
-import { AuthError } from '../../errors.ts'
-import { adminProcedure } from '../access.ts'
-import { appRouterOf } from '../trpc.ts'
-import { instant, isReadable, limit, pageOf } from './input.ts'
+import { countEvents } from '../../../db/audit/statistics.ts'
+import { uuidPattern } from '../../audit/uuid.ts'
 import { iso } from '../../audit/views.ts'
+import { invalid } from '../../errors.ts'
+import { adminProcedure } from '../access.ts'
+import { instant, isReadable, limit, pageOf } from '../input.ts'
+import { appRouterOf } from '../trpc.ts'
 
-/** A chart has fewer points than this: a day in minutes. */
+/** More than the minutes of a day (1,440); a chart needs no more points. */
 const maxBuckets = 1_500
 
 const bucketMs = { minute: 60_000, hour: 3_600_000, day: 24 * 3_600_000 } as const
@@ -15,7 +16,7 @@ const bucketMs = { minute: 60_000, hour: 3_600_000, day: 24 * 3_600_000 } as con
 /** `<epoch ms>:<family id>` */
 const cursor = z
   .string()
-  .regex(/^\d{1,15}:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
+  .regex(new RegExp(`^\\d{1,15}:${uuidPattern}$`))
   .transform((text) => {
     const [at = '', familyId = ''] = text.split(':')
     return { at: Number(at), familyId }
@@ -43,7 +44,7 @@ const list = adminProcedure
     })
   })
 
-/** What happened, counted in equal steps of UTC. */
+/** Events counted in buckets of equal length, in UTC. */
 export const stats = adminProcedure
   .input(z.strictObject({ from: instant, to: instant, bucket: z.enum(['minute', 'hour', 'day']) }))
   .query(async ({ ctx, input }) => {
@@ -52,11 +53,11 @@ export const stats = adminProcedure
     const count = (to - from) / step
     const problem =
       count <= 0
-        ? 'to: It must come after from.'
+        ? 'to: Must be later than from.'
         : count > maxBuckets
-          ? `bucket: At most ${maxBuckets} steps; take a longer one, or a shorter time.`
+          ? `bucket: The period has more than ${maxBuckets} buckets. Choose a longer bucket or a shorter period.`
           : null
-    if (problem !== null) throw new AuthError('validation_failed', problem, { problem })
+    if (problem !== null) throw invalid(problem)
     const rows = await countEvents(ctx.deps.database, { fromAt: from, toAt: to }, step)
     return { bucket, items: rows.map((row) => ({ ...row, at: iso(row.at) })), nextCursor: null }
   })

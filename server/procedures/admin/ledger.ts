@@ -1,18 +1,18 @@
 import { tracked } from '@trpc/server'
 import { z } from 'zod'
-import { verifyFamily } from '../../../db/audit/sessions.ts'
-import { listEvents } from '../../../db/audit/events.ts'
 import { checkLedger } from '../../../db/audit/check.ts'
+import { listEvents } from '../../../db/audit/events.ts'
+import { verifyFamily } from '../../../db/audit/sessions.ts'
 import { isUnavailable } from '../../../db/connection/errors.ts'
-import type { ServiceDeps } from '../deps.ts'
-import { AuthError } from '../../errors.ts'
-import { followLedger } from '../../audit/tail.ts'
-import { adminProcedure, mustBeAdmin } from '../access.ts'
-import { appRouterOf } from '../trpc.ts'
-import type { AccessTokenClaims } from '../../verifier/index.ts'
-import { id, instant, limit, pageOf, position } from './input.ts'
 import { positionText } from '../../audit/position.ts'
+import { followLedger } from '../../audit/tail.ts'
 import { toEventView } from '../../audit/views.ts'
+import { AuthError } from '../../errors.ts'
+import type { AccessTokenClaims } from '../../verifier/index.ts'
+import { adminProcedure, mustBeAdmin } from '../access.ts'
+import type { ServiceDeps } from '../deps.ts'
+import { id, instant, limit, pageOf, position } from '../input.ts'
+import { appRouterOf } from '../trpc.ts'
 
 const kind = z.enum(['issued', 'rotated', 'replayed', 'reuse_detected', 'revoked'])
 
@@ -41,7 +41,7 @@ const events = adminProcedure
     })
   })
 
-/** One family, or all of them: who asks meanwhile gets the answer of the check that is under way. */
+/** Checks one family, or all of them. Calls that come while all are being checked share that check. */
 const verify = adminProcedure
   .input(z.strictObject({ familyId: id.optional() }).prefault({}))
   .query(async ({ ctx, input }) => {
@@ -57,7 +57,7 @@ const verify = adminProcedure
 
 const checksUnderWay = new WeakMap<ServiceDeps['database'], ReturnType<typeof checkAll>>()
 
-/** It reads everything, so one at a time. */
+/** Reads the whole ledger, so only one such check runs at a time. */
 function verifyAll({ database }: ServiceDeps): ReturnType<typeof checkAll> {
   const underWay = checksUnderWay.get(database)
   if (underWay !== undefined) return underWay
@@ -72,27 +72,27 @@ async function checkAll({ transactions }: ServiceDeps['database']) {
 }
 
 /**
- * Every event from now on, or after `after`, once and in the order of the ledger, as an SSE stream. It ends with
- * the access token; a client goes on with a new one and the id of the last event it got.
+ * Streams every event from now on, or after `after`, once and in the order of the ledger, as SSE. The stream
+ * ends when the access token expires; a client continues with a new token and the id of its last event.
  */
 const tail = adminProcedure
   .input(
     z
       .strictObject({
         after: position.optional(),
-        /** What tRPC's client sends when it connects again. */
+        /** Sent by tRPC's client when it reconnects. */
         lastEventId: position.optional(),
       })
       .prefault({}),
   )
   .subscription(async ({ ctx, input, signal }) => {
     const { deps, session } = ctx
-    const place = deps.tails.take(session.userId)
-    // Also when nobody ever reads it.
-    signal?.addEventListener('abort', () => place.release(), { once: true })
-    const signals = [place.closing, ...(signal === undefined ? [] : [signal])]
+    const slot = deps.tails.take(session.userId)
+    // Released on abort too: the generator's `finally` does not run if the stream is never read.
+    signal?.addEventListener('abort', () => slot.release(), { once: true })
+    const signals = [slot.closing, ...(signal === undefined ? [] : [signal])]
     const after = input.lastEventId ?? input.after ?? null
-    return tailOf(deps, session, { after, signal: AbortSignal.any(signals), place })
+    return tailOf(deps, session, { after, signal: AbortSignal.any(signals), slot })
   })
 
 async function* tailOf(
@@ -101,13 +101,13 @@ async function* tailOf(
   options: {
     after: z.output<typeof position> | null
     signal: AbortSignal
-    place: { release(): void }
+    slot: { release(): void }
   },
 ) {
-  const { after, signal, place } = options
+  const { after, signal, slot } = options
   const check = async () => {
     if (Date.now() >= session.expiresAt)
-      throw new AuthError('access_token_expired', 'it expired during the stream')
+      throw new AuthError('access_token_expired', 'expired during the stream')
     await mustBeAdmin(deps, session)
   }
   try {
@@ -117,7 +117,7 @@ async function* tailOf(
     if (!isUnavailable(error)) throw error
     throw new AuthError('service_unavailable', 'during the stream', { retryAfterSeconds: 1 })
   } finally {
-    place.release()
+    slot.release()
   }
 }
 

@@ -1,16 +1,16 @@
 import { z } from 'zod'
 import { listFamilyActions } from '../../../db/audit/admin-actions.ts'
-import { listSessions, readSession, readStateAt } from '../../../db/audit/sessions.ts'
 import { listFamilyEvents } from '../../../db/audit/events.ts'
-import { canonicalEmail } from '../../users/email.ts'
-import { AuthError } from '../../errors.ts'
+import { listSessions, readSession, readStateAt } from '../../../db/audit/sessions.ts'
 import { revokeSession } from '../../admin/sessions.ts'
-import { adminProcedure } from '../access.ts'
-import { appRouterOf } from '../trpc.ts'
-import { id, instant, limit, pageOf, reason } from './input.ts'
 import { iso, toEventView, toSessionView } from '../../audit/views.ts'
+import { AuthError } from '../../errors.ts'
+import { canonicalEmail } from '../../users/email.ts'
+import { adminProcedure } from '../access.ts'
+import { id, instant, limit, pageOf, reason } from '../input.ts'
+import { appRouterOf } from '../trpc.ts'
 
-/** A family of one year with a refresh every 15 minutes has more; its page is `admin.ledger.events`. */
+/** A long-lived family can have more events; `admin.ledger.events` lists them in pages. */
 const eventsShown = 1_000
 
 const list = adminProcedure
@@ -26,12 +26,12 @@ const list = adminProcedure
       .prefault({}),
   )
   .query(async ({ ctx, input }) => {
-    const { cursor, limit: atMost, email: typed, ...filter } = input
-    const email = typed === undefined ? undefined : canonicalEmail(typed)
+    const { cursor, limit: pageSize, email: givenEmail, ...filter } = input
+    const email = givenEmail === undefined ? undefined : canonicalEmail(givenEmail)
     if (email === null) return { items: [], nextCursor: null }
-    const page = { cursor, limit: atMost }
+    const page = { cursor, limit: pageSize }
     const rows = await listSessions(ctx.deps.database, { ...filter, email }, page)
-    return pageOf(rows, atMost, { item: toSessionView, cursor: (row) => row.familyId })
+    return pageOf(rows, pageSize, { item: toSessionView, cursor: (row) => row.familyId })
   })
 
 const get = adminProcedure
@@ -46,9 +46,9 @@ const get = adminProcedure
     ])
     return {
       ...toSessionView(session),
-      /** The newest, oldest first. */
+      /** The newest `eventsShown`, oldest first. */
       events: events.map(toEventView),
-      adminActions: actions.map((done) => ({ ...done, occurredAt: iso(done.occurredAt) })),
+      adminActions: actions.map((act) => ({ ...act, occurredAt: iso(act.occurredAt) })),
     }
   })
 
@@ -66,13 +66,13 @@ const revoke = adminProcedure
     const { familyId } = input
     const actorUserId = ctx.session.userId
     const act = { actorUserId, reason: input.reason, caller: ctx.caller }
-    const ended = await revokeSession(ctx.deps, familyId, act)
-    if (ended === null) throw unknown()
-    return { revoked: ended ? 1 : 0 }
+    const wasActive = await revokeSession(ctx.deps, familyId, act)
+    if (wasActive === null) throw unknown()
+    return { revoked: wasActive ? 1 : 0 }
   })
 
 export const adminSessionsRouter = appRouterOf({ list, get, stateAt, revoke })
 
 function unknown(): AuthError {
-  return new AuthError('not_found', 'no such session, or not yet')
+  return new AuthError('not_found', 'no such session at that time')
 }

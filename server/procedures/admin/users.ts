@@ -1,16 +1,20 @@
-import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
-import { insertAdminAction } from '../../../db/audit/admin-actions.ts'
-import type { ServiceDeps } from '../deps.ts'
-import { canonicalEmail } from '../../users/email.ts'
-import { AuthError } from '../../errors.ts'
-import { passwordProblem } from '../../users/passwords.ts'
 import { revokeUserSessions } from '../../admin/sessions.ts'
-import { adminProcedure, mustBeAdmin } from '../access.ts'
-import { appRouterOf } from '../trpc.ts'
+import {
+  createUser,
+  disableUser,
+  enableUser,
+  newPassword,
+  setRole as changeRole,
+} from '../../admin/users.ts'
+import { AuthError, invalid } from '../../errors.ts'
 import type { AccountStore } from '../../users/directory.ts'
-import { disableUser, enableUser, setRole as changeRole } from '../../admin/users.ts'
-import { id, limit, pageOf, reason, text } from './input.ts'
+import { canonicalEmail } from '../../users/email.ts'
+import { passwordProblem } from '../../users/passwords.ts'
+import { adminProcedure, mustBeAdmin } from '../access.ts'
+import type { ServiceDeps } from '../deps.ts'
+import { id, limit, pageOf, reason, text } from '../input.ts'
+import { appRouterOf } from '../trpc.ts'
 
 const role = z.enum(['user', 'admin'])
 
@@ -18,7 +22,7 @@ const list = adminProcedure
   .input(
     z
       .strictObject({
-        /** How the address begins. */
+        /** A prefix of the address. */
         email: text.max(254).optional(),
         cursor: text.max(254).optional(),
         limit,
@@ -45,30 +49,22 @@ const create = adminProcedure
   )
   .mutation(async ({ ctx, input }) => {
     const email = canonicalEmail(input.email)
-    if (email === null) throw invalid('email: This is no e-mail address we can take.')
+    if (email === null) throw invalid('email: Not a valid e-mail address.')
     const problem =
       input.password === undefined
         ? null
         : passwordProblem(input.password, ctx.deps.config.passwordMinLength)
     if (problem !== null) throw invalid(`password: ${problem}`)
-    const password = input.password ?? randomBytes(18).toString('base64url')
-    const actorUserId = ctx.session.userId
-    const user = await accountsOf(ctx.deps).create(
-      { email, password, role: input.role },
-      async (within, { id: targetUserId }) => {
-        // Once more: the hash of the password took its time.
-        await mustBeAdmin(ctx.deps, ctx.session)
-        await insertAdminAction(within, {
-          action: 'user_created',
-          actorUserId,
-          targetUserId,
-          role: input.role,
-        })
-      },
-    )
+    const password = input.password ?? newPassword()
+    const account = { email, password, role: input.role }
+    const user = await createUser(accountsOf(ctx.deps), account, {
+      actorUserId: ctx.session.userId,
+      // Checked again: the caller may have lost the role while the password was being hashed.
+      check: () => mustBeAdmin(ctx.deps, ctx.session),
+    })
     return {
       user: { userId: user.id, email: user.email, role: user.role },
-      /** Shown this once, when it was made here. */
+      /** A generated password is shown only here; null if the caller chose one. */
       password: input.password === undefined ? password : null,
     }
   })
@@ -118,7 +114,8 @@ export const adminUsersRouter = appRouterOf({
 
 function accountsOf(deps: ServiceDeps): AccountStore {
   const { accounts } = deps.users
-  if (accounts === undefined) throw new AuthError('not_found', 'another directory keeps the users')
+  if (accounts === undefined)
+    throw new AuthError('not_found', 'users are kept in another directory')
   return accounts
 }
 
@@ -134,8 +131,4 @@ async function depsFor(
 async function mustKnow({ users }: ServiceDeps, userId: string): Promise<void> {
   if (!(await users.findMany([userId])).has(userId))
     throw new AuthError('not_found', 'no such user')
-}
-
-function invalid(problem: string): AuthError {
-  return new AuthError('validation_failed', problem, { problem })
 }

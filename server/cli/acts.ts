@@ -1,0 +1,26 @@
+import type { Database } from '../../db/connection/connect.ts'
+import { createAccounts } from '../users/accounts.ts'
+import type { User } from '../users/directory.ts'
+import { createPasswords } from '../users/passwords.ts'
+
+/** The actor of everything the command line does: it has neither an account nor an address. */
+export const commandLine = {
+  actorUserId: null,
+  caller: { ip: null, userAgent: 'token-ledger command line' },
+} as const
+
+/** What acts on sessions and users need. A command writes no security log: its record is in the ledger. */
+export function actDeps(database: Database) {
+  const users = createAccounts(database, createPasswords())
+  return { sql: database.transactions, users, accounts: users.accounts, logSecurityEvent: () => {} }
+}
+
+/** @throws {Error} that names the address when no user has it */
+export async function findUser(
+  { users }: ReturnType<typeof actDeps>,
+  email: string,
+): Promise<User> {
+  const user = await users.findByEmail(email)
+  if (user === null) throw new Error(`user not found: ${email}`)
+  return user
+}
