@@ -12,7 +12,7 @@ import { startLedger, testCaller } from '../support/ledger.ts'
 const commands = 1_000
 const hourMs = 3_600_000
 
-/** What the service said of one session, at this instant of the database. */
+/** What the service answered for one session, at this instant of the database. */
 type Answer = {
   readonly at: number
   readonly familyId: string
@@ -23,7 +23,7 @@ type Answer = {
   readonly incidentId?: string | undefined
 }
 
-test(`FS-03: each of ${commands} random answers of the service is told again by SQL`, async () => {
+test(`FS-03: SQL reconstructs each of ${commands} random answers of the service`, async () => {
   const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
   const random = mulberry32(seed)
   await using ledger = await startLedger({
@@ -56,7 +56,7 @@ test(`FS-03: each of ${commands} random answers of the service is told again by 
     at += 1 + Math.floor(random() ** 6 * 3 * hourMs)
     await stopClock(ownerSql, at)
     const user = pick(users)!
-    // Mostly the newest tokens; sometimes anything that was ever given out.
+    // Mostly the newest tokens, sometimes any token that was ever handed out.
     const chosen = random() < 0.7 ? pick(held.slice(-12)) : pick(held)
     const dice = random()
     if (chosen === undefined || dice < 0.2) {
@@ -137,7 +137,7 @@ test(`FS-03: each of ${commands} random answers of the service is told again by 
   expect(await ownerSql`select * from token_audit.verify_ledger()`).toEqual([])
 }, 120_000)
 
-test('before its first moment a session is in no answer; at it, it is', async () => {
+test('a session is in no answer before its first moment, and in every answer from then on', async () => {
   await using ledger = await startLedger()
   const { ownerSql } = ledger.owner
   const at = Date.UTC(2026, 1, 1)

@@ -17,10 +17,10 @@ const seed = 20_260_817
 const refreshes = 500
 const minuteMs = 60_000
 
-describe.runIf(hasChromium)('on a line that fails', () => {
+describe.runIf(hasChromium)('on a faulty connection', () => {
   const browser = useBrowser()
 
-  test('CL-01, CL-03 (RFC 10017 §8.4, ASVS 14.3.3): 500 refreshes sign nobody out, whatever is dropped, delayed, doubled or cut', async () => {
+  test('CL-01, CL-03 (RFC 10017 §8.4, ASVS 14.3.3): 500 refreshes sign no tab out, whatever is dropped, delayed, doubled or cut', async () => {
     await using behind = await startBehindProxy(browser)
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
@@ -32,7 +32,7 @@ describe.runIf(hasChromium)('on a line that fails', () => {
     const random = seeded(seed)
     proxy.chooseFault = (path) => (path === '/auth/refresh' ? randomFault(random) : noFault)
     {
-      // The grace window is soon over behind each refresh: what was lost stays repairable.
+      // The grace window soon ends after each refresh: a lost answer can still be repaired.
       await using _ = passMinutes(app.owner.ownerSql)
       await Promise.all(tabs.map((page) => refreshAgain(page, refreshes / tabs.length)))
     }
@@ -47,7 +47,7 @@ describe.runIf(hasChromium)('on a line that fails', () => {
     await expectPeace(app)
   }, 300_000)
 
-  test('an answer that was lost is repaired by another tab, though its own was closed and the grace window is over', async () => {
+  test('another tab repairs a lost answer after the first tab was closed and the grace window is over', async () => {
     await using behind = await startBehindProxy(browser)
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
@@ -68,13 +68,13 @@ describe.runIf(hasChromium)('on a line that fails', () => {
     await expectPeace(app)
   })
 
-  test('and by the page itself after a reload', async () => {
+  test('the page itself repairs a lost answer after a reload', async () => {
     await using behind = await startBehindProxy(browser)
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
     const page = await openExample(await browser.newContext(), proxy.url)
     await signIn(page, email)
-    // Until the new page asks for its script: the old one tries again meanwhile, and must not succeed.
+    // Until the new page asks for its script: the old page retries meanwhile and must not succeed.
     let isReloaded = false
     proxy.chooseFault = (path) => {
       isReloaded ||= path.endsWith('/page.js')
@@ -90,7 +90,7 @@ describe.runIf(hasChromium)('on a line that fails', () => {
     await expectPeace(app)
   })
 
-  test('an old cookie that comes in after a newer one does no harm', async () => {
+  test('an older cookie that arrives after a newer one does no harm', async () => {
     await using behind = await startBehindProxy(browser)
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
@@ -119,7 +119,7 @@ describe.runIf(hasChromium)('on a line that fails', () => {
   })
 })
 
-/** Asks so often, and again for each time that the line was too bad; in the page, where it is quick. */
+/** Refreshes this many times, and repeats each that failed; runs in the page, where it is quick. */
 async function refreshAgain(page: Page, times: number): Promise<void> {
   await page.evaluate(async (wanted) => {
     const [status, refreshed, problem, button] = ['status', 'refreshes', 'problem', 'refresh'].map(

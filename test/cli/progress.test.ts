@@ -11,7 +11,7 @@ import { makeMonth, startLedger, type TestLedger } from '../support/ledger.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'token-ledger-progress-'))
 
-test('progress is told on stderr: not in the first second, then once a second', () => {
+test('progress is written to stderr once a second, and not in the first second', () => {
   vi.useFakeTimers({ toFake: ['performance'] })
   const told = vi.spyOn(console, 'error').mockImplementation(() => {})
   try {
@@ -30,10 +30,10 @@ test('progress is told on stderr: not in the first second, then once a second', 
 })
 
 test.each([
-  [['verify']],
-  [['export']],
-  [['archive', '--before', '2026-02-01', '--to', join(folder, 'archive.jsonl')]],
-])('ledger %j says how far it is when it takes longer than a second', async (args) => {
+  ['verify', []],
+  ['export', []],
+  ['archive', ['--before', '2026-02-01', '--to', join(folder, 'archive.jsonl')]],
+])('ledger %s reports its progress when it takes longer than a second', async (command, args) => {
   await using ledger = await startLedger()
   const { owner } = ledger
   await makeMonth(owner, '202601')
@@ -42,7 +42,7 @@ test.each([
   await moveClock(owner.ownerSql, 0)
   const answer = await owner.ownerSql.begin(async (tx) => {
     await tx`lock token_ledger.token_event in access exclusive mode`
-    const running = cli(owner.url, ['ledger', ...args])
+    const running = cli(owner.url, ['ledger', command, ...args])
     await waitFor(() => isHeldUp(ledger))
     await sleep(1_100)
     return { running }

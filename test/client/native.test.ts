@@ -31,7 +31,7 @@ beforeAll(() =>
 )
 afterAll(() => rmSync(folder, { recursive: true }))
 
-test('a tool that is killed between the answer and its store goes on an hour later', async () => {
+test('a tool that is killed between the answer and its storage goes on an hour later', async () => {
   await using app = await startApp()
   const { email } = await makeUser(app.owner.url)
   const file = join(folder, 'killed')
@@ -48,7 +48,7 @@ test('a tool that is killed between the answer and its store goes on an hour lat
   await expectPeace(app)
 }, 120_000)
 
-test('two tools on one file and a line that fails: 500 refreshes, no false sign-out', async () => {
+test('two tools on one file and a faulty connection: 500 refreshes, no false sign-out', async () => {
   await using behind = await startBehindProxy()
   const { app, proxy } = behind
   const { email } = await makeUser(app.owner.url)
@@ -79,7 +79,7 @@ test('two tools on one file and a line that fails: 500 refreshes, no false sign-
   await expectPeace(app)
 }, 300_000)
 
-test('ten tools that start at once on one file are one session', async () => {
+test('ten tools that start at once on one file share one session', async () => {
   await using app = await startApp()
   const { email } = await makeUser(app.owner.url)
   const file = join(folder, 'ten')
@@ -93,7 +93,7 @@ test('ten tools that start at once on one file are one session', async () => {
   await expectPeace(app)
 })
 
-test('a store that fails is no sign-out, and what it missed is repaired', async () => {
+test('a storage that fails does not sign the user out, and the lost token is repaired', async () => {
   await using app = await startApp()
   const { email } = await makeUser(app.owner.url)
   const memory = memoryStorage()
@@ -108,7 +108,7 @@ test('a store that fails is no sign-out, and what it missed is repaired', async 
   }
   const auth = createAuthClient({ baseUrl: app.url, storage })
   await auth.login({ email, password: testPassword })
-  // The attempt is noted; its outcome cannot be.
+  // The attempt is stored; its outcome cannot be.
   swapsUntilFull = 1
   await expect(auth.refresh()).rejects.toMatchObject({ reason: 'storage_failed' })
   expect(auth.session).toMatchObject({ status: 'signed-in', problem: 'storage_failed' })
@@ -119,7 +119,7 @@ test('a store that fails is no sign-out, and what it missed is repaired', async 
   await expectPeace(app)
 })
 
-test('what one tool signed out of stays over for the other, whose refresh was under way', async () => {
+test('a sign-out by one tool also signs out another whose refresh is in flight', async () => {
   await using app = await startApp()
   const { email } = await makeUser(app.owner.url)
   const storage = memoryStorage()
@@ -137,7 +137,7 @@ test('what one tool signed out of stays over for the other, whose refresh was un
   expect(await storage.load()).toBeNull()
 })
 
-test('a register of a tool begins one session, which is its own', async () => {
+test('register begins exactly one session', async () => {
   await using app = await startApp()
   const storage = memoryStorage()
   const auth = createAuthClient({ baseUrl: app.url, storage })
@@ -149,7 +149,7 @@ test('a register of a tool begins one session, which is its own', async () => {
   expect(open).toHaveLength(1)
 })
 
-test('of fifty swaps at once on one file, one wins, and only the owner may read it', async () => {
+test('of fifty swaps at once on one file one wins, and only the owner may read the file', async () => {
   const file = join(folder, 'deep', 'swaps')
   const stores = Array.from({ length: 50 }, () => fileStore(file))
   let value: string | null = null

@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest'
 import { createKeyedMutex, MutexTimeout } from '../../db/connection/keyed-mutex.ts'
 
-test('what is of one name follows one another, in the order it came; other names do not wait', async () => {
+test('work under one key runs in the order it came; work under another key does not wait', async () => {
   const inTurn = createKeyedMutex()
   const seen: string[] = []
   let release = () => {}
@@ -18,7 +18,7 @@ test('what is of one name follows one another, in the order it came; other names
   expect(seen).toEqual(['b', 'a1', 'a2', 'a3'])
 })
 
-test('what fails fails alone, and the next has its turn', async () => {
+test('failed work does not affect the next under its key', async () => {
   const inTurn = createKeyedMutex()
   const failed = inTurn('a', () => Promise.reject(new Error('no')))
   const next = inTurn('a', async () => 'yes')
@@ -26,7 +26,7 @@ test('what fails fails alone, and the next has its turn', async () => {
   expect(await next).toBe('yes')
 })
 
-test('who waits for five seconds is told so and is not run; who comes later still waits for the one before', async () => {
+test('work that waits for five seconds fails and does not run; later work still waits for the lock', async () => {
   vi.useFakeTimers()
   try {
     const inTurn = createKeyedMutex()

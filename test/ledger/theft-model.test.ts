@@ -16,7 +16,7 @@ import {
 
 const numRuns = 3_000
 
-test('an honest pair with a bad line is never found, and never signed out (contract §5)', async () => {
+test('the rules never sign out an honest user with two tabs and a bad connection (docs/reference/rotation.md)', async () => {
   let rotations = 0
   await fc.assert(
     fc.asyncProperty(honestDays, async (days) => {
@@ -26,12 +26,12 @@ test('an honest pair with a bad line is never found, and never signed out (contr
     }),
     { numRuns },
   )
-  // They went somewhere.
+  // The scenarios rotated tokens at all.
   expect(rotations).toBeGreaterThan(2 * numRuns)
 }, 120_000)
 
 test.each(['owner', 'thief'] as const)(
-  'a thief who was let in is found within one more rotation, when the %s goes on (RFC 9700 §4.14.2)',
+  'the rules find a thief who was granted a refresh within one more rotation of the %s (RFC 9700 §4.14.2)',
   async (whoGoesOn) => {
     const ends = { foundBefore: 0, foundAtLast: 0 }
     await fc.assert(

@@ -17,7 +17,7 @@ import { startServer } from '../support/server.ts'
 import { beginSessions } from '../support/begun-sessions.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
-// Hundreds of passwords are hashed.
+// This file hashes hundreds of passwords.
 vi.setConfig({ testTimeout: 120_000 })
 
 const rounds = 50
@@ -25,7 +25,7 @@ const lanes = 4
 const newPassword = 'another horse, another staple'
 const nobody = { actorUserId: null, caller: { ip: null, userAgent: null } } as const
 
-/** The ways to end everything: the session that speaks may go on in two of them. */
+/** The ways to end all sessions; in two of them the calling session goes on. */
 const ways = {
   'a logout everywhere': {
     speakerGoesOn: false,
@@ -61,7 +61,7 @@ type Round = {
 }
 
 for (const [way, { end, speakerGoesOn }] of Object.entries(ways)) {
-  test(`RT-17, AD-03, V5 (ASVS 15.4.2): once ${way} has returned, nothing that began before it works`, async () => {
+  test(`RT-17, AD-03, V5 (ASVS 15.4.2): once ${way} has returned, no session or sign-in that began before it works`, async () => {
     await using service = await startTwo()
     const urls = service.servers.map(({ url }) => url)
     await service.inLanes(async (user, round) => {
@@ -72,7 +72,7 @@ for (const [way, { end, speakerGoesOn }] of Object.entries(ways)) {
         ),
       )
       const race = { isOver: false }
-      // Each refreshes its newest token as fast as it can, now here, now there.
+      // Each refreshes its newest token as fast as it can, at both processes in turn.
       const refreshing = others.map(async ({ refreshToken }: Session, lane) => {
         let newest: string = refreshToken
         for (let i = lane; !race.isOver; i++) {
@@ -126,7 +126,7 @@ test('RT-16, V4 (ASVS 7.4.3): a change of the password ends old refresh tokens a
   expect((await auth(app.url, 'login', { email, password: newPassword })).status).toBe(200)
 })
 
-test('RT-16, V4 (ASVS 7.4.2): disabling a user ends old refresh tokens and old access tokens, and lets nobody in', async () => {
+test('RT-16, V4 (ASVS 7.4.2): disabling a user ends old refresh tokens and old access tokens and refuses sign-ins', async () => {
   await using app = await startApp()
   const user = await makeUser(app.owner.url)
   const session = await signIn(app.url, user.email)
@@ -138,11 +138,11 @@ test('RT-16, V4 (ASVS 7.4.2): disabling a user ends old refresh tokens and old a
   expect(again.reason).toBe('invalid_credentials')
 })
 
-test('AT-15, V4 (ASVS 7.4.2): who is disabled between the look-up and the epoch of a sign-in does not get in', async () => {
+test('AT-15, V4 (ASVS 7.4.2): a user who is disabled between the look-up and the epoch of a sign-in is not signed in', async () => {
   await using app = await startApp()
   const user = await makeUser(app.owner.url)
   await using owner = connectAsOwner(app.owner.url)
-  // The look-up waits here with what it has seen of the user.
+  // The look-up waits here and has already read the user.
   await using gate = await shutGate(app.owner.ownerSql, 'user_account')
   const signingIn = auth(app.url, 'login', { email: user.email, password: testPassword })
   await waitFor(() => gate.firstWaiter())
@@ -167,7 +167,7 @@ test('RT-17 (ASVS 15.4.2): a change of the password by a session that was ended 
   await signIn(app.url, user.email)
 })
 
-/** A sign-in that was refused, or that is over before its caller can use it. */
+/** A sign-in that was refused, or whose session ended before its client could use it. */
 async function expectNoWayIn(url: string, answer: Answer): Promise<void> {
   const isIn = answer.status === 200
   const refreshed = isIn
@@ -180,7 +180,7 @@ async function expectNoWayIn(url: string, answer: Answer): Promise<void> {
   )
 }
 
-/** Has the database count how many sign-ins of a user have read the epoch: those have begun. */
+/** Makes the database count how many sign-ins of a user have read the epoch: those have begun. */
 async function countEpochReads(ownerSql: Sql): Promise<void> {
   await ownerSql.unsafe(`
     create table public.epoch_read (user_id uuid);
@@ -219,7 +219,7 @@ function expectOver(answer: Answer): void {
   expect(answer).toMatchObject({ status: 401, reason: 'session_revoked' })
 }
 
-/** Past the gate, which stops the service alone. */
+/** As the owner, whom the gate does not stop. */
 function connectAsOwner(databaseUrl: string) {
   const database = connect(databaseUrl)
   const { accounts } = createAccounts(database, createPasswords())
@@ -233,7 +233,7 @@ async function startTwo() {
   const database = await freshDatabase()
   const { url: databaseUrl, ownerSql } = database
   await countEpochReads(ownerSql)
-  // One issuer: what one signs, the other takes.
+  // One issuer, so that each process accepts the tokens of the other.
   const env = { PUBLIC_URL: 'http://127.0.0.1:3000' }
   const servers = await Promise.all([startServer(databaseUrl, env), startServer(databaseUrl, env)])
   const service = connect(databaseUrl, { role: 'token_ledger_app' })
@@ -250,7 +250,7 @@ async function startTwo() {
         select count(*)::int from public.epoch_read where user_id = ${id}`
       return row!.count
     },
-    /** Some rounds at a time, each with a user of its own, who has the model's password. */
+    /** Some rounds at a time, each with a user of its own, who has the model's password hash. */
     async inLanes(run: (user: User, round: number) => Promise<void>): Promise<void> {
       let begun = 0
       const lane = async () => {
