@@ -6,10 +6,10 @@ const world = attackedServer({ LOG_LEVEL: 'trace' })
 
 test('LG-03 (ASVS 16.4.1): whatever a caller sends, the log holds one JSON object a line, and the caller writes none of them', async () => {
   const { accessToken, refreshToken } = await signIn(world)
-  const fact = '{"level":30,"fact":"session_started","familyId":"forged"}'
+  const event = '{"level":30,"event":"session_started","familyId":"forged"}'
   const hostile = [
-    `a\r\n${fact}\r\n`,
-    `\n${fact}`,
+    `a\r\n${event}\r\n`,
+    `\n${event}`,
     '\u001b[2J\u001b]0;owned\u0007',
     '\u2028\u2029',
     '"},{"',
@@ -40,7 +40,7 @@ test('LG-03 (ASVS 16.4.1): whatever a caller sends, the log holds one JSON objec
     })
     // Bytes that the client of this package never sends.
     await world.raw(
-      `GET /trpc/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\nUser-Agent: a\x1b[31m\r\nX-A: b\r\n\t${fact}\r\n\r\n`,
+      `GET /trpc/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\nUser-Agent: a\x1b[31m\r\nX-A: b\r\n\t${event}\r\n\r\n`,
     )
   }
   const lines = world.server

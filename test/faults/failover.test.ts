@@ -42,7 +42,7 @@ test('LE-08 (ASVS 16.5.3): the database is restored from a copy of an hour ago: 
   expect(await rig.ask((sql) => findViolations(sql, sleepers.clients))).toEqual([])
 
   const reported = factsOf(rig.server().output()).filter(
-    ({ fact }) => fact === 'token_ahead_of_ledger',
+    ({ event }) => event === 'token_ahead_of_ledger',
   )
   expect(reported.map(({ level }) => level)).toEqual(left.map(() => 40))
   for (const { familyId, generation } of left)
@@ -56,7 +56,7 @@ test('LE-08 (ASVS 16.5.3): the database is restored from a copy of an hour ago: 
   const metrics = await (await fetch(`${rig.url}/metrics`)).text()
   expect(metrics).toMatch(
     new RegExp(
-      `^token_ledger_security_events_total\\{fact="token_ahead_of_ledger".*\\} ${left.length}$`,
+      `^token_ledger_security_events_total\\{event="token_ahead_of_ledger".*\\} ${left.length}$`,
       'm',
     ),
   )

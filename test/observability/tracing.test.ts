@@ -28,7 +28,7 @@ const factsIn = (service: ServerProcess): Record<string, string>[] =>
   service
     .output()
     .split('\n')
-    .filter((line) => line.startsWith('{') && line.includes('"fact"'))
+    .filter((line) => line.startsWith('{') && line.includes('"event"'))
     .map((line) => JSON.parse(line))
 
 test('a request is a span of the trace that its caller began, or of a new one', async () => {
@@ -111,7 +111,7 @@ test('a log line names the trace of its own request, also for refreshes that sha
       auth(service.url, 'refresh', { refreshToken }, traces.get(familyId)!.headers),
     ),
   )
-  const reuses = () => factsIn(service).filter(({ fact }) => fact === 'reuse_detected')
+  const reuses = () => factsIn(service).filter(({ event }) => event === 'reuse_detected')
   await expect.poll(reuses).toHaveLength(12)
   for (const { familyId, trace_id, span_id } of reuses()) {
     const { traceId } = traces.get(familyId!)!

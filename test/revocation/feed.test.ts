@@ -60,7 +60,7 @@ test('only a caller with REVOCATIONS_TOKEN gets the feed (RFC 6750 §3)', async 
     expect({ given, ...(await refused(given)) }).toEqual({ given, ...invalid })
   // Each refusal is a security event, but for requests without a token.
   const metrics = await (await fetch(`${app.url}/metrics`)).text()
-  expect(metrics).toContain('{fact="call_refused",reason="access_token_invalid"} 7')
+  expect(metrics).toContain('{event="call_refused",reason="access_token_invalid"} 7')
   for (const method of ['HEAD', 'POST']) {
     const headers = { authorization: `Bearer ${feedToken}` }
     expect((await fetch(`${app.url}/revocations`, { method, headers })).status).toBe(404)
