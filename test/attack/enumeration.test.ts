@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { median } from '../support/median.ts'
+import { expectOfSamples } from '../support/samples.ts'
 import { adminEmail, attackedServer } from '../support/attacked-server.ts'
 import { mutate } from '../support/http.ts'
 import { signIn } from '../support/sessions.ts'
@@ -48,21 +49,26 @@ describe('PW-08 V22 (ASVS 6.3.8): a failed sign-in does not reveal whether an ac
     expect({ ...other, date: null }).toEqual({ ...one, date: null })
   })
 
-  test('the median times are within a factor of two', { timeout: 120_000 }, async () => {
-    const times = new Map<Guess, number[]>(names.map((name) => [name, []]))
-    // Interleaved, and in another order each round: a busy neighbour slows all alike.
-    for (let round = 0; round < 25; round++)
-      for (let i = 0; i < names.length; i++) {
-        const name = names[(i + round) % names.length]!
-        const began = performance.now()
-        await login(name)
-        times.get(name)!.push(performance.now() - began)
-      }
-    const usual = median(times.get('a user with a wrong password')!)
-    for (const [name, ms] of times) {
-      const ratio = median(ms) / usual
-      expect([name, ratio]).toEqual([name, expect.toSatisfy((r: number) => r > 0.5 && r < 2)])
+  test('the median times are within a factor of two', { timeout: 360_000 }, async () => {
+    const measure = async (rounds: number) => {
+      const times = new Map<Guess, number[]>(names.map((name) => [name, []]))
+      // Interleaved, and in another order each round: a busy neighbour slows all alike.
+      for (let round = 0; round < rounds; round++)
+        for (let i = 0; i < names.length; i++) {
+          const name = names[(i + round) % names.length]!
+          const began = performance.now()
+          await login(name)
+          times.get(name)!.push(performance.now() - began)
+        }
+      return [...times]
     }
+    await expectOfSamples(25, measure, (times) => {
+      const usual = median(new Map(times).get('a user with a wrong password')!)
+      for (const [name, ms] of times) {
+        const ratio = median(ms) / usual
+        expect([name, ratio]).toEqual([name, expect.toSatisfy((r: number) => r > 0.5 && r < 2)])
+      }
+    })
   })
 })
 

@@ -7,7 +7,7 @@ import { kindsOf, signIn, type BodySession } from '../support/sessions.ts'
 import { firstEvents, readTail } from '../support/tail.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
-const nobody = '0198c0de-0000-7000-8000-00000000dead'
+const unknownId = '0198c0de-0000-7000-8000-00000000dead'
 const bearerCalls = procedures.filter(({ url }) => url.startsWith('/trpc/'))
 const adminCalls = bearerCalls.filter(({ url }) => url.startsWith('/trpc/admin.'))
 // `me` learns of an end within seconds; every other procedure asks the ledger whether its session is active.
@@ -124,7 +124,7 @@ async function expectSameAnswers(url: string, name: string, ids: readonly string
     return text
   }
   await world.unchanged(async () => {
-    const unknown = await ask(name.endsWith('Id') ? nobody : `1:${nobody}:1`)
+    const unknown = await ask(name.endsWith('Id') ? unknownId : `1:${unknownId}:1`)
     expect(unknown).toMatch(/"reason":"(not_found|role_required)"/)
     for (const id of ids) expect([url, name, await ask(id)]).toEqual([url, name, unknown])
   })
@@ -152,11 +152,11 @@ describe('AD-04 (ASVS 8.2.2, 7.5.2): the id of another user gives no access', ()
 const wishes: Record<string, unknown> = {
   role: 'admin',
   isAdmin: true,
-  userId: nobody,
+  userId: unknownId,
   email: 'root@example.com',
   emailVerified: true,
   disabled: false,
-  familyId: nobody,
+  familyId: unknownId,
   passwordHash: 'x',
   scope: 'admin',
   audience: 'https://other.example',
@@ -273,8 +273,11 @@ test('AD-02, TR-16 (ASVS 15.3.1, 14.2.6): no answer to an admin or a user holds 
     expect([procedure.url, status, input === undefined]).toEqual([procedure.url, 200, false])
     answers[procedure.url] = text
   }
-  const told = firstEvents(readTail(world.url, admin.accessToken, { after: `1:${nobody}:1` }), 5)
-  answers['/trpc/admin.ledger.tail'] = JSON.stringify(await told)
+  const tailed = firstEvents(
+    readTail(world.url, admin.accessToken, { after: `1:${unknownId}:1` }),
+    5,
+  )
+  answers['/trpc/admin.ledger.tail'] = JSON.stringify(await tailed)
   for (const url of ['/trpc/me', '/trpc/sessions.list'])
     answers[url] = (await callAs(world, procedureAt(url), { token: admin.accessToken })).text
 

@@ -7,10 +7,10 @@ import {
   hasStatus,
   openExample,
   refreshesOf,
-  signIn,
+  signInOnPage,
   useBrowser,
 } from '../support/browser.ts'
-import { countAttempts, countKinds, expectPeace } from '../support/ledger-counts.ts'
+import { countAttempts, countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { makeUser } from '../support/users.ts'
 
 const minuteMs = 60_000
@@ -27,7 +27,7 @@ describe.runIf(hasChromium)('the clock of the device', () => {
       const context = await browser.newContext()
       await context.clock.install({ time: Date.now() + hours * hourMs })
       const page = await openExample(context, app.url)
-      await signIn(page, email)
+      await signInOnPage(page, email)
       await page.clock.runFor(10 * minuteMs)
       expect(await refreshesOf(page)).toBe(0)
       await page.clock.runFor(4 * minuteMs)
@@ -48,7 +48,7 @@ describe.runIf(hasChromium)('the clock of the device', () => {
     const context = await browser.newContext()
     await context.clock.install()
     const page = await openExample(context, app.url)
-    await signIn(page, email)
+    await signInOnPage(page, email)
     for (let hours = 1; hours <= 5; hours += 1) {
       await page.clock.fastForward(hourMs)
       await expect.poll(() => refreshesOf(page)).toBe(hours)
@@ -56,7 +56,7 @@ describe.runIf(hasChromium)('the clock of the device', () => {
     }
     expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
     expect((await countKinds(app)).rotated).toBe(5)
-    await expectPeace(app)
+    await expectNoReuse(app)
   })
 
   test('access tokens that live two seconds are renewed before they expire', async () => {
@@ -64,10 +64,10 @@ describe.runIf(hasChromium)('the clock of the device', () => {
     await using app = await startApp(env, { exampleFolder: browser.exampleFolder })
     const { email } = await makeUser(app.owner.url)
     const page = await openExample(await browser.newContext(), app.url)
-    await signIn(page, email)
+    await signInOnPage(page, email)
     await expect.poll(() => refreshesOf(page)).toBeGreaterThanOrEqual(3)
     await callProtected(page)
     await expectNoToken(page)
-    await expectPeace(app)
+    await expectNoReuse(app)
   })
 })

@@ -5,11 +5,11 @@ import {
   hasChromium,
   hasStatus,
   openExample,
-  signIn,
+  signInOnPage,
   useBrowser,
 } from '../support/browser.ts'
 import { moveClock, passMinutes } from '../support/clock.ts'
-import { countAttempts, countKinds, expectPeace } from '../support/ledger-counts.ts'
+import { countAttempts, countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { hold, noFault, randomFault, seeded, startBehindProxy } from '../support/proxy.ts'
 import { makeUser } from '../support/users.ts'
 
@@ -26,7 +26,7 @@ describe.runIf(hasChromium)('on a faulty connection', () => {
     const { email } = await makeUser(app.owner.url)
     const context = await browser.newContext()
     const first = await openExample(context, proxy.url)
-    await signIn(first, email)
+    await signInOnPage(first, email)
     const tabs = [first, await openExample(context, proxy.url)]
     for (const page of tabs) await hasStatus(page, 'signed-in')
     const random = seeded(seed)
@@ -44,7 +44,7 @@ describe.runIf(hasChromium)('on a faulty connection', () => {
     const { replayed = 0, rotated = 0 } = await countKinds(app)
     expect(rotated + replayed).toBeGreaterThanOrEqual(refreshes)
     expect(replayed).toBeGreaterThan(refreshes / 50)
-    await expectPeace(app)
+    await expectNoReuse(app)
   }, 300_000)
 
   test('another tab repairs a lost answer after the first tab was closed and the grace window is over', async () => {
@@ -53,7 +53,7 @@ describe.runIf(hasChromium)('on a faulty connection', () => {
     const { email } = await makeUser(app.owner.url)
     const context = await browser.newContext()
     const page = await openExample(context, proxy.url)
-    await signIn(page, email)
+    await signInOnPage(page, email)
     const held = hold()
     proxy.chooseFault = (path) => (path === '/auth/refresh' ? held.fault : noFault)
     await page.click('#refresh')
@@ -65,7 +65,7 @@ describe.runIf(hasChromium)('on a faulty connection', () => {
     expect(await hasStatus(next, 'signed-in')).toBe('Signed in')
     expect(await countKinds(app)).toMatchObject({ rotated: 1, replayed: 1 })
     held.release()
-    await expectPeace(app)
+    await expectNoReuse(app)
   })
 
   test('the page itself repairs a lost answer after a reload', async () => {
@@ -73,7 +73,7 @@ describe.runIf(hasChromium)('on a faulty connection', () => {
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
     const page = await openExample(await browser.newContext(), proxy.url)
-    await signIn(page, email)
+    await signInOnPage(page, email)
     // Until the new page asks for its script: the old page retries meanwhile and must not succeed.
     let isReloaded = false
     proxy.chooseFault = (path) => {
@@ -87,7 +87,7 @@ describe.runIf(hasChromium)('on a faulty connection', () => {
     expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
     expect(isReloaded).toBe(true)
     expect(await countAttempts(app)).toBe(1)
-    await expectPeace(app)
+    await expectNoReuse(app)
   })
 
   test('an older cookie that arrives after a newer one does no harm', async () => {
@@ -99,7 +99,7 @@ describe.runIf(hasChromium)('on a faulty connection', () => {
       Reflect.deleteProperty(Navigator.prototype, 'locks')
     })
     const slow = await openExample(context, proxy.url)
-    await signIn(slow, email)
+    await signInOnPage(slow, email)
     const quick = await openExample(context, proxy.url)
     await hasStatus(quick, 'signed-in')
     const held = hold()
@@ -115,7 +115,7 @@ describe.runIf(hasChromium)('on a faulty connection', () => {
     await moveClock(app.owner.ownerSql, minuteMs)
     await refreshAgain(slow, 1)
     await refreshAgain(quick, 1)
-    await expectPeace(app)
+    await expectNoReuse(app)
   })
 })
 

@@ -13,11 +13,11 @@ import {
   hasStatus,
   openExample,
   refreshesOf,
-  signIn,
+  signInOnPage,
   useBrowser,
 } from '../support/browser.ts'
 import { freshDatabase } from '../support/database.ts'
-import { countKinds, expectPeace } from '../support/ledger-counts.ts'
+import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { startOwner } from '../support/owner-process.ts'
 import { noFault, startBehindProxy, type Fault } from '../support/proxy.ts'
 import { freePort, testSecret } from '../support/server.ts'
@@ -35,7 +35,7 @@ describe.runIf(hasChromium)('an outage signs no user out', () => {
     const start = () => startOn(owner.url, port)
     const first = await start()
     const page = await openExample(await browser.newContext(), first.url)
-    await signIn(page, email)
+    await signInOnPage(page, email)
     await first.stop()
     await page.click('#refresh')
     await expect.poll(() => page.textContent('#status')).toContain('reconnecting: network_error')
@@ -54,7 +54,7 @@ describe.runIf(hasChromium)('an outage signs no user out', () => {
     const { email } = await makeUser(databaseUrl)
     const app = await startOn(databaseUrl, await freePort())
     const page = await openExample(await browser.newContext(), app.url)
-    await signIn(page, email)
+    await signInOnPage(page, email)
     await before.stop()
     const wentAt = Date.now()
     await page.click('#refresh')
@@ -87,7 +87,7 @@ describe.runIf(hasChromium)('an outage signs no user out', () => {
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
     const page = await openExample(await browser.newContext(), proxy.url)
-    await signIn(page, email)
+    await signInOnPage(page, email)
     proxy.chooseFault = (path) => (path === '/auth/refresh' ? fault : noFault)
     await page.click('#refresh')
     await expect.poll(() => page.textContent('#status')).toContain('reconnecting')
@@ -99,7 +99,7 @@ describe.runIf(hasChromium)('an outage signs no user out', () => {
     await page.evaluate(() => window.dispatchEvent(new Event('online')))
     expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
     await expectNoToken(page)
-    await expectPeace(app)
+    await expectNoReuse(app)
   })
 
   test('CL-03: the network of the browser is down', async () => {
@@ -108,7 +108,7 @@ describe.runIf(hasChromium)('an outage signs no user out', () => {
     const { email } = await makeUser(app.owner.url)
     const context = await browser.newContext()
     const page = await openExample(context, proxy.url)
-    await signIn(page, email)
+    await signInOnPage(page, email)
     await context.setOffline(true)
     await page.click('#refresh')
     await expect.poll(() => page.textContent('#status')).toContain('reconnecting: network_error')
@@ -123,7 +123,7 @@ describe.runIf(hasChromium)('an outage signs no user out', () => {
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
     const page = await openExample(await browser.newContext(), proxy.url)
-    await signIn(page, email)
+    await signInOnPage(page, email)
     proxy.chooseFault = (path) => (path.startsWith('/auth') ? { kind: 'drop-request' } : noFault)
     await page.click('#sign-out')
     expect(await hasStatus(page, 'signed-out')).toBe('You signed out.')

@@ -7,12 +7,12 @@ import {
   hasStatus,
   openExample,
   refreshesOf,
-  signIn,
+  signInOnPage,
   type TestBrowser,
   useBrowser,
 } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
-import { countKinds, expectPeace } from '../support/ledger-counts.ts'
+import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { hold, noFault, startBehindProxy } from '../support/proxy.ts'
 import { makeUser } from '../support/users.ts'
 
@@ -56,7 +56,7 @@ describe.runIf(hasChromium)('six tabs that share one cookie', () => {
     await others[0]!.clock.fastForward(quarterHourMs)
     await settled(others)
     for (const page of others) expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
-    await expectPeace(app)
+    await expectNoReuse(app)
   }, 60_000)
 })
 
@@ -71,7 +71,7 @@ async function openTabs(
   await prepare(context)
   await context.clock.install()
   const first = await openExample(context, url)
-  await signIn(first, email)
+  await signInOnPage(first, email)
   const others = await Promise.all(Array.from({ length: 5 }, () => openExample(context, url)))
   await Promise.all(others.map((page) => hasStatus(page, 'signed-in')))
   return [first, ...others]
@@ -102,7 +102,7 @@ async function race(app: TestApp, tabs: readonly Page[]): Promise<number[]> {
     await moveClock(app.owner.ownerSql, round * quarterHourMs)
   }
   for (const page of tabs) expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
-  await expectPeace(app)
+  await expectNoReuse(app)
   return rotations
 }
 

@@ -6,7 +6,7 @@ import {
   hasChromium,
   hasStatus,
   openExample,
-  signIn,
+  signInOnPage,
   useBrowser,
 } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
@@ -20,7 +20,7 @@ describe.runIf(hasChromium)('a session that has ended', () => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
     const { email } = await makeUser(app.owner.url)
     const victim = await openExample(await browser.newContext(), app.url)
-    await signIn(victim, email)
+    await signInOnPage(victim, email)
     const otherTab = await openExample(victim.context(), app.url)
     await hasStatus(otherTab, 'signed-in')
 
@@ -49,7 +49,7 @@ describe.runIf(hasChromium)('a session that has ended', () => {
     const here = await openExample(context, app.url)
     const there = await openExample(context, app.url)
     expect(await hasStatus(here, 'signed-out')).toBe('Not signed in')
-    await signIn(there, email)
+    await signInOnPage(there, email)
     await hasStatus(here, 'signed-in')
     await callProtected(here)
     await there.click('#sign-out')
@@ -63,9 +63,9 @@ describe.runIf(hasChromium)('a session that has ended', () => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
     const { email } = await makeUser(app.owner.url)
     const lost = await openExample(await browser.newContext(), app.url)
-    await signIn(lost, email)
+    await signInOnPage(lost, email)
     const page = await openExample(await browser.newContext(), app.url)
-    await signIn(page, email)
+    await signInOnPage(page, email)
     await expect.poll(() => page.locator('#sessions tr').count()).toBe(2)
     await page.locator('#sessions tr', { hasNotText: '(this one)' }).getByRole('button').click()
     await expect.poll(() => page.locator('#sessions tr').count()).toBe(1)
@@ -78,7 +78,7 @@ describe.runIf(hasChromium)('a session that has ended', () => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
     const { email } = await makeUser(app.owner.url)
     const page = await openExample(await browser.newContext(), app.url)
-    await signIn(page, email)
+    await signInOnPage(page, email)
     for (let times = 0; times < 4; times += 1) {
       await page.evaluate(() => {
         document.querySelector<HTMLElement>('#refresh')!.click()
@@ -89,7 +89,7 @@ describe.runIf(hasChromium)('a session that has ended', () => {
       await page.reload()
       // If the refresh was answered last, the cookie of the ended session is there, and the page shows how it ended.
       expect(['Not signed in', 'You signed out.']).toContain(await hasStatus(page, 'signed-out'))
-      await signIn(page, email)
+      await signInOnPage(page, email)
     }
   }, 60_000)
 })

@@ -13,18 +13,18 @@ const folder = mkdtempSync(join(tmpdir(), 'token-ledger-progress-'))
 
 test('progress is written to stderr once a second, and not in the first second', () => {
   vi.useFakeTimers({ toFake: ['performance'] })
-  const told = vi.spyOn(console, 'error').mockImplementation(() => {})
+  const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
   try {
     const progress = createProgress()
     const linesAfter = (ms: number) => {
       vi.advanceTimersByTime(ms)
       progress({ families: 1, events: 2_000 })
-      return told.mock.calls.length
+      return logged.mock.calls.length
     }
     expect([999, 1, 500, 499, 1, 5_000].map(linesAfter)).toEqual([0, 1, 1, 1, 2, 3])
-    expect(told.mock.calls[0]).toEqual(['… 1 family, 2,000 events'])
+    expect(logged.mock.calls[0]).toEqual(['… 1 family, 2,000 events'])
   } finally {
-    told.mockRestore()
+    logged.mockRestore()
     vi.useRealTimers()
   }
 })

@@ -8,7 +8,7 @@ import { fileStore } from '../../client/credential/file-store.ts'
 import { AuthClientError, createAuthClient, memoryStorage } from '../../client/index.ts'
 import { startApp } from '../support/app.ts'
 import { moveClock, passMinutes } from '../support/clock.ts'
-import { countKinds, expectPeace } from '../support/ledger-counts.ts'
+import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { noFault, randomFault, seeded, startBehindProxy } from '../support/proxy.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
@@ -39,13 +39,13 @@ test('a tool that is killed between the answer and its storage goes on an hour l
   const { familyId } = await auth.login({ email, password: testPassword })
   auth.dispose()
   for (let round = 1; round <= kills; round += 1) {
-    expect(await runTool(app.url, file, 'die')).toEqual({ signal: 'SIGKILL', said: '' })
+    expect(await runTool(app.url, file, 'die')).toEqual({ signal: 'SIGKILL', stdout: '' })
     await moveClock(app.owner.ownerSql, round * hourMs)
-    const { said } = await runTool(app.url, file, 'live')
-    expect(JSON.parse(said)).toMatchObject({ status: 'signed-in', familyId })
+    const { stdout } = await runTool(app.url, file, 'live')
+    expect(JSON.parse(stdout)).toMatchObject({ status: 'signed-in', familyId })
   }
   expect(await countKinds(app)).toEqual({ issued: 1, rotated: kills, replayed: kills })
-  await expectPeace(app)
+  await expectNoReuse(app)
 }, 120_000)
 
 test('two tools on one file and a faulty connection: 500 refreshes, no false sign-out', async () => {
@@ -76,7 +76,7 @@ test('two tools on one file and a faulty connection: 500 refreshes, no false sig
   for (const auth of tools) auth.dispose()
   const { rotated = 0 } = await countKinds(app)
   expect(rotated).toBeGreaterThan(refreshes / 2)
-  await expectPeace(app)
+  await expectNoReuse(app)
 }, 300_000)
 
 test('ten tools that start at once on one file share one session', async () => {
@@ -90,7 +90,7 @@ test('ten tools that start at once on one file share one session', async () => {
   )
   const sessions = await Promise.all(tools.map((auth) => auth.restore()))
   for (const session of sessions) expect(session).toMatchObject({ status: 'signed-in', familyId })
-  await expectPeace(app)
+  await expectNoReuse(app)
 })
 
 test('a storage that fails does not sign the user out, and the lost token is repaired', async () => {
@@ -116,7 +116,7 @@ test('a storage that fails does not sign the user out, and the lost token is rep
   swapsUntilFull = Infinity
   await auth.refresh()
   expect(await countKinds(app)).toMatchObject({ rotated: 1 })
-  await expectPeace(app)
+  await expectNoReuse(app)
 })
 
 test('a sign-out by one tool also signs out another whose refresh is in flight', async () => {
@@ -176,10 +176,10 @@ function runTool(
   url: string,
   file: string,
   mode: 'live' | 'die',
-): Promise<{ signal: string | null; said: string }> {
+): Promise<{ signal: string | null; stdout: string }> {
   return new Promise((resolve) => {
     execFile(process.execPath, [tool, url, file, mode], (error, stdout) =>
-      resolve({ signal: error?.signal ?? null, said: stdout }),
+      resolve({ signal: error?.signal ?? null, stdout }),
     )
   })
 }

@@ -8,7 +8,7 @@ import { freePort } from '../support/server.ts'
 import { cli } from '../support/cli.ts'
 
 /** An empty database whose owner may not create roles. */
-async function humbleOwner() {
+async function ownerWithoutCreateRole() {
   const { adminUrl, template } = inject('testDatabases')
   const name = template.replace(/template$/, `humble_${randomUUID().slice(0, 8)}`)
   await asAdmin(adminUrl, async (admin) => {
@@ -46,7 +46,7 @@ async function refusing(code: string) {
 }
 
 test('a database owner without CREATEROLE gets one line that says so and holds no SQL', async () => {
-  await using owner = await humbleOwner()
+  await using owner = await ownerWithoutCreateRole()
   // Roles belong to the whole server, which already has those of the service: granting one is refused as creating one is.
   const refused = migrateWithErrors(owner.url)
   await expect(refused).rejects.toThrow(/^cannot use the database [^\n]+ CREATEROLE[^\n]+$/)
@@ -57,7 +57,7 @@ test('a database owner without CREATEROLE gets one line that says so and holds n
 })
 
 test('a migration that fails is reported in the words of Postgres, without its SQL', async () => {
-  await using owner = await humbleOwner()
+  await using owner = await ownerWithoutCreateRole()
   await asAdmin(owner.asSuperuser, (admin) => admin`create schema token_ledger`)
   const failed = migrateWithErrors(owner.asSuperuser)
   await expect(failed).rejects.toThrow(/^schema "token_ledger" already exists$/)

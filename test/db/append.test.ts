@@ -9,7 +9,7 @@ import type { LiveSession } from '../../server/sessions/session.ts'
 import { startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
 import { kindsOf } from '../support/sessions.ts'
 
-const nobody = { actorUserId: null, caller: testCaller } as const
+const noActor = { actorUserId: null, caller: testCaller } as const
 
 test('of a batch, events decided on the newest history are appended, and the others are not', async () => {
   await using ledger = await startLedger()
@@ -18,7 +18,7 @@ test('of a batch, events decided on the newest history are appended, and the oth
     [same!, goneOn!, over!, locked!].map((one) => rotationOf(ledger, one)),
   )
   await ledger.refresh(goneOn!)
-  await endSession(ledger.deps, over!, { reason: 'logout', ...nobody })
+  await endSession(ledger.deps, over!, { reason: 'logout', ...noActor })
   const holder = await ledger.owner.ownerSql.reserve()
   await holder`begin`
   await holder`
@@ -70,7 +70,7 @@ test('the events of a replayed or ended family are read from the one that made t
   }
   const kinds = async () => (await read(null)).events.map(({ kind }) => kind)
   expect(await kinds()).toEqual(['rotated', 'replayed'])
-  await endSession(ledger.deps, { familyId }, { reason: 'logout', ...nobody })
+  await endSession(ledger.deps, { familyId }, { reason: 'logout', ...noActor })
   expect(await kinds()).toEqual(['rotated', 'replayed', 'revoked'])
   const hashes = await ledger.owner.ownerSql<{ token_hash: Buffer }[]>`
     select token_hash from token_ledger.token_event

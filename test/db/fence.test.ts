@@ -82,14 +82,14 @@ describe('a write with the id of another transaction changes nothing', () => {
     const before = await ownerSql`select * from token_ledger.user_account`
     await inTwo(ledger, async (locking, other) => {
       const { txid } = await fenced(locking)
-      const within = { tx: other, txid }
-      await updateRole(within, user.id, 'admin')
-      await updateDisabled(within, user.id, true)
-      await updatePasswordHash(within, user.id, 'another')
+      const outside = { tx: other, txid }
+      await updateRole(outside, user.id, 'admin')
+      await updateDisabled(outside, user.id, true)
+      await updatePasswordHash(outside, user.id, 'another')
       const row = { userId: randomUUID(), email: 'new@example.com', passwordHash: 'x' }
-      expect(await insertUserWithin(within, { ...row, role: 'user' })).toBe(false)
+      expect(await insertUserWithin(outside, { ...row, role: 'user' })).toBe(false)
       const action = { action: 'user_created', actorUserId: null } as const
-      await expect(insertAdminAction(within, action)).rejects.toThrow(/outside/)
+      await expect(insertAdminAction(outside, action)).rejects.toThrow(/outside/)
     })
     expect(await ownerSql`select * from token_ledger.user_account`).toEqual(before)
     expect(await countOf(ownerSql`select from token_ledger.admin_action`)).toBe(0)

@@ -11,7 +11,7 @@ import {
   rotatedRow,
   sqlStateOf,
   startAt,
-  type EventRow,
+  type HandwrittenEvent,
 } from '../support/ledger-rows.ts'
 
 const illegal = 'TL002'
@@ -30,7 +30,7 @@ afterAll(async () => {
 })
 
 /** How the database answers the last of these events, written as the role of the service and rolled back. */
-async function answerTo(...events: readonly EventRow[]): Promise<string> {
+async function answerTo(...events: readonly HandwrittenEvent[]): Promise<string> {
   let answer = ''
   await app.sql
     .begin(async (tx) => {
@@ -45,7 +45,7 @@ async function answerTo(...events: readonly EventRow[]): Promise<string> {
 }
 
 describe('the database accepts a legal history', () => {
-  test.each<[string, EventRow[]]>([
+  test.each<[string, HandwrittenEvent[]]>([
     ['a sign-in and rotations', [issuedRow(), rotatedRow(1), rotatedRow(2)]],
     [
       'a replay, and a rotation after it',
@@ -64,7 +64,7 @@ describe('the database accepts a legal history', () => {
 
 describe('the database itself refuses an illegal history', () => {
   const year = 365 * 24 * 3600 * 1000
-  test.each<[string, EventRow[]]>([
+  test.each<[string, HandwrittenEvent[]]>([
     ['a family that begins with seq 2', [issuedRow({ seq: 2 })]],
     ['a family that begins with a rotation', [rotatedRow(1, { seq: 1 })]],
     ['a family that begins with its end', [revokedRow(1, { generation: 0 })]],
@@ -117,7 +117,7 @@ describe('the database itself refuses an illegal history', () => {
 const rotation = (changes: object) => [issuedRow(), rotatedRow(1, { ...changes })]
 
 describe('the database refuses a malformed event', () => {
-  test.each<[string, EventRow[]]>([
+  test.each<[string, HandwrittenEvent[]]>([
     ['of an unknown kind', [issuedRow(), revokedRow(2, { kind: 'forked' })]],
     ['issued without a user', [issuedRow({ user_id: null })]],
     ['issued at generation 1', [issuedRow({ generation: 1 })]],

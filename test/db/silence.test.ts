@@ -4,7 +4,7 @@ import { connect } from '../../db/connection/connect.ts'
 import { inTransaction } from '../../db/connection/transaction.ts'
 import { isUnavailable } from '../../db/connection/errors.ts'
 import { freshDatabase } from '../support/database.ts'
-import { startDatabaseProxy, type Lost } from '../support/wire.ts'
+import { startDatabaseWire, type Lost } from '../support/wire.ts'
 
 const answerWithinMs = 3_000
 
@@ -79,7 +79,7 @@ test('a LISTEN connection whose packets are lost is destroyed when it is closed'
 
 async function startLine() {
   const owner = await freshDatabase()
-  const wire = await startDatabaseProxy(owner.url)
+  const wire = await startDatabaseWire(owner.url)
   const database = connect(wire.url, { maxConnections: 3, answerWithinMs })
   await Promise.all([database.sql`select 1`, database.statements`select 1`])
   return {

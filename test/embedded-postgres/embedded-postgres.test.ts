@@ -23,7 +23,7 @@ import {
 } from '../../server/embedded-postgres/start.ts'
 import {
   childrenOf,
-  isAlive,
+  isProcessAlive,
   type OwnerProcess,
   postmasterPid,
   processesOn,
@@ -121,7 +121,7 @@ test('a killed owner leaves no Postgres behind, and committed data is there at t
   // At once: the next start has to wait for the old Postgres by itself.
   const second = start()
   expect(await query(await second.url, 'select answer from mark')).toEqual([{ answer: 42 }])
-  expect(isAlive(postmaster)).toBe(false)
+  expect(isProcessAlive(postmaster)).toBe(false)
 
   await second.kill('SIGKILL')
   await waitFor(
@@ -135,11 +135,11 @@ test('an interrupt from the terminal does not stop the database of an owner that
   const owner = start()
   const url = await owner.url
   process.kill(-owner.pid, 'SIGINT')
-  await waitFor(() => owner.said().includes('draining'), 'the owner drains')
+  await waitFor(() => owner.stderr().includes('draining'), 'the owner drains')
   // A Postgres that got the same interrupt would refuse the next connections.
   for (let i = 0; i < 20; i++) expect(await query(url, 'select 1 as one')).toEqual([{ one: 1 }])
   await owner.stop()
-  expect(owner.said()).not.toContain('ended by itself')
+  expect(owner.stderr()).not.toContain('ended by itself')
   await expect(query(url, 'select 1')).rejects.toMatchObject({ code: 'ENOENT' })
 })
 
@@ -148,7 +148,7 @@ test('a Postgres that dies is started again', async () => {
   const url = await owner.url
   const postmaster = postmasterPid(dataDir)
   process.kill(postmaster, 'SIGKILL')
-  await waitFor(() => owner.said().includes('ended by itself'), 'the owner says so')
+  await waitFor(() => owner.stderr().includes('ended by itself'), 'the owner says so')
   await waitFor(
     () =>
       query(url, 'select 1').then(
@@ -171,13 +171,13 @@ test.runIf(onLinux)(
     for (const pid of guards) process.kill(pid, 'SIGSTOP')
     await first.kill('SIGKILL')
     for (const pid of guards) process.kill(pid, 'SIGKILL')
-    await waitFor(() => guards.every((pid) => !isAlive(pid)), 'the guards are gone')
-    expect(isAlive(postmaster)).toBe(true)
+    await waitFor(() => guards.every((pid) => !isProcessAlive(pid)), 'the guards are gone')
+    expect(isProcessAlive(postmaster)).toBe(true)
 
     const second = start()
     expect(await query(await second.url, 'select answer from mark')).toEqual([{ answer: 42 }])
-    expect(second.said()).toContain('nobody owns')
-    expect(isAlive(postmaster)).toBe(false)
+    expect(second.stderr()).toContain('nobody owns')
+    expect(isProcessAlive(postmaster)).toBe(false)
   },
 )
 
@@ -232,7 +232,7 @@ test('a lock left by a crashed machine does not prevent the start, even if anoth
       expect(await query(next.url, 'select 1 as one')).toEqual([{ one: 1 }])
       await next.stop()
     }
-    expect(isAlive(stranger.pid!)).toBe(true)
+    expect(isProcessAlive(stranger.pid!)).toBe(true)
   } finally {
     stranger.kill()
   }
@@ -289,10 +289,10 @@ test.runIf(onLinux)('a lock that was just created is waited for, not removed', a
   // This test is about time: it waits twice as long as a new lock may be incomplete.
   await sleep(4_000)
   clearInterval(making)
-  expect(owner.said()).toBe('')
+  expect(owner.stderr()).toBe('')
   expect(existsSync(lock)).toBe(true)
   await owner.url
-  expect(owner.said()).toContain('removed')
+  expect(owner.stderr()).toContain('removed')
 })
 
 test('a data folder whose path is too long for a socket gets its socket elsewhere', async () => {

@@ -41,7 +41,7 @@ test('LE-08 (ASVS 16.5.3): the database is restored from a copy of an hour ago: 
   expect(await historyOf(left)).toEqual(history)
   expect(await rig.ask((sql) => findViolations(sql, sleepers.clients))).toEqual([])
 
-  const reported = factsOf(rig.server().output()).filter(
+  const reported = loggedEvents(rig.server().output()).filter(
     ({ event }) => event === 'token_ahead_of_ledger',
   )
   expect(reported.map(({ level }) => level)).toEqual(left.map(() => 40))
@@ -76,7 +76,7 @@ function eventsOf(rig: Rig, clients: readonly Client[]): Promise<unknown[]> {
   })
 }
 
-function factsOf(output: string): Record<string, unknown>[] {
+function loggedEvents(output: string): Record<string, unknown>[] {
   return output
     .split('\n')
     .filter((line) => line.startsWith('{'))

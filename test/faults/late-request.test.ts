@@ -7,7 +7,7 @@ import { metricOf } from '../support/metrics.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
 import { makeUser } from '../support/users.ts'
 import { waitFor } from '../support/wait.ts'
-import { startDatabaseProxy } from '../support/wire.ts'
+import { startDatabaseWire } from '../support/wire.ts'
 
 /** The service waits for an answer of a silent database for 12 s. */
 const withinMs = 30_000
@@ -16,7 +16,7 @@ test(
   'a refresh that is stuck in one process, while its client goes on with another, is not taken for reuse',
   async () => {
     await using owner = await freshDatabase()
-    await using wire = await startDatabaseProxy(owner.url)
+    await using wire = await startDatabaseWire(owner.url)
     await using stuck = await startServer(wire.url)
     await using well = await startServer(owner.url)
     const user = await makeUser(owner.url)

@@ -7,7 +7,7 @@ import { freshDatabase } from '../support/database.ts'
 import { auth, type Answer } from '../support/http.ts'
 import { shutGate } from '../support/gate.ts'
 import { waitFor } from '../support/wait.ts'
-import { startDatabaseProxy, startProxy } from '../support/wire.ts'
+import { startDatabaseWire, startWire } from '../support/wire.ts'
 import { startServer, type ServerProcess } from '../support/server.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
@@ -118,7 +118,7 @@ describe('a server that dies between the commit and the answer', () => {
       const first = await startServer(url, env)
       const credentials = { email, password: testPassword, transport: 'body' }
       const { refreshToken, familyId } = (await auth(first.url, 'login', credentials)).data
-      await using wire = await startProxy({
+      await using wire = await startWire({
         host: '127.0.0.1',
         port: Number(new URL(first.url).port),
       })
@@ -211,7 +211,7 @@ type Session = { readonly refreshToken: string; readonly familyId: string }
 async function startService(through?: 'wire') {
   const database = await freshDatabase()
   const { email } = await makeUser(database.url)
-  const wire = through && (await startDatabaseProxy(database.url))
+  const wire = through && (await startDatabaseWire(database.url))
   // The grace window would forgive what only the same attempt may.
   const env = { ROTATION_GRACE_SECONDS: '0' }
   const server = await startServer(wire?.url ?? database.url, env)

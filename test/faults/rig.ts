@@ -7,7 +7,7 @@ import { databaseUrl } from '../support/admin.ts'
 import { startOwner } from '../support/owner-process.ts'
 import { freePort, startServer, type ServerProcess } from '../support/server.ts'
 import { makeUser } from '../support/users.ts'
-import { startDatabaseProxy, startProxy, type Proxy } from '../support/wire.ts'
+import { startDatabaseWire, startWire, type Wire } from '../support/wire.ts'
 
 /** A service whose every part can be broken: a Postgres of its own, a server process, and the wires to both. */
 export type Rig = AsyncDisposable & {
@@ -16,9 +16,9 @@ export type Rig = AsyncDisposable & {
   /** The one user of all clients. */
   readonly email: string
   /** Between clients and the server. */
-  readonly line: Proxy
+  readonly line: Wire
   /** Between the server and Postgres. */
-  readonly wire: Proxy
+  readonly wire: Wire
   /** Where Postgres keeps its data: its processes are found and killed by it. */
   readonly dataDir: string
   server(): ServerProcess
@@ -39,11 +39,11 @@ export async function startRig(): Promise<Rig> {
   const postgresUrl = await owner.url
   await migrate(postgresUrl)
   const { email } = await makeUser(postgresUrl)
-  const wire = await startDatabaseProxy(postgresUrl)
+  const wire = await startDatabaseWire(postgresUrl)
   const port = await freePort()
   const start = () => startServer(wire.url, { ...settings, PORT: String(port) })
   let server = await start()
-  const line = await startProxy({ host: '127.0.0.1', port })
+  const line = await startWire({ host: '127.0.0.1', port })
   return {
     url: `http://127.0.0.1:${line.port}`,
     email,

@@ -67,11 +67,14 @@ async function sufferFailOver(): Promise<string[]> {
   const violations = await check(rig, crowd)
   if (violations.length > 0) return violations
   const overAt = await failOver(rig)
-  const told = () => crowd.clients.filter(({ signedOut }) => signedOut === '401 session_revoked')
-  while (told().length < crowdSize && performance.now() < overAt + failOverWithinMs) await sleep(50)
-  const isTold = told().length === crowdSize
-  report(failOverFault.name, isTold ? performance.now() - overAt : null)
-  if (!isTold) return crowd.clients.map(({ familyId, signedOut }) => `${familyId}: ${signedOut}`)
+  const signedOutClients = () =>
+    crowd.clients.filter(({ signedOut }) => signedOut === '401 session_revoked')
+  while (signedOutClients().length < crowdSize && performance.now() < overAt + failOverWithinMs)
+    await sleep(50)
+  const areAllSignedOut = signedOutClients().length === crowdSize
+  report(failOverFault.name, areAllSignedOut ? performance.now() - overAt : null)
+  if (!areAllSignedOut)
+    return crowd.clients.map(({ familyId, signedOut }) => `${familyId}: ${signedOut}`)
   granted += crowd.granted()
   await crowd[Symbol.asyncDispose]()
   crowd = await startCrowd({ url: rig.url, email: rig.email, size: crowdSize })

@@ -15,7 +15,7 @@ const post = (path: string, body: string, headers: Record<string, string> = json
   raw(app.url + path, { headers, body })
 
 /** An error of this service: the error envelope, never cached, with the hardening headers. */
-function expectOurs(answer: RawAnswer): void {
+function expectServiceError(answer: RawAnswer): void {
   expect(answer.status).toBeLessThan(500)
   expect(answer.headers).toMatchObject({
     'cache-control': 'no-store',
@@ -66,7 +66,7 @@ describe('a body that does not match the input is validation_failed', () => {
     ['half a JSON to /trpc', '/trpc/sessions.revoke', '{"familyId"'],
   ])('a body is refused: %s', async (_what, path, body) => {
     const answer = await post(path, body)
-    expectOurs(answer)
+    expectServiceError(answer)
     // Under /trpc the missing access token is refused before the input is read.
     const isTrpc = path.startsWith('/trpc')
     expect(answer.reason).toBe(isTrpc ? 'access_token_missing' : 'validation_failed')
@@ -82,8 +82,8 @@ test('a POST without a body misses a token, not a body', async () => {
     401,
     expect.stringContaining('refresh_token_missing'),
   ])
-  const nobody = await raw(`${app.url}/auth/logout`, { method: 'POST' })
-  expect([nobody.status, nobody.text]).toEqual([200, expect.stringContaining('"revoked":0')])
+  const loggedOut = await raw(`${app.url}/auth/logout`, { method: 'POST' })
+  expect([loggedOut.status, loggedOut.text]).toEqual([200, expect.stringContaining('"revoked":0')])
 })
 
 describe('CS-01 V10 (ASVS 3.5.2): a body that is not application/json is 415', () => {
@@ -101,14 +101,14 @@ describe('CS-01 V10 (ASVS 3.5.2): a body that is not application/json is 415', (
     'a POST to %s with %s is 415',
     async (path, type) => {
       const answer = await post(path, `{${person}}`, { 'content-type': type })
-      expectOurs(answer)
+      expectServiceError(answer)
       expect(answer).toMatchObject({ status: 415, reason: 'unsupported_media_type' })
     },
   )
 
   test.each(paths)('a POST to %s without a content type is 415', async (path) => {
     const answer = await post(path, `{${person}}`, {})
-    expectOurs(answer)
+    expectServiceError(answer)
     expect(answer).toMatchObject({ status: 415, reason: 'unsupported_media_type' })
   })
 
@@ -129,14 +129,14 @@ test.each(['/auth/login', '/trpc/sessions.revoke'])(
   'HT-04 (ASVS 15.2.2): a body of 17 KiB to %s is 413',
   async (path) => {
     const answer = await post(path, `{"email":"${'a'.repeat(17 * 1024)}"}`)
-    expectOurs(answer)
+    expectServiceError(answer)
     expect(answer).toMatchObject({ status: 413, reason: 'payload_too_large' })
   },
 )
 
 test('HT-04 (ASVS 15.2.2): a header of 1 MB is 431, and the connection is closed', async () => {
   const answer = await post('/auth/refresh', '{}', { ...json, 'x-large': 'a'.repeat(1024 * 1024) })
-  expectOurs(answer)
+  expectServiceError(answer)
   expect(answer).toMatchObject({ status: 431, reason: 'payload_too_large' })
   expect(answer.headers.connection).toBe('close')
 })
@@ -172,7 +172,7 @@ describe('a request that calls no procedure', () => {
   ])('%s %s is %i %s', async (method, path, status, reason) => {
     const sent = method === 'POST' ? { headers: json, body: '{}' } : {}
     const answer = await raw(app.url + path, { method, ...sent })
-    expectOurs(answer)
+    expectServiceError(answer)
     expect(answer).toMatchObject({ status, reason })
   })
 
@@ -191,7 +191,7 @@ describe('TR-01: /auth is never batched and never streamed', () => {
   test('asking for a stream changes nothing', async () => {
     const headers = { ...json, accept: 'application/jsonl', 'trpc-accept': 'application/jsonl' }
     const answer = await post('/auth/refresh', '{}', headers)
-    expectOurs(answer)
+    expectServiceError(answer)
     expect(answer).toMatchObject({ status: 401, reason: 'refresh_token_missing' })
   })
 })
@@ -202,7 +202,7 @@ describe('CK-04 V24 (RFC 6750 §2, RFC 6265 §4.2.2): a request may carry one cr
     async (path) => {
       const cookie = `refresh_token=${someToken}; a=b; refresh_token=${someToken}`
       const answer = await post(path, '{}', { ...own(), cookie })
-      expectOurs(answer)
+      expectServiceError(answer)
       expect(answer).toMatchObject({ status: 400, reason: 'validation_failed' })
     },
   )
@@ -212,7 +212,7 @@ describe('CK-04 V24 (RFC 6750 §2, RFC 6265 §4.2.2): a request may carry one cr
     async (path) => {
       const headers = { ...own(), cookie: `refresh_token=${someToken}` }
       const answer = await post(path, `{"refreshToken":"${someToken}"}`, headers)
-      expectOurs(answer)
+      expectServiceError(answer)
       expect(answer).toMatchObject({ status: 400, reason: 'validation_failed' })
     },
   )

@@ -3,7 +3,7 @@ import type { Sql } from 'postgres'
 import { expect, test } from 'vitest'
 import { freshDatabase } from '../support/database.ts'
 import { refreshCookieIn, type Answer } from '../support/http.ts'
-import { startDatabaseProxy } from '../support/wire.ts'
+import { startDatabaseWire } from '../support/wire.ts'
 import { startServer } from '../support/server.ts'
 
 /** Secrets that were sent or handed out, each unmistakable, and everything that was seen of the service. */
@@ -51,7 +51,7 @@ test('RT-02, LG-01, LG-06, V18 (RFC 9700 §4.14.1, ASVS 16.2.5 and 16.5.1): no s
   const watch = startWatch()
   await using database = await freshDatabase()
   const { ownerSql } = database
-  await using wire = await startDatabaseProxy(database.url)
+  await using wire = await startDatabaseWire(database.url)
   await using server = await startServer(wire.url, {
     LOG_LEVEL: 'trace',
     ROTATION_GRACE_SECONDS: '0',

@@ -25,13 +25,13 @@ test('LG-02 (ASVS 16.2.1, 16.3.1–16.3.4): each security event is logged once, 
   const admin = await makeUser(database.url, undefined, 'admin')
   const signIn = (as: string) =>
     auth(server.url, 'login', { email: as, password: testPassword, transport: 'body' })
-  const newFacts = factsOf(server)
+  const newEvents = newEventsOf(server)
 
   const { data } = await signIn(email)
-  expect(await newFacts()).toEqual([{ event: 'session_started' }])
+  expect(await newEvents()).toEqual([{ event: 'session_started' }])
   const bearer = data.accessToken
   const adminBearer = (await signIn(admin.email)).data.accessToken
-  await newFacts()
+  await newEvents()
 
   const happenings: [string, () => Promise<Answer>, LoggedEvent[]][] = [
     [
@@ -103,7 +103,7 @@ test('LG-02 (ASVS 16.2.1, 16.3.1–16.3.4): each security event is logged once, 
   const known = new Set(['session_started'])
   for (const [what, happen, events] of happenings) {
     await happen()
-    expect({ what, events: await newFacts() }).toEqual({ what, events })
+    expect({ what, events: await newEvents() }).toEqual({ what, events })
     for (const { event, reason } of events) known.add(event).add(reason ?? '')
   }
 
@@ -118,7 +118,7 @@ test('LG-02 (ASVS 16.2.1, 16.3.1–16.3.4): each security event is logged once, 
 })
 
 /** The security events since the last call, without what differs from run to run. */
-function factsOf(server: { url: string; output(): string }): () => Promise<LoggedEvent[]> {
+function newEventsOf(server: { url: string; output(): string }): () => Promise<LoggedEvent[]> {
   const isMark = ({ procedure }: LoggedEvent) => procedure === 'sessions.revokeOthers'
   let seen = 0
   return async () => {

@@ -24,7 +24,7 @@ const newTrace = () => {
 const named = (collector: Collector, name: string) =>
   collector.spans().filter((span) => span.name === name)
 
-const factsIn = (service: ServerProcess): Record<string, string>[] =>
+const loggedEvents = (service: ServerProcess): Record<string, string>[] =>
   service
     .output()
     .split('\n')
@@ -111,7 +111,7 @@ test('a log line names the trace of its own request, also for refreshes that sha
       auth(service.url, 'refresh', { refreshToken }, traces.get(familyId)!.headers),
     ),
   )
-  const reuses = () => factsIn(service).filter(({ event }) => event === 'reuse_detected')
+  const reuses = () => loggedEvents(service).filter(({ event }) => event === 'reuse_detected')
   await expect.poll(reuses).toHaveLength(12)
   for (const { familyId, trace_id, span_id } of reuses()) {
     const { traceId } = traces.get(familyId!)!
@@ -143,7 +143,7 @@ test('a log line names its trace also when the body came long after the headers'
   } as RequestInit)
   expect(answer.status).toBe(401)
   await expect
-    .poll(() => factsIn(service))
+    .poll(() => loggedEvents(service))
     .toMatchObject([{ event: 'sign_in_refused', trace_id: callers.traceId }])
 })
 
@@ -278,7 +278,7 @@ test.each(['away', 'silent'])(
   'a collector that is %s delays neither callers nor the stop of the service',
   async (fault) => {
     await using database = await freshDatabase()
-    await using silent = await startSilence()
+    await using silent = await startSilentServer()
     const port = fault === 'silent' ? silent.port : await freePort()
     await using service = await startServer(database.url, {
       OTEL_TRACES_EXPORTER: 'otlp',
@@ -292,7 +292,7 @@ test.each(['away', 'silent'])(
 )
 
 /** Accepts connections and never answers. */
-async function startSilence() {
+async function startSilentServer() {
   const sockets: Socket[] = []
   const server = createServer((socket) => sockets.push(socket.on('error', () => {})))
   server.listen(0, '127.0.0.1')

@@ -6,14 +6,14 @@ import { endSession } from '../../server/sessions/revocation.ts'
 import { createEndedSet } from '../../server/verifier/revocations/ended-set.ts'
 import { startApp } from '../support/app.ts'
 import { freshDatabase } from '../support/database.ts'
-import { feedToken, readFeed, slowLooks, toldAtFirst } from '../support/feed.ts'
+import { feedToken, readFeed, slowDownPolls, readFeedSoFar } from '../support/feed.ts'
 import { auth } from '../support/http.ts'
 import { startLedger, testCaller } from '../support/ledger.ts'
 import { beginSessions } from '../support/begun-sessions.ts'
 import { startServer } from '../support/server.ts'
 import { signIn } from '../support/sessions.ts'
 import { makeUser } from '../support/users.ts'
-import { startDatabaseProxy } from '../support/wire.ts'
+import { startDatabaseWire } from '../support/wire.ts'
 
 const timeout = 60_000
 const by = { reason: 'logout', actorUserId: null, caller: testCaller } as const
@@ -90,7 +90,7 @@ test('the feed sends the id of an ended session, when it ended and until when th
     select occurred_at from token_ledger.token_event where kind = 'revoked'`
   const endedAt = new Date(row!.occurred_at)
   await expect
-    .poll(async () => (await toldAtFirst(app.url)).map(({ event, data }) => ({ event, data })))
+    .poll(async () => (await readFeedSoFar(app.url)).map(({ event, data }) => ({ event, data })))
     .toEqual([
       {
         event: 'ended',
@@ -163,15 +163,15 @@ test(
     const user = await makeUser(owner.url)
     const sessions = await beginSessions(owner.url, user, 3)
     for (const { refreshToken } of sessions) await auth(a.url, 'logout', { refreshToken })
-    await expect.poll(async () => (await toldAtFirst(a.url)).length).toBe(3)
-    await expect.poll(async () => (await toldAtFirst(b.url)).length).toBe(3)
-    const [first, , last] = await toldAtFirst(a.url)
-    expect(await toldAtFirst(a.url, first!.id!)).toHaveLength(2)
-    expect(await toldAtFirst(a.url, last!.id!)).toHaveLength(0)
+    await expect.poll(async () => (await readFeedSoFar(a.url)).length).toBe(3)
+    await expect.poll(async () => (await readFeedSoFar(b.url)).length).toBe(3)
+    const [first, , last] = await readFeedSoFar(a.url)
+    expect(await readFeedSoFar(a.url, first!.id!)).toHaveLength(2)
+    expect(await readFeedSoFar(a.url, last!.id!)).toHaveLength(0)
     const feedId = last!.id!.split(':')[0]
     for (const id of [`${feedId}:999`, `${feedId}:-1`, `${feedId}:`, 'nonsense', '2', ''])
-      expect(await toldAtFirst(a.url, id)).toHaveLength(3)
-    expect(await toldAtFirst(b.url, last!.id!)).toHaveLength(3)
+      expect(await readFeedSoFar(a.url, id)).toHaveLength(3)
+    expect(await readFeedSoFar(b.url, last!.id!)).toHaveLength(3)
     const search = `?after=${encodeURIComponent(first!.id!)}`
     const answer = await fetch(`${a.url}/revocations${search}`, {
       headers: { authorization: `Bearer ${feedToken}` },
@@ -189,7 +189,7 @@ test(
   { timeout },
   async () => {
     await using owner = await freshDatabase()
-    await using wire = await startDatabaseProxy(owner.url)
+    await using wire = await startDatabaseWire(owner.url)
     await using server = await startServer(wire.url, { REVOCATIONS_TOKEN: feedToken })
     const checks: { at: number; lagMs: number }[] = []
     const ended: string[] = []
@@ -224,7 +224,7 @@ test('a feed sends nothing before its process has polled', { timeout }, async ()
   const database = connect(owner.url, { role: 'token_ledger_app' })
   await endSession({ sql: database.sql, logSecurityEvent: () => {} }, session!, by)
   await database.close()
-  await slowLooks(owner)
+  await slowDownPolls(owner)
   await using server = await startServer(owner.url, { REVOCATIONS_TOKEN: feedToken })
   const feed = readFeed(server.url)
   const first = feed.next()
@@ -257,7 +257,7 @@ test('a process has at most 200 open feeds; closing one makes room', { timeout }
   expect(answer.headers.get('retry-after')).toBe('5')
   expect(await answer.json()).toMatchObject({ error: { data: { reason: 'too_many_attempts' } } })
   await feeds[0]!.return()
-  await expect.poll(() => toldAtFirst(app.url).catch((error: Error) => error.message)).toEqual([])
+  await expect.poll(() => readFeedSoFar(app.url).catch((error: Error) => error.message)).toEqual([])
   await Promise.all(feeds.map((feed) => feed.return()))
 })
 

@@ -11,7 +11,7 @@ import { auth } from '../support/http.ts'
 import { startServer } from '../support/server.ts'
 import { signIn } from '../support/sessions.ts'
 import { makeUser } from '../support/users.ts'
-import { startProxy } from '../support/wire.ts'
+import { startWire } from '../support/wire.ts'
 
 // Real processes take a while to start, and the bound is five seconds.
 const timeout = 120_000
@@ -26,7 +26,7 @@ async function startFollowed() {
   const owner = await freshDatabase()
   const server = await startServer(owner.url, env)
   const port = Number(new URL(server.url).port)
-  const wire = await startProxy({ host: '127.0.0.1', port })
+  const wire = await startWire({ host: '127.0.0.1', port })
   const verifiers: { close(): void }[] = []
   return {
     owner,
@@ -86,7 +86,7 @@ test(
     const portOf = ({ url }: { url: string }) => Number(new URL(url).port)
     // Stands for a load balancer: it leads to one process, then to the other.
     const target = { host: '127.0.0.1', port: portOf(a) }
-    await using wire = await startProxy(target)
+    await using wire = await startWire(target)
     const url = `http://127.0.0.1:${wire.port}/revocations`
     const verifier = verifierOf(a.url, { token: feedToken, url })
     try {

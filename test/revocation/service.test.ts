@@ -7,7 +7,7 @@ import { revokeLocked } from '../../server/sessions/revocation.ts'
 import { connect } from '../../db/connection/connect.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
 import { moveClock } from '../support/clock.ts'
-import { feedToken, slowLooks, toldAtFirst, twoLooksOf } from '../support/feed.ts'
+import { feedToken, slowDownPolls, readFeedSoFar, waitForTwoPolls } from '../support/feed.ts'
 import { waitFor } from '../support/wait.ts'
 import { auth, mutate, query } from '../support/http.ts'
 import { testCaller } from '../support/ledger.ts'
@@ -16,7 +16,7 @@ import { cli } from '../support/cli.ts'
 import { startServer } from '../support/server.ts'
 import { signIn } from '../support/sessions.ts'
 import { makeUser, testPassword } from '../support/users.ts'
-import { startDatabaseProxy } from '../support/wire.ts'
+import { startDatabaseWire } from '../support/wire.ts'
 
 // Real processes take a while to start, and the bound is five seconds.
 const timeout = 120_000
@@ -36,7 +36,7 @@ function lagSeconds(url: string): Promise<number> {
 /** Two processes on one database, the second behind a wire that can be cut. */
 async function startTwo(env: Record<string, string> = {}) {
   const owner = await freshDatabase()
-  const wire = await startDatabaseProxy(owner.url)
+  const wire = await startDatabaseWire(owner.url)
   const common = { ACCESS_TOKEN_AUDIENCE: 'both', PUBLIC_URL: 'http://auth.test', ...env }
   const [a, b] = await Promise.all([startServer(owner.url, common), startServer(wire.url, common)])
   return {
@@ -170,7 +170,7 @@ test(
     const { a, b, owner } = two
     const [stays, ends, first] = [await two.begin(), await two.begin(), await two.begin()]
     // Queries about one session still work.
-    await slowLooks(owner)
+    await slowDownPolls(owner)
     await auth(a.url, 'logout', { refreshToken: first.refreshToken })
     await expect.poll(() => lagSeconds(b.url), { timeout: 30_000 }).toBeGreaterThan(5)
     expect(await me(b.url, stays.accessToken)).toBe('200')
@@ -232,14 +232,14 @@ test(
     await auth(a.url, 'logout', { refreshToken })
     // Longer ago than a poll reaches back by itself.
     await moveClock(owner.ownerSql, 6_000)
-    await using wire = await startDatabaseProxy(owner.url)
+    await using wire = await startDatabaseWire(owner.url)
     await using late = await startServer(wire.url, {
       ACCESS_TOKEN_AUDIENCE: 'both',
       PUBLIC_URL: 'http://auth.test',
       REVOCATIONS_TOKEN: feedToken,
     })
     expect(await me(late.url, accessToken)).toBe(revoked)
-    expect((await toldAtFirst(late.url)).map(({ data }) => data.sid)).toEqual([familyId])
+    expect((await readFeedSoFar(late.url)).map(({ data }) => data.sid)).toEqual([familyId])
     wire.cut()
     expect(await me(late.url, accessToken)).toBe(revoked)
   },
@@ -259,7 +259,7 @@ test(
       await revokeLocked(tx, { txid, families: [...families.values()], by })
       // Longer than a poll reaches back by itself; a few polls see nothing of it.
       await moveClock(owner.ownerSql, 8_000)
-      await twoLooksOf(b.url)
+      await waitForTwoPolls(b.url)
       expect(await me(b.url, accessToken)).toBe('200')
     })
     await expect.poll(() => me(b.url, accessToken)).toBe(revoked)
@@ -270,19 +270,19 @@ test(
 test('only the end of a session is notified: no sign-in and no refresh', { timeout }, async () => {
   await using owner = await freshDatabase()
   await using server = await startServer(owner.url)
-  const told: string[] = []
+  const notifications: string[] = []
   const listener = postgres(owner.url, { max: 1, onnotice: () => {} })
   try {
-    await listener.listen('token_ledger_ends', (payload) => told.push(payload))
+    await listener.listen('token_ledger_ends', (payload) => notifications.push(payload))
     let { refreshToken } = await signIn({ url: server.url, owner })
     for (let i = 0; i < 5; i++) {
       const { data } = await auth(server.url, 'refresh', { refreshToken })
       refreshToken = data.refreshToken
     }
     await auth(server.url, 'logout', { refreshToken })
-    await waitFor(async () => told.length > 0)
+    await waitFor(async () => notifications.length > 0)
     // Notifications come in the order of the commits: none came before this one.
-    expect(told).toHaveLength(1)
+    expect(notifications).toHaveLength(1)
   } finally {
     await listener.end()
   }
@@ -297,7 +297,7 @@ test(
     const [stays, ends] = [await two.begin(), await two.begin()]
     for (const payload of ['', 'nonsense', stays.familyId, '-1', '9'.repeat(15), '9'.repeat(7_000)])
       await owner.ownerSql`select pg_notify('token_ledger_ends', ${payload})`
-    await twoLooksOf(b.url)
+    await waitForTwoPolls(b.url)
     expect(await me(b.url, stays.accessToken)).toBe('200')
     await auth(a.url, 'logout', { refreshToken: ends.refreshToken })
     await expect.poll(() => me(b.url, ends.accessToken)).toBe(revoked)

@@ -182,9 +182,9 @@ test('a row that the database refuses fails its own rotation and no other', asyn
 test('a family locked by another transaction delays no other family, and is answered 503 in the end', async () => {
   await using app = await startApp()
   const [locked, ...others] = await beginSessions(app.owner.url, await makeUser(app.owner.url), 30)
-  const somebody = await app.owner.ownerSql.reserve()
-  await somebody`begin`
-  await somebody`
+  const holder = await app.owner.ownerSql.reserve()
+  await holder`begin`
+  await holder`
     select from token_ledger.token_family where family_id = ${locked!.familyId} for update`
 
   let isAnswered = false
@@ -204,8 +204,8 @@ test('a family locked by another transaction delays no other family, and is answ
   const refused = await waiting
   expect(refused).toMatchObject({ status: 503, reason: 'service_unavailable' })
   expect(refused.headers.get('retry-after')).toBe('1')
-  await somebody`rollback`
-  somebody.release()
+  await holder`rollback`
+  holder.release()
   expect(await kindsOf(app, locked!.familyId)).toEqual(['issued'])
   expect((await auth(app.url, 'refresh', { refreshToken })).status).toBe(200)
 })

@@ -9,22 +9,22 @@ import { startLedger, testCaller } from '../support/ledger.ts'
 
 test('the answer of a granted refresh is prepared while the database writes; a refused one is not', async () => {
   await using ledger = await startLedger({ graceMs: 0 })
-  const told: LiveSession[] = []
+  const prepared: LiveSession[] = []
   const { rotate } = createRotation(ledger.deps, {
-    whileWriting: (sessions) => told.push(...sessions),
+    whileWriting: (sessions) => prepared.push(...sessions),
   })
   const first = await ledger.start(await ledger.makeUser())
   const request = { transport: 'body', attemptId: null, caller: testCaller } as const
 
   const second = await rotate({ ...request, token: first.token })
-  await expect.poll(() => told).toHaveLength(1)
-  expect(told[0], 'the very session').toBe(second)
+  await expect.poll(() => prepared).toHaveLength(1)
+  expect(prepared[0], 'the very session').toBe(second)
 
   for (const { token } of [first, second])
     await expect(rotate({ ...request, token })).rejects.toMatchObject({
       reason: 'refresh_token_reused',
     })
-  expect(told).toHaveLength(1)
+  expect(prepared).toHaveLength(1)
 })
 
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })

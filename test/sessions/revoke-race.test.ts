@@ -23,29 +23,30 @@ vi.setConfig({ testTimeout: 120_000 })
 const rounds = 50
 const lanes = 4
 const newPassword = 'another horse, another staple'
-const nobody = { actorUserId: null, caller: { ip: null, userAgent: null } } as const
+const noActor = { actorUserId: null, caller: { ip: null, userAgent: null } } as const
 
 /** The ways to end all sessions; in two of them the calling session goes on. */
 const ways = {
   'a logout everywhere': {
-    speakerGoesOn: false,
-    end: ({ url, speaker }: Round) =>
-      auth(url, 'logout', { refreshToken: speaker.refreshToken, everywhere: true }),
+    callerGoesOn: false,
+    end: ({ url, callingSession }: Round) =>
+      auth(url, 'logout', { refreshToken: callingSession.refreshToken, everywhere: true }),
   },
   'an end of the other sessions': {
-    speakerGoesOn: true,
-    end: ({ url, speaker }: Round) => mutate(url, 'sessions.revokeOthers', speaker.accessToken),
+    callerGoesOn: true,
+    end: ({ url, callingSession }: Round) =>
+      mutate(url, 'sessions.revokeOthers', callingSession.accessToken),
   },
   'a change of the password': {
-    speakerGoesOn: true,
-    end: ({ url, speaker }: Round) =>
-      mutate(url, 'account.changePassword', speaker.accessToken, {
+    callerGoesOn: true,
+    end: ({ url, callingSession }: Round) =>
+      mutate(url, 'account.changePassword', callingSession.accessToken, {
         currentPassword: testPassword,
         newPassword,
       }),
   },
   'a disabling of the user': {
-    speakerGoesOn: false,
+    callerGoesOn: false,
     end: async ({ disable }: Round) => {
       await disable()
       return null
@@ -56,17 +57,17 @@ const ways = {
 type Session = { readonly refreshToken: string; readonly accessToken: string }
 type Round = {
   readonly url: string
-  readonly speaker: Session
+  readonly callingSession: Session
   readonly disable: () => Promise<unknown>
 }
 
-for (const [way, { end, speakerGoesOn }] of Object.entries(ways)) {
+for (const [way, { end, callerGoesOn }] of Object.entries(ways)) {
   test(`RT-17, AD-03, V5 (ASVS 15.4.2): once ${way} has returned, no session or sign-in that began before it works`, async () => {
     await using service = await startTwo()
     const urls = service.servers.map(({ url }) => url)
     await service.inLanes(async (user, round) => {
       const begun = await beginSessions(service.databaseUrl, user, 4)
-      const [speaker, ...others] = await Promise.all(
+      const [callingSession, ...others] = await Promise.all(
         begun.map(
           async ({ refreshToken }) => (await auth(urls[0]!, 'refresh', { refreshToken })).data,
         ),
@@ -90,7 +91,7 @@ for (const [way, { end, speakerGoesOn }] of Object.entries(ways)) {
       await waitFor(async () => (await service.epochsRead(user)) === signingIn.length)
       await sleep(Math.random() * 150)
       const disable = () => service.disable(user)
-      const ended = await end({ url: urls[round % 2]!, speaker, disable })
+      const ended = await end({ url: urls[round % 2]!, callingSession, disable })
       race.isOver = true
       expect(ended?.status ?? 200).toBe(200)
 
@@ -100,13 +101,13 @@ for (const [way, { end, speakerGoesOn }] of Object.entries(ways)) {
       }
       for (const answer of await Promise.all(signingIn))
         await expectNoWayIn(urls[round % 2]!, answer)
-      const next = await auth(urls[0]!, 'refresh', { refreshToken: speaker.refreshToken })
-      expect(next.reason).toBe(speakerGoesOn ? undefined : 'session_revoked')
+      const next = await auth(urls[0]!, 'refresh', { refreshToken: callingSession.refreshToken })
+      expect(next.reason).toBe(callerGoesOn ? undefined : 'session_revoked')
     })
     const active = await service.ownerSql`
       select user_id, count(*)::int from token_audit.sessions where status = 'active' group by 1`
     expect(active.map(({ count }) => count)).toEqual(
-      Array.from({ length: speakerGoesOn ? rounds : 0 }, () => 1),
+      Array.from({ length: callerGoesOn ? rounds : 0 }, () => 1),
     )
   })
 }
@@ -132,7 +133,7 @@ test('RT-16, V4 (ASVS 7.4.2): disabling a user ends old refresh tokens and old a
   const session = await signIn(app.url, user.email)
   const { accounts } = createAccounts(app.database, createPasswords())
   const deps = { sql: app.database.sql, logSecurityEvent: () => {}, accounts }
-  expect(await disableUser(deps, user.id, nobody)).toBe(1)
+  expect(await disableUser(deps, user.id, noActor)).toBe(1)
   await expectNothingWorks(app.url, session)
   const again = await auth(app.url, 'login', { email: user.email, password: testPassword })
   expect(again.reason).toBe('invalid_credentials')
@@ -146,7 +147,7 @@ test('AT-15, V4 (ASVS 7.4.2): a user who is disabled between the look-up and the
   await using gate = await shutGate(app.owner.ownerSql, 'user_account')
   const signingIn = auth(app.url, 'login', { email: user.email, password: testPassword })
   await waitFor(() => gate.firstWaiter())
-  await disableUser(owner.deps, user.id, nobody)
+  await disableUser(owner.deps, user.id, noActor)
   await gate[Symbol.asyncDispose]()
   expect((await signingIn).reason).toBe('invalid_credentials')
   expect(await app.owner.ownerSql`select from token_ledger.token_family`).toHaveLength(0)
@@ -161,7 +162,7 @@ test('RT-17 (ASVS 15.4.2): a change of the password by a session that was ended 
   const input = { currentPassword: testPassword, newPassword }
   const changing = mutate(app.url, 'account.changePassword', thief.accessToken, input)
   await waitFor(() => gate.firstWaiter())
-  await endAllSessions(owner.deps, user.id, { by: { reason: 'admin_revoked', ...nobody } })
+  await endAllSessions(owner.deps, user.id, { by: { reason: 'admin_revoked', ...noActor } })
   await gate[Symbol.asyncDispose]()
   expect((await changing).reason).toBe('access_token_revoked')
   await signIn(app.url, user.email)
@@ -244,7 +245,7 @@ async function startTwo() {
     ownerSql,
     servers,
     disable: (user: User) =>
-      disableUser({ sql: service.sql, logSecurityEvent: () => {}, accounts }, user.id, nobody),
+      disableUser({ sql: service.sql, logSecurityEvent: () => {}, accounts }, user.id, noActor),
     async epochsRead({ id }: User): Promise<number> {
       const [row] = await ownerSql<{ count: number }[]>`
         select count(*)::int from public.epoch_read where user_id = ${id}`

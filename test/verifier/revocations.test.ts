@@ -8,7 +8,7 @@ import { feedToken } from '../support/feed.ts'
 import { auth, query } from '../support/http.ts'
 import { freePort, startServer } from '../support/server.ts'
 import { signIn } from '../support/sessions.ts'
-import { startProxy } from '../support/wire.ts'
+import { startWire } from '../support/wire.ts'
 import { startIssuer } from './issuer.ts'
 import { adapters, startServices, type Services } from './services-process.ts'
 
@@ -84,7 +84,7 @@ test(
 test('an end during a cut of the feed is known when the feed is back', { timeout }, async () => {
   await using owner = await freshDatabase()
   await using server = await startServer(owner.url, { REVOCATIONS_TOKEN: feedToken })
-  await using wire = await startProxy({
+  await using wire = await startWire({
     host: '127.0.0.1',
     port: Number(new URL(server.url).port),
   })
