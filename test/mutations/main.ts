@@ -1,11 +1,12 @@
-import { execFile, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { parseArgs, promisify } from 'node:util'
+import { parseArgs } from 'node:util'
 import { startEmbeddedPostgres } from '../../server/embedded-postgres/start.ts'
 import { testPostgresSettings } from '../support/postgres-settings.ts'
+import { copyWorkingTree } from '../support/working-tree.ts'
 import { mutations } from './list.ts'
 import type { Mutation } from './mutation.ts'
 
@@ -113,16 +114,4 @@ type Report = {
   readonly testResults: readonly {
     readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[]
   }[]
-}
-
-/** What git knows of, and what it would: neither what is built nor what is ignored. */
-async function copyWorkingTree(target: string): Promise<void> {
-  const args = ['ls-files', '-z', '--cached', '--others', '--exclude-standard', '--deduplicate']
-  const { stdout } = await promisify(execFile)('git', args)
-  for (const file of stdout.split('\0').filter((name) => name !== '')) {
-    await mkdir(path.dirname(path.join(target, file)), { recursive: true })
-    // One that was deleted and not yet committed is not there.
-    await cp(file, path.join(target, file)).catch(() => {})
-  }
-  await symlink(path.resolve('node_modules'), path.join(target, 'node_modules'))
 }

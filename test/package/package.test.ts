@@ -1,25 +1,72 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
+import { publint } from 'publint'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { copyWorkingTree } from '../support/working-tree.ts'
 
 const run = promisify(execFile)
 let folder: string
+let tarball: string
 
-// A stranger's project: an empty folder, our tarball, and nothing else.
+// A fresh clone is packed, without anything that was built before, and installed into an empty project.
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'token-ledger-package-'))
-  await run('npm', ['run', '--silent', 'build'])
-  const { stdout } = await run('npm', ['pack', '--silent', '--pack-destination', folder])
+  const clone = path.join(folder, 'clone')
+  await copyWorkingTree(clone)
+  const packing = ['pack', '--silent', '--pack-destination', folder]
+  const { stdout } = await run('npm', packing, { cwd: clone })
+  tarball = path.join(folder, stdout.trim())
+  await rm(clone, { recursive: true })
   await writeFile(path.join(folder, 'package.json'), '{"type":"module","private":true}')
-  const tarball = path.join(folder, stdout.trim())
   const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline']
   await run('npm', ['install', ...flags, tarball], { cwd: folder })
 }, 240_000)
 
 afterAll(() => rm(folder, { recursive: true, force: true }))
+
+test('a fresh clone packs what it builds, and of the migrations only what the migrator reads', async () => {
+  const installed = path.join(folder, 'node_modules/token-ledger')
+  const top = await readdir(installed)
+  expect(top.toSorted()).toEqual(['LICENSE', 'README.md', 'dist', 'drizzle', 'package.json'])
+  const { entries } = JSON.parse(await readFile('drizzle/meta/_journal.json', 'utf8')) as {
+    entries: { tag: string }[]
+  }
+  const packed = await readdir(path.join(installed, 'drizzle'))
+  expect(packed).toEqual(expect.arrayContaining(entries.map(({ tag }) => `${tag}.sql`)))
+  expect(await readdir(path.join(installed, 'drizzle/meta'))).toEqual(['_journal.json'])
+})
+
+test('publint finds nothing in the tarball, not even a suggestion', async () => {
+  const file = await readFile(tarball)
+  const bytes = file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength)
+  const { messages } = await publint({ pack: { tarball: bytes }, strict: true })
+  expect(messages).toEqual([])
+})
+
+// The profile leaves out two resolutions that an ESM package without a CommonJS copy cannot satisfy: `node10`, which
+// does not know `exports`, and TypeScript's CommonJS, which calls `require` of ESM an error, though every Node that
+// the package supports allows it (the next test does it).
+test('the types of every entry describe the module format of its code', async () => {
+  const attw = path.resolve('node_modules/.bin/attw')
+  const options = ['--profile', 'esm-only', '--format', 'ascii', '--no-color', '--no-emoji']
+  const found = await run(attw, [tarball, ...options]).then(
+    () => '',
+    (error: { code: string | number; stdout: string }) => `${error.code}\n${error.stdout}`,
+  )
+  expect(found).toBe('')
+}, 60_000)
+
+test('a CommonJS program can require every entry', async () => {
+  const program = `
+    for (const entry of ['', '/client', '/client/file-store', '/verifier', '/db'])
+      console.log(Object.keys(require('token-ledger' + entry)).length > 0)`
+  await writeFile(path.join(folder, 'require.cjs'), program)
+  const { stdout } = await run(process.execPath, ['require.cjs'], { cwd: folder })
+  expect(stdout).toBe('true\n'.repeat(5))
+})
 
 test('the installed package can be imported at every entry', async () => {
   const program = `
