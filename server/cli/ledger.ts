@@ -19,8 +19,10 @@ export const ledgerVerify: Command = {
       args: [...args],
       options: { json: { type: 'boolean', default: false } },
     })
-    const { broken, families, events } = await withDatabase(readConfig(), asService, ({ transactions: sql }) =>
-      checkLedger(sql, createProgress()),
+    const { broken, families, events } = await withDatabase(
+      readConfig(),
+      asService,
+      ({ transactions: sql }) => checkLedger(sql, createProgress()),
     )
     if (values.json)
       console.log(jsonLine({ intact: broken.length === 0, families, events, broken }))

@@ -50,12 +50,12 @@ const calls: [kind: 'ask' | 'act', path: string, input?: unknown][] = [
   ['act', 'users.revokeSessions', { userId: someone, reason: 'test' }],
 ]
 
-describe('who may call', () => {
-  test('AD-01 (ASVS 8.3.2): an admin who is disabled while the password of a new one is hashed makes none', async () => {
+describe('access to admin procedures', () => {
+  test('AD-01 (ASVS 8.3.2): an admin who is disabled while a users.create call is waiting creates no account', async () => {
     const gone = await makeUser(app.owner.url, undefined, 'admin')
     const { accessToken } = await signIn(gone.email)
     const email = `${randomUUID()}@example.com`
-    // Somebody takes the address, and gives it back: whoever wants it waits.
+    // Another transaction holds the address and gives it back: users.create waits for it.
     const holder = await app.owner.ownerSql.reserve()
     await holder`begin`
     await holder`
@@ -70,7 +70,7 @@ describe('who may call', () => {
     expect((await ask('users.list', { email })).data.items).toEqual([])
   })
 
-  test('a token of a user is refused by every procedure', async () => {
+  test('every admin procedure refuses the access token of an ordinary user', async () => {
     const user = await signIn((await makeUser(app.owner.url)).email)
     for (const [kind, path, input] of calls) {
       const answer = await (kind === 'ask' ? ask : act)(path, input, user.accessToken)
@@ -78,7 +78,7 @@ describe('who may call', () => {
     }
   })
 
-  test('no token at all is refused by every procedure', async () => {
+  test('every admin procedure refuses a call without an access token', async () => {
     for (const [kind, path, input] of calls) {
       const answer = await (kind === 'ask' ? query : mutate)(
         app.url,
@@ -90,7 +90,7 @@ describe('who may call', () => {
     }
   })
 
-  test('AD-01 (ASVS 8.3.2): a demoted admin is refused at the next call, with a token that says admin', async () => {
+  test('AD-01 (ASVS 8.3.2): a demoted admin is refused at the next call, although the access token still says admin', async () => {
     const other = await makeUser(app.owner.url, undefined, 'admin')
     const { accessToken } = await signIn(other.email)
     expect((await ask('users.list', undefined, accessToken)).status).toBe(200)
@@ -114,8 +114,8 @@ describe('who may call', () => {
   })
 })
 
-describe('sessions', () => {
-  test('are listed in pages, newest first, each once', async () => {
+describe('the sessions that an admin sees', () => {
+  test('sessions are listed in pages, newest first, each one once', async () => {
     const user = await makeUser(app.owner.url)
     const begun: string[] = []
     for (let i = 0; i < 5; i++) begun.push((await signIn(user.email)).familyId)
@@ -135,7 +135,7 @@ describe('sessions', () => {
     )
   })
 
-  test('AD-02, AD-05 (ASVS 15.3.1 and 16.3.3): are shown with their events and what admins said; no answer holds a secret', async () => {
+  test('AD-02, AD-05 (ASVS 15.3.1 and 16.3.3): a session is shown with its events and the reasons that admins gave; no answer holds a secret', async () => {
     const user = await makeUser(app.owner.url)
     const { familyId, refreshToken } = await signIn(user.email)
     await auth(app.url, 'refresh', { refreshToken })
@@ -176,9 +176,9 @@ describe('sessions', () => {
     expect(state.data).toMatchObject({ status: 'active', generation: 0, endReason: null })
   })
 
-  test('AD-06, V25 (ASVS 1.2.1 and 3.2.2): a user agent is stored cut and answered as text, whatever it holds', async () => {
+  test('AD-06, V25 (ASVS 1.2.1 and 3.2.2): a user agent is stored cut to 512 characters and answered as text, whatever it holds', async () => {
     const user = await makeUser(app.owner.url)
-    // Header values are bytes: U+202E turns the direction of writing.
+    // Header values are bytes. U+202E reverses the direction of writing.
     const rtl = Buffer.from('\u202e').toString('latin1')
     const hostile = `<script>alert(1)</script>${rtl}\t"\\${'x'.repeat(8_192)}`
     const { familyId } = await signIn(user.email, { 'user-agent': hostile })
@@ -191,7 +191,7 @@ describe('sessions', () => {
     expect(row!.user_agent).toBe(hostile.slice(0, 512))
   })
 
-  test('AD-03, AD-05 (ASVS 7.4.5 and 16.3.3): revoking all of a user shows its reason at each of them', async () => {
+  test('AD-03, AD-05 (ASVS 7.4.5 and 16.3.3): revoking all sessions of a user records the reason with each session', async () => {
     const user = await makeUser(app.owner.url)
     const { familyId } = await signIn(user.email)
     await act('users.revokeSessions', { userId: user.id, reason: 'laptop stolen' })
@@ -201,7 +201,7 @@ describe('sessions', () => {
     ])
   })
 
-  test('an unknown id answers not_found everywhere', async () => {
+  test('every procedure answers not_found for an unknown id', async () => {
     for (const [kind, path, input] of calls) {
       if (input === undefined || !/get|stateAt|revoke|setRole|disable|enable/.test(path)) continue
       const answer = await (kind === 'ask' ? ask : act)(path, input)
@@ -210,7 +210,7 @@ describe('sessions', () => {
     expect((await ask('ledger.verify', { familyId: someone })).reason).toBe('not_found')
   })
 
-  test('AD-09 (ASVS 1.2.4 and 2.4.1): too much, too many and too clever are refused', async () => {
+  test('AD-09 (ASVS 1.2.4 and 2.4.1): inputs out of bounds and unknown options are refused', async () => {
     for (const input of [{ limit: 201 }, { limit: 1e9 }, { sort: 'drop' }, { status: "x' or 1=1" }])
       expect((await ask('sessions.list', input)).reason).toBe('validation_failed')
     expect((await ask('ledger.events', { cursor: '1:2:3' })).reason).toBe('validation_failed')
@@ -225,8 +225,8 @@ describe('sessions', () => {
   })
 })
 
-describe('users', () => {
-  test('AD-05 (ASVS 16.3.3): are created, promoted, disabled and enabled, each with its actor', async () => {
+describe('the users that an admin manages', () => {
+  test('AD-05 (ASVS 16.3.3): an admin creates, promotes, disables and enables a user, and each action names its actor', async () => {
     const email = `new-${randomUUID()}@example.com`
     const created = await act('users.create', { email, role: 'user' })
     const { userId } = created.data.user
@@ -262,8 +262,8 @@ describe('users', () => {
   })
 })
 
-describe('the ledger', () => {
-  test('is shown in pages, newest first, each event once, by kind, person and time', async () => {
+describe('the ledger that an admin reads', () => {
+  test('events are listed in pages, newest first, each one once, by kind, user and time', async () => {
     const seen: string[] = []
     let cursor: string | null | undefined
     do {
@@ -282,7 +282,7 @@ describe('the ledger', () => {
     expect(future.data).toEqual({ items: [], nextCursor: null })
   })
 
-  test('is verified, whole and by family', async () => {
+  test('the ledger is verified as a whole or for one family', async () => {
     const [row] = await app.owner.ownerSql`select count(*)::int as n from token_ledger.token_event`
     const answers = await Promise.all([ask('ledger.verify'), ask('ledger.verify', {})])
     for (const { data } of answers)
@@ -291,7 +291,7 @@ describe('the ledger', () => {
     expect(one.data).toEqual({ intact: true, families: 1, events: 1, broken: [] })
   })
 
-  test('is counted in steps, and quiet steps are there, too', async () => {
+  test('statistics count events in buckets and include empty buckets', async () => {
     const now = Date.now()
     const from = new Date(now - 3 * 3_600_000).toISOString()
     const to = new Date(now + 3_600_000).toISOString()

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { createFirstAdmin } from '../../server/admin/first-admin.ts'
 import { startLedger } from '../support/ledger.ts'
 
-test('AD-05 (ASVS 16.3.3): the first admin is made once, by one of two processes, and it is written down', async () => {
+test('AD-05 (ASVS 16.3.3): of two processes that start together one creates the first admin, and the action is recorded', async () => {
   await using ledger = await startLedger()
   await using other = await startLedger({}, ledger)
   const made = await Promise.all([ledger, other].map(({ database }) => createFirstAdmin(database)))

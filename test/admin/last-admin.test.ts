@@ -30,7 +30,7 @@ test('AD-10 (ASVS 2.2.3): the last admin can be neither demoted nor disabled, an
   expect((await ledger.deps.users.findByEmail(admin.email))?.role).toBe('user')
 })
 
-test('AD-10 (ASVS 2.2.3): ten admins who demote and disable each other at once leave one', async () => {
+test('AD-10 (ASVS 2.2.3): when ten admins demote and disable each other at once, one admin is left', async () => {
   await using ledger = await startLedger()
   const deps = { ...ledger.deps, accounts: ledger.deps.users.accounts }
   const admins = await Promise.all(Array.from({ length: 10 }, () => ledger.makeUser('admin')))
@@ -45,7 +45,7 @@ test('AD-10 (ASVS 2.2.3): ten admins who demote and disable each other at once l
   expect(left.count).toBe(1)
 })
 
-test('AD-05 (ASVS 16.4.2): what admins did can be changed by nobody, and dated by nobody', async () => {
+test('AD-05 (ASVS 16.4.2): no role can change the record of admin actions or choose its time', async () => {
   await using ledger = await startLedger()
   const { ownerSql } = ledger.owner
   const deps = { ...ledger.deps, accounts: ledger.deps.users.accounts }

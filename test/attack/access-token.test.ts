@@ -9,7 +9,7 @@ import { signIn, type BodySession } from '../support/sessions.ts'
 
 const world = attackedServer()
 let forge: Forge
-/** Of an admin: a forged token that is taken opens every door. */
+/** The session of an admin: a forged token that is accepted would open every procedure. */
 let session: BodySession
 
 beforeAll(async () => {
@@ -17,7 +17,7 @@ beforeAll(async () => {
   session = await signIn(world, adminEmail)
 })
 
-/** One that asks nothing, one that asks for the session, one that asks for the role. */
+/** One procedure that needs only the token, one that checks the session, one that checks the role. */
 const doors = ['me', 'sessions.list', 'admin.users.list']
 
 const knock = (door: string, token: string) =>
@@ -28,7 +28,7 @@ const knock = (door: string, token: string) =>
 
 type Tokens = Record<string, string>
 
-/** Every one of these tokens is refused at every door for this reason, and nothing happens. */
+/** Each procedure refuses each of these tokens for this reason, and no table changes. */
 async function expectRefused(tokens: Tokens, reason = 'access_token_invalid'): Promise<void> {
   const refused: Tokens = Object.fromEntries(Object.keys(tokens).map((name) => [name, reason]))
   await world.unchanged(async () => {
@@ -58,7 +58,7 @@ const hmac = (secret: string | Buffer) => (input: string) =>
   createHmac('sha256', secret).update(input).digest()
 const nowSeconds = () => Math.floor(Date.now() / 1000)
 
-test('a token that the test makes with the key of the service opens every door', async () => {
+test('control: every procedure accepts a token that the test signs with the key of the service', async () => {
   for (const door of doors) expect((await knock(door, mint())).status).toBe(200)
 })
 
@@ -70,7 +70,7 @@ test('AT-01, V12 (RFC 8725 §3.2, ASVS 9.1.2): alg none is refused in every casi
   await expectRefused({ bare: mint({ header: noKid, signature: nothing }) })
 })
 
-test('AT-01, V12 (RFC 8725 §3.1, ASVS 9.1.2): HS256 with the public key, however it is written, is refused', async () => {
+test('AT-01, V12 (RFC 8725 §3.1, ASVS 9.1.2): HS256 with the public key as its secret is refused, in every encoding of the key', async () => {
   const { publicKey, kid } = forge
   const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString()
   const jwk = publicKey.export({ format: 'jwk' })
@@ -101,7 +101,7 @@ test('AT-01, V12 (RFC 8725 §3.1, ASVS 9.1.2): HS256 with the public key, howeve
         ]),
       ),
     )
-  // Nor under the algorithm that is allowed, with a signature of the right length.
+  // The same HMAC under ES256, doubled so that the signature has the right length.
   const doubled = (input: string) => Buffer.concat([hmac(pem)(input), hmac(pem)(input)])
   await expectRefused({ 'as ES256': mint({ signature: doubled }) })
 })
@@ -132,7 +132,7 @@ test('AT-01, V12 (RFC 8725 §3.1, ASVS 9.1.2): other algorithms and other keys a
   })
 })
 
-test('AT-02 (ASVS 9.1.3, RFC 8725 §3.10): a key or an address in the header is not believed, and not visited', async () => {
+test('AT-02 (ASVS 9.1.3, RFC 8725 §3.10): a key or a URL in the header is neither trusted nor fetched', async () => {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const own = { ...publicKey.export({ format: 'jwk' }), kid: 'mine', alg: 'ES256', use: 'sig' }
   const visits: string[] = []
@@ -161,7 +161,7 @@ test('AT-02 (ASVS 9.1.3, RFC 8725 §3.10): a key or an address in the header is 
   expect(visits).toEqual([])
 })
 
-test('AT-02 (ASVS 9.1.3, RFC 8725 §3.10): a kid is a name of ours or nothing', async () => {
+test('AT-02 (ASVS 9.1.3, RFC 8725 §3.10): a token whose kid is not the one of a published key is refused', async () => {
   const { kid } = forge
   const kids = [
     undefined,
@@ -189,23 +189,23 @@ test('AT-02 (ASVS 9.1.3, RFC 8725 §3.10): a kid is a name of ours or nothing', 
   await expectRefused(minted(kids, (other) => ({ header: { kid: other } })))
 })
 
-test('AT-03 (RFC 9068 §4, RFC 8725 §3.11): the type is at+jwt', async () => {
+test('AT-03 (RFC 9068 §4, RFC 8725 §3.11): only the type at+jwt is accepted', async () => {
   const types = [undefined, null, '', 'JWT', 'jwt', 'refresh+jwt', 'id+jwt', 'logout+jwt', 'at', 1]
   await expectRefused(minted(types, (typ) => ({ header: { typ } })))
-  // Media types know no case and may leave out their first half (RFC 7515 §4.1.9).
+  // Media types ignore case and may leave out "application/" (RFC 7515 §4.1.9).
   for (const typ of ['AT+JWT', 'application/at+jwt'])
     expect((await knock('me', mint({ header: { typ } }))).status).toBe(200)
 })
 
 test.each('iss aud sub sid client_id jti iat exp auth_time role email'.split(' '))(
-  'AT-04 (RFC 9068 §2.2 and §4, ASVS 9.2.1): without %s, or with another type of it, no token is good',
+  'AT-04 (RFC 9068 §2.2 and §4, ASVS 9.2.1): a token without %s, or with a value of another type, is refused',
   async (claim) => {
     const values = [undefined, null, '', [], {}, true, ['a']]
     await expectRefused(minted(values, (value) => ({ claims: { [claim]: value } })))
   },
 )
 
-test('AT-05 (ASVS 9.2.1, RFC 8725 §3.10): a life of more than 15 minutes, or one that begins later, is refused', async () => {
+test('AT-05 (ASVS 9.2.1, RFC 8725 §3.10): a token that lives longer than 15 minutes or is not valid yet is refused', async () => {
   const now = nowSeconds()
   await expectRefused({
     'a day': mint({ claims: { iat: now, exp: now + 24 * 3600 } }),
@@ -228,7 +228,7 @@ test('AT-05 (ASVS 9.2.1, RFC 8725 §3.10): a life of more than 15 minutes, or on
   await expectRefused(over, 'access_token_expired')
 })
 
-test('AT-06 (RFC 9068 §4, ASVS 9.2.3): issuer and audience are ours to the letter', async () => {
+test('AT-06 (RFC 9068 §4, ASVS 9.2.3): issuer and audience must match exactly', async () => {
   const { iss, aud } = claimsOf(session.accessToken) as { iss: string; aud: string }
   const others = (own: string) => [
     `${own}/`,
@@ -244,7 +244,7 @@ test('AT-06 (RFC 9068 §4, ASVS 9.2.3): issuer and audience are ours to the lett
   await expectRefused(minted(others(aud), (other) => ({ claims: { aud: other } })))
 })
 
-test('AT-07 (RFC 9068 §4, JWT denylist by id): no other spelling of a token outlives its session', async () => {
+test('AT-07 (RFC 9068 §4, JWT denylist by id): no other spelling of an access token outlives its session', async () => {
   const own = await signIn(world, adminEmail)
   const { accessToken } = own
   const [header, payload, signature] = accessToken.split('.') as [string, string, string]
@@ -257,7 +257,7 @@ test('AT-07 (RFC 9068 §4, JWT denylist by id): no other spelling of a token out
     'the payload padded': `${header}.${payload}=.${signature}`,
     'as base64': `${header}.${payload}.${Buffer.from(signature, 'base64url').toString('base64')}`,
   }
-  // ECDSA itself has two signatures for a text: both are good while the session is.
+  // ECDSA has two valid signatures for each message: the service accepts both while the session is active.
   for (const door of doors) expect((await knock(door, spellings['the other s'])).status).toBe(200)
   await auth(world.url, 'logout', { refreshToken: own.refreshToken })
   await world.unchanged(async () => {
@@ -270,7 +270,7 @@ test('AT-07 (RFC 9068 §4, JWT denylist by id): no other spelling of a token out
   })
 })
 
-test('AT-09 (RFC 9068 §6, ASVS 14.1.1): a token says who, which session and until when, and nothing else', () => {
+test('AT-09 (RFC 9068 §6, ASVS 14.1.1): an access token names the user, the session and its expiry, and nothing else', () => {
   expect(Object.keys(claimsOf(session.accessToken)).toSorted()).toEqual([
     'aud',
     'auth_time',
@@ -286,7 +286,7 @@ test('AT-09 (RFC 9068 §6, ASVS 14.1.1): a token says who, which session and unt
   ])
 })
 
-test('AT-14 (ASVS 4.2.5): what is no token of ours is refused before it costs anything', async () => {
+test('AT-14 (ASVS 4.2.5): a value that cannot be an access token is refused before any work is done', async () => {
   const good = mint()
   const [header, payload, signature] = good.split('.') as [string, string, string]
   const withHeader = (text: string) => `${segment(text)}.${payload}.${signature}`
@@ -315,11 +315,11 @@ test('AT-14 (ASVS 4.2.5): what is no token of ours is refused before it costs an
   })
   const megabyte = `GET /trpc/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${'A'.repeat(1024 * 1024)}\r\n\r\n`
   const { statuses } = await world.raw(megabyte)
-  // Node may hang up while the megabyte is still being sent; then there is no answer to read.
+  // Node may hang up while the megabyte is still being sent: then there is no answer to read.
   expect([[431], []]).toContainEqual(statuses)
 })
 
-test('AT-16 (ASVS 1.5.3): of a claim said twice the last one counts, and the service says each once', async () => {
+test('AT-16 (ASVS 1.5.3): of a repeated claim the last one counts, and the service writes each claim once', async () => {
   const payload = Buffer.from(session.accessToken.split('.')[1]!, 'base64url').toString()
   for (const claim of Object.keys(claimsOf(session.accessToken)))
     expect(payload.split(`"${claim}":`)).toHaveLength(2)
@@ -327,7 +327,7 @@ test('AT-16 (ASVS 1.5.3): of a claim said twice the last one counts, and the ser
   expect((await knock('me', twice)).body.result.data.user.role).toBe('user')
 })
 
-test('JK-01, JK-02, JK-03 (RFC 7517 §9.2, RFC 9111): the JWKS shows public members alone, each key whole, and may be kept', async () => {
+test('JK-01, JK-02, JK-03 (RFC 7517 §9.2, RFC 9111): the JWKS shows public members alone and each key whole, and caches may store it', async () => {
   const answer = await world.request('/.well-known/jwks.json', { method: 'GET' })
   const { keys } = answer.body as { keys: Record<string, string>[] }
   expect(keys.length).toBeGreaterThan(0)
@@ -345,7 +345,7 @@ test('JK-01, JK-02, JK-03 (RFC 7517 §9.2, RFC 9111): the JWKS shows public memb
   for (const { headers } of others) expect(headers['cache-control']).toBe('no-store')
 })
 
-test('JK-07 (ASVS 4.1.2): the JWKS and the issuer of a token follow no Host and no forwarded header', async () => {
+test('JK-07 (ASVS 4.1.2): the JWKS and the issuer of a token ignore the Host header and forwarded headers', async () => {
   const lies = [
     { host: 'evil.example' },
     { 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'https' },
@@ -366,7 +366,7 @@ test('JK-07 (ASVS 4.1.2): the JWKS and the issuer of a token follow no Host and 
   }
 })
 
-/** (r, n−s) is as good a signature as (r, s). */
+/** (r, n−s) is as valid a signature as (r, s). */
 function otherS(signature: string): string {
   const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
   const raw = Buffer.from(signature, 'base64url')
@@ -375,7 +375,7 @@ function otherS(signature: string): string {
   return Buffer.concat([raw.subarray(0, 32), other]).toString('base64url')
 }
 
-/** Another last letter of the same bytes. */
+/** Another last character that decodes to the same bytes. */
 function nextLetter(letter: string): string {
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
   return alphabet[alphabet.indexOf(letter) + 1]!

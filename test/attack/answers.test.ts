@@ -5,7 +5,7 @@ import { signIn } from '../support/sessions.ts'
 
 const attacked = attackedServer()
 
-/** What every answer must carry, whatever it says and whoever says it. */
+/** The headers that every answer carries, whatever its status and its sender. */
 const hardening = {
   'strict-transport-security': 'max-age=31536000; includeSubDomains',
   'x-content-type-options': 'nosniff',
@@ -20,7 +20,7 @@ function expectHardened(what: string, { headers }: AttackAnswer): void {
   expect([what, headers['x-powered-by'], headers.server]).toEqual([what, undefined, undefined])
 }
 
-test('HT-05 HT-06 HT-07 TR-10 CS-08 (ASVS 3.4.1–3.4.8, 14.3.2): every answer of every procedure is kept by no cache, varies by origin and is JSON that nobody sniffs', async () => {
+test('HT-05 HT-06 HT-07 TR-10 CS-08 (ASVS 3.4.1–3.4.8, 14.3.2): every answer of every procedure forbids caching, varies by Origin and is JSON that browsers do not sniff', async () => {
   const { accessToken } = await signIn(attacked, adminEmail)
   const statuses = new Set<number>()
   for (const procedure of procedures)
@@ -46,7 +46,7 @@ test('HT-05 HT-06 HT-07 TR-10 CS-08 (ASVS 3.4.1–3.4.8, 14.3.2): every answer o
   expect([...statuses]).toEqual(expect.arrayContaining([200, 400, 401, 403, 404]))
 })
 
-test('TR-05 HT-05 HT-06 HT-07 (ASVS 3.4.1–3.4.8, 16.5.1): so is what is no procedure, and what is refused before one is found', async () => {
+test('TR-05 HT-05 HT-06 HT-07 (ASVS 3.4.1–3.4.8, 16.5.1): so does an answer for an unknown path, and one that is refused before a procedure is found', async () => {
   const json = { 'content-type': 'application/json' }
   const asked: [string, string, number, object?][] = [
     ['GET', '/healthz', 200],

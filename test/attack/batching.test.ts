@@ -6,15 +6,15 @@ import { testPassword } from '../support/users.ts'
 const attacked = attackedServer()
 
 describe('TR-01 (tRPC streams drop Set-Cookie): /auth is neither batched nor streamed', () => {
-  const streams: Record<string, string>[] = [
-    { accept: 'application/jsonl' },
-    { 'trpc-accept': 'application/jsonl' },
-    { accept: 'text/event-stream', 'trpc-accept': 'application/jsonl' },
+  const streams: [string, Record<string, string>][] = [
+    ['Accept', { accept: 'application/jsonl' }],
+    ['tRPC-Accept', { 'trpc-accept': 'application/jsonl' }],
+    ['both', { accept: 'text/event-stream', 'trpc-accept': 'application/jsonl' }],
   ]
 
   test.each(streams)(
-    'asked for %o, a refresh is answered as ever, cookie and all',
-    async (accept) => {
+    'a refresh that asks for a stream by %s gets the usual answer with its cookie',
+    async (_header, accept) => {
       const { cookie, familyId } = await signInWithCookie(attacked)
       const answer = await attacked.request('/auth/refresh?batch=1', {
         headers: { origin: attacked.url, cookie, ...accept },
@@ -27,7 +27,7 @@ describe('TR-01 (tRPC streams drop Set-Cookie): /auth is neither batched nor str
     },
   )
 
-  test.each(['refresh', 'logout'])('a batch of one %s spends no token', async (procedure) => {
+  test.each(['refresh', 'logout'])('a batch with one %s spends no token', async (procedure) => {
     const { cookie } = await signInWithCookie(attacked)
     await attacked.unchanged(async () => {
       for (const json of [{ 0: {} }, { 0: {}, 1: {} }, [{}]]) {
@@ -44,8 +44,8 @@ describe('TR-01 (tRPC streams drop Set-Cookie): /auth is neither batched nor str
   })
 })
 
-describe('TR-02 V14: one request is a handful of calls at most', () => {
-  test('ten are answered, each by itself, and eleven are refused whole', async () => {
+describe('TR-02 V14: one request holds at most ten calls', () => {
+  test('ten calls are answered separately, and a batch of eleven is refused as a whole', async () => {
     const { accessToken } = await signIn(attacked)
     const headers = { authorization: `Bearer ${accessToken}` }
     const get = (count: number) => {
@@ -63,7 +63,7 @@ describe('TR-02 V14: one request is a handful of calls at most', () => {
     ['4,000 escaped commas', '%2c'.repeat(4_000)],
     ['commas alone', ',,,,,,,,'],
     ['ten names that are none', Array.from({ length: 10 }, () => 'x').join()],
-  ])('%s cost little and say little', async (_what, path) => {
+  ])('%s cost little and get a short answer', async (_what, path) => {
     const { email } = await signInWithCookie(attacked)
     const input = { email, password: testPassword }
     await attacked.unchanged(async () => {
@@ -78,7 +78,7 @@ describe('TR-02 V14: one request is a handful of calls at most', () => {
     })
   })
 
-  test('a name that is none in front of the others does not open them (tRPC #7153)', async () => {
+  test('an unknown name in front of the others gives no access to them (tRPC #7153)', async () => {
     await attacked.unchanged(async () => {
       const answer = await attacked.request('/trpc/nothing,sessions.revokeOthers?batch=1', {
         json: { 0: null, 1: null },
@@ -89,7 +89,7 @@ describe('TR-02 V14: one request is a handful of calls at most', () => {
   })
 })
 
-test('TR-07: of a batch of which a part is refused, each call says for itself what became of it', async () => {
+test('TR-07: in a batch of which a part is refused, each call has an answer of its own', async () => {
   const { accessToken } = await signIn(attacked)
   const answer = await attacked.request('/trpc/me,admin.stats?batch=1&input={}', {
     method: 'GET',
@@ -101,7 +101,7 @@ test('TR-07: of a batch of which a part is refused, each call says for itself wh
   expect(stats.error.data.reason).toBe('role_required')
 })
 
-describe('TR-04: a path in another spelling is the same call or none', () => {
+describe('TR-04: another spelling of a path is the same call or no call', () => {
   test.each([
     ['%6Cogin', 401, 'invalid_credentials'],
     ['log%69n', 401, 'invalid_credentials'],
@@ -127,7 +127,7 @@ describe('TR-04: a path in another spelling is the same call or none', () => {
     const { hostname, port } = new URL(attacked.url)
     const body = JSON.stringify(input)
     await attacked.unchanged(async () => {
-      // Written by hand: a URL would be tidied up on its way.
+      // Sent as raw bytes, because a URL object would normalise the path.
       const { statuses, text } = await attacked.raw(
         [
           `POST /auth/${path} HTTP/1.1`,

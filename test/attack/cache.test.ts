@@ -7,12 +7,12 @@ import { freePort, startServer, type ServerProcess } from '../support/server.ts'
 import { fromPage, signInWithCookie } from '../support/sessions.ts'
 
 describe.runIf(hasNginx)(
-  'V17 HT-06 (ASVS 14.3.2, RFC 6749 §5.1): a careless cache in front of us gives nobody what is not theirs',
+  'V17 HT-06 (ASVS 14.3.2, RFC 6749 §5.1): a careless shared cache in front of the service gives no client the answer of another',
   () => {
     let owner: FreshDatabase
     let server: ServerProcess
     let cache: AsyncDisposable
-    /** As people see the service. */
+    /** The service as clients see it, through the cache. */
     let behind: { url: string; owner: FreshDatabase }
     beforeAll(async () => {
       owner = await freshDatabase()
@@ -28,7 +28,7 @@ describe.runIf(hasNginx)(
       await owner[Symbol.asyncDispose]()
     })
 
-    test('the control: it does keep what may be kept, and gives it to others', async () => {
+    test('control: the cache stores what may be stored and gives it to other clients', async () => {
       const path = '/.well-known/jwks.json'
       const ask = () => raw(behind.url + path, { method: 'GET' })
       const [first, second] = [await ask(), await ask()]
@@ -36,7 +36,7 @@ describe.runIf(hasNginx)(
       expect(second.text).toBe(first.text)
     })
 
-    test('two people who sign in, refresh and sign out have cookies and bodies of their own', async () => {
+    test('two users that sign in, refresh and sign out get their own cookies and bodies', async () => {
       const ada = await signInWithCookie(behind)
       const bob = await signInWithCookie(behind)
       expect(bob.answer.data.user.email).toBe(bob.email)
@@ -46,7 +46,7 @@ describe.runIf(hasNginx)(
       const bobNow = await fromPage(behind, 'refresh', bob.cookie)
       expect([adaNow.data.familyId, bobNow.data.familyId]).toEqual([ada.familyId, bob.familyId])
       expect(refreshCookieIn(bobNow)).not.toBe(refreshCookieIn(adaNow))
-      // Whoever has no cookie is given none, and no token.
+      // A client without a cookie gets neither a cookie nor a token.
       const stranger = await auth(behind.url, 'refresh')
       expect([stranger.status, stranger.reason]).toEqual([401, 'refresh_token_missing'])
       expect(stranger.headers.getSetCookie()).toEqual([])
@@ -68,7 +68,7 @@ describe.runIf(hasNginx)(
         { 'trpc-accept': 'application/jsonl' },
       ],
     ])(
-      '%s: each is told of themselves, and a stranger of nobody',
+      '%s: each user sees their own data, and a stranger sees none',
       async (_what, path, search, more) => {
         const [ada, bob] = [await signInWithCookie(behind), await signInWithCookie(behind)]
         const ask = (accessToken?: string) =>
@@ -76,7 +76,7 @@ describe.runIf(hasNginx)(
             method: 'GET',
             headers: { ...more, ...(accessToken && { authorization: `Bearer ${accessToken}` }) },
           })
-        // In this order: a refusal must not be kept either.
+        // In this order: the cache must not store a refusal either.
         const refused = await ask()
         const adas = await ask(ada.answer.data.accessToken)
         const bobs = await ask(bob.answer.data.accessToken)
@@ -100,7 +100,7 @@ describe.runIf(hasNginx)(
       ['GET', `/trpc/${'me,'.repeat(10)}me?batch=1`, 400],
       ['POST', '/auth/login', 400],
       ['POST', '/auth/nothing', 404],
-    ])('%s %s (%i) is not kept', async (method, path, status) => {
+    ])('the cache does not store %s %s (%i)', async (method, path, status) => {
       for (let i = 0; i < 2; i++) {
         const answer = await raw(behind.url + path, { method })
         expect([answer.status, answer.headers['x-cache']]).toEqual([status, 'MISS'])

@@ -14,7 +14,7 @@ const services = [
 const forged = `tlr1.${'A'.repeat(91)}`
 const setCookiesOf = (answer: AttackAnswer) => answer.headers['set-cookie'] ?? []
 
-describe.each(services)('at $scheme', ({ scheme, name, attacked, origin }) => {
+describe.each(services)('over $scheme', ({ scheme, name, attacked, origin }) => {
   const call = (
     procedure: string,
     { cookie, json = {} }: { cookie?: string | string[]; json?: unknown },
@@ -31,7 +31,7 @@ describe.each(services)('at $scheme', ({ scheme, name, attacked, origin }) => {
     return { answer, token, email }
   }
 
-  test('CK-01 CK-02 CK-06 (ASVS 3.3.1–3.3.5): every Set-Cookie of every endpoint, set or cleared, has the same attributes and fits', async () => {
+  test('CK-01 CK-02 CK-06 (ASVS 3.3.1–3.3.5): every Set-Cookie of every endpoint, set or cleared, has the same attributes and fits into 4 KiB', async () => {
     const { answer: login, token } = await newSession()
     const set = [
       login,
@@ -43,7 +43,7 @@ describe.each(services)('at $scheme', ({ scheme, name, attacked, origin }) => {
       await call('logout', { cookie: `${name}=${forged}` }),
       await call('logout', { cookie: `${name}=${token}` }),
       await call('logout', {}),
-      // Of a family that is over.
+      // The family is over by now.
       await call('refresh', { cookie: `${name}=${token}` }),
     ]
     const attributes = ['HttpOnly', 'Path=/auth', 'SameSite=Strict']
@@ -59,7 +59,7 @@ describe.each(services)('at $scheme', ({ scheme, name, attacked, origin }) => {
       const maxAge = Number(lifetime[0]?.slice('Max-Age='.length))
       if (isClearing) expect(maxAge).toBe(0)
       else {
-        // What is left of the token, in whole seconds.
+        // The remaining lifetime of the token, in whole seconds.
         const left = (Date.parse(answer.body.result.data.refreshExpiresAt) - Date.now()) / 1000
         expect(Math.abs(maxAge - left)).toBeLessThan(60)
       }
@@ -67,10 +67,10 @@ describe.each(services)('at $scheme', ({ scheme, name, attacked, origin }) => {
     }
   })
 
-  test('CK-03 (ASVS 3.3.4): the token of a cookie family is in no body, that of a body family in no cookie', async () => {
+  test('CK-03 (ASVS 3.3.4): a cookie family never has its token in a body, and a body family never in a cookie', async () => {
     const { answer, token, email } = await newSession()
     const refreshed = await call('refresh', { cookie: `${name}=${token}` })
-    // Asking for the body does not turn a cookie into a token that a script can read.
+    // Asking for the body transport does not turn a cookie into a token that a script can read.
     const asked = await call('refresh', {
       cookie: `${name}=${token}`,
       json: { transport: 'body' },
@@ -97,7 +97,7 @@ describe.each(services)('at $scheme', ({ scheme, name, attacked, origin }) => {
     expect([...setCookiesOf(inBody), ...setCookiesOf(next)]).toEqual([])
   })
 
-  test('CK-04 V24 (RFC 6265 §4.2.2): two cookies of our name are refused, whichever comes first and however they are sent', async () => {
+  test('CK-04 V24 (RFC 6265 §4.2.2): two refresh cookies are refused, in either order and in one header or two', async () => {
     const { token } = await newSession()
     const cookies = [
       `${name}=${token}; ${name}=${forged}`,
@@ -115,7 +115,7 @@ describe.each(services)('at $scheme', ({ scheme, name, attacked, origin }) => {
           expect([cookie, answer.status, answer.reason]).toEqual([cookie, 400, 'validation_failed'])
           expect(setCookiesOf(answer)).toEqual([])
         }
-      // However many there are, it is the page that is refused first.
+      // A foreign Origin is refused first, whatever the number of cookies.
       for (const foreign of [{}, { origin: 'https://evil.example' }]) {
         const headers = { ...foreign, cookie: cookies[0]! }
         const answer = await attacked.request('/auth/refresh', { json: {}, headers })
@@ -125,7 +125,7 @@ describe.each(services)('at $scheme', ({ scheme, name, attacked, origin }) => {
     expect((await call('refresh', { cookie: `${name}=${token}` })).status).toBe(200)
   })
 
-  test('CK-04 V24 (RFC 6265bis §5.6): a name that only resembles ours is not ours', async () => {
+  test('CK-04 V24 (RFC 6265bis §5.6): a cookie whose name only resembles the refresh cookie is ignored', async () => {
     const { token } = await newSession()
     const names = [
       name.toUpperCase(),
@@ -136,7 +136,7 @@ describe.each(services)('at $scheme', ({ scheme, name, attacked, origin }) => {
       `=${name}`,
       `$Version=1, ${name}`,
       name.replace('_token', '%5Ftoken'),
-      // As bytes: what a script that trims Unicode spaces, and no browser, takes for the name alone.
+      // As bytes: a script that trims Unicode spaces takes these for the plain name; browsers do not.
       `\u00a0${name}`,
       Buffer.from(`\u2000${name}`).toString('latin1'),
       Buffer.from(`\ufeff${name}`).toString('latin1'),
@@ -152,7 +152,7 @@ describe.each(services)('at $scheme', ({ scheme, name, attacked, origin }) => {
     })
   })
 
-  test('CK-05 (ASVS 1.1.1): a value in another spelling is not the token: nothing is decoded, unquoted or cut', async () => {
+  test('CK-05 (ASVS 1.1.1): another spelling of the token is refused: the value is not decoded, unquoted or cut', async () => {
     const { token } = await newSession()
     const last = token.slice(-1)
     const values = [
@@ -174,12 +174,12 @@ describe.each(services)('at $scheme', ({ scheme, name, attacked, origin }) => {
         expect([value, answer.reason]).toEqual([value, 'refresh_token_malformed'])
       }
     })
-    // The control: as it was given, it is good.
+    // Control: the unchanged value is accepted.
     expect((await call('refresh', { cookie: `a=b;  ${name}=${token}; c=d` })).status).toBe(200)
   })
 })
 
-test('CK-04 V24: a cookie and a token in the body are one credential too many, and cost neither session', async () => {
+test('CK-04 V24: a request with a token in the cookie and one in the body is refused, and both sessions stay active', async () => {
   const session = await signIn(plain)
   const other = await signIn(plain)
   await plain.unchanged(async () => {

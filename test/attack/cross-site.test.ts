@@ -13,7 +13,7 @@ const attacked = attackedServer({
 const json = 'application/json'
 const evil = 'https://evil.example.com'
 
-/** A session whose cookie would work: what an attack must not make use of. */
+/** A session whose cookie is valid, so that an attack could use it. */
 async function victim(): Promise<{ cookie: string; familyId: string }> {
   const { email } = await makeUser(attacked.owner.url)
   const answer = await attacked.request('/auth/login', {
@@ -24,7 +24,7 @@ async function victim(): Promise<{ cookie: string; familyId: string }> {
   return { cookie, familyId: answer.body.result.data.familyId }
 }
 
-describe('CS-01 V10 V11 (ASVS 3.5.2): a body that is not application/json is 415, and nothing happens', () => {
+describe('CS-01 V10 V11 (ASVS 3.5.2): a body that is not application/json is answered 415, and nothing changes', () => {
   const types: (string | string[] | undefined)[] = [
     undefined,
     'text/plain',
@@ -49,7 +49,7 @@ describe('CS-01 V10 V11 (ASVS 3.5.2): a body that is not application/json is 415
   const body = Buffer.from('{}')
   const paths = ['/auth/refresh', '/auth/logout', '/trpc/sessions.revokeOthers']
 
-  test.each(paths)('%s', async (path) => {
+  test.each(paths)('a POST to %s with each other content type is refused', async (path) => {
     const { cookie } = await victim()
     const { accessToken } = await signIn(attacked)
     await attacked.unchanged(async () => {
@@ -65,13 +65,13 @@ describe('CS-01 V10 V11 (ASVS 3.5.2): a body that is not application/json is 415
         })
         const said = [type, answer.status, answer.reason, answer.headers['set-cookie']]
         expect(said).toEqual([type, 415, 'unsupported_media_type', undefined])
-        // The caller's own words do not come back (HT-07).
+        // The answer does not repeat what the caller sent (HT-07).
         expect(answer.text).not.toContain('canary')
       }
     })
   })
 
-  test('two of them: neither is chosen', async () => {
+  test('a request with two content types is refused', async () => {
     const { cookie } = await victim()
     await attacked.unchanged(async () => {
       for (const lines of [
@@ -98,7 +98,7 @@ describe('CS-01 V10 V11 (ASVS 3.5.2): a body that is not application/json is 415
   })
 
   test.each([json, 'APPLICATION/JSON', `${json}; charset=utf-8`, `${json};charset="utf-8"`])(
-    'the control: %s is one',
+    'control: %s is accepted as JSON',
     async (type) => {
       const { cookie } = await victim()
       const headers = { origin: publicUrl, cookie, 'content-type': type }
@@ -108,7 +108,7 @@ describe('CS-01 V10 V11 (ASVS 3.5.2): a body that is not application/json is 415
   )
 })
 
-describe('CS-02 CS-03 (ASVS 3.5.1, 3.5.3): Origin × Sec-Fetch-Site × content type, with a cookie that works', () => {
+describe('CS-02 CS-03 (ASVS 3.5.1, 3.5.3): a valid cookie is refused for every foreign Origin, Sec-Fetch-Site and content type', () => {
   const origins = [
     undefined,
     'null',
@@ -127,7 +127,7 @@ describe('CS-02 CS-03 (ASVS 3.5.1, 3.5.3): Origin × Sec-Fetch-Site × content t
   const sites = [undefined, 'same-origin', 'same-site', 'cross-site', 'none', 'Same-Origin', 'x']
   const types = [json, 'text/plain', undefined]
 
-  test.each(['refresh', 'logout'])('%s', async (procedure) => {
+  test.each(['refresh', 'logout'])('%s refuses each foreign combination', async (procedure) => {
     const { cookie } = await victim()
     await attacked.unchanged(async () => {
       for (const origin of origins)
@@ -143,12 +143,12 @@ describe('CS-02 CS-03 (ASVS 3.5.1, 3.5.3): Origin × Sec-Fetch-Site × content t
               ...(type !== undefined && { body: '{}' }),
             })
             const how = { origin, site, type, status: answer.status }
-            // Nothing without a body has a type to be refused for: the Origin decides.
+            // Without a body there is no content type to refuse: the Origin decides.
             expect(how).toEqual({ ...how, status: type === 'text/plain' ? 415 : 403 })
             expect(answer.headers['set-cookie']).toBeUndefined()
             expect(answer.headers['access-control-allow-origin']).toBeUndefined()
           }
-      // Our own origin, from somewhere else: a browser never says both.
+      // The service's own Origin with another Sec-Fetch-Site: no browser sends both.
       for (const site of sites.slice(2)) {
         const headers = { cookie, origin: publicUrl, 'sec-fetch-site': site! }
         const answer = await attacked.request(`/auth/${procedure}`, { headers, json: {} })
@@ -157,7 +157,7 @@ describe('CS-02 CS-03 (ASVS 3.5.1, 3.5.3): Origin × Sec-Fetch-Site × content t
     })
   })
 
-  test('two Origin headers are none that is allowed, in either order', async () => {
+  test('a request with two Origin headers is not allowed, in either order', async () => {
     const { cookie } = await victim()
     await attacked.unchanged(async () => {
       for (const both of [
@@ -182,18 +182,21 @@ describe('CS-02 CS-03 (ASVS 3.5.1, 3.5.3): Origin × Sec-Fetch-Site × content t
     })
   })
 
-  test.each([publicUrl, allowed])('the control: from %s the same cookie works', async (origin) => {
-    const { cookie, familyId } = await victim()
-    const answer = await attacked.request('/auth/refresh', {
-      headers: { cookie, origin },
-      json: {},
-    })
-    expect(answer.status).toBe(200)
-    expect(await kindsOf(attacked, familyId)).toEqual(['issued', 'rotated'])
-  })
+  test.each([publicUrl, allowed])(
+    'control: the same cookie is accepted from %s',
+    async (origin) => {
+      const { cookie, familyId } = await victim()
+      const answer = await attacked.request('/auth/refresh', {
+        headers: { cookie, origin },
+        json: {},
+      })
+      expect(answer.status).toBe(200)
+      expect(await kindsOf(attacked, familyId)).toEqual(['issued', 'rotated'])
+    },
+  )
 })
 
-test('CS-05 V9 (ASVS 3.5.3): a bad bearer token does not open the way to the cookie', async () => {
+test('CS-05 V9 (ASVS 3.5.3): a bad bearer token does not make the service accept the cookie', async () => {
   const { cookie } = await victim()
   const { accessToken } = await signIn(attacked)
   await attacked.unchanged(async () => {
@@ -205,7 +208,7 @@ test('CS-05 V9 (ASVS 3.5.3): a bad bearer token does not open the way to the coo
         })
         expect([procedure, answer.reason]).toEqual([procedure, 'origin_not_allowed'])
       }
-    // And /trpc does not look at the cookie at all.
+    // /trpc ignores the cookie.
     const answer = await attacked.request('/trpc/sessions.revokeOthers', {
       headers: { cookie, origin: publicUrl },
       json: {},
@@ -214,7 +217,7 @@ test('CS-05 V9 (ASVS 3.5.3): a bad bearer token does not open the way to the coo
   })
 })
 
-test('CS-06 (ASVS 3.5.1): nobody is signed in from a foreign page, with the right password either', async () => {
+test('CS-06 (ASVS 3.5.1): a foreign page cannot sign a user in, even with the right password', async () => {
   const { email } = await makeUser(attacked.owner.url)
   await attacked.unchanged(async () => {
     for (const origin of [evil, 'null', `${publicUrl}0`])
@@ -231,10 +234,10 @@ test('CS-06 (ASVS 3.5.1): nobody is signed in from a foreign page, with the righ
   })
 })
 
-describe('CS-09 (ASVS 3.5.3): nothing changes by a method that a link or an image can use', () => {
+describe('CS-09 (ASVS 3.5.3): methods that a link or an image can send change nothing', () => {
   const mutations = procedures.filter(({ type }) => type === 'mutation').map(({ url }) => url)
 
-  test.each(mutations)('%s', async (url) => {
+  test.each(mutations)('no method but POST calls %s', async (url) => {
     const { cookie } = await victim()
     const { accessToken, refreshToken } = await signIn(attacked)
     const authorization = `Bearer ${accessToken}`
@@ -254,7 +257,7 @@ describe('CS-09 (ASVS 3.5.3): nothing changes by a method that a link or an imag
   })
 })
 
-test('CS-11 V15 (ASVS 4.4.2): there is no WebSocket to open, and asking for one ends nothing', async () => {
+test('CS-11 V15 (ASVS 4.4.2): the service opens no WebSocket, and asking for one changes nothing', async () => {
   for (const path of ['/trpc', '/trpc/me?connectionParams=1', '/auth/refresh', '/']) {
     const { statuses } = await attacked.raw(
       [

@@ -14,7 +14,7 @@ beforeAll(async () => {
   token = admin.accessToken
 })
 
-/** What could be granted, if the service answered without asking. */
+/** An input that would succeed if the service answered without asking the database. */
 function inputOf({ url, sample }: Procedure): unknown {
   const { refreshToken, familyId, userId } = admin
   if (url === '/auth/refresh' || url === '/auth/logout') return { refreshToken }
@@ -28,18 +28,18 @@ function inputOf({ url, sample }: Procedure): unknown {
   }
 }
 
-// `me` asks no database while the ends of sessions can be followed, and for seconds longer.
+// `me` asks no database while the process follows the ends of sessions, and for some seconds after.
 const asking = procedures.filter(({ url }) => url !== '/trpc/me')
 
-describe('FS-01 (ASVS 16.5.2 and 16.5.3): while the database is away, nothing is granted', () => {
-  test('every procedure that asks it is 503 with Retry-After, and changes nothing', async () => {
+describe('FS-01 (ASVS 16.5.2 and 16.5.3): while the database is unavailable, nothing is granted', () => {
+  test('every procedure that asks the database answers 503 with Retry-After and changes nothing', async () => {
     await world.unchanged(async () => {
       await allowService(world.database.url, false)
       try {
         for (const procedure of asking) {
           const answer = await callAs(world, procedure, { token, input: inputOf(procedure) })
           expect([procedure.url, answer.reason]).toEqual([procedure.url, 'service_unavailable'])
-          // A stream has begun to answer by then, and its headers are sent.
+          // A stream has sent its headers by then.
           if (procedure.type === 'subscription') continue
           expect([procedure.url, answer.status]).toEqual([procedure.url, 503])
           expect(Number(answer.headers['retry-after'])).toBeGreaterThan(0)
@@ -51,7 +51,7 @@ describe('FS-01 (ASVS 16.5.2 and 16.5.3): while the database is away, nothing is
     })
   })
 
-  test('IR-01 (RFC 7009 §2.2.1): a logout that ended nothing does not say that it did, and keeps the cookie', async () => {
+  test('IR-01 (RFC 7009 §2.2.1): a logout that could not end the session is answered 503 and keeps the cookie', async () => {
     const { cookie } = await signInWithCookie(world)
     const logOut = () =>
       world.request('/auth/logout', { headers: { origin: world.url, cookie }, json: {} })
@@ -66,7 +66,7 @@ describe('FS-01 (ASVS 16.5.2 and 16.5.3): while the database is away, nothing is
     expect((await logOut()).body.result.data).toEqual({ success: true, revoked: 1 })
   })
 
-  test('afterwards everything is as it was', async () => {
+  test('once the database is back, everything works as before', async () => {
     for (const procedure of asking.filter(({ type }) => type === 'query')) {
       const answer = await callAs(world, procedure, { token, input: inputOf(procedure) })
       expect([procedure.url, answer.status]).toEqual([procedure.url, 200])

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 
-/** The oldest versions without a published hole that would be ours. */
+/** The oldest versions without a published vulnerability that affects this service. */
 test.each([
   ['fastify', '5.12.2', 'CVE-2026-84428, CVE-2026-16732, CVE-2026-33806, CVE-2026-25223'],
   ['@trpc/server', '11.15.0', 'maxBatchSize; CVE-2025-68130, CVE-2025-43855'],

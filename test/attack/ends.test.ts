@@ -57,12 +57,12 @@ const ways: Record<string, (one: BodySession, other: BodySession) => Promise<unk
   'cli user erase': ({ email }) => commandLine('user', 'erase', email),
 }
 
-describe('RT-16, V4, V6 (ASVS 7.4.1–7.4.3, RFC 9700 §4.14.2): neither token outlives', () => {
-  test.each(Object.keys(ways))('%s', async (way) => {
+describe("RT-16, V4, V6 (ASVS 7.4.1–7.4.3, RFC 9700 §4.14.2): a session's tokens stop working after", () => {
+  test.each(Object.keys(ways))('after %s', async (way) => {
     const one = await signIn(world)
     const other = await signIn(world, one.email)
     const bystander = await signIn(world)
-    // The end is an end for every token of the session, also for one that is on its way.
+    // The end applies to every token of the session, also to one that the client has not received yet.
     const { data: newest } = await refresh(one.refreshToken)
     const said = (await ways[way]!(one, other)) as Answer | undefined
     expect(said?.status ?? 200).toBe(200)
@@ -71,7 +71,7 @@ describe('RT-16, V4, V6 (ASVS 7.4.1–7.4.3, RFC 9700 §4.14.2): neither token o
         expect(await refresh(token)).toMatchObject({ status: 401, reason: 'session_revoked' })
       for (const accessToken of [one.accessToken, newest.accessToken])
         await expectNothingOpens(accessToken)
-      // What asks no database hears of it, whichever process ended it.
+      // `me` asks no database, but learns of the end, whichever process ended the session.
       const me = async () => (await query(world.url, 'me', newest.accessToken)).reason
       await expect.poll(me).toBe('access_token_revoked')
     })
@@ -79,7 +79,7 @@ describe('RT-16, V4, V6 (ASVS 7.4.1–7.4.3, RFC 9700 §4.14.2): neither token o
     expect((await query(world.url, 'sessions.list', bystander.accessToken)).status).toBe(200)
   })
 
-  test('a reuse', async () => {
+  test('after a reuse', async () => {
     const { refreshToken, accessToken, email } = await signIn(world)
     const other = await signIn(world, email)
     const { data: newest } = await refresh(refreshToken)
@@ -108,29 +108,32 @@ async function expectNothingOpens(accessToken: string): Promise<void> {
     expect(answer).toMatchObject({ status: 401, reason: 'access_token_revoked' })
 }
 
-describe('RT-20, V7 (ASVS 7.2.4): a cookie that was planted before a sign-in', () => {
-  test.each(['login', 'register'])('is not taken up by %s', async (procedure) => {
-    const attacker = await signInWithCookie(world)
-    const victim =
-      procedure === 'login' ? (await signIn(world)).email : `new-${Date.now()}@example.com`
-    const input = { email: victim, password: testPassword }
-    const answer = await fromPage(world, procedure, attacker.cookie, input)
-    expect(answer.status).toBe(200)
-    const { familyId, user } = answer.data
-    expect(familyId).not.toBe(attacker.familyId)
-    expect(user.email).toBe(victim)
-    // The attacker's session is untouched, knows nothing of the victim, and the victim's is not known to it.
-    expect(await kindsOf(world, attacker.familyId)).toEqual(['issued'])
-    const own = await fromPage(world, 'refresh', attacker.cookie)
-    expect(own.data).toMatchObject({
-      familyId: attacker.familyId,
-      user: { email: attacker.email },
-    })
-    const list = await query(world.url, 'sessions.list', own.data.accessToken)
-    expect(list.data.items.map((item: any) => item.familyId)).toEqual([attacker.familyId])
-  })
+describe('RT-20, V7 (ASVS 7.2.4): a cookie that an attacker planted before a sign-in', () => {
+  test.each(['login', 'register'])(
+    '%s begins a new session and ignores the planted cookie',
+    async (procedure) => {
+      const attacker = await signInWithCookie(world)
+      const victim =
+        procedure === 'login' ? (await signIn(world)).email : `new-${Date.now()}@example.com`
+      const input = { email: victim, password: testPassword }
+      const answer = await fromPage(world, procedure, attacker.cookie, input)
+      expect(answer.status).toBe(200)
+      const { familyId, user } = answer.data
+      expect(familyId).not.toBe(attacker.familyId)
+      expect(user.email).toBe(victim)
+      // The attacker's session is unchanged, and neither session sees the other.
+      expect(await kindsOf(world, attacker.familyId)).toEqual(['issued'])
+      const own = await fromPage(world, 'refresh', attacker.cookie)
+      expect(own.data).toMatchObject({
+        familyId: attacker.familyId,
+        user: { email: attacker.email },
+      })
+      const list = await query(world.url, 'sessions.list', own.data.accessToken)
+      expect(list.data.items.map((item: any) => item.familyId)).toEqual([attacker.familyId])
+    },
+  )
 
-  test('is not taken up by a sign-in that fails, either', async () => {
+  test('a sign-in that fails leaves the planted cookie and its session alone', async () => {
     const attacker = await signInWithCookie(world)
     const { email } = await signIn(world)
     await world.unchanged(async () => {
@@ -142,8 +145,8 @@ describe('RT-20, V7 (ASVS 7.2.4): a cookie that was planted before a sign-in', (
   })
 })
 
-describe('RT-19, V8 (ASVS 8.2.2): who ends a session must have it', () => {
-  test('a cookie that was made up ends nothing', async () => {
+describe('RT-19, V8 (ASVS 8.2.2): only a caller who holds a session can end it', () => {
+  test('a made-up cookie ends nothing', async () => {
     const victim = await signInWithCookie(world)
     const token = victim.cookie.slice('refresh_token='.length)
     const bytes = Buffer.from(token.slice('tlr1.'.length), 'base64url')
@@ -155,9 +158,9 @@ describe('RT-19, V8 (ASVS 8.2.2): who ends a session must have it', () => {
     const own = await signInWithCookie(world)
     const ownBytes = Buffer.from(own.cookie.slice('refresh_token=tlr1.'.length), 'base64url')
     const madeUp = [
-      // The family, the generation, the secret, the MAC: each bit is held by the MAC.
+      // Family, generation, secret and MAC: the MAC covers each bit.
       ...[0, 15, 16, 19, 20, 51, 52, 67].map(changed),
-      // The victim's family on a token of the attacker's own.
+      // The victim's family in a token of the attacker.
       `tlr1.${Buffer.concat([bytes.subarray(0, 16), ownBytes.subarray(16)]).toString('base64url')}`,
       victim.familyId,
       `${victim.familyId}.0`,
@@ -177,7 +180,7 @@ describe('RT-19, V8 (ASVS 8.2.2): who ends a session must have it', () => {
     expect((await fromPage(world, 'refresh', victim.cookie)).status).toBe(200)
   })
 
-  test('naming the session of somebody else beside the own token is refused', async () => {
+  test("a call that names the session of another user beside the caller's own token is refused", async () => {
     const victim = await signIn(world)
     const own = await signIn(world)
     await world.unchanged(async () => {
@@ -188,7 +191,7 @@ describe('RT-19, V8 (ASVS 8.2.2): who ends a session must have it', () => {
     })
   })
 
-  test('a logout everywhere ends what is of its own user alone', async () => {
+  test('a logout everywhere ends the sessions of its own user alone', async () => {
     const victim = await signIn(world)
     const own = await signIn(world)
     await auth(world.url, 'logout', { refreshToken: own.refreshToken, everywhere: true })

@@ -8,7 +8,7 @@ const attacked = attackedServer()
 const json = 'application/json'
 const host = () => new URL(attacked.url).host
 
-/** A request written by hand, the connection closed behind it. */
+/** A request written by hand; the connection is closed after it. */
 function written(line: string, headers: readonly string[], body: string | Buffer = ''): Buffer {
   const all = headers.some((header) => /^host/i.test(header))
     ? headers
@@ -17,35 +17,41 @@ function written(line: string, headers: readonly string[], body: string | Buffer
   return Buffer.concat([Buffer.from(head, 'latin1'), Buffer.from(body)])
 }
 
-/** Bytes that the process holds. */
+/** Resident memory of the process, in bytes. */
 async function memoryOf(): Promise<number> {
   const { text } = await attacked.request('/metrics', { method: 'GET' })
   return Number(/^process_resident_memory_bytes (\d+)/m.exec(text)![1])
 }
 
-describe('HT-04 (ASVS 15.2.2): what is too large is refused, and not kept', () => {
+describe('HT-04 (ASVS 15.2.2): an oversized request is refused and not kept in memory', () => {
   const large = `{"email":"${'a'.repeat(17 * 1024)}"}`
   const chunked = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n0\r\n\r\n`
 
-  test.each(['/auth/login', '/auth/refresh', '/trpc/sessions.revoke'])('%s', async (path) => {
-    await attacked.unchanged(async () => {
-      const sized = await attacked.request(path, { headers: { 'content-type': json }, body: large })
-      expect([sized.status, sized.reason]).toEqual([413, 'payload_too_large'])
-      const line = `POST ${path} HTTP/1.1`
-      const type = `content-type: ${json}`
-      const inChunks = await attacked.raw(
-        written(line, [type, 'transfer-encoding: chunked'], chunked(large)),
-      )
-      expect(inChunks.statuses).toEqual([413])
-      // It lies about its length: no more is read than was said.
-      const short = await attacked.raw(written(line, [type, 'content-length: 2'], large))
-      expect(short.statuses[0]).toBeLessThan(500)
-      const huge = await attacked.raw(written(line, [type, 'content-length: 99999999999']))
-      expect(huge.statuses).toEqual([413])
-    })
-  })
+  test.each(['/auth/login', '/auth/refresh', '/trpc/sessions.revoke'])(
+    'a body over 16 KiB to %s is answered 413',
+    async (path) => {
+      await attacked.unchanged(async () => {
+        const sized = await attacked.request(path, {
+          headers: { 'content-type': json },
+          body: large,
+        })
+        expect([sized.status, sized.reason]).toEqual([413, 'payload_too_large'])
+        const line = `POST ${path} HTTP/1.1`
+        const type = `content-type: ${json}`
+        const inChunks = await attacked.raw(
+          written(line, [type, 'transfer-encoding: chunked'], chunked(large)),
+        )
+        expect(inChunks.statuses).toEqual([413])
+        // The stated length is too small: the service reads no more than it says.
+        const short = await attacked.raw(written(line, [type, 'content-length: 2'], large))
+        expect(short.statuses[0]).toBeLessThan(500)
+        const huge = await attacked.raw(written(line, [type, 'content-length: 99999999999']))
+        expect(huge.statuses).toEqual([413])
+      })
+    },
+  )
 
-  test('a bomb in gzip is not unpacked', async () => {
+  test('a gzip bomb is not unpacked', async () => {
     const bomb = gzipSync(Buffer.alloc(50 * 1024 * 1024, ' '))
     expect(bomb.length).toBeGreaterThan(16 * 1024)
     const before = await memoryOf()
@@ -60,7 +66,7 @@ describe('HT-04 (ASVS 15.2.2): what is too large is refused, and not kept', () =
     expect((await memoryOf()) - before).toBeLessThan(50 * 1024 * 1024)
   })
 
-  test('100 MB of a form, or of anything, leave the memory as it was', async () => {
+  test('an upload of 100 MB does not grow the memory, whatever its content type', async () => {
     const { accessToken } = await signIn(attacked)
     const before = await memoryOf()
     const part = 'a'.repeat(100 * 1024 * 1024)
@@ -69,14 +75,14 @@ describe('HT-04 (ASVS 15.2.2): what is too large is refused, and not kept', () =
         headers: { 'content-type': type, authorization: `Bearer ${accessToken}` },
         body: `--a\r\ncontent-disposition: form-data; name="a"\r\n\r\n${part}\r\n--a--`,
       })
-      // The answer, or the end of the connection while we still send.
+      // The answer, or the end of the connection while the client still sends.
       const said = await sent.then(
         ({ status }) => status,
         (error: NodeJS.ErrnoException) => error.code,
       )
       expect([413, 415, 'EPIPE', 'ECONNRESET']).toContain(said)
     }
-    // Less than one of them, with what the process itself takes meanwhile.
+    // Less than one of the uploads, with some room for the process itself.
     expect((await memoryOf()) - before).toBeLessThan(70 * 1024 * 1024)
   })
 
@@ -138,7 +144,7 @@ describe('HT-04 (ASVS 15.2.2): what is too large is refused, and not kept', () =
   })
 })
 
-describe('HT-08 (ASVS 4.1.4, 13.4.4): methods that nothing needs do nothing', () => {
+describe('HT-08 (ASVS 4.1.4, 13.4.4): methods that no client needs do nothing', () => {
   const methods = [
     'TRACE',
     'TRACK',
@@ -150,7 +156,7 @@ describe('HT-08 (ASVS 4.1.4, 13.4.4): methods that nothing needs do nothing', ()
     'POSTX',
     'get',
   ]
-  test.each(methods)('%s', async (method) => {
+  test.each(methods)('%s changes nothing', async (method) => {
     const { cookie } = await signInWithCookie(attacked)
     await attacked.unchanged(async () => {
       for (const path of [
@@ -168,7 +174,7 @@ describe('HT-08 (ASVS 4.1.4, 13.4.4): methods that nothing needs do nothing', ()
           'content-length: 0',
         ]
         const { statuses, text } = await attacked.raw(written(line, headers))
-        // Node hangs up on a CONNECT that nobody listens for.
+        // Node closes the connection of a CONNECT without a listener.
         if (method === 'CONNECT') expect(statuses).toEqual([])
         else expect([400, 404, 405]).toContain(statuses[0])
         expect(text).not.toMatch(/canary|tlr1/)
@@ -177,7 +183,7 @@ describe('HT-08 (ASVS 4.1.4, 13.4.4): methods that nothing needs do nothing', ()
   })
 })
 
-describe('V14 HT-09 (RFC 9112 §6.3, §11.2): one request is one request, however its length is told', () => {
+describe('V14 HT-09 (RFC 9112 §6.3, §11.2): the service reads one request as one, however its length is given', () => {
   const hidden = `POST /auth/logout HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n`
   const shapes: [string, string[]][] = [
     ['both a length and chunks', ['content-length: 6', 'transfer-encoding: chunked']],
@@ -201,7 +207,7 @@ describe('V14 HT-09 (RFC 9112 §6.3, §11.2): one request is one request, howeve
     ['a line that is no header', ['nothing']],
   ]
 
-  test.each(shapes)('%s: no second request is taken out of the body', async (_what, headers) => {
+  test.each(shapes)('%s: the body is not read as a second request', async (_what, headers) => {
     const { cookie } = await signInWithCookie(attacked)
     const logout = hidden.replace(
       'host: a',
@@ -227,7 +233,7 @@ describe('V14 HT-09 (RFC 9112 §6.3, §11.2): one request is one request, howeve
     ['a negative chunk', '-2\r\n{}\r\n0\r\n\r\n'],
     ['a chunk extension of 100 KB', `2;${'a'.repeat(100_000)}\r\n{}\r\n0\r\n\r\n`],
     ['chunks that end with a bare line feed', '2\n{}\n0\n\n'],
-  ])('%s', async (_what, body) => {
+  ])('%s is one request', async (_what, body) => {
     await attacked.unchanged(async () => {
       const headers = [`content-type: ${json}`, 'transfer-encoding: chunked']
       const { statuses } = await attacked.raw(written('POST /auth/refresh HTTP/1.1', headers, body))
@@ -237,24 +243,24 @@ describe('V14 HT-09 (RFC 9112 §6.3, §11.2): one request is one request, howeve
   })
 })
 
-describe('V26 TR-15 (ASVS 4.1.3): what a request calls this host is believed nowhere', () => {
+describe('V26 TR-15 (ASVS 4.1.3): no host name that a request gives is trusted', () => {
   test.each([
-    'evil.example.com',
-    'evil.example.com:80',
-    '127.0.0.1@evil.example.com',
-    'user:pass@evil.example.com',
-    'evil.example.com/trpc/me?',
-    'evil.example.com#',
-    'evil.example.com\\',
-    '[::1]',
-    'a b:::',
-    '',
-    '/',
-    '..',
-    '%00',
-    'é',
-    'a'.repeat(5_000),
-  ])('%j', async (name) => {
+    ['another host', 'evil.example.com'],
+    ['another host with a port', 'evil.example.com:80'],
+    ['this address as a user name', '127.0.0.1@evil.example.com'],
+    ['another host with a user and a password', 'user:pass@evil.example.com'],
+    ['another host with a path', 'evil.example.com/trpc/me?'],
+    ['another host with a fragment', 'evil.example.com#'],
+    ['another host with a backslash', 'evil.example.com\\'],
+    ['an IPv6 address', '[::1]'],
+    ['a space and colons', 'a b:::'],
+    ['an empty text', ''],
+    ['a slash', '/'],
+    ['two dots', '..'],
+    ['an escaped NUL', '%00'],
+    ['a letter beyond ASCII', 'é'],
+    ['5,000 letters', 'a'.repeat(5_000)],
+  ])('%s as the host name is ignored or refused', async (_what, name) => {
     const { email } = await signIn(attacked)
     const body = JSON.stringify({ email, password: testPassword })
     const forwarded = [
@@ -285,7 +291,7 @@ describe('V26 TR-15 (ASVS 4.1.3): what a request calls this host is believed now
     }
   })
 
-  test('no host, two of them, and one of another name than the URL', async () => {
+  test('a missing host, two hosts and a host that differs from the URL are refused or ignored', async () => {
     for (const head of [
       'GET http://evil.example.com/trpc/me HTTP/1.1\r\nhost: a\r\n',
       'GET http://user:pass@evil.example.com/trpc/me HTTP/1.1\r\nhost: a\r\n',
@@ -310,7 +316,7 @@ describe('V26 TR-15 (ASVS 4.1.3): what a request calls this host is believed now
   })
 })
 
-test('PW-16 (RFC 9700 §2.4): there is no token endpoint that takes a password, nor one of another standard', async () => {
+test('PW-16 (RFC 9700 §2.4): no endpoint takes a password grant or has the path of another standard', async () => {
   const form = { 'content-type': 'application/x-www-form-urlencoded' }
   for (const path of [
     '/token',
@@ -334,7 +340,7 @@ test('PW-16 (RFC 9700 §2.4): there is no token endpoint that takes a password, 
     }
 })
 
-test('HT-10 (ASVS 16.4.1): a caller names no request of the log, and writes no line of it', async () => {
+test('HT-10 (ASVS 16.4.1): a caller can neither choose the request id in the log nor write a log line', async () => {
   const headers = {
     'x-request-id': 'canary-id',
     'request-id': 'canary-id',

@@ -12,9 +12,9 @@ beforeAll(async () => {
 
 const someId = '0190b5d2-0000-7000-8000-000000000001'
 
-/** What has broken a parser, a type or a column of somebody, each for every field there is. */
+/** Values that have broken a parser, a type or a column somewhere; each is sent in each field. */
 const hostile: readonly unknown[] = [
-  // Text: Postgres takes no NUL; a lone surrogate becomes U+FFFD, and two names one.
+  // Text: Postgres refuses NUL; a lone surrogate becomes U+FFFD, so that two names become one.
   '\0',
   'a\0b',
   '\ud800',
@@ -38,7 +38,7 @@ const hostile: readonly unknown[] = [
   'é'.repeat(1_000),
   'a'.repeat(3_000),
   '😀'.repeat(256),
-  // Ids, instants and cursors at their ends.
+  // Ids, instants and cursors at the ends of their ranges.
   '00000000-0000-0000-0000-000000000000',
   'ffffffff-ffff-ffff-ffff-ffffffffffff',
   someId.toUpperCase(),
@@ -82,19 +82,19 @@ const fields = procedures.flatMap((procedure) =>
   Object.keys(procedure.fields ?? {}).map((name) => [procedure.url, name, procedure] as const),
 )
 
-describe('HT-09 V21 (ASVS 16.5.1): nothing in any field of any procedure is an error of ours', () => {
+describe('HT-09 V21 (ASVS 16.5.1): no value in any field of any procedure causes an internal error', () => {
   test.each(fields)('%s: %s', { timeout: 120_000 }, async (_url, name, procedure) => {
     for (const value of hostile) {
       const input = { ...procedure.sample, [name]: value }
       const { status, text, reason } = await callProcedure(attacked, procedure, { input, headers })
       expect([value, status]).toEqual([value, expect.toSatisfy((said: number) => said < 500)])
       expect([value, reason]).not.toEqual([value, 'internal_error'])
-      // What was sent does not come back in an error (HT-07).
+      // An error does not repeat what was sent (HT-07).
       if (status >= 400) expect(text).not.toMatch(/<script>|drop table|\$ne|passwd/)
     }
   })
 
-  test('nor in the words of an admin about somebody who is there', async () => {
+  test('no reason that an admin gives about an existing user causes an internal error', async () => {
     const words = hostile.filter((value) => typeof value === 'string')
     const { userId, email } = await signIn(attacked)
     for (const reason of words) {
@@ -113,11 +113,11 @@ describe('HT-09 V21 (ASVS 16.5.1): nothing in any field of any procedure is an e
     expect(kept).toHaveLength(0)
   })
 
-  test('a good call, too, though headers and device names are of the worst kind', async () => {
+  test('a valid call succeeds although headers and device name hold hostile values', async () => {
     const { email } = await makeUser(attacked.owner.url)
     const names = hostile.filter((value) => typeof value === 'string' && value.length <= 100)
     for (const deviceName of names) {
-      // Of what no header may hold, the rest.
+      // The hostile values again, without the bytes that no header can hold.
       const userAgent = Buffer.from(`x${String(deviceName)}`).toString('latin1')
       const answer = await attacked.request('/auth/login', {
         headers: { 'user-agent': userAgent.replace(/\p{Cc}/gu, '\t') },
@@ -134,7 +134,7 @@ describe('HT-09 V21 (ASVS 16.5.1): nothing in any field of any procedure is an e
   })
 })
 
-describe('HT-09 (ASVS 16.5.1): nothing that is not even an input is an error of ours', () => {
+describe('HT-09 (ASVS 16.5.1): no malformed input causes an internal error', () => {
   const deep = (depth: number) => '['.repeat(depth) + ']'.repeat(depth)
   const bodies = [
     '',
@@ -160,7 +160,7 @@ describe('HT-09 (ASVS 16.5.1): nothing that is not even an input is an error of 
   ]
 
   test.each(procedures.filter(({ type }) => type === 'mutation').map(({ url }) => url))(
-    'a body of %s',
+    'a malformed body to %s is refused',
     async (url) => {
       await attacked.unchanged(async () => {
         for (const body of bodies) {
@@ -175,7 +175,7 @@ describe('HT-09 (ASVS 16.5.1): nothing that is not even an input is an error of 
   )
 
   test.each(procedures.filter(({ type }) => type === 'query').map(({ url }) => url))(
-    'a query of %s',
+    'a malformed query to %s is refused',
     async (url) => {
       const inputs = [
         '',
@@ -219,7 +219,7 @@ describe('HT-09 (ASVS 16.5.1): nothing that is not even an input is an error of 
     '@',
     '//',
     '\\',
-  ])('the path %s', async (part) => {
+  ])('a request for the malformed path %s is refused', async (part) => {
     const { hostname, port } = new URL(attacked.url)
     for (const path of [`/${part}`, `/auth/${part}`, `/trpc/${part}`, `/example/${part}`]) {
       const { statuses } = await attacked.raw(
@@ -233,20 +233,20 @@ describe('HT-09 (ASVS 16.5.1): nothing that is not even an input is an error of 
   })
 })
 
-describe('V21 (ASVS 15.3.4): what is no token is refused before the database is asked', () => {
-  const notOurs = [
-    '',
-    'a',
-    '\0',
-    '\ud800',
-    'tlr1.',
-    `tlr1.${'A'.repeat(91)}`,
-    `tlr2.${'A'.repeat(91)}`,
-    'é'.repeat(96),
-    'a'.repeat(200),
+describe('V21 (ASVS 15.3.4): a value that is not a token is refused before the database is asked', () => {
+  const malformed: [string, string][] = [
+    ['an empty text', ''],
+    ['one letter', 'a'],
+    ['a NUL', '\0'],
+    ['a lone surrogate', '\ud800'],
+    ['the prefix alone', 'tlr1.'],
+    ['a token with a wrong MAC', `tlr1.${'A'.repeat(91)}`],
+    ['a token of another version', `tlr2.${'A'.repeat(91)}`],
+    ['letters beyond ASCII', 'é'.repeat(96)],
+    ['200 letters', 'a'.repeat(200)],
   ]
 
-  test.each(notOurs)('%j', async (refreshToken) => {
+  test.each(malformed)('%s is refused as malformed', async (_what, refreshToken) => {
     await attacked.unchanged(async () => {
       const inBody = await attacked.request('/auth/refresh', { json: { refreshToken } })
       expect(inBody.reason).toBe('refresh_token_malformed')

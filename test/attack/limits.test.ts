@@ -14,30 +14,39 @@ beforeAll(async () => {
 })
 afterAll(() => other[Symbol.asyncDispose]())
 
-/** Each test has networks of its own (RFC 3849), so that they do not count for each other. */
+/** Each test has networks of its own (RFC 3849), so that their counts stay apart. */
 let networks = 0
 const network = () => `2001:db8:${(++networks).toString(16)}::`
 
-/** @param forwarded as the proxy in front of us sends it: what it was told, and whom it saw */
+/** @param forwarded as the trusted proxy sends it: the header it received, and the address it saw */
 async function login(email: string, forwarded: string, password = wrong) {
   const headers = { 'x-forwarded-for': forwarded }
   return attacked.request('/auth/login', { headers, json: { email, password } })
 }
 
-describe('V16 HT-01 PW-10 (ASVS 6.3.1): whoever guesses cannot choose the address that is counted', () => {
-  test('nor by an address of their own in front of the one the proxy saw', async () => {
+describe('V16 HT-01 PW-10 (ASVS 6.3.1): a caller who guesses passwords cannot choose the address that is counted', () => {
+  test('an address that the caller puts in front of the one that the proxy saw is ignored', async () => {
     const { email } = await makeUser(attacked.owner.url)
     const seen = `${network()}1`
-    const told = ['192.0.2.1', '127.0.0.1', '::1', 'unknown', '', ', ,', "'; --", '1'.repeat(9_000)]
+    const spoofs = [
+      '192.0.2.1',
+      '127.0.0.1',
+      '::1',
+      'unknown',
+      '',
+      ', ,',
+      "'; --",
+      '1'.repeat(9_000),
+    ]
     for (let i = 0; i < 10; i++)
-      expect((await login(email, `${told[i % told.length]}, ${seen}`)).reason).toBe(
+      expect((await login(email, `${spoofs[i % spoofs.length]}, ${seen}`)).reason).toBe(
         'invalid_credentials',
       )
-    for (const spoofed of told)
+    for (const spoofed of spoofs)
       expect((await login(email, `${spoofed}, ${seen}`)).reason).toBe('too_many_attempts')
   })
 
-  test('nor by the other addresses of an IPv6 network', async () => {
+  test('all addresses of one IPv6 network count together', async () => {
     const { email } = await makeUser(attacked.owner.url)
     const own = network()
     for (let i = 1; i <= 10; i++)
@@ -45,7 +54,7 @@ describe('V16 HT-01 PW-10 (ASVS 6.3.1): whoever guesses cannot choose the addres
     expect((await login(email, `${own}ffff`)).reason).toBe('too_many_attempts')
   })
 
-  test('and two people behind one proxy are not counted as one', async () => {
+  test('two users behind one proxy are counted separately', async () => {
     const { email } = await makeUser(attacked.owner.url)
     const attacker = `${network()}1`
     for (let i = 0; i < 11; i++) await login(email, attacker)
@@ -54,7 +63,7 @@ describe('V16 HT-01 PW-10 (ASVS 6.3.1): whoever guesses cannot choose the addres
   })
 })
 
-test('PW-10 (ASVS 6.3.1): one network that tries many accounts is stopped, and others are not', async () => {
+test('PW-10 (ASVS 6.3.1): a network that tries many accounts is stopped, and other networks are not', async () => {
   const sprayer = `${network()}1`
   const reasons = await spray((i) => login(`somebody-${i}@example.com`, sprayer), 120)
   expect(reasons.filter((reason) => reason === 'too_many_attempts')).toHaveLength(20)
@@ -63,7 +72,7 @@ test('PW-10 (ASVS 6.3.1): one network that tries many accounts is stopped, and o
   expect((await login(email, `${network()}1`, testPassword)).status).toBe(200)
 })
 
-test('PW-10 (ASVS 6.3.1): guesses at once in two processes are counted as one line', async () => {
+test('PW-10 (ASVS 6.3.1): guesses at two processes at once count against one limit', async () => {
   const { email } = await makeUser(attacked.owner.url)
   const headers = { 'content-type': 'application/json', 'x-forwarded-for': `${network()}1` }
   const body = JSON.stringify({ email, password: wrong })
@@ -77,7 +86,7 @@ test('PW-10 (ASVS 6.3.1): guesses at once in two processes are counted as one li
   expect(statuses.filter((status) => status === 429)).toHaveLength(50)
 })
 
-test('TR-03 PW-10 V14 (tRPC #5825): four guesses in one request are four guesses', async () => {
+test('TR-03 PW-10 V14 (tRPC #5825): four guesses in one request count as four', async () => {
   const { email } = await makeUser(attacked.owner.url)
   const forwarded = `${network()}1`
   const { body } = await login(email, forwarded, testPassword)
@@ -87,7 +96,7 @@ test('TR-03 PW-10 V14 (tRPC #5825): four guesses in one request are four guesses
   }
   const guess = { currentPassword: wrong, newPassword: 'another long sentence of words' }
   const reasons: string[] = []
-  // Four at a time: that is how much of this name a path holds.
+  // Four at a time: a path has room for no more.
   for (let i = 0; i < 3; i++) {
     const path = Array.from({ length: 4 }, () => 'account.changePassword').join()
     const json = { 0: guess, 1: guess, 2: guess, 3: guess }
@@ -98,7 +107,7 @@ test('TR-03 PW-10 V14 (tRPC #5825): four guesses in one request are four guesses
   expect(reasons.filter((reason) => reason === 'too_many_attempts')).toHaveLength(2)
 })
 
-test('PW-10 V16 (ASVS 6.1.1): guesses from everywhere lock out strangers, and never the owner at home', async () => {
+test('PW-10 V16 (ASVS 6.1.1): guesses from many networks lock out strangers, but not the owner at a known address', async () => {
   const { email } = await makeUser(attacked.owner.url)
   const home = `${network()}1`
   expect((await login(email, home, testPassword)).status).toBe(200)
@@ -109,7 +118,7 @@ test('PW-10 V16 (ASVS 6.1.1): guesses from everywhere lock out strangers, and ne
   expect((await login(email, home, testPassword)).status).toBe(200)
 })
 
-/** A few at a time: the queue of password hashing is not what is tested here. */
+/** A few at a time, because this test is not about the queue of password hashing. */
 async function spray(
   attempt: (i: number) => Promise<{ reason: string | undefined }>,
   count: number,

@@ -4,7 +4,7 @@ import { signIn } from '../support/sessions.ts'
 
 const world = attackedServer({ LOG_LEVEL: 'trace' })
 
-test('LG-03 (ASVS 16.4.1): whatever a caller sends, the log is one JSON object a line, and no line is theirs', async () => {
+test('LG-03 (ASVS 16.4.1): whatever a caller sends, the log holds one JSON object a line, and the caller writes none of them', async () => {
   const { accessToken, refreshToken } = await signIn(world)
   const event = '{"level":30,"event":"session_started","familyId":"forged"}'
   const hostile = [
@@ -16,7 +16,7 @@ test('LG-03 (ASVS 16.4.1): whatever a caller sends, the log is one JSON object a
     '\0\b',
   ]
   for (const text of hostile) {
-    // Node sends no control character in a header: these are what is left of it in a URL and a body.
+    // Node sends no control character in a header: here they are in a URL and in a body.
     const inUrl = encodeURIComponent(text)
     const headers = {
       authorization: `Bearer ${accessToken}`,
@@ -38,7 +38,7 @@ test('LG-03 (ASVS 16.4.1): whatever a caller sends, the log is one JSON object a
       headers: { 'content-type': 'application/json' },
       body: text,
     })
-    // Bytes that no client of ours would send.
+    // Bytes that the client of this package never sends.
     await world.raw(
       `GET /trpc/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\nUser-Agent: a\x1b[31m\r\nX-A: b\r\n\t${event}\r\n\r\n`,
     )
@@ -49,7 +49,7 @@ test('LG-03 (ASVS 16.4.1): whatever a caller sends, the log is one JSON object a
     .filter((line) => line !== '')
   expect(lines.length).toBeGreaterThan(10)
   for (const line of lines) {
-    // One that the process itself says, such as where it listens, is text without anything of a caller.
+    // A line that the process writes about itself, such as its address, is plain text without caller input.
     const said = line.startsWith('{') ? (JSON.parse(line) as Record<string, unknown>) : {}
     expect(said).not.toMatchObject({ familyId: 'forged' })
     // oxlint-disable-next-line no-control-regex

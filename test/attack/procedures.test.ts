@@ -11,12 +11,12 @@ beforeAll(async () => {
   admin = `Bearer ${(await signIn(attacked, adminEmail)).accessToken}`
 })
 
-/** Who may call what: a new procedure fails here until somebody has decided. */
-const access: Record<string, 'anybody' | 'signed in' | 'admin'> = {
-  '/auth/register': 'anybody',
-  '/auth/login': 'anybody',
-  '/auth/refresh': 'anybody',
-  '/auth/logout': 'anybody',
+/** Who may call which procedure. A new procedure fails here until it is added. */
+const access: Record<string, 'public' | 'signed in' | 'admin'> = {
+  '/auth/register': 'public',
+  '/auth/login': 'public',
+  '/auth/refresh': 'public',
+  '/auth/logout': 'public',
   '/trpc/me': 'signed in',
   '/trpc/sessions.list': 'signed in',
   '/trpc/sessions.revoke': 'signed in',
@@ -41,7 +41,7 @@ const access: Record<string, 'anybody' | 'signed in' | 'admin'> = {
 
 const urlsOf = (list: readonly Procedure[]) => list.map(({ url }) => url).toSorted()
 const byUrl = (list: readonly Procedure[]) => list.map((made) => [made.url, made] as const)
-const guarded = byUrl(procedures.filter(({ url }) => access[url] !== 'anybody'))
+const guarded = byUrl(procedures.filter(({ url }) => access[url] !== 'public'))
 const taking = byUrl(procedures.filter(({ fields }) => fields !== null))
 
 test('TR-13 PW-15 (ASVS 8.2.1): every procedure has an access level, and there are no others', () => {
@@ -49,7 +49,7 @@ test('TR-13 PW-15 (ASVS 8.2.1): every procedure has an access level, and there a
 })
 
 test.each(guarded)(
-  'TR-13 TR-06 (ASVS 8.2.1): %s is refused to whoever is too little, before its input is looked at',
+  'TR-13 TR-06 (ASVS 8.2.1): %s refuses a caller without its access level before it reads the input',
   async (_url, procedure) => {
     const level = access[procedure.url]
     const strangers = ['', 'Bearer a.b.c', 'Basic dXNlcjpwYXNzd29yZA==']
@@ -61,7 +61,7 @@ test.each(guarded)(
             headers: { authorization },
           })
           expect(answer.reason).toMatch(/^access_token_(missing|invalid)$/)
-          // A stream has begun to answer when it is refused: who watches must read what it says.
+          // A refused stream has already begun to answer, so the refusal is in its body.
           expect(answer.status).toBe(procedure.type === 'subscription' ? 200 : 401)
         }
         if (level !== 'admin') continue
@@ -74,7 +74,7 @@ test.each(guarded)(
 )
 
 test.each(taking)(
-  'TR-11 TR-12 V13 (ASVS 15.3.3): %s takes no key that it does not know, and no key of a prototype',
+  'TR-11 TR-12 V13 (ASVS 15.3.3): %s refuses unknown keys and keys of a prototype',
   async (_url, procedure) => {
     const { sample } = procedure
     const extra = [
@@ -101,8 +101,8 @@ test.each(taking)(
   },
 )
 
-test('V13: prototypes of the service are as they were', async () => {
-  // A polluted prototype would show in every object that is answered.
+test('V13: no prototype of the service was changed', async () => {
+  // A polluted prototype would show in every object of an answer.
   const answer = await attacked.request('/trpc/me', {
     method: 'GET',
     headers: { authorization: user },
@@ -118,7 +118,7 @@ test('V13: prototypes of the service are as they were', async () => {
   })
 })
 
-test('TR-14: a bad access token is no reason to refuse, or to answer, what asks for none', async () => {
+test('TR-14: a procedure that needs no access token ignores one, good or bad', async () => {
   const { refreshToken } = await signIn(attacked)
   const headers = { authorization: 'Bearer a.b.c' }
   const answer = await attacked.request('/auth/refresh', { headers, json: { refreshToken } })
@@ -131,8 +131,8 @@ test('TR-14: a bad access token is no reason to refuse, or to answer, what asks 
   })
 })
 
-describe('TR-08 V19 (ASVS 14.2.1): a token in the URL is not one, and is not logged', () => {
-  test('an access token', async () => {
+describe('TR-08 V19 (ASVS 14.2.1): a token in the URL is not accepted and not logged', () => {
+  test('an access token in the URL', async () => {
     const { accessToken } = await signIn(attacked)
     for (const search of [
       `access_token=${accessToken}`,
@@ -146,7 +146,7 @@ describe('TR-08 V19 (ASVS 14.2.1): a token in the URL is not one, and is not log
     expect(attacked.server.output()).not.toContain(accessToken)
   })
 
-  test('a refresh token', async () => {
+  test('a refresh token in the URL', async () => {
     const { refreshToken } = await signIn(attacked)
     await attacked.unchanged(async () => {
       for (const name of ['refreshToken', 'refresh_token', 'input']) {
@@ -162,7 +162,7 @@ describe('TR-08 V19 (ASVS 14.2.1): a token in the URL is not one, and is not log
   })
 })
 
-test('TR-16 (ASVS 15.3.1): no answer holds what only the database may know', async () => {
+test('TR-16 (ASVS 15.3.1): no answer holds a value that must stay in the database', async () => {
   const secrets = await attacked.sql<{ secret: string }[]>`
     select password_hash as secret from token_ledger.user_account
     union select encode(token_hash, 'hex') from token_ledger.token_event where token_hash is not null

@@ -14,7 +14,7 @@ beforeAll(async () => {
 })
 afterAll(() => other[Symbol.asyncDispose]())
 
-test('RT-22 (ASVS 2.4.1): one family gets so many refreshes a minute from all processes together, and others are not held up', async () => {
+test('RT-22 (ASVS 2.4.1): one family gets a limited number of refreshes a minute from all processes together, and other families are not delayed', async () => {
   const mine = await signIn(attacked)
   let { refreshToken } = mine
   let answered = 0
@@ -27,7 +27,7 @@ test('RT-22 (ASVS 2.4.1): one family gets so many refreshes a minute from all pr
       answered += 1
     } else refused = answer
   }
-  // Thirty that are counted, and ten that each process gives away; twice that where the minute was turned.
+  // Thirty are counted in the database, and each process allows ten more without counting; twice that if the minute changes.
   expect(answered).toBeGreaterThanOrEqual(30)
   expect(answered).toBeLessThanOrEqual(70)
   expect([refused?.status, refused?.reason]).toEqual([429, 'too_many_attempts'])
@@ -36,7 +36,7 @@ test('RT-22 (ASVS 2.4.1): one family gets so many refreshes a minute from all pr
   for (const { url } of [attacked, other])
     expect((await auth(url, 'refresh', { refreshToken })).reason).toBe('too_many_attempts')
 
-  // Refused is not over: the session is as it was, and so is everybody else's.
+  // The limit does not end the session, and other sessions are not affected.
   const [row] = await attacked.sql<{ status: string }[]>`
     select status from token_audit.sessions where family_id = ${mine.familyId}`
   expect(row?.status).toBe('active')
@@ -44,7 +44,7 @@ test('RT-22 (ASVS 2.4.1): one family gets so many refreshes a minute from all pr
   expect((await auth(attacked.url, 'refresh', { refreshToken: theirs })).status).toBe(200)
 })
 
-test('RT-22: refusals count as well, and write nothing', async () => {
+test('RT-22: refused refreshes count as well, and write nothing', async () => {
   const { refreshToken } = await signIn(attacked)
   await auth(attacked.url, 'logout', { refreshToken })
   await attacked.unchanged(async () => {
@@ -58,7 +58,7 @@ test('RT-22: refusals count as well, and write nothing', async () => {
   })
 })
 
-test('RT-22: a flood of tokens that are not ours costs the database nothing', async () => {
+test('RT-22: a flood of forged tokens costs the database nothing', async () => {
   const { refreshToken } = await signIn(attacked)
   const counted = () => attacked.sql`select * from token_ledger.rate_limit order by key`
   const before = await counted()
@@ -75,7 +75,7 @@ test('RT-22: a flood of tokens that are not ours costs the database nothing', as
     )
   })
   expect(await counted()).toEqual(before)
-  // And nobody's session is held up by it.
+  // The flood does not count against the real session.
   expect((await attacked.request('/auth/refresh', { json: { refreshToken } })).status).toBe(200)
 })
 
@@ -83,7 +83,7 @@ test.each([
   { what: 'what it is refused', transport: 'cookie' },
   { what: 'its own refreshes', transport: 'body' },
 ])(
-  'RT-05, RT-22 (RFC 9700 §4.14.2): no thief hides behind the limit by using it up with $what',
+  'RT-05, RT-22 (RFC 9700 §4.14.2): a thief who uses up the limit with $what does not avoid reuse detection',
   async ({ transport }) => {
     const owner = await signIn(attacked)
     let stolen = owner.refreshToken

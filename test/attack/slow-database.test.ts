@@ -5,7 +5,7 @@ import { makeUser, testPassword } from '../support/users.ts'
 const attacked = attackedServer({}, { mayShed: true })
 
 test(
-  'HT-12 (ASVS 13.2.6): while the database makes everybody wait, sign-ins are told 503, the rest goes on, and it passes',
+  'HT-12 (ASVS 13.2.6): while the database makes sign-ins wait, they are answered 503, other calls go on, and the service recovers',
   { timeout: 90_000 },
   async () => {
     const { email } = await makeUser(attacked.owner.url)

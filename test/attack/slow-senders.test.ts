@@ -8,10 +8,10 @@ import { startServer } from '../support/server.ts'
 
 const attacked = attackedServer()
 
-/** `requestTimeout` is 15 s and looked at once a second; generous beyond it. */
+/** `requestTimeout` is 15 s and is checked once a second; this leaves plenty of room. */
 const maxOpenMs = 45_000
 
-/** Sends the beginning, then a byte of the rest now and then, until the server hangs up. */
+/** Sends the beginning, then a byte of the rest at a time, until the server hangs up. */
 async function drip(
   url: string,
   begin: string,
@@ -52,8 +52,8 @@ const drips: [string, string, string][] = [
   ],
 ]
 
-describe('HT-02 (ASVS 13.2.6, 15.4.4): whoever sends slowly is told 408 and cut off, and holds nobody up', () => {
-  test('all of them at once', { timeout: 2 * maxOpenMs }, async () => {
+describe('HT-02 (ASVS 13.2.6, 15.4.4): a client that sends slowly is answered 408 and cut off, and delays no other client', () => {
+  test('all kinds of slow senders at once', { timeout: 2 * maxOpenMs }, async () => {
     const ended = Promise.all(
       drips.map(async ([what, begin, rest]) => ({
         what,
@@ -76,7 +76,7 @@ describe('HT-02 (ASVS 13.2.6, 15.4.4): whoever sends slowly is told 408 and cut 
   })
 })
 
-test('HT-03: fifty slow senders do not hold up a server that is told to stop', async () => {
+test('HT-03: fifty slow senders do not delay a server that is stopping', async () => {
   await using database = await freshDatabase()
   const server = await startServer(database.url)
   const { hostname, port } = new URL(server.url)
@@ -91,7 +91,7 @@ test('HT-03: fifty slow senders do not hold up a server that is told to stop', a
   }
   const began = performance.now()
   expect(await server.kill('SIGTERM')).toBe(0)
-  // Less than the ten seconds after which the process would end by force, with 1.
+  // Less than the ten seconds after which the process would exit by force, with code 1.
   expect(performance.now() - began).toBeLessThan(9_500)
   for (const socket of sockets) socket.destroy()
 })

@@ -6,7 +6,7 @@ import { testPassword } from '../support/users.ts'
 
 const attacked = attackedServer({ RATE_LIMITS: 'on' })
 
-test('PW-10 (ASVS 6.1.1): whoever has an access token of mine cannot keep me from signing in', async () => {
+test('PW-10 (ASVS 6.1.1): a thief with a stolen access token cannot keep its owner from signing in', async () => {
   const { email, accessToken: stolen } = await signIn(attacked)
   const headers = {
     authorization: `Bearer ${stolen}`,
@@ -16,7 +16,7 @@ test('PW-10 (ASVS 6.1.1): whoever has an access token of mine cannot keep me fro
   for (let i = 0; i < 30; i++)
     answers.push(await attacked.request('/trpc/sessions.revokeOthers', { headers }))
   const refused = answers.filter(({ status }) => status === 429)
-  // Ten a minute; twice that where the minute was turned.
+  // Ten a minute are allowed; twice that if the minute changes.
   expect(refused.length).toBeGreaterThanOrEqual(10)
   for (const one of refused) {
     expect(one.reason).toBe('too_many_attempts')
@@ -28,7 +28,7 @@ test('PW-10 (ASVS 6.1.1): whoever has an access token of mine cannot keep me fro
     transport: 'body',
   })
   expect(again.status).toBe(200)
-  // And I am not held up by what was counted of the thief.
+  // The thief's calls do not count against the owner's new session.
   const { accessToken: mine } = again.data
   expect((await mutate(attacked.url, 'sessions.revokeOthers', mine)).data).toEqual({ revoked: 1 })
   expect((await query(attacked.url, 'sessions.list', stolen)).reason).toBe('access_token_revoked')

@@ -11,7 +11,7 @@ import { makeUser, testPassword } from '../support/users.ts'
 const world = attackedServer()
 let session: BodySession
 let cookie: string
-/** Everything that is a secret or a name here, but an access token and a refresh token. */
+/** Every other secret and name of the service, but no access token and no refresh token. */
 const others: Record<string, string> = {}
 
 beforeAll(async () => {
@@ -48,7 +48,7 @@ beforeAll(async () => {
 
 const bearerCalls = procedures.filter(({ url }) => url.startsWith('/trpc/'))
 
-/** One door of the service, and how a token is put into it. */
+/** The places that take a refresh token, and how each is given one. */
 const refreshDoors: Record<string, (token: string) => ReturnType<typeof world.request>> = {
   'refresh, in the body': (refreshToken) =>
     world.request('/auth/refresh', { json: { refreshToken } }),
@@ -64,37 +64,37 @@ function asCookie(token: string): Record<string, string> {
   return { origin: world.url, cookie: `refresh_token=${encodeURIComponent(token)}` }
 }
 
-describe('RT-14 (RFC 8725 §3.11–3.12, ASVS 9.2.2): a token is good for one thing', () => {
-  test('an access token opens what asks for one, and a refresh token refreshes', async () => {
+describe('RT-14 (RFC 8725 §3.11–3.12, ASVS 9.2.2): a token has one use', () => {
+  test('control: an access token calls procedures, and a refresh token refreshes', async () => {
     expect((await callAs(world, bearerCalls[0]!, { token: session.accessToken })).status).toBe(200)
     expect((await refreshDoors['refresh, in the cookie']!(cookie.split('=')[1]!)).status).toBe(200)
     const { refreshToken } = await signIn(world, adminEmail)
     expect((await refreshDoors['refresh, in the body']!(refreshToken)).status).toBe(200)
   })
 
-  test.each(bearerCalls)('$url takes no other kind as a bearer', async (procedure) => {
+  test.each(bearerCalls)('$url accepts no other secret as a bearer token', async (procedure) => {
     const wrong = { ...others, 'a refresh token': session.refreshToken, 'a cookie': cookie }
     await world.unchanged(async () => {
       for (const [kind, token] of Object.entries(wrong)) {
         const { status, reason } = await callAs(world, procedure, { token })
-        // A stream has begun to answer when it is refused.
+        // A refused stream has already begun to answer.
         const refused = procedure.type === 'subscription' ? 200 : 401
         expect([kind, status, reason]).toEqual([kind, refused, 'access_token_invalid'])
       }
     })
   })
 
-  test.each(Object.keys(refreshDoors))('V3 %s takes no other kind', async (door) => {
+  test.each(Object.keys(refreshDoors))('V3: %s accepts no other secret', async (door) => {
     const wrong = { ...others, 'an access token': session.accessToken }
     await world.unchanged(async () => {
       for (const [kind, token] of Object.entries(wrong)) {
         const answer = await refreshDoors[door]!(token)
         const said = [kind, answer.status, answer.reason ?? answer.body.result.data.revoked]
-        // A logout is 200 whatever it is given (RFC 7009 §2.2), and has ended nothing.
+        // A logout is answered 200 whatever it is given (RFC 7009 §2.2), and has ended nothing.
         const ended = door.startsWith('logout') && answer.status === 200
         const expected = ended
           ? [kind, 200, 0]
-          : // A text longer than any token of ours is no input at all.
+          : // A text longer than any refresh token fails validation.
             token.length > 200 && door.endsWith('body')
             ? [kind, 400, 'validation_failed']
             : [kind, 401, 'refresh_token_malformed']
@@ -103,7 +103,7 @@ describe('RT-14 (RFC 8725 §3.11–3.12, ASVS 9.2.2): a token is good for one th
     })
   })
 
-  test('no kind of token is a password', async () => {
+  test('no token is accepted as a password', async () => {
     const { email } = await makeUser(world.database.url)
     const own = await signIn(world, email)
     await world.unchanged(async () => {
@@ -116,7 +116,7 @@ describe('RT-14 (RFC 8725 §3.11–3.12, ASVS 9.2.2): a token is good for one th
 })
 
 test.each(['GET', 'HEAD', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'QUERY'])(
-  'RT-15, V3 (ASVS 3.5.3, 4.1.4): %s refreshes and ends nothing',
+  'RT-15, V3 (ASVS 3.5.3, 4.1.4): %s refreshes nothing and ends nothing',
   async (method) => {
     const own = await signInWithCookie(world)
     const headers = { origin: world.url, cookie: own.cookie }
@@ -127,7 +127,7 @@ test.each(['GET', 'HEAD', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'QUERY']
             method,
             headers: { ...headers, ...overridden },
           })
-          // An OPTIONS of an allowed origin is a preflight, and answered as one.
+          // OPTIONS from an allowed origin is a preflight request and is answered as one.
           expect([204, 400, 404, 405]).toContain(answer.status)
           expect(answer.headers['set-cookie']).toBeUndefined()
         }
@@ -136,7 +136,7 @@ test.each(['GET', 'HEAD', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'QUERY']
   },
 )
 
-test('RT-24 (ASVS 2.2.1): a refresh token of another shape is refused as what it is', async () => {
+test('RT-24 (ASVS 2.2.1): a refresh token of another form is refused as malformed or as invalid input', async () => {
   const { refreshToken: good } = await signIn(world)
   const texts = {
     'one letter': 't',
@@ -185,7 +185,7 @@ test('RT-24 (ASVS 2.2.1): a refresh token of another shape is refused as what it
   expect((await auth(world.url, 'refresh', { refreshToken: good })).status).toBe(200)
 })
 
-test('AT-11 (RFC 6750 §2.3 and §5.3, ASVS 14.2.1): an access token is looked for in one place', async () => {
+test('AT-11 (RFC 6750 §2.3 and §5.3, ASVS 14.2.1): an access token is read from the Authorization header alone', async () => {
   const { accessToken } = session
   const token = encodeURIComponent(accessToken)
   const params = encodeURIComponent(JSON.stringify({ token: accessToken, authorization: token }))
@@ -222,7 +222,7 @@ test('AT-11 (RFC 6750 §2.3 and §5.3, ASVS 14.2.1): an access token is looked f
   })
 })
 
-test('AT-12 (RFC 6750 §2): two access tokens in one request are one too many', async () => {
+test('AT-12 (RFC 6750 §2): a request with two access tokens is refused', async () => {
   const { accessToken } = session
   const stranger = await signIn(world)
   for (const pair of [

@@ -7,10 +7,10 @@ import { kindsOf, signIn, type BodySession } from '../support/sessions.ts'
 import { firstEvents, readTail } from '../support/tail.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
-const nobody = '0198c0de-0000-7000-8000-00000000dead'
+const unknownId = '0198c0de-0000-7000-8000-00000000dead'
 const bearerCalls = procedures.filter(({ url }) => url.startsWith('/trpc/'))
 const adminCalls = bearerCalls.filter(({ url }) => url.startsWith('/trpc/admin.'))
-// `me` hears of an end within seconds; everything else asks the ledger whether its session is alive.
+// `me` learns of an end within seconds; every other procedure asks the ledger whether its session is active.
 const liveCalls = bearerCalls.filter(({ url }) => url !== '/trpc/me')
 
 const world = attackedServer()
@@ -24,7 +24,7 @@ beforeAll(async () => {
   victim = await signIn(world)
 })
 
-test('AD-01 (ASVS 8.3.2): the token of an admin who was demoted since opens nothing of admins', async () => {
+test('AD-01 (ASVS 8.3.2): the token of a demoted admin gives no access to admin procedures', async () => {
   const { email, id } = await makeUser(world.database.url, undefined, 'admin')
   const { accessToken: token } = await signIn(world, email)
   for (const procedure of adminCalls) {
@@ -36,14 +36,14 @@ test('AD-01 (ASVS 8.3.2): the token of an admin who was demoted since opens noth
   await expectRefused(adminCalls, { token, reason: 'role_required', status: 403 })
 })
 
-test('AD-01, AT-08, V6 (ASVS 7.4.1, 7.4.5): the token of a session that was ended opens nothing', async () => {
+test('AD-01, AT-08, V6 (ASVS 7.4.1, 7.4.5): the token of an ended session gives no access', async () => {
   const { email } = await makeUser(world.database.url, undefined, 'admin')
   const { accessToken: token, refreshToken } = await signIn(world, email)
   await auth(world.url, 'logout', { refreshToken })
   await expectRefused(liveCalls, { token, reason: 'access_token_revoked', status: 401 })
 })
 
-/** What an admin is told of things that do not exist. */
+/** What an admin is answered about things that do not exist. */
 const openReasons = /^(none|not_found|email_taken)$/
 
 async function expectRefused(
@@ -53,7 +53,7 @@ async function expectRefused(
   await world.unchanged(async () => {
     for (const procedure of asked) {
       const answer = await callAs(world, procedure, { token })
-      // A stream has begun to answer when it is refused.
+      // A refused stream has already begun to answer.
       const refused = procedure.type === 'subscription' ? 200 : status
       const said = [procedure.url, answer.status, answer.reason]
       expect(said).toEqual([procedure.url, refused, reason])
@@ -61,7 +61,7 @@ async function expectRefused(
   })
 }
 
-/** Whatever names a thing of somebody. */
+/** Whether the field names something that belongs to a user. */
 function isId(name: string, { format, pattern = '' }: FieldSchema): boolean {
   return format === 'uuid' || name.endsWith('Id') || pattern.includes('[0-9a-f]')
 }
@@ -72,7 +72,7 @@ const idFields = procedures.flatMap(({ url, fields }) =>
     .map(([name]) => `${url} ${name}`),
 )
 
-/** What a stranger tries with the id of somebody else, for each field that takes one. A new one needs a line here. */
+/** What a stranger tries with another user's id, for each field that takes one. A new field needs a line here. */
 const idCases: Record<string, () => Promise<void>> = {
   '/auth/refresh attemptId': async () => {
     const own = await signIn(world, attacker.email)
@@ -107,7 +107,7 @@ const idCases: Record<string, () => Promise<void>> = {
   ),
 }
 
-/** The field's own kind of id: of the victim, of an admin, of the caller. */
+/** Ids of the field's own kind: the victim's, an admin's, the caller's. */
 function idsLike(name: string): string[] {
   const people = [victim, admin, attacker]
   if (name === 'userId') return people.map(({ userId }) => userId)
@@ -115,7 +115,7 @@ function idsLike(name: string): string[] {
   return name === 'familyId' ? families : families.map((id) => `1:${id}:1`)
 }
 
-/** An id of somebody else is answered to the byte as one that nobody has, and nothing happens. */
+/** Another user's id is answered byte for byte like an id that does not exist, and nothing changes. */
 async function expectSameAnswers(url: string, name: string, ids: readonly string[]): Promise<void> {
   const procedure = procedureAt(url)
   const ask = async (id: string) => {
@@ -124,7 +124,7 @@ async function expectSameAnswers(url: string, name: string, ids: readonly string
     return text
   }
   await world.unchanged(async () => {
-    const unknown = await ask(name.endsWith('Id') ? nobody : `1:${nobody}:1`)
+    const unknown = await ask(name.endsWith('Id') ? unknownId : `1:${unknownId}:1`)
     expect(unknown).toMatch(/"reason":"(not_found|role_required)"/)
     for (const id of ids) expect([url, name, await ask(id)]).toEqual([url, name, unknown])
   })
@@ -134,26 +134,29 @@ function procedureAt(url: string): Procedure {
   return procedures.find((procedure) => procedure.url === url)!
 }
 
-describe("AD-04 (ASVS 8.2.2, 7.5.2): somebody else's id", () => {
-  test('every field that takes an id has its case', () => {
+describe('AD-04 (ASVS 8.2.2, 7.5.2): the id of another user gives no access', () => {
+  test('every field that takes an id has a case', () => {
     expect(idFields.length).toBeGreaterThan(10)
     expect(idFields.toSorted()).toEqual(Object.keys(idCases).toSorted())
   })
 
-  test.each(Object.keys(idCases))('is worth nothing as %s', async (field) => {
-    await idCases[field]!()
-  })
+  test.each(Object.keys(idCases))(
+    'an id of another user in %s is answered like an unknown one',
+    async (field) => {
+      await idCases[field]!()
+    },
+  )
 })
 
-/** What a caller would like to set, and may not. */
+/** Values that a caller may want to set and must not. */
 const wishes: Record<string, unknown> = {
   role: 'admin',
   isAdmin: true,
-  userId: nobody,
+  userId: unknownId,
   email: 'root@example.com',
   emailVerified: true,
   disabled: false,
-  familyId: nobody,
+  familyId: unknownId,
   passwordHash: 'x',
   scope: 'admin',
   audience: 'https://other.example',
@@ -161,9 +164,9 @@ const wishes: Record<string, unknown> = {
   sort: 'email; drop table token_event',
 }
 
-describe('AD-12, RT-13 (ASVS 15.3.3, RFC 9700 §4.14.2): nobody sets what they were not asked for', () => {
+describe('AD-12, RT-13 (ASVS 15.3.3, RFC 9700 §4.14.2): a caller cannot set a value that the procedure does not take', () => {
   test.each(procedures.filter(({ fields }) => fields !== null))(
-    '$url takes no key beside its own',
+    '$url refuses every key that is not its own',
     async (procedure) => {
       await world.unchanged(async () => {
         for (const [key, value] of Object.entries(wishes)) {
@@ -177,7 +180,7 @@ describe('AD-12, RT-13 (ASVS 15.3.3, RFC 9700 §4.14.2): nobody sets what they w
   )
 
   test.each(procedures.filter(({ fields }) => fields === null))(
-    '$at, which takes nothing, heeds nothing',
+    '$url takes no input and ignores any',
     async (procedure) => {
       const { accessToken: token, ...own } = await signIn(world, attacker.email)
       const said = await callAs(world, procedure, {
@@ -192,15 +195,15 @@ describe('AD-12, RT-13 (ASVS 15.3.3, RFC 9700 §4.14.2): nobody sets what they w
   )
 })
 
-describe('AD-09 (ASVS 1.2.4, 2.4.1): nothing is asked without a bound', () => {
-  test('every text, list and number of an input has its most', () => {
+describe('AD-09 (ASVS 1.2.4, 2.4.1): every request is bounded', () => {
+  test('every text, list and number of an input has a maximum', () => {
     for (const { url, fields } of procedures)
       for (const [name, field] of Object.entries(fields ?? {}))
         expect([url, name, isBounded(field)]).toEqual([url, name, true])
   })
 
   test.each(procedures.filter(({ fields }) => fields?.limit !== undefined))(
-    '$url has pages of 200 at most',
+    '$url has pages of at most 200',
     async (procedure) => {
       expect(procedure.fields!.limit!.maximum).toBe(200)
       const token = admin.accessToken
@@ -212,7 +215,7 @@ describe('AD-09 (ASVS 1.2.4, 2.4.1): nothing is asked without a bound', () => {
     },
   )
 
-  test('everything that lists has pages', () => {
+  test('every procedure that lists has pages', () => {
     const lists = procedures.filter(({ url }) => /\.(list|events)$/.test(url))
     for (const { url, fields } of lists)
       expect([url, Object.keys(fields!)]).toMatchObject([
@@ -231,7 +234,7 @@ function isBounded(field: FieldSchema): boolean {
   return maximum !== undefined
 }
 
-test('AD-02, TR-16 (ASVS 15.3.1, 14.2.6): no answer to an admin, or to the user, holds a token, a hash of one or a key', async () => {
+test('AD-02, TR-16 (ASVS 15.3.1, 14.2.6): no answer to an admin or a user holds a token, the hash of a token or a key', async () => {
   const person = await signIn(world)
   const { userId, familyId } = person
   const attemptId = randomUUID()
@@ -270,8 +273,11 @@ test('AD-02, TR-16 (ASVS 15.3.1, 14.2.6): no answer to an admin, or to the user,
     expect([procedure.url, status, input === undefined]).toEqual([procedure.url, 200, false])
     answers[procedure.url] = text
   }
-  const told = firstEvents(readTail(world.url, admin.accessToken, { after: `1:${nobody}:1` }), 5)
-  answers['/trpc/admin.ledger.tail'] = JSON.stringify(await told)
+  const tailed = firstEvents(
+    readTail(world.url, admin.accessToken, { after: `1:${unknownId}:1` }),
+    5,
+  )
+  answers['/trpc/admin.ledger.tail'] = JSON.stringify(await tailed)
   for (const url of ['/trpc/me', '/trpc/sessions.list'])
     answers[url] = (await callAs(world, procedureAt(url), { token: admin.accessToken })).text
 
@@ -295,7 +301,7 @@ function lastHour() {
   }
 }
 
-/** Everything secret that the tables hold, however it might be written. */
+/** Every secret in the tables, in each way it may be written. */
 async function secretsOf(sql: typeof world.sql): Promise<string[]> {
   const events = await sql`
     select token_hash, salt, attempt_hash, origin_salt from token_ledger.token_event`

@@ -38,7 +38,7 @@ const countFamilies = async ({ owner }: TestLedger) =>
 const archive = ({ owner }: TestLedger, beforeAt: number) =>
   archiveLedger(owner.ownerSql, { beforeAt, file })
 
-test('closed months leave the ledger for a file; both verify, and the act is written down', async () => {
+test('closed months move from the ledger to a file, both verify, and the action is recorded', async () => {
   await using ledger = await withMonths()
   const archived = await archive(ledger, february)
   expect(archived).toMatchObject({ months: ['202601'], families: 2, events: 3 })
@@ -57,7 +57,7 @@ test('closed months leave the ledger for a file; both verify, and the act is wri
   })
 })
 
-test('a month is whole or it stays; the month of today stays whatever is asked', async () => {
+test('only whole months are archived, and never the current month', async () => {
   await using ledger = await withMonths()
   expect(await archive(ledger, march - 1)).toMatchObject({ months: ['202601'] })
   file += '.2'
@@ -84,7 +84,7 @@ test('a ledger that does not verify is not dropped', async () => {
   expect(existsSync(file)).toBe(false)
 })
 
-test('a file that is there already is not touched', async () => {
+test('an existing file is not overwritten', async () => {
   await using ledger = await withMonths()
   writeFileSync(file, 'precious')
   await expect(archive(ledger, march)).rejects.toMatchObject({ cause: { code: 'EEXIST' } })
@@ -92,7 +92,7 @@ test('a file that is there already is not touched', async () => {
   expect(await countFamilies(ledger)).toBe(4)
 })
 
-test('families in the default partition stay: no month holds them', async () => {
+test('families in the default partition stay, because they belong to no month', async () => {
   await using ledger = await withMonths()
   await stopClock(ledger.owner.ownerSql, Date.UTC(2025, 5, 1))
   await ledger.start(await ledger.makeUser())
@@ -101,7 +101,7 @@ test('families in the default partition stay: no month holds them', async () => 
   expect(await countFamilies(ledger)).toBe(2)
 })
 
-test('sign-ins and refreshes go on while months are archived, by two at once', async () => {
+test('sign-ins and refreshes go on while two processes archive months at once', async () => {
   await using ledger = await withMonths({ maxSessionsPerUser: 10_000 })
   const isOver = new AbortController()
   let refreshed = 0

@@ -7,7 +7,7 @@ import { exportLines, startLedger, testCaller, type TestLedger } from '../suppor
 
 const by = { actorUserId: null, caller: { ip: null, userAgent: null } }
 
-test('LG-05, LE-13 (ASVS 14.2.7): an erased person is in no table, and the ledger still verifies', async () => {
+test('LG-05, LE-13 (ASVS 14.2.7): an erased user is in no table, and the ledger still verifies', async () => {
   await using ledger = await startLedger()
   const { ownerSql } = ledger.owner
   const person = await ledger.makeUser('admin')
@@ -26,7 +26,7 @@ test('LG-05, LE-13 (ASVS 14.2.7): an erased person is in no table, and the ledge
     },
   )
   await start(person)
-  // Where the person acted on somebody else.
+  // The user also acted on the session of another user.
   const theirs = await start(other, testCaller)
   const { familyId } = theirs
   const act = { reason: 'admin_revoked', actorUserId: person.id, caller: mark } as const
@@ -73,7 +73,7 @@ test('the last admin cannot be erased, and keeps the sessions', async () => {
   expect(active.count).toBe(1)
 })
 
-test('the service itself may not erase: it runs as a role that cannot', async () => {
+test("the service's own role is not allowed to erase a user", async () => {
   await using ledger = await startLedger()
   const user = await ledger.makeUser()
   const deps = { ...ledger.deps, accounts: ledger.deps.users.accounts }

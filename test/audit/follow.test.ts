@@ -16,7 +16,7 @@ const runMs = 4_000
 
 class RolledBack extends Error {}
 
-test(`LE-04, V27: ${writers} writers with random rollbacks: a reader that comes and goes is told every event once, in order`, async () => {
+test(`LE-04, V27: ${writers} writers with random rollbacks: a reader that reconnects at random gets every event once, in order`, async () => {
   await using ledger = await startLedger({ maxSessionsPerUser: 1_000 })
   await using pool = Object.assign(
     connect(ledger.owner.url, { role: 'token_ledger_app', maxConnections: writers }),
@@ -28,7 +28,7 @@ test(`LE-04, V27: ${writers} writers with random rollbacks: a reader that comes 
   const start = await readHorizon(ledger.database)
   const endsAt = Date.now() + runMs
   let rollbacks = 0
-  // The newest of each writer, so that a slow one ends what another one still refreshes.
+  // The newest session of each writer, so that a slow writer ends one that another still refreshes.
   const newest = new Map<number, LiveSession>()
 
   const write = async (n: number) => {
@@ -56,7 +56,7 @@ test(`LE-04, V27: ${writers} writers with random rollbacks: a reader that comes 
       }
       const by = { reason: 'logout', actorUserId: null, caller: testCaller } as const
       if (dice < 0.5) await endSession(deps, { familyId: session.familyId }, by)
-      // One that takes its id early, waits, writes late, and half of the time takes it back.
+      // Takes a transaction id early, waits, writes late, and rolls back half of the time.
       await inTransaction(deps.sql, async (tx) => {
         await lockUser(tx, user.id)
         await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
@@ -76,7 +76,7 @@ test(`LE-04, V27: ${writers} writers with random rollbacks: a reader that comes 
   const reader = (async () => {
     let position = start
     while (!done.signal.aborted) {
-      // Connects again and again, after whatever it got last.
+      // Reconnects again and again, after the last event it got.
       const visit = new AbortController()
       const timer = setTimeout(() => visit.abort(), Math.random() * 400)
       const signal = AbortSignal.any([visit.signal, done.signal])
@@ -98,7 +98,7 @@ test(`LE-04, V27: ${writers} writers with random rollbacks: a reader that comes 
 
   const committed = await ledger.owner.ownerSql<{ family_id: string; seq: number }[]>`
     select family_id, seq from token_ledger.token_event`
-  // What any database of the server still has open holds the reader back.
+  // An open transaction in any database of the server holds the reader back.
   const atLast = async () => {
     const events = await readForward(ledger.database, position, 100_000)
     seen.push(...events)
@@ -117,13 +117,13 @@ test(`LE-04, V27: ${writers} writers with random rollbacks: a reader that comes 
   }
 }, 60_000)
 
-test('a transaction that began early and wrote late is read after what it followed', async () => {
+test('a transaction that began early and wrote late is read after the events it followed', async () => {
   await using ledger = await startLedger()
   const user = await ledger.makeUser()
   const session = await ledger.start(user)
   const start = await readHorizon(ledger.database)
-  // Transaction ids are one row for the whole server: what any database still has open holds the reader back,
-  // now from what follows, and before that from the sign-in.
+  // Transaction ids are one sequence for the whole server: an open transaction in any database holds the reader back,
+  // here from the later events, and before that from the sign-in.
   const readBehindSignIn = async () => {
     const events = await readForward(ledger.database, start, 10)
     return events.filter(({ seq }) => seq > 1).map(({ seq, kind }) => [seq, kind])

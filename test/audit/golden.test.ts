@@ -6,14 +6,14 @@ import { verifyExport } from '../../server/audit/verify-export.ts'
 import { freshDatabase } from '../support/database.ts'
 import { tamper } from '../support/ledger.ts'
 
-/** Written once by the database; if a line of it stops to verify, every export out there does. */
+/** Written once by the database. If a line of it no longer verifies, neither does any existing export. */
 const file = new URL('golden-chain-v1.jsonl', import.meta.url)
 const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
 const records = lines.map((line) => JSON.parse(line) as LedgerRecord)
 const events = records.filter((r): r is EventRecord => r.record === 'event')
 const families = records.filter((r): r is FamilyRecord => r.record === 'family')
 
-test('the golden export holds every kind, an erased person, IPv6 and what no terminal likes', () => {
+test('the golden export holds every kind of event, an erased user, IPv6 and control characters', () => {
   expect(new Set(events.map(({ kind }) => kind)).size).toBe(5)
   expect(events.some(({ originSalt }) => originSalt === null)).toBe(true)
   expect(events.some(({ ip }) => ip === '2001:db8::7')).toBe(true)
@@ -58,7 +58,7 @@ test('LE-09: SQL computes the golden hashes', async () => {
   expect(asLatin, 'to a client of another encoding').toEqual([])
 })
 
-test('a hash is computed in the query that asks for it, not by an executor of its own', async () => {
+test('the query planner inlines the hash functions', async () => {
   await using database = await freshDatabase()
   const plan = await database.ownerSql`
     explain (verbose) select
@@ -68,7 +68,7 @@ test('a hash is computed in the query that asks for it, not by an executor of it
   expect(JSON.stringify(plan)).not.toMatch(/(event|origin)_hash\(/)
 })
 
-test('LE-10: fields that flow into one another would have one hash; these have two', () => {
+test('LE-10: events whose neighbouring fields concatenate to the same text have different hashes', () => {
   const [event] = events
   const one = { ...event!, reason: 'ab', transport: 'c' }
   const other = { ...event!, reason: 'a', transport: 'cb' }
@@ -76,7 +76,7 @@ test('LE-10: fields that flow into one another would have one hash; these have t
   expect(eventHash({ ...event!, reason: '' })).not.toBe(eventHash({ ...event!, reason: null }))
 })
 
-/** As `jsonb_populate_record` takes it. */
+/** In the form that `jsonb_populate_record` takes. */
 function toRow(record: object): object {
   return Object.fromEntries(
     Object.entries(record).map(([name, value]) => [

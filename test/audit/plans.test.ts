@@ -24,7 +24,7 @@ beforeAll(async () => {
     insert into token_ledger.user_account (user_id, email, password_hash, role)
     select md5(n::text)::uuid, 'user-' || n || '@example.com', 'x', 'user'
     from generate_series(0, ${users - 1}::int) n`
-  // A minute apart, from now on: they reach into the months ahead.
+  // A minute apart, from now on, so that they reach into the months ahead.
   await ownerSql`
     create table public.made as
     select
@@ -48,7 +48,7 @@ beforeAll(async () => {
       id, 2, 'rotated', 1, at, at + interval '7 days', at + interval '30 days', sha256('y'),
       decode(repeat('00', 16), 'hex')
     from public.made`
-  // One in two thousand was stolen, the newest long ago.
+  // One family in two thousand ended in a reuse, the newest of them long ago.
   await ownerSql`
     insert into token_ledger.token_event
       (family_id, seq, kind, generation, occurred_at, presented_generation)
@@ -83,7 +83,7 @@ afterAll(async () => {
   await owner[Symbol.asyncDispose]()
 })
 
-/** The plan of what `run` really sends, as the tables it reads from one end to the other. */
+/** Runs the real queries, explains each, and returns the tables that their plans scan from end to end. */
 async function scannedWhole(run: () => Promise<unknown>): Promise<string[]> {
   asked = []
   await run()
@@ -97,7 +97,7 @@ async function scannedWhole(run: () => Promise<unknown>): Promise<string[]> {
     walk(row!['QUERY PLAN'][0].Plan)
   }
   expect(asked.length).toBeGreaterThan(0)
-  // Months to come, and the default: nothing is the quickest to read from end to end.
+  // Partitions of coming months and the default are empty: a sequential scan is the fastest way to read them.
   const empty = await owner.ownerSql<{ name: string }[]>`
     select relname as name from pg_class where reltuples = 0 and relkind = 'r'`
   return scanned.filter((name) => !empty.some((one) => one.name === name))
@@ -128,11 +128,11 @@ test.each<[string, () => Promise<unknown>]>([
     'lately ended sessions',
     () => readFamilyEnds(database.statements, { sinceAt: 0, keepMs: 990_000, limit: 100_001 }),
   ],
-])('no table is read from end to end for %s', async (_what, query) => {
+])('the query for %s scans no table from end to end', async (_what, query) => {
   expect(await scannedWhole(query)).toEqual([])
 })
 
-test('the few sessions that ended in a reuse are found without walking through all', async () => {
+test('the few sessions that ended in a reuse are found without reading all families', async () => {
   asked = []
   const found = await listSessions(database, { status: 'reuse_detected' }, page)
   expect(found).toHaveLength(thefts)

@@ -16,7 +16,7 @@ async function signIn(app: TestApp, role: 'user' | 'admin' = 'user') {
   }
 }
 
-test('the tail tells each event from now on, and after a reconnect goes on where it was', async () => {
+test('the tail shows each new event, and continues where it was after a reconnect', async () => {
   await using app = await startApp()
   const admin = await signIn(app, 'admin')
   const live = firstEvents(readTail(app.url, admin.accessToken), 2)
@@ -44,13 +44,13 @@ test('the tail tells each event from now on, and after a reconnect goes on where
   expect(last!.data.seq).toBe(4)
 })
 
-test('TR-09: the tail ends with the access token, and says so', async () => {
+test('TR-09: the tail ends with the access token and gives the reason', async () => {
   await using app = await startApp({ ACCESS_TOKEN_SECONDS: '2' })
   const { accessToken } = await signIn(app, 'admin')
   expect(await endOf(readTail(app.url, accessToken))).toBe('access_token_expired')
 })
 
-test('TR-09: an open tail ends when the session is revoked, or the role is taken away', async () => {
+test('TR-09: an open tail ends when the session is revoked or the admin is demoted', async () => {
   await using app = await startApp()
   const admin = await signIn(app, 'admin')
   const revoked = await signIn(app, 'admin')
@@ -67,14 +67,14 @@ test('TR-09: an open tail ends when the session is revoked, or the role is taken
   expect(await Promise.all(ends)).toEqual(['access_token_revoked', 'role_required'])
 })
 
-test('TR-06: whoever is no admin gets no tail', async () => {
+test('TR-06: a caller who is not an admin gets no tail', async () => {
   await using app = await startApp()
   const { accessToken } = await signIn(app)
   expect(await endOf(readTail(app.url, accessToken))).toBe('role_required')
   expect(await endOf(readTail(app.url, 'nonsense'))).toBe('access_token_invalid')
 })
 
-test('TR-09: a user has five tails at most; one that is closed makes room', async () => {
+test('TR-09: a user may have five tails; closing one makes room', async () => {
   await using app = await startApp()
   const { accessToken } = await signIn(app, 'admin')
   const leave = new AbortController()

@@ -9,7 +9,7 @@ let ledger: TestLedger
 let familyId: string
 let otherFamilyId: string
 
-/** issued, rotated, replayed, rotated, reuse_detected; and issued, rotated, revoked by an admin. */
+/** The first family: issued, rotated, replayed, rotated, reuse_detected. The second: issued, rotated, revoked by an admin. */
 beforeAll(async () => {
   ledger = await startLedger()
   const user = await ledger.makeUser()
@@ -40,7 +40,7 @@ async function verdicts() {
   return { inSql, inTypeScript }
 }
 
-/** Tampers in a copy of the two tables, looks, and puts everything back. */
+/** Tampers with a copy of the two tables, verifies, and restores everything. */
 async function after(template: string) {
   const statement = template.replaceAll('%FAMILY%', familyId)
   const { ownerSql } = ledger.owner
@@ -62,14 +62,14 @@ async function after(template: string) {
 
 const event = (seq: number, of = '%FAMILY%') => `where family_id = '${of}' and seq = ${seq}`
 
-test('an untouched ledger is intact, in SQL and in TypeScript', async () => {
+test('an untouched ledger verifies in SQL and in TypeScript', async () => {
   expect(await verdicts()).toEqual({ inSql: [], inTypeScript: [] })
   const [verdict] = await ledger.owner
     .ownerSql`select * from token_audit.verify_family(${familyId})`
   expect(verdict).toEqual({ intact: true, events: 5, first_broken_seq: null, problem: null })
 })
 
-describe('LE-05 (ASVS 16.4.2): a changed column is named with its family and its event', () => {
+describe('LE-05 (ASVS 16.4.2): a changed column is reported with its family and its event', () => {
   const content = 'the hash does not match the content'
   const cases: [column: string, set: string, seq: number, problem: string][] = [
     ['kind', `kind = 'revoked', reason = 'logout', presented_generation = null`, 5, content],
@@ -98,13 +98,13 @@ describe('LE-05 (ASVS 16.4.2): a changed column is named with its family and its
     ['hash', `hash = sha256('x')`, 2, content],
     ['txid', `txid = '1'`, 2, 'its transaction is older than the one before'],
   ]
-  test.each(cases)('%s (%s at %i)', async (_column, set, seq, problem) => {
+  test.each(cases)('a change of %s (%s at %i)', async (_column, set, seq, problem) => {
     const found = await after(`update token_ledger.token_event set ${set} ${event(seq)}`)
     expect(found.inSql).toEqual([[familyId, seq, problem]])
     expect(found.inTypeScript).toEqual(found.inSql)
   })
 
-  test('actor_user_id', async () => {
+  test('a change of actor_user_id', async () => {
     const found = await after(
       `update token_ledger.token_event set actor_user_id = null ${event(3, otherFamilyId)}`,
     )
@@ -117,7 +117,7 @@ describe('LE-05 (ASVS 16.4.2): a changed column is named with its family and its
     ['transport', `transport = 'cookie'`],
     ['created_at', `created_at = created_at - interval '1 ms'`],
     ['absolute_expires_at', `absolute_expires_at = absolute_expires_at + interval '1 day'`],
-  ])('%s of the family row', async (_column, set) => {
+  ])('a change of %s in the family row', async (_column, set) => {
     const found = await after(
       `update token_ledger.token_family set ${set} where family_id = '${familyId}'`,
     )
@@ -136,13 +136,13 @@ test('LE-05 (ASVS 16.4.2): two events that changed places are found', async () =
   expect(found.inTypeScript).toEqual(found.inSql)
 })
 
-test('LE-05 (ASVS 16.4.2): an event deleted from the middle is missing by its number', async () => {
+test('LE-05 (ASVS 16.4.2): an event deleted from the middle is reported by its number', async () => {
   const found = await after(`delete from token_ledger.token_event ${event(3)}`)
   expect(found.inSql).toEqual([[familyId, 3, 'event 3 is missing']])
   expect(found.inTypeScript).toEqual(found.inSql)
 })
 
-test('LE-05 (ASVS 16.4.2): an event put in at the end is found by its hash', async () => {
+test('LE-05 (ASVS 16.4.2): an event appended at the end is found by its hash', async () => {
   const found = await after(
     `insert into token_ledger.token_event
        (family_id, seq, kind, generation, occurred_at, reason, origin_hash, prev_hash, hash)
@@ -153,7 +153,7 @@ test('LE-05 (ASVS 16.4.2): an event put in at the end is found by its hash', asy
   expect(found.inTypeScript).toEqual(found.inSql)
 })
 
-describe('LE-05 (ASVS 16.4.2): a chain computed anew is found by what it says, where that is illegal', () => {
+describe('LE-05 (ASVS 16.4.2): a recomputed chain is found when its history is illegal', () => {
   const columns = `family_id, seq, kind, generation, occurred_at, reason, origin_hash, hash`
   test.each<[problem: string, seq: number, statement: string]>([
     [
@@ -199,14 +199,14 @@ describe('LE-05 (ASVS 16.4.2): a chain computed anew is found by what it says, w
        set kind = 'rotated', generation = 1, user_id = null, transport = null,
          salt = decode(repeat('00', 16), 'hex') ${event(1)}`,
     ],
-  ])('%s', async (problem, seq, statement) => {
+  ])('a recomputed chain has the problem: %s', async (problem, seq, statement) => {
     const found = await after(`${statement}; ${rebuiltChain}`)
     expect(found.inSql).toEqual([[familyId, seq, problem]])
     expect(found.inTypeScript).toEqual(found.inSql)
   })
 })
 
-describe('V28: what a chain alone cannot see, and the README says so', () => {
+describe('V28: what a hash chain alone cannot detect, as the documentation states', () => {
   test.each([
     ['the tail of a family', () => `delete from token_ledger.token_event ${event(5)}`],
     [
@@ -225,12 +225,12 @@ describe('V28: what a chain alone cannot see, and the README says so', () => {
       () =>
         `update token_ledger.token_family set device_name = 'x' where family_id = '${familyId}'`,
     ],
-  ])('%s', async (_what, statement) => {
+  ])('the chain alone does not show a change of %s', async (_what, statement) => {
     expect(await after(statement())).toEqual({ inSql: [], inTypeScript: [] })
   })
 })
 
-test('LE-05 (ASVS 16.4.2): a family without its row, and a row without its family', async () => {
+test('LE-05 (ASVS 16.4.2): a family without its row and a row without its family are found', async () => {
   const noRow = await after(`delete from token_ledger.token_family where family_id = '${familyId}'`)
   expect(noRow.inSql).toEqual([[familyId, 1, 'the family row is missing']])
   expect(noRow.inTypeScript).toEqual(noRow.inSql)
@@ -241,14 +241,14 @@ test('LE-05 (ASVS 16.4.2): a family without its row, and a row without its famil
   expect(noEvents.inTypeScript).toEqual(noEvents.inSql)
 })
 
-test('an unknown family is not intact', async () => {
+test('an unknown family does not verify', async () => {
   const [verdict] = await ledger.owner.ownerSql`
     select * from token_audit.verify_family('00000000-0000-7000-8000-000000000000')`
   expect(verdict).toMatchObject({ intact: false, events: 0, problem: 'there is no such family' })
   expect(checkFamily(null, [])).toEqual({ seq: 1, problem: 'event 1 is missing' })
 })
 
-/** As somebody with all rights and this source would do it. */
+/** As an attacker with all rights and this source code would do it. */
 const rebuiltChain = `
   do $$
   declare

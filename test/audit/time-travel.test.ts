@@ -8,12 +8,13 @@ import type { User } from '../../server/users/directory.ts'
 import { readEpoch } from '../../db/ledger/locks.ts'
 import { stopClock } from '../support/clock.ts'
 import { startLedger, testCaller } from '../support/ledger.ts'
+import { seeded } from '../support/proxy.ts'
 
 const commands = 1_000
 const hourMs = 3_600_000
 
-/** What the service said of one session, at this instant of the database. */
-type Answer = {
+/** What the service answered for one session, at this instant of the database. */
+type SessionAnswer = {
   readonly at: number
   readonly familyId: string
   readonly status: string
@@ -23,9 +24,9 @@ type Answer = {
   readonly incidentId?: string | undefined
 }
 
-test(`FS-03: each of ${commands} random answers of the service is told again by SQL`, async () => {
+test(`FS-03: SQL reconstructs each of ${commands} random answers of the service`, async () => {
   const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
-  const random = mulberry32(seed)
+  const random = seeded(seed)
   await using ledger = await startLedger({
     idleMs: 2 * hourMs,
     absoluteMs: 12 * hourMs,
@@ -35,7 +36,7 @@ test(`FS-03: each of ${commands} random answers of the service is told again by 
   const users = [await ledger.makeUser(), await ledger.makeUser(), await ledger.makeUser()]
   const pick = <T>(from: readonly T[]): T | undefined => from[Math.floor(random() * from.length)]
   const held: { user: User; session: LiveSession; attemptId: string | null }[] = []
-  const answers: Answer[] = []
+  const answers: SessionAnswer[] = []
   const lists: { at: number; userId: string; familyIds: string[] }[] = []
   const rows: { at: number; row: string }[] = []
   const started = Date.UTC(2026, 0, 31, 22)
@@ -56,7 +57,7 @@ test(`FS-03: each of ${commands} random answers of the service is told again by 
     at += 1 + Math.floor(random() ** 6 * 3 * hourMs)
     await stopClock(ownerSql, at)
     const user = pick(users)!
-    // Mostly the newest tokens; sometimes anything that was ever given out.
+    // Mostly the newest tokens, sometimes any token that was ever handed out.
     const chosen = random() < 0.7 ? pick(held.slice(-12)) : pick(held)
     const dice = random()
     if (chosen === undefined || dice < 0.2) {
@@ -89,8 +90,8 @@ test(`FS-03: each of ${commands} random answers of the service is told again by 
     }
   }
 
-  const told = new Set(answers.map((answer) => answer.status))
-  expect([...told].toSorted(), `seed ${seed}`).toEqual([
+  const statuses = new Set(answers.map((answer) => answer.status))
+  expect([...statuses].toSorted(), `seed ${seed}`).toEqual([
     'active',
     'expired',
     'reuse_detected',
@@ -137,7 +138,7 @@ test(`FS-03: each of ${commands} random answers of the service is told again by 
   expect(await ownerSql`select * from token_audit.verify_ledger()`).toEqual([])
 }, 120_000)
 
-test('before its first moment a session is in no answer; at it, it is', async () => {
+test('a session is in no answer before its first moment, and in every answer from then on', async () => {
   await using ledger = await startLedger()
   const { ownerSql } = ledger.owner
   const at = Date.UTC(2026, 1, 1)
@@ -152,7 +153,7 @@ test('before its first moment a session is in no answer; at it, it is', async ()
   expect(await stateAt(at + idleMs)).toEqual([{ status: 'expired' }])
 })
 
-function refusedAs(error: AuthError): Pick<Answer, 'status' | 'incidentId'> {
+function refusedAs(error: AuthError): Pick<SessionAnswer, 'status' | 'incidentId'> {
   switch (error.reason) {
     case 'session_expired':
       return { status: 'expired' }
@@ -169,15 +170,4 @@ function refusedAs(error: AuthError): Pick<Answer, 'status' | 'incidentId'> {
 
 function instant(atMs: number): string {
   return new Date(atMs).toISOString()
-}
-
-/** Small, and the same numbers for the same seed. */
-function mulberry32(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
 }

@@ -56,7 +56,7 @@ export type BenchOptions = {
   readonly large: boolean
 }
 
-/** What every part of the benchmark works with. */
+/** What every part of the benchmark uses. */
 export type Bench = {
   readonly options: BenchOptions
   readonly rows: Row[]
@@ -68,11 +68,11 @@ export type Bench = {
   fleet(database: BenchDatabase, fleet: Fleet): Promise<Session[]>
   server(kind: ServerKind, database: BenchDatabase): Promise<Server>
   store(database: BenchDatabase): Promise<Load>
-  /** One run, with what it cost. Rows are made by `rounds`. */
+  /** One run with its cost. `rounds` makes rows of such runs. */
   measure(job: Omit<Job, 'seconds'> & { seconds?: number }, at: Measured): Promise<Row>
-  /** Compares what the clients hold with the ledger, and verifies their access tokens. */
+  /** Compares the clients' tokens with the ledger and verifies their access tokens. */
   checkFleet(fleet: string, database: BenchDatabase, server: Server): Promise<void>
-  /** Runs all in turn, as often as the options say, and keeps the medians as rows. */
+  /** Runs all lines in turn, as often as the options say, and keeps the medians as rows. */
   rounds(lines: readonly Line[]): Promise<Row[][]>
   stop(): Promise<void>
 }
@@ -82,9 +82,9 @@ export type Line = { readonly run: () => Promise<Row> }
 
 export async function createBench(options: BenchOptions): Promise<Bench> {
   const dataDir = mkdtempSync(join(tmpdir(), 'token-ledger-bench-'))
-  // Also for the nobody that root's Postgres runs as; what is in it is shut to others.
+  // Also for the user nobody, as whom Postgres runs when root starts it. The files inside stay closed to others.
   chmodSync(dataDir, 0o711)
-  // Durability and everything else as it comes; only the number of connections is raised.
+  // The default settings, durability included; only the number of connections is raised.
   const store = await startEmbeddedPostgres({ dataDir, settings: { max_connections: '200' } })
   const children: Child[] = []
   const pools: Sql[] = []
@@ -196,7 +196,7 @@ function rowOf(
   }
 }
 
-/** Each number the median of its own. */
+/** A row of the medians of each number. */
 export function middleOf(rows: readonly Row[]): Row {
   const of = (key: Exclude<keyof Row, 'name'>) => median(rows.map((row) => row[key]))
   return {
@@ -211,7 +211,7 @@ export function middleOf(rows: readonly Row[]): Row {
   }
 }
 
-/** The median over the rounds of one number beside another of the same round. */
+/** The median over the rounds of the ratio of two numbers of the same round. */
 export function ratio(
   [ones, others]: readonly [readonly Row[], readonly Row[]],
   key: 'perSecond' | 'p50Ms' | 'p99Ms',

@@ -1,6 +1,6 @@
 /**
- * A module of the built package: what users run. The sources themselves would be measured with what
- * the loader of the benchmark adds to them.
+ * Loads a module of the built package, which is what users run. The sources would be measured together with the
+ * TypeScript loader of the benchmark.
  */
 export async function fromDist<Module>(path: string): Promise<Module> {
   return (await import(new URL(`../../dist/${path}`, import.meta.url).href)) as Module

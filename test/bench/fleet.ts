@@ -9,12 +9,12 @@ import {
 } from '../../server/tokens/refresh-token.ts'
 import { benchPassword, type Session } from './load.ts'
 
-/** Of the benchmark's servers alone: 48 bytes, and nobody's. */
+/** The secret of the benchmark's servers: 48 bytes, used nowhere else. */
 export const benchSecret = 'n4Vt8Qz2Lk6Wm0Rx3Hc7Yp5Jd9Gs1BfAeUiOoTzKyXbCvNq'
 
 export type Fleet = {
   readonly sessions: number
-  /** Each session's history so far: its sign-in and its rotations. */
+  /** The number of events in each session's history: its sign-in and its rotations. */
   readonly eventsEach: number
   readonly sessionsPerUser: number
 }
@@ -23,9 +23,8 @@ const day = 24 * 3600 * 1000
 const keys = deriveRefreshTokenKeys([benchSecret])
 
 /**
- * Writes sessions with their histories straight into the ledger, as its owner, and gives back the
- * newest token of each. The chain of hashes is filled with random bytes: making a million true ones
- * would take longer than the measuring.
+ * Writes sessions with their histories directly into the ledger, as its owner, and returns the newest token of
+ * each. The hashes are random bytes, because a million real ones would take longer than the benchmark.
  */
 export async function seedFleet(sql: Sql, fleet: Fleet): Promise<Session[]> {
   const seeds = makeSeeds(fleet)
@@ -51,7 +50,7 @@ export async function seedFleet(sql: Sql, fleet: Fleet): Promise<Session[]> {
     select family_id, user_id, 'cookie', 'bench', ${firstAt}, ${new Date(+firstAt + 30 * day)}
     from seed`
   await sql`alter table token_ledger.token_event disable trigger chain_event`
-  // Generation by generation, as they happen in life: a family's events lie far from one another.
+  // Generation by generation, so that the events of a family are spread over the table as in production.
   for (let seq = 1; seq <= fleet.eventsEach; seq++) await insertEvents(sql, seq, { fleet, firstAt })
   await sql`alter table token_ledger.token_event enable always trigger chain_event`
   await sql`drop table seed`

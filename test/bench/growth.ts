@@ -4,7 +4,7 @@ import { median } from '../support/median.ts'
 const eventsEach = 20
 const sessionsPerUser = 5
 
-/** Rotation and session listing in a small ledger and in large ones: neither may know how large it is. */
+/** Rotation and session listing in a small ledger and in large ones: the size must not matter. */
 export async function benchGrowth(bench: Bench): Promise<void> {
   const sizes = [10_000, 1_000_000, ...(bench.options.large ? [10_000_000] : [])]
   const lines: Line[] = []
@@ -40,7 +40,7 @@ async function linesFor(bench: Bench, events: number, wal: number[]): Promise<Li
   const all = await bench.fleet(database, fleet)
   bench.facts[`bytesPerEvent, ${short(events)} events`] = await bytesPerEvent()
   const { url, child } = await bench.server('full', database)
-  // Those in use are strewn over all there are.
+  // The sessions in use are spread over all sessions.
   const step = Math.max(1, Math.floor(all.length / 8_192))
   const used = all.filter((_session, i) => i % step === 0).slice(0, 8_192)
   await bench.load.enlist(`growth ${events}`, used)
@@ -52,7 +52,7 @@ async function linesFor(bench: Bench, events: number, wal: number[]): Promise<Li
       ),
   })
   const rotation = line('rotate', 'rotation')
-  // Each gets an access token, which listing needs.
+  // Each session gets an access token, which listing needs.
   await bench.load.run({
     fleet: `growth ${events}`,
     kind: 'rotate',
@@ -79,7 +79,7 @@ async function linesFor(bench: Bench, events: number, wal: number[]): Promise<Li
     return row!.position as number
   }
 
-  /** Table, TOAST and indexes. */
+  /** Includes TOAST and indexes. */
   async function bytesPerEvent(): Promise<number> {
     const [row] = await database.sql`
       select

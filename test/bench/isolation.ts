@@ -3,7 +3,7 @@ import { ratio, type Bench } from './bench.ts'
 
 const holdMs = 5_000
 
-/** What the others feel while one family is held locked by a transaction that is none of ours. */
+/** The latency of other families while another transaction holds the lock of one. */
 export async function benchIsolation(bench: Bench): Promise<void> {
   const database = await bench.database('isolation')
   const sessions = await bench.fleet(database, {
@@ -19,7 +19,7 @@ export async function benchIsolation(bench: Bench): Promise<void> {
   await bench.load.run({ ...job, seconds: bench.options.seconds })
 
   const lines = [
-    { run: () => bench.measure(job, { name: 'nobody locked', child }) },
+    { run: () => bench.measure(job, { name: 'no family locked', child }) },
     {
       async run() {
         const held = hold()

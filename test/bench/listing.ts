@@ -5,7 +5,7 @@ const sizes = [10_000, 1_000_000]
 const sessionsPerUser = 5
 const eventsEach = 2
 
-/** The sessions of one user among those of few and of many: by an admin's page, and in SQL. */
+/** The sessions of one user, listed among few and among many sessions, through the admin API and in SQL. */
 export async function benchListing(bench: Bench): Promise<void> {
   const lines: Line[] = []
   for (const families of sizes) lines.push(...(await linesFor(bench, families)))
@@ -26,14 +26,14 @@ async function linesFor(bench: Bench, families: number): Promise<Line[]> {
   const known = { sessions: 5_000, eventsEach, sessionsPerUser }
   await seedCrowd(bench, database, families - known.sessions)
   const sessions = await bench.fleet(database, known)
-  // Each asks for its own, as an admin.
+  // Each user lists its own sessions, as an admin.
   await database.sql`update token_ledger.user_account set role = 'admin' where email like 'user-%'`
   const { url, child } = await bench.server('full', database)
   await bench.load.enlist(name, sessions)
   const run = (kind: 'rotate' | 'admin-list', title: string): Line => ({
     run: () => bench.measure({ fleet: name, kind, url, connections: 16 }, { name: title, child }),
   })
-  // Everybody gets an access token.
+  // Every session gets an access token.
   await run('rotate', 'rotation').run()
   await bench.load.run({
     fleet: name,
@@ -50,7 +50,7 @@ async function linesFor(bench: Bench, families: number): Promise<Line[]> {
   ]
 }
 
-/** Everybody else: their families began in the three weeks around those that are asked for. */
+/** Other users, whose families began in the three weeks around the listed ones. */
 async function seedCrowd(bench: Bench, { sql }: BenchDatabase, families: number): Promise<void> {
   bench.say(`seeding ${families} families`)
   await sql`
@@ -88,7 +88,7 @@ async function seedCrowd(bench: Bench, { sql }: BenchDatabase, families: number)
   await sql`drop table crowd`
 }
 
-/** One page after another on one connection. */
+/** Lists one page after another on one connection. */
 async function askInSql(
   bench: Bench,
   { sql }: BenchDatabase,

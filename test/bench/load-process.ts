@@ -11,7 +11,7 @@ import {
 import { answerCalls } from './processes.ts'
 import { summarize } from './statistics.ts'
 
-// The load generator. Raw sockets, because an HTTP client would cost as much as the server does.
+// The load generator. It uses raw sockets, because an HTTP client would need as much CPU as the server.
 
 const fleets = new Map<string, Session[]>()
 
@@ -29,7 +29,7 @@ answerCalls({
     })),
 })
 
-/** Connections that send, wait, check the answer and send again; each has sessions of its own. */
+/** Runs connections that send, wait, check the answer and send again; each has sessions of its own. */
 async function run(job: Job): Promise<JobResult> {
   const fleet = fleets.get(job.fleet) ?? []
   const exchange = exchanges[job.kind]
@@ -84,7 +84,7 @@ function createClient(
 
 type Answer = { status: number; head: string; body: string }
 
-/** One request at a time on a socket. */
+/** Sends one request at a time on a socket. */
 function exchanging(socket: Socket): (request: string) => Promise<Answer> {
   let text = ''
   let waiting: { resolve: (answer: Answer) => void; reject: (error: Error) => void } | null = null
@@ -112,7 +112,7 @@ function exchanging(socket: Socket): (request: string) => Promise<Answer> {
     })
 }
 
-/** Null while it is not all there. */
+/** The body; null while it is incomplete. */
 function sizedBody(head: string, rest: string): string | null {
   const length = Number(/content-length: (\d+)/i.exec(head)![1])
   return rest.length < length ? null : rest.slice(0, length)
@@ -130,7 +130,7 @@ function chunkedBody(rest: string): string | null {
   }
 }
 
-/** Verifies the newest access token of every client: that the answers were fast is not enough. */
+/** Verifies the newest access token of every client, because a fast answer may still be wrong. */
 async function checkAccessTokens({ fleet, url }: { fleet: string; url: string }): Promise<number> {
   const keys = createRemoteJWKSet(new URL(`${url}/.well-known/jwks.json`))
   const used = (fleets.get(fleet) ?? []).filter(({ accessToken }) => accessToken !== undefined)

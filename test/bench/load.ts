@@ -17,7 +17,7 @@ export type Job = {
   readonly url: string
   readonly connections: number
   readonly seconds: number
-  /** Stops after so many, if that is sooner. */
+  /** Stops after this many requests, if that is sooner. */
   readonly count?: number
 }
 
@@ -29,10 +29,10 @@ export type JobResult = {
   readonly maxMs: number
 }
 
-/** What is sent, and what must come back. */
+/** A request and the check of its answer. */
 export type Exchange = {
   request(session: Session, origin: string): string
-  /** @throws {Error} for a wrong answer; keeps what a client would keep of a right one */
+  /** Keeps the tokens of a correct answer. @throws {Error} for a wrong answer */
   accept(session: Session, answer: { status: number; head: string; body: string }): void
   /** Whether the session can be used again. */
   readonly isRepeatable: boolean
@@ -50,7 +50,7 @@ export const exchanges: Record<JobKind, Exchange> = {
     accept: acceptRotation,
     isRepeatable: true,
   },
-  /** A family that somebody else holds locked: it is served when free, or told to come again. */
+  /** A family that another transaction has locked: it is granted when free, or refused with 503. */
   locked: {
     request: (session, origin) =>
       post('/auth/refresh', origin, { attemptId: randomUUID() }, session.token),
@@ -81,7 +81,8 @@ export const exchanges: Record<JobKind, Exchange> = {
   me: {
     request: (session, origin) => get('/trpc/me', origin, session.accessToken!),
     accept(session, answer) {
-      if (dataOf(answer).user.id !== session.userId) throw new Error('somebody else')
+      if (dataOf(answer).user.id !== session.userId)
+        throw new Error('the answer is about another user')
     },
     isRepeatable: true,
   },
@@ -90,7 +91,7 @@ export const exchanges: Record<JobKind, Exchange> = {
     accept(session, answer) {
       const { items } = dataOf(answer)
       if (!items.some((item: { familyId: string }) => item.familyId === session.familyId))
-        throw new Error('the own session is missing in the list')
+        throw new Error('the session of the caller is missing in the list')
     },
     isRepeatable: true,
   },
@@ -102,7 +103,7 @@ export const exchanges: Record<JobKind, Exchange> = {
     accept(session, answer) {
       const { items } = dataOf(answer)
       if (!items.every((item: { userId: string }) => item.userId === session.userId))
-        throw new Error("somebody else's session is in the list")
+        throw new Error('the list holds a session of another user')
       if (!items.some((item: { familyId: string }) => item.familyId === session.familyId))
         throw new Error('a session is missing in the list')
     },
@@ -120,7 +121,7 @@ function acceptRotation(session: Session, answer: Answer): void {
     after.family !== before.family ||
     after.generation !== before.generation + 1
   )
-    throw new Error('this is not the successor')
+    throw new Error('the token is not the successor')
   session.token = successor
   session.accessToken = data.accessToken
 }

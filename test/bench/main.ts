@@ -30,7 +30,7 @@ const { values } = parseArgs({
 const chosen = values.only ?? Object.keys(parts)
 const unknown = chosen.find((name) => !(name in parts))
 if (unknown !== undefined) {
-  console.error(`there is no part ${unknown}; there are: ${Object.keys(parts).join(', ')}`)
+  console.error(`unknown part ${unknown}; the parts are: ${Object.keys(parts).join(', ')}`)
   process.exit(3)
 }
 

@@ -3,7 +3,7 @@ import { createVerifier } from '../../server/verifier/verifier.ts'
 import { ratio, type Bench, type Line, type Row } from './bench.ts'
 import type { JobKind } from './load.ts'
 
-/** Sign-in, logout, and what only verifies; then the verifier beside bare `jose`. */
+/** Sign-in, logout, and calls that only verify a token; then the verifier beside bare `jose`. */
 export async function benchProcedures(bench: Bench): Promise<void> {
   const database = await bench.database('procedures')
   const people = await bench.fleet(database, { sessions: 1_000, eventsEach: 1, sessionsPerUser: 1 })
@@ -17,7 +17,7 @@ export async function benchProcedures(bench: Bench): Promise<void> {
   const line = (kind: JobKind, name: string, fleet = 'people'): Line => ({
     run: () => bench.measure({ fleet, kind, url, connections: 64 }, { name, child }),
   })
-  // Everybody gets an access token, and the server is warm.
+  // Every session gets an access token, and the server warms up.
   await line('rotate', 'rotation').run()
   const [held] = await bench.load.child.call('accessTokens', 'people')
   const verifying = verifierLines(bench, { url, accessToken: held })
@@ -35,7 +35,7 @@ export async function benchProcedures(bench: Bench): Promise<void> {
   })
 }
 
-/** In this process: a function call has no server. */
+/** Runs in this process, because verification needs no server. */
 function verifierLines(bench: Bench, { url, accessToken }: { url: string; accessToken: string }) {
   const audience = url
   const verifier = createVerifier({ issuer: url, audience })
@@ -48,7 +48,7 @@ function verifierLines(bench: Bench, { url, accessToken }: { url: string; access
   ]
 }
 
-/** 64 at a time, as a server has them. */
+/** Runs 64 calls at a time, as a server does. */
 async function timed(name: string, seconds: number, work: () => Promise<unknown>): Promise<Row> {
   for (let i = 0; i < 500; i++) await work()
   const cpuBefore = process.cpuUsage()

@@ -1,6 +1,6 @@
 import { ratio, type Bench, type Row } from './bench.ts'
 
-/** One and two server processes on one database, with as many connections in all. */
+/** One and two server processes on one database, with the same number of connections in total. */
 export async function benchProcesses(bench: Bench): Promise<void> {
   const database = await bench.database('processes')
   const sessions = await bench.fleet(database, {
@@ -33,7 +33,7 @@ export async function benchProcesses(bench: Bench): Promise<void> {
   bench.facts['two processes ÷ one'] = ratio([two!, one!], 'perSecond')
 }
 
-/** Postgres and the load generator were each counted for both, by both. */
+/** Joins two rows. Each run measured Postgres and the load generator for both servers together, so a quarter is its own. */
 function together([one, other]: readonly [Row, Row]): Row {
   return {
     name: one.name,

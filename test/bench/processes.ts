@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { benchSecret } from './fleet.ts'
 import type { Job, JobResult, Session } from './load.ts'
 
-/** `ceiling`: without the database call. `one-by-one`: a transaction for each rotation. */
+/** `ceiling` makes no database call; `one-by-one` uses a transaction for each rotation. */
 export type ServerKind = 'full' | 'one-by-one' | 'ceiling'
 
 export type Server = { readonly url: string; readonly child: Child }
@@ -18,7 +18,7 @@ export type Load = {
   readonly child: Child
 }
 
-/** A process that answers one kind of call after another; ended with the benchmark. */
+/** A process that answers calls; it ends with the benchmark. */
 export type Child = {
   readonly pid: number
   call(command: string, payload?: unknown): Promise<any>
@@ -51,7 +51,7 @@ export function startLoad(): Load {
   }
 }
 
-/** The same SQL as a rotation sends, from a process without HTTP and without signing. */
+/** A process that sends the SQL of a rotation, without HTTP and without signing. */
 export async function startStore(databaseUrl: string): Promise<Load> {
   const child = start('store-process.ts', { DATABASE_URL: databaseUrl, AUTH_SECRET: benchSecret })
   return {
@@ -117,7 +117,7 @@ export function cpuSecondsOf(pid: number): number {
   return statOf(pid)?.cpuSeconds ?? Number.NaN
 }
 
-/** Seconds of CPU of Postgres and of all its processes, those that have ended included. */
+/** Seconds of CPU of Postgres and of all its processes, including ended ones. */
 export function postgresCpuSeconds(dataDir: string): number {
   const lock = join(dataDir, 'postgres', 'cluster', 'postmaster.pid')
   const postmaster = Number(readFileSync(lock, 'utf8').split('\n')[0])
@@ -135,7 +135,7 @@ const ticksPerSecond = 100
 
 function statOf(pid: number) {
   try {
-    // Behind the name, which may hold anything: state, parent, … (proc_pid_stat(5)).
+    // After the name, which may hold any character: state, parent, … (proc_pid_stat(5)).
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
       .replace(/^.*\) /s, '')
       .split(' ')

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
 import type { Bench, Row, Target } from './bench.ts'
 
-/** The table on stdout, everything in `bench-results.json`. */
+/** Prints the table to stdout and writes everything to `bench-results.json`. */
 export function report({ rows, targets, facts, options }: Bench): void {
   console.log(
     table([

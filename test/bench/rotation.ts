@@ -3,7 +3,7 @@ import { median } from '../support/median.ts'
 
 const connectionCounts = [1, 16, 64, 256]
 
-/** The rotation beside what limits it from above (ceiling, store) and from below (one by one). */
+/** The rotation beside its upper limits (ceiling, store) and a lower one (one by one). */
 export async function benchRotation(bench: Bench): Promise<void> {
   const database = await bench.database('rotation')
   const sessions = await bench.fleet(database, {

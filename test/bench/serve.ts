@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { createBench } from './bench.ts'
 
-// A server for other benchmarks: as `npm run bench` has it, with one unused token a line in a file.
+// A server for other benchmarks: the one of `npm run bench`, with a file of unused tokens, one a line.
 // node --import tsx test/bench/serve.ts TOKENS_FILE [SESSIONS]
 
 const [file, sessions = '4096'] = process.argv.slice(2)

@@ -6,8 +6,8 @@ import { fromDist } from './dist.ts'
 import { answerCalls } from './processes.ts'
 import type { ServerKind } from './processes.ts'
 
-// The service, as `server/main.ts` starts it, but for the rate limits (one address makes all the load)
-// and for what BENCH_SERVER takes out.
+// The service as `server/main.ts` starts it, without rate limits, because one address makes all the load, and without
+// the parts that BENCH_SERVER removes.
 
 const { buildApp, connect, loadConfig } = await fromDist<typeof App>('server/index.js')
 const { deriveRefreshTokenKeys, deriveSuccessor } = await fromDist<typeof Tokens>(
@@ -19,7 +19,7 @@ const idleMs = 7 * 24 * 3600 * 1000
 answerCalls({ start, heap })
 
 async function start(): Promise<void> {
-  // Production refuses RATE_LIMITS=off, as it should: the limits are taken off behind its check.
+  // Production refuses RATE_LIMITS=off, so the limits are switched off after that check.
   const config = { ...loadConfig(process.env), rateLimits: 'off' as const }
   const database = connect(config.databaseUrl!, { role: 'token_ledger_app' })
   const app = await buildApp({
@@ -31,7 +31,7 @@ async function start(): Promise<void> {
   await app.listen({ host: config.host, port: config.port })
 }
 
-/** Makes the successor as a rotation does, and asks no database. */
+/** Derives a successor as a rotation does, without asking the database. */
 function rotateNothing(secret: string): Rotate {
   const keys = deriveRefreshTokenKeys([secret])
   const user = {
@@ -51,7 +51,7 @@ function rotateNothing(secret: string): Rotate {
   })
 }
 
-/** Bytes in use after two collections. */
+/** Bytes of heap in use after two garbage collections. */
 function heap(): number {
   globalThis.gc!()
   globalThis.gc!()

@@ -8,7 +8,7 @@ import type { Job, JobResult, Session } from './load.ts'
 import { answerCalls } from './processes.ts'
 import { summarize } from './statistics.ts'
 
-// Rotations straight at the database: the SQL of the service, without HTTP and without signing.
+// Rotations directly on the database: the SQL of the service, without HTTP and without signing.
 
 const { connect } = await fromDist<typeof App>('server/index.js')
 const { createAccounts } = await fromDist<typeof Accounts>('server/users/accounts.js')

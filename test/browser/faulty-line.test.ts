@@ -5,11 +5,11 @@ import {
   hasChromium,
   hasStatus,
   openExample,
-  signIn,
+  signInOnPage,
   useBrowser,
 } from '../support/browser.ts'
 import { moveClock, passMinutes } from '../support/clock.ts'
-import { countAttempts, countKinds, expectPeace } from '../support/ledger-counts.ts'
+import { countAttempts, countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { hold, noFault, randomFault, seeded, startBehindProxy } from '../support/proxy.ts'
 import { makeUser } from '../support/users.ts'
 
@@ -17,22 +17,22 @@ const seed = 20_260_817
 const refreshes = 500
 const minuteMs = 60_000
 
-describe.runIf(hasChromium)('on a line that fails', () => {
+describe.runIf(hasChromium)('on a faulty connection', () => {
   const browser = useBrowser()
 
-  test('CL-01, CL-03 (RFC 10017 §8.4, ASVS 14.3.3): 500 refreshes sign nobody out, whatever is dropped, delayed, doubled or cut', async () => {
+  test('CL-01, CL-03 (RFC 10017 §8.4, ASVS 14.3.3): 500 refreshes sign no tab out, whatever is dropped, delayed, doubled or cut', async () => {
     await using behind = await startBehindProxy(browser)
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
     const context = await browser.newContext()
     const first = await openExample(context, proxy.url)
-    await signIn(first, email)
+    await signInOnPage(first, email)
     const tabs = [first, await openExample(context, proxy.url)]
     for (const page of tabs) await hasStatus(page, 'signed-in')
     const random = seeded(seed)
     proxy.chooseFault = (path) => (path === '/auth/refresh' ? randomFault(random) : noFault)
     {
-      // The grace window is soon over behind each refresh: what was lost stays repairable.
+      // The grace window soon ends after each refresh: a lost answer can still be repaired.
       await using _ = passMinutes(app.owner.ownerSql)
       await Promise.all(tabs.map((page) => refreshAgain(page, refreshes / tabs.length)))
     }
@@ -44,16 +44,16 @@ describe.runIf(hasChromium)('on a line that fails', () => {
     const { replayed = 0, rotated = 0 } = await countKinds(app)
     expect(rotated + replayed).toBeGreaterThanOrEqual(refreshes)
     expect(replayed).toBeGreaterThan(refreshes / 50)
-    await expectPeace(app)
+    await expectNoReuse(app)
   }, 300_000)
 
-  test('an answer that was lost is repaired by another tab, though its own was closed and the grace window is over', async () => {
+  test('another tab repairs a lost answer after the first tab was closed and the grace window is over', async () => {
     await using behind = await startBehindProxy(browser)
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
     const context = await browser.newContext()
     const page = await openExample(context, proxy.url)
-    await signIn(page, email)
+    await signInOnPage(page, email)
     const held = hold()
     proxy.chooseFault = (path) => (path === '/auth/refresh' ? held.fault : noFault)
     await page.click('#refresh')
@@ -65,16 +65,16 @@ describe.runIf(hasChromium)('on a line that fails', () => {
     expect(await hasStatus(next, 'signed-in')).toBe('Signed in')
     expect(await countKinds(app)).toMatchObject({ rotated: 1, replayed: 1 })
     held.release()
-    await expectPeace(app)
+    await expectNoReuse(app)
   })
 
-  test('and by the page itself after a reload', async () => {
+  test('the page itself repairs a lost answer after a reload', async () => {
     await using behind = await startBehindProxy(browser)
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
     const page = await openExample(await browser.newContext(), proxy.url)
-    await signIn(page, email)
-    // Until the new page asks for its script: the old one tries again meanwhile, and must not succeed.
+    await signInOnPage(page, email)
+    // Until the new page asks for its script: the old page retries meanwhile and must not succeed.
     let isReloaded = false
     proxy.chooseFault = (path) => {
       isReloaded ||= path.endsWith('/page.js')
@@ -87,10 +87,10 @@ describe.runIf(hasChromium)('on a line that fails', () => {
     expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
     expect(isReloaded).toBe(true)
     expect(await countAttempts(app)).toBe(1)
-    await expectPeace(app)
+    await expectNoReuse(app)
   })
 
-  test('an old cookie that comes in after a newer one does no harm', async () => {
+  test('an older cookie that arrives after a newer one does no harm', async () => {
     await using behind = await startBehindProxy(browser)
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
@@ -99,7 +99,7 @@ describe.runIf(hasChromium)('on a line that fails', () => {
       Reflect.deleteProperty(Navigator.prototype, 'locks')
     })
     const slow = await openExample(context, proxy.url)
-    await signIn(slow, email)
+    await signInOnPage(slow, email)
     const quick = await openExample(context, proxy.url)
     await hasStatus(quick, 'signed-in')
     const held = hold()
@@ -115,11 +115,11 @@ describe.runIf(hasChromium)('on a line that fails', () => {
     await moveClock(app.owner.ownerSql, minuteMs)
     await refreshAgain(slow, 1)
     await refreshAgain(quick, 1)
-    await expectPeace(app)
+    await expectNoReuse(app)
   })
 })
 
-/** Asks so often, and again for each time that the line was too bad; in the page, where it is quick. */
+/** Refreshes this many times, and repeats each that failed; runs in the page, where it is quick. */
 async function refreshAgain(page: Page, times: number): Promise<void> {
   await page.evaluate(async (wanted) => {
     const [status, refreshed, problem, button] = ['status', 'refreshes', 'problem', 'refresh'].map(

@@ -13,11 +13,11 @@ import {
   hasStatus,
   openExample,
   refreshesOf,
-  signIn,
+  signInOnPage,
   useBrowser,
 } from '../support/browser.ts'
 import { freshDatabase } from '../support/database.ts'
-import { countKinds, expectPeace } from '../support/ledger-counts.ts'
+import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { startOwner } from '../support/owner-process.ts'
 import { noFault, startBehindProxy, type Fault } from '../support/proxy.ts'
 import { freePort, testSecret } from '../support/server.ts'
@@ -25,17 +25,17 @@ import { makeUser } from '../support/users.ts'
 
 const awayMs = 10_000
 
-describe.runIf(hasChromium)('an outage signs nobody out', () => {
+describe.runIf(hasChromium)('an outage signs no user out', () => {
   const browser = useBrowser()
 
-  test('CL-03: of the server, which is started again', async () => {
+  test('CL-03: the server is down and starts again', async () => {
     await using owner = await freshDatabase()
     const { email } = await makeUser(owner.url)
     const port = await freePort()
     const start = () => startOn(owner.url, port)
     const first = await start()
     const page = await openExample(await browser.newContext(), first.url)
-    await signIn(page, email)
+    await signInOnPage(page, email)
     await first.stop()
     await page.click('#refresh')
     await expect.poll(() => page.textContent('#status')).toContain('reconnecting: network_error')
@@ -45,7 +45,7 @@ describe.runIf(hasChromium)('an outage signs nobody out', () => {
     await second.stop()
   }, 60_000)
 
-  test('CL-03: of the database, which is away for ten seconds', async () => {
+  test('CL-03: the database is down for ten seconds', async () => {
     const dataDir = mkdtempSync(join(tmpdir(), 'token-ledger-outage-'))
     chmodSync(dataDir, 0o711)
     const before = startOwner(dataDir)
@@ -54,12 +54,12 @@ describe.runIf(hasChromium)('an outage signs nobody out', () => {
     const { email } = await makeUser(databaseUrl)
     const app = await startOn(databaseUrl, await freePort())
     const page = await openExample(await browser.newContext(), app.url)
-    await signIn(page, email)
+    await signInOnPage(page, email)
     await before.stop()
     const wentAt = Date.now()
     await page.click('#refresh')
     await expect.poll(() => page.textContent('#status')).toContain('service_unavailable')
-    // Whoever opens the page now is told to wait, not to sign in.
+    // A page that is opened now waits for the server and does not ask for a sign-in.
     const late = await openExample(page.context(), app.url)
     await expect.poll(() => late.textContent('#status')).toContain('Waiting for the server')
     await sleep(awayMs - (Date.now() - wentAt))
@@ -73,25 +73,25 @@ describe.runIf(hasChromium)('an outage signs nobody out', () => {
   }, 180_000)
 
   test.each<[string, Fault]>([
-    ['a 503 of ours', refusal(503, 'service_unavailable', 1)],
-    ['a 429 of ours', refusal(429, 'too_many_attempts', 1)],
-    ['a 500 of ours', refusal(500, 'internal_error')],
+    ['a 503 of the service', refusal(503, 'service_unavailable', 1)],
+    ['a 429 of the service', refusal(429, 'too_many_attempts', 1)],
+    ['a 500 of the service', refusal(500, 'internal_error')],
     ['a 401 page of a proxy', { kind: 'answer', status: 401, body: '<h1>Sign in to Wi-Fi</h1>' }],
     ['a 200 page of a captive portal', { kind: 'answer', status: 200, body: '<h1>Welcome</h1>' }],
     ['a redirect', { kind: 'answer', status: 302, headers: { location: '/example/' }, body: '' }],
     ['origin_not_allowed', refusal(403, 'origin_not_allowed')],
     ['transport_mismatch', refusal(401, 'transport_mismatch')],
-    ['access_token_expired where none was sent', refusal(401, 'access_token_expired')],
-  ])('%s', async (_title, fault) => {
+    ['access_token_expired without an access token', refusal(401, 'access_token_expired')],
+  ])('%s does not sign the user out', async (_title, fault) => {
     await using behind = await startBehindProxy(browser)
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
     const page = await openExample(await browser.newContext(), proxy.url)
-    await signIn(page, email)
+    await signInOnPage(page, email)
     proxy.chooseFault = (path) => (path === '/auth/refresh' ? fault : noFault)
     await page.click('#refresh')
     await expect.poll(() => page.textContent('#status')).toContain('reconnecting')
-    // The access token is still good.
+    // The access token is still valid.
     await callProtected(page)
     await page.reload()
     await expect.poll(() => page.textContent('#status')).toContain('Waiting for the server')
@@ -99,16 +99,16 @@ describe.runIf(hasChromium)('an outage signs nobody out', () => {
     await page.evaluate(() => window.dispatchEvent(new Event('online')))
     expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
     await expectNoToken(page)
-    await expectPeace(app)
+    await expectNoReuse(app)
   })
 
-  test('CL-03: of the network of this browser', async () => {
+  test('CL-03: the network of the browser is down', async () => {
     await using behind = await startBehindProxy(browser)
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
     const context = await browser.newContext()
     const page = await openExample(context, proxy.url)
-    await signIn(page, email)
+    await signInOnPage(page, email)
     await context.setOffline(true)
     await page.click('#refresh')
     await expect.poll(() => page.textContent('#status')).toContain('reconnecting: network_error')
@@ -118,12 +118,12 @@ describe.runIf(hasChromium)('an outage signs nobody out', () => {
     expect((await countKinds(app)).rotated).toBe(1)
   })
 
-  test('CL-07 (ASVS 14.3.1): a sign-out that the server was not told of is kept through a reload, and told later', async () => {
+  test('CL-07 (ASVS 14.3.1): a sign-out that did not reach the server survives a reload and is sent later', async () => {
     await using behind = await startBehindProxy(browser)
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
     const page = await openExample(await browser.newContext(), proxy.url)
-    await signIn(page, email)
+    await signInOnPage(page, email)
     proxy.chooseFault = (path) => (path.startsWith('/auth') ? { kind: 'drop-request' } : noFault)
     await page.click('#sign-out')
     expect(await hasStatus(page, 'signed-out')).toBe('You signed out.')
@@ -143,7 +143,7 @@ describe.runIf(hasChromium)('an outage signs nobody out', () => {
     await app.listen({ host: '127.0.0.1', port })
     const stop = async () => {
       const closed = app.close()
-      // Browsers keep connections in store that never asked anything; they would be waited for.
+      // Browsers keep spare connections that never sent a request; closing would wait for them.
       app.server.closeAllConnections()
       await closed
       await database.close()

@@ -7,36 +7,36 @@ import {
   hasStatus,
   openExample,
   refreshesOf,
-  signIn,
+  signInOnPage,
   type TestBrowser,
   useBrowser,
 } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
-import { countKinds, expectPeace } from '../support/ledger-counts.ts'
+import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { hold, noFault, startBehindProxy } from '../support/proxy.ts'
 import { makeUser } from '../support/users.ts'
 
 const rounds = 20
 const quarterHourMs = 15 * 60 * 1000
 
-describe.runIf(hasChromium)('six tabs on one cookie', () => {
+describe.runIf(hasChromium)('six tabs that share one cookie', () => {
   const browser = useBrowser()
 
-  test('CL-02: whose tokens expire at once, twenty times, stay signed in', async () => {
+  test('CL-02: six tabs whose tokens expire at once, twenty times, stay signed in', async () => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
     const tabs = await openTabs(browser, app)
     for (const rotated of await race(app, tabs)) expect(rotated).toBeLessThanOrEqual(tabs.length)
   }, 240_000)
 
-  test('CL-02: and do so without Web Locks', async () => {
+  test('CL-02: six tabs stay signed in without Web Locks as well', async () => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
     const tabs = await openTabs(browser, app, app.url, withoutLocks)
     expect(await tabs[0]!.evaluate(() => 'locks' in navigator)).toBe(false)
-    // One a tab, and as many to mend what crossed: no round may set off a storm.
+    // One rotation a tab, and one more each to repair the cookie order: no round causes a storm.
     expect(sum(await race(app, tabs))).toBeLessThanOrEqual(2 * tabs.length * rounds)
   }, 240_000)
 
-  test('CL-02: go on when the one that holds the lock is closed in the middle', async () => {
+  test('CL-02: the other tabs go on when the tab that holds the lock is closed', async () => {
     await using behind = await startBehindProxy(browser)
     const { app, proxy } = behind
     const tabs = await openTabs(browser, app, proxy.url)
@@ -56,7 +56,7 @@ describe.runIf(hasChromium)('six tabs on one cookie', () => {
     await others[0]!.clock.fastForward(quarterHourMs)
     await settled(others)
     for (const page of others) expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
-    await expectPeace(app)
+    await expectNoReuse(app)
   }, 60_000)
 })
 
@@ -71,7 +71,7 @@ async function openTabs(
   await prepare(context)
   await context.clock.install()
   const first = await openExample(context, url)
-  await signIn(first, email)
+  await signInOnPage(first, email)
   const others = await Promise.all(Array.from({ length: 5 }, () => openExample(context, url)))
   await Promise.all(others.map((page) => hasStatus(page, 'signed-in')))
   return [first, ...others]
@@ -83,14 +83,14 @@ function withoutLocks(context: BrowserContext): Promise<unknown> {
   })
 }
 
-/** @returns how many rotations there were in each round: one at least */
+/** @returns how many rotations there were in each round: at least one */
 async function race(app: TestApp, tabs: readonly Page[]): Promise<number[]> {
   const [{ clock }] = tabs as [Page]
   const rotations: number[] = []
   for (let round = 1; round <= rounds; round += 1) {
     const before = await Promise.all(tabs.map(refreshesOf))
     const { rotated: rotatedBefore = 0 } = await countKinds(app)
-    // Of all tabs: the clock is the context's.
+    // The clock belongs to the context: all tabs move together.
     await clock.fastForward(quarterHourMs)
     for (const [index, page] of tabs.entries())
       await expect.poll(() => refreshesOf(page)).toBeGreaterThan(before[index]!)
@@ -98,15 +98,15 @@ async function race(app: TestApp, tabs: readonly Page[]): Promise<number[]> {
     const { rotated = 0 } = await countKinds(app)
     expect(rotated).toBeGreaterThan(rotatedBefore)
     rotations.push(rotated - rotatedBefore)
-    // The server's grace window of this round is over before the next: it forgives nothing there.
+    // The grace window of this round is over before the next, so it forgives nothing there.
     await moveClock(app.owner.ownerSql, round * quarterHourMs)
   }
   for (const page of tabs) expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
-  await expectPeace(app)
+  await expectNoReuse(app)
   return rotations
 }
 
-/** When three seconds pass in which no tab refreshes: longer than any waits to mend what crossed. */
+/** Waits until no tab refreshes for three seconds: longer than a tab waits to repair the cookie order. */
 async function settled(tabs: readonly Page[]): Promise<void> {
   const [{ clock }] = tabs as [Page]
   const count = async () => String(await Promise.all(tabs.map(refreshesOf)))

@@ -6,21 +6,21 @@ import {
   hasChromium,
   hasStatus,
   openExample,
-  signIn,
+  signInOnPage,
   useBrowser,
 } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
 import { countKinds } from '../support/ledger-counts.ts'
 import { makeUser } from '../support/users.ts'
 
-describe.runIf(hasChromium)('a session that is over', () => {
+describe.runIf(hasChromium)('a session that has ended', () => {
   const browser = useBrowser()
 
-  test('RT-05 (RFC 9700 §4.14.2): a cookie copied to another profile ends both, and both say why', async () => {
+  test('RT-05 (RFC 9700 §4.14.2): a cookie copied to another profile ends both sessions, and both pages say why', async () => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
     const { email } = await makeUser(app.owner.url)
     const victim = await openExample(await browser.newContext(), app.url)
-    await signIn(victim, email)
+    await signInOnPage(victim, email)
     const otherTab = await openExample(victim.context(), app.url)
     await hasStatus(otherTab, 'signed-in')
 
@@ -42,14 +42,14 @@ describe.runIf(hasChromium)('a session that is over', () => {
     expect(await victim.context().cookies()).toEqual([])
   })
 
-  test('CL-07 (ASVS 14.3.1): one that another tab signed out of is over here, and a sign-in there begins one here', async () => {
+  test('CL-07 (ASVS 14.3.1): a sign-out in another tab signs this tab out, and a sign-in there signs it in', async () => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
     const { email } = await makeUser(app.owner.url)
     const context = await browser.newContext()
     const here = await openExample(context, app.url)
     const there = await openExample(context, app.url)
     expect(await hasStatus(here, 'signed-out')).toBe('Not signed in')
-    await signIn(there, email)
+    await signInOnPage(there, email)
     await hasStatus(here, 'signed-in')
     await callProtected(here)
     await there.click('#sign-out')
@@ -59,13 +59,13 @@ describe.runIf(hasChromium)('a session that is over', () => {
     await expectNoToken(here)
   })
 
-  test('one of the list is ended, and its browser is told at its next call', async () => {
+  test('a session ended from the list is signed out at its next call', async () => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
     const { email } = await makeUser(app.owner.url)
     const lost = await openExample(await browser.newContext(), app.url)
-    await signIn(lost, email)
+    await signInOnPage(lost, email)
     const page = await openExample(await browser.newContext(), app.url)
-    await signIn(page, email)
+    await signInOnPage(page, email)
     await expect.poll(() => page.locator('#sessions tr').count()).toBe(2)
     await page.locator('#sessions tr', { hasNotText: '(this one)' }).getByRole('button').click()
     await expect.poll(() => page.locator('#sessions tr').count()).toBe(1)
@@ -74,11 +74,11 @@ describe.runIf(hasChromium)('a session that is over', () => {
     expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
   })
 
-  test('CL-07 (ASVS 14.3.1): a refresh that is answered after the sign-out does not bring it back', async () => {
+  test('CL-07 (ASVS 14.3.1): a refresh that is answered after the sign-out does not restore the session', async () => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
     const { email } = await makeUser(app.owner.url)
     const page = await openExample(await browser.newContext(), app.url)
-    await signIn(page, email)
+    await signInOnPage(page, email)
     for (let times = 0; times < 4; times += 1) {
       await page.evaluate(() => {
         document.querySelector<HTMLElement>('#refresh')!.click()
@@ -87,9 +87,9 @@ describe.runIf(hasChromium)('a session that is over', () => {
       expect(await hasStatus(page, 'signed-out')).toBe('You signed out.')
       await expect.poll(async () => (await countKinds(app)).revoked).toBe(times + 1)
       await page.reload()
-      // Where the refresh was answered last, its cookie is there, of a session that is over: then the page is told so.
+      // If the refresh was answered last, the cookie of the ended session is there, and the page shows how it ended.
       expect(['Not signed in', 'You signed out.']).toContain(await hasStatus(page, 'signed-out'))
-      await signIn(page, email)
+      await signInOnPage(page, email)
     }
   }, 60_000)
 })

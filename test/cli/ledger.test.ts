@@ -27,7 +27,7 @@ beforeAll(async () => {
 
 afterAll(() => ledger[Symbol.asyncDispose]())
 
-test('a ledger is verified, exported, and the export verified without a database', async () => {
+test('a ledger is verified and exported, and the export verifies without a database', async () => {
   const verified = await cli(url, ['ledger', 'verify', '--json'])
   expect(verified).toMatchObject({ code: 0 })
   expect(JSON.parse(verified.stdout)).toEqual({ intact: true, families: 2, events: 3, broken: [] })
@@ -56,7 +56,7 @@ test('a ledger is verified, exported, and the export verified without a database
   })
 })
 
-test('LE-05, V28 (ASVS 16.4.2): an export that was changed or cut exits 1, with the family and the event', async () => {
+test('LE-05, V28 (ASVS 16.4.2): an export that was changed or cut exits 1 and names the family and the event', async () => {
   const { stdout } = await cli(url, ['ledger', 'export'])
   const changed = join(folder, 'changed.jsonl')
   writeFileSync(changed, stdout.replace('"generation":1', '"generation":2'))
@@ -72,22 +72,22 @@ test('LE-05, V28 (ASVS 16.4.2): an export that was changed or cut exits 1, with 
   })
 })
 
-test.each([{}, { NODE_ENV: 'production', PORT: 'none' }])(
-  'an export is verified anywhere: in an empty folder, which stays empty, with the environment %o',
-  async (env) => {
-    const { stdout } = await cli(url, ['ledger', 'export'])
-    const file = join(folder, 'anywhere.jsonl')
-    writeFileSync(file, stdout)
-    const cwd = mkdtempSync(join(tmpdir(), 'token-ledger-empty-'))
-    const program = nodeArguments('server/cli/main.ts').map((word) =>
-      existsSync(word) ? resolve(word) : word,
-    )
-    const args = [...program, 'ledger', 'verify-export', file]
-    const { stderr } = await promisify(execFile)(process.execPath, args, { cwd, env })
-    expect(stderr).toBe('intact: 2 families, 3 events\n')
-    expect(readdirSync(cwd)).toEqual([])
-  },
-)
+test.each<[string, Record<string, string>]>([
+  ['an empty environment', {}],
+  ['a bad configuration', { NODE_ENV: 'production', PORT: 'none' }],
+])('an export is verified in an empty folder, which stays empty, with %s', async (_what, env) => {
+  const { stdout } = await cli(url, ['ledger', 'export'])
+  const file = join(folder, 'anywhere.jsonl')
+  writeFileSync(file, stdout)
+  const cwd = mkdtempSync(join(tmpdir(), 'token-ledger-empty-'))
+  const program = nodeArguments('server/cli/main.ts').map((word) =>
+    existsSync(word) ? resolve(word) : word,
+  )
+  const args = [...program, 'ledger', 'verify-export', file]
+  const { stderr } = await promisify(execFile)(process.execPath, args, { cwd, env })
+  expect(stderr).toBe('intact: 2 families, 3 events\n')
+  expect(readdirSync(cwd)).toEqual([])
+})
 
 test('an export of a period holds the families that began in it', async () => {
   const tomorrow = new Date(Date.now() + 24 * 3_600_000).toISOString().slice(0, 10)
@@ -97,7 +97,7 @@ test('an export of a period holds the families that began in it', async () => {
   expect(sooner.stderr).toBe('2 families, 3 events\n')
 })
 
-test('a month that is over is archived, with its checksum; one that is open is not, and exits 1', async () => {
+test('a closed month is archived with its checksum; a month with open families is not, and exits 1', async () => {
   const { ownerSql } = ledger.owner
   await makeMonth(ledger.owner, '202601')
   await stopClock(ownerSql, Date.UTC(2026, 0, 10))
@@ -108,7 +108,7 @@ test('a month that is over is archived, with its checksum; one that is open is n
   const late = join(folder, 'late.jsonl')
   const archive = (file: string) =>
     cli(url, ['ledger', 'archive', '--before', '2026-02-01', '--to', file])
-  // Used three days ago, good for four more.
+  // Used three days ago and valid for four more.
   await stopClock(ownerSql, Date.UTC(2026, 0, 30))
   await ledger.start(user)
   await stopClock(ownerSql, Date.UTC(2026, 1, 2))
@@ -126,7 +126,7 @@ test('a month that is over is archived, with its checksum; one that is open is n
   expect(await cli(url, ['ledger', 'verify'])).toMatchObject({ code: 0 })
 })
 
-test('exit codes: 1 for a problem, 2 for no answer, 3 for wrong usage', async () => {
+test('exit codes: 1 for a problem that was found, 2 for no answer, 3 for wrong usage', async () => {
   const nowhere = 'postgres://nobody@127.0.0.1:1/none'
   expect(await cli(nowhere, ['ledger', 'verify'])).toMatchObject({ code: 2, stdout: '' })
   expect(await cli(null, ['ledger', 'verify-export', join(folder, 'none')])).toMatchObject({

@@ -28,13 +28,13 @@ const unmigrated = {
 
 function emptyFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'token-ledger-none-'))
-  // Also for the nobody that root's Postgres runs as.
+  // Also for the user nobody, as whom Postgres runs when root starts it.
   chmodSync(folder, 0o711)
   return folder
 }
 
 test.each(commands)(
-  'in a folder without a ledger, %s %s says so and makes none',
+  'in a folder without a ledger, %s %s says so and creates none',
   async (...args) => {
     const folder = emptyFolder()
     const outcome = await run('server/cli/main.ts', args, { env: { DATA_DIR: folder } })
@@ -48,14 +48,14 @@ test.each(commands)(
 )
 
 test.each(commands)(
-  'of a database that is not migrated, %s %s says so, and no SQL',
+  'on a database that is not migrated, %s %s says so without SQL',
   async (...args) => {
     await using empty = await emptyDatabase()
     expect(await cli(empty.url, args)).toEqual(unmigrated)
   },
 )
 
-test('a Postgres that does not know our roles is one that is not migrated', async () => {
+test('a Postgres without the roles of this service counts as not migrated', async () => {
   const dataDir = emptyFolder()
   const postgres = await startEmbeddedPostgres({ dataDir })
   try {
@@ -66,7 +66,7 @@ test('a Postgres that does not know our roles is one that is not migrated', asyn
   }
 })
 
-test('a socket that is not there is named as it is on the disk', async () => {
+test('a socket that does not exist is named by its path on disk', async () => {
   const folder = join(emptyFolder(), 'socket')
   const outcome = await cli(socketUrl(folder, 'token_ledger'), ['ledger', 'verify'])
   expect(outcome.stderr).toBe(`cannot use the database token_ledger at ${folder}: ENOENT\n`)

@@ -11,29 +11,29 @@ import { makeMonth, startLedger, type TestLedger } from '../support/ledger.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'token-ledger-progress-'))
 
-test('progress is told on stderr: not in the first second, then once a second', () => {
+test('progress is written to stderr once a second, and not in the first second', () => {
   vi.useFakeTimers({ toFake: ['performance'] })
-  const told = vi.spyOn(console, 'error').mockImplementation(() => {})
+  const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
   try {
     const progress = createProgress()
     const linesAfter = (ms: number) => {
       vi.advanceTimersByTime(ms)
       progress({ families: 1, events: 2_000 })
-      return told.mock.calls.length
+      return logged.mock.calls.length
     }
     expect([999, 1, 500, 499, 1, 5_000].map(linesAfter)).toEqual([0, 1, 1, 1, 2, 3])
-    expect(told.mock.calls[0]).toEqual(['… 1 family, 2,000 events'])
+    expect(logged.mock.calls[0]).toEqual(['… 1 family, 2,000 events'])
   } finally {
-    told.mockRestore()
+    logged.mockRestore()
     vi.useRealTimers()
   }
 })
 
 test.each([
-  [['verify']],
-  [['export']],
-  [['archive', '--before', '2026-02-01', '--to', join(folder, 'archive.jsonl')]],
-])('ledger %j says how far it is when it takes longer than a second', async (args) => {
+  ['verify', []],
+  ['export', []],
+  ['archive', ['--before', '2026-02-01', '--to', join(folder, 'archive.jsonl')]],
+])('ledger %s reports its progress when it takes longer than a second', async (command, args) => {
   await using ledger = await startLedger()
   const { owner } = ledger
   await makeMonth(owner, '202601')
@@ -42,7 +42,7 @@ test.each([
   await moveClock(owner.ownerSql, 0)
   const answer = await owner.ownerSql.begin(async (tx) => {
     await tx`lock token_ledger.token_event in access exclusive mode`
-    const running = cli(owner.url, ['ledger', ...args])
+    const running = cli(owner.url, ['ledger', command, ...args])
     await waitFor(() => isHeldUp(ledger))
     await sleep(1_100)
     return { running }

@@ -6,7 +6,7 @@ import type { User } from '../../server/users/directory.ts'
 
 const hostile =
   `<script>alert(1)</script>\n\u202egpj.exe\u001b[2J\u2028\t"${'x'.repeat(8_192)}`.slice(0, 512)
-// Whatever would move a terminal's cursor, end a line or turn its direction.
+// Everything that would move a terminal's cursor, end a line or reverse its direction.
 const unsafe = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u
 
 let ledger: TestLedger
@@ -34,7 +34,7 @@ beforeAll(async () => {
 
 afterAll(() => ledger[Symbol.asyncDispose]())
 
-test('AD-06 (ASVS 3.2.2): sessions are listed as a table and as JSON lines, whatever a browser calls itself', async () => {
+test('AD-06 (ASVS 3.2.2): sessions are listed as a table and as JSON lines, whatever a user agent holds', async () => {
   const listed = await cli(url, ['sessions', 'list', '--user', user.email])
   expect(listed).toMatchObject({ code: 0, stderr: '2 sessions\n' })
   const lines = listed.stdout.trimEnd().split('\n')
@@ -50,7 +50,7 @@ test('AD-06 (ASVS 3.2.2): sessions are listed as a table and as JSON lines, what
   expect(JSON.parse(line!)).toMatchObject({ familyId: open, status: 'active', userAgent: hostile })
 })
 
-test('a family is told as a story that a support person can read', async () => {
+test('sessions inspect tells the history of a family in lines that a support person can read', async () => {
   const { stdout, code } = await cli(url, ['sessions', 'inspect', stolen])
   expect(code).toBe(0)
   const lines = stdout.trimEnd().split('\n')
@@ -78,7 +78,7 @@ test('a family is told as a story that a support person can read', async () => {
   expect(json.events).toHaveLength(13)
 })
 
-test('one session is revoked with a reason that the story tells', async () => {
+test('one session is revoked with a reason that sessions inspect shows', async () => {
   const { familyId } = await ledger.start(user)
   const args = ['sessions', 'revoke', familyId, '--reason', 'asked on the phone']
   expect(await cli(url, args)).toMatchObject({ code: 0, stdout: '1\n' })
@@ -91,7 +91,7 @@ test('one session is revoked with a reason that the story tells', async () => {
   expect(stdout).toContain('ended: by an admin (the command line): asked on the phone')
 })
 
-test('all sessions of a user are revoked, and the user erased', async () => {
+test('all sessions of a user are revoked, and the user is erased', async () => {
   const revoked = await cli(url, ['sessions', 'revoke-user', user.email, '--reason', 'drill'])
   expect(revoked).toMatchObject({ code: 0, stdout: '1\n' })
   const erased = await cli(url, ['user', 'erase', user.email])
@@ -103,7 +103,7 @@ test('all sessions of a user are revoked, and the user erased', async () => {
   expect(await cli(url, ['ledger', 'verify'])).toMatchObject({ code: 0 })
 })
 
-test('wrong words are exit 3, unknown things exit 2', async () => {
+test('wrong usage exits 3, an unknown id exits 2', async () => {
   const none = '00000000-0000-7000-8000-000000000000'
   expect(await ask('sessions', 'inspect', 'x')).toBe(3)
   expect(await ask('sessions', 'revoke', none)).toBe(3)

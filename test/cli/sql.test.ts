@@ -10,7 +10,7 @@ afterAll(() => database[Symbol.asyncDispose]())
 
 const sql = (statement: string) => cli(database.url, ['sql', statement])
 
-test('a statement is asked as the auditor, read only, and without a limit of time', async () => {
+test('a statement runs as the auditor, read only and without a time limit', async () => {
   const { code, stdout } = await sql(`
     select
       current_user as who,
@@ -27,28 +27,34 @@ test('a statement is asked as the auditor, read only, and without a limit of tim
 })
 
 test.each([
-  'commit; set role none; create table public.pwned(a int); select 1',
-  'set transaction read write; select 1',
-  'select 1; select 2',
-  '',
-  '-- hi',
-  'commit',
-  'set role none',
-  'do $$ begin perform 1; end $$',
-  'copy (select 1) to stdout',
-  'select $1::int',
-])('%j is not one statement that returns rows: exit 3, and nothing has run', async (statement) => {
-  expect(await sql(statement)).toEqual({
-    code: 3,
-    stdout: '',
-    stderr: 'expected one statement that returns rows\nusage: token-ledger sql "select …"\n',
-  })
-  expect(await database.ownerSql`select to_regclass('public.pwned') as made`).toEqual([
-    { made: null },
-  ])
-})
+  [
+    'a commit before other statements',
+    'commit; set role none; create table public.pwned(a int); select 1',
+  ],
+  ['a transaction set to read write', 'set transaction read write; select 1'],
+  ['two queries', 'select 1; select 2'],
+  ['an empty text', ''],
+  ['a comment', '-- hi'],
+  ['a commit', 'commit'],
+  ['a change of the role', 'set role none'],
+  ['a do block', 'do $$ begin perform 1; end $$'],
+  ['a copy', 'copy (select 1) to stdout'],
+  ['a query with a parameter', 'select $1::int'],
+])(
+  '%s is not one query that returns rows: sql exits 3 and runs nothing',
+  async (_what, statement) => {
+    expect(await sql(statement)).toEqual({
+      code: 3,
+      stdout: '',
+      stderr: 'expected one statement that returns rows\nusage: token-ledger sql "select …"\n',
+    })
+    expect(await database.ownerSql`select to_regclass('public.pwned') as made`).toEqual([
+      { made: null },
+    ])
+  },
+)
 
-// Whoever holds DATABASE_URL can leave the role within a statement: the transaction is what holds.
+// A user with DATABASE_URL can leave the role within a statement: then the read-only transaction protects the data.
 test.each([
   [`set_config('transaction_read_only', 'off', true)`, 'must be set before any query'],
   [`query_to_xml('create table public.pwned(a int)', true, false, '')`, 'not allowed'],
@@ -62,7 +68,7 @@ test.each([
   expect(stderr.trimEnd()).not.toContain('\n')
 })
 
-test('a name that a statement has wrong is told as Postgres does: the database is migrated', async () => {
+test('a wrong name in a statement is reported in the words of Postgres, not as a missing migration', async () => {
   expect(await sql('select nope from token_audit.sessions')).toMatchObject({
     code: 2,
     stderr: 'column "nope" does not exist\n',

@@ -21,7 +21,7 @@ function signIn(email: string, secret = password) {
 }
 
 describe('user create', () => {
-  test('makes a password, says it once, and prints the id as the last line', async () => {
+  test('user create generates a password, prints it once, and prints the id as the last line', async () => {
     const made = await cli(app.owner.url, ['user', 'create', '--email', 'Ann@Example.com'])
     expect(made).toMatchObject({ code: 0, stderr: '' })
     const lines = made.stdout.trimEnd().split('\n')
@@ -31,7 +31,7 @@ describe('user create', () => {
     expect(data.user).toEqual({ id: lines.at(-1), email: 'ann@example.com', role: 'user' })
   })
 
-  test('takes a password from stdin, and then the id is all it prints', async () => {
+  test('user create reads a password from stdin, and then prints the id alone', async () => {
     const args = ['user', 'create', '--email', 'root@example.com', '--role', 'admin']
     const made = await cli(app.owner.url, [...args, '--password-stdin'], `${password}\n`)
     expect(made.code).toBe(0)
@@ -39,13 +39,13 @@ describe('user create', () => {
     expect((await signIn('root@example.com')).data.user.role).toBe('admin')
   })
 
-  test('of an address that has an account answers 2 and makes none', async () => {
+  test('user create exits 2 for an address that has an account, and creates none', async () => {
     const made = await cli(app.owner.url, ['user', 'create', '--email', 'ROOT@example.com'])
     expect(made).toMatchObject({ code: 2, stdout: '' })
     expect(made.stderr).toMatch(/account/)
   })
 
-  test('takes no password that the service would not take', async () => {
+  test('user create refuses a password that the service would refuse', async () => {
     const args = ['user', 'create', '--email', 'short@example.com', '--password-stdin']
     const made = await cli(app.owner.url, args, 'short')
     expect(made).toMatchObject({ code: 3, stdout: '' })
@@ -53,7 +53,7 @@ describe('user create', () => {
   })
 })
 
-test('user disable ends every session and lets nobody in; user enable lets them in again', async () => {
+test('user disable ends every session and refuses sign-ins; user enable allows them again', async () => {
   const email = 'bob@example.com'
   await cli(app.owner.url, ['user', 'create', '--email', email, '--password-stdin'], password)
   const { data } = await signIn(email)
@@ -65,39 +65,39 @@ test('user disable ends every session and lets nobody in; user enable lets them 
 
   expect((await cli(app.owner.url, ['user', 'enable', email])).code).toBe(0)
   expect((await signIn(email)).status).toBe(200)
-  // What was ended stays so.
+  // Sessions that were ended stay ended.
   const still = await auth(app.url, 'refresh', { refreshToken: data.refreshToken })
   expect(still.reason).toBe('session_revoked')
 })
 
-test('a user who does not exist is a question without an answer: 2', async () => {
+test('user disable exits 2 for a user who does not exist', async () => {
   const outcome = await cli(app.owner.url, ['user', 'disable', 'nobody@example.com'])
   expect(outcome).toMatchObject({ code: 2, stdout: '' })
   expect(outcome.stderr).toContain('nobody@example.com')
 })
 
-describe('wrong usage is 3, said on stderr', () => {
+describe('wrong usage exits 3 with a message on stderr', () => {
   test.each([
-    [[]],
-    [['nothing']],
-    [['user']],
-    [['user', 'nothing']],
-    [['toString']],
-    [['constructor']],
-    [['user', 'create']],
-    [['user', 'create', '--email', 'no address']],
-    [['user', 'create', '--email', 'a@example.com', '--role', 'root']],
-    [['user', 'create', '--email', 'a@example.com', '--colour', 'red']],
-    [['user', 'disable']],
-    [['user', 'disable', 'a@example.com', 'b@example.com']],
-  ])('%j', async (args) => {
+    ['no command', []],
+    ['an unknown command', ['nothing']],
+    ['half a command', ['user']],
+    ['an unknown second word', ['user', 'nothing']],
+    ['the command toString', ['toString']],
+    ['the command constructor', ['constructor']],
+    ['a missing e-mail address', ['user', 'create']],
+    ['a malformed e-mail address', ['user', 'create', '--email', 'no address']],
+    ['an unknown role', ['user', 'create', '--email', 'a@example.com', '--role', 'root']],
+    ['an unknown option', ['user', 'create', '--email', 'a@example.com', '--colour', 'red']],
+    ['a missing argument', ['user', 'disable']],
+    ['an argument too many', ['user', 'disable', 'a@example.com', 'b@example.com']],
+  ])('%s exits 3', async (_what, args) => {
     const outcome = await cli(app.owner.url, args)
     expect(outcome).toMatchObject({ code: 3, stdout: '' })
     expect(outcome.stderr).toMatch(/^(?:usage: |[^\n]+\nusage: token-ledger )/)
   })
 })
 
-test('bad configuration is 3, and one line', async () => {
+test('a bad configuration exits 3 with one line', async () => {
   const outcome = await run('server/cli/main.ts', ['migrate'], {
     env: { DATABASE_URL: 'nonsense' },
   })
@@ -105,7 +105,7 @@ test('bad configuration is 3, and one line', async () => {
   expect(outcome.stderr).toMatch(/^DATABASE_URL: [^\n]+\n$/)
 })
 
-test('no database is 2, and one line that names the host and no password', async () => {
+test('an unreachable database exits 2 with one line that names the host and no password', async () => {
   const port = await freePort()
   const url = `postgres://someone:hunter2@127.0.0.1:${port}/nothing`
   for (const args of [['migrate'], ['user', 'enable', 'a@example.com'], ['keys', 'rotate']]) {
@@ -117,7 +117,7 @@ test('no database is 2, and one line that names the host and no password', async
   }
 })
 
-test('migrate says so on stderr, and again is fine', async () => {
+test('migrate reports on stderr, and may run again', async () => {
   await using database = await freshDatabase()
   const outcome = await cli(database.url, ['migrate'])
   expect(outcome).toEqual({ code: 0, stdout: '', stderr: 'the schema is up to date\n' })

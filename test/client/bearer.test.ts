@@ -8,7 +8,7 @@ import { startApp, type TestApp } from '../support/app.ts'
 import { noFault, startBehindProxy } from '../support/proxy.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
-test('CL-05 (ASVS 15.3.2): the bearer goes to configured origins alone, and follows no redirect', async () => {
+test('CL-05 (ASVS 15.3.2): the client sends the bearer token to configured origins alone and follows no redirect', async () => {
   await using app = await startApp()
   const seen: (string | undefined)[] = []
   await using other = await listen((request, response) => {
@@ -31,7 +31,7 @@ test('CL-05 (ASVS 15.3.2): the bearer goes to configured origins alone, and foll
   auth.dispose()
 })
 
-test('CL-03, CL-09: a refused access token is renewed once and the call repeated once, query or mutation', async () => {
+test('CL-03, CL-09: after a refused access token the client refreshes once and repeats the call once, query or mutation', async () => {
   await using behind = await startBehindProxy()
   const { app, proxy } = behind
   const auth = await signedIn(app, {}, proxy.url)
@@ -55,7 +55,7 @@ test('CL-03, CL-09: a refused access token is renewed once and the call repeated
   expect((await auth.fetch(`${proxy.url}/trpc/me`)).status).toBe(200)
   expect(callsOf(proxy.seen)).toEqual(['/trpc/me', '/auth/refresh', '/trpc/me'])
 
-  // One that is refused for ever is not repeated for ever.
+  // A token that is refused for ever is not renewed for ever.
   refusals = Infinity
   proxy.seen.length = 0
   await expect(trpc.me.query()).rejects.toMatchObject({ data: { reason: 'access_token_expired' } })
@@ -94,7 +94,7 @@ test('CL-06: a mutation whose answer is lost is not repeated', async () => {
   auth.dispose()
 })
 
-test('while the server asks for patience, calls that need a token fail at once and ask nothing', async () => {
+test('until Retry-After has passed, calls that need a token fail at once without a request', async () => {
   await using behind = await startBehindProxy()
   const { app, proxy } = behind
   const auth = await signedIn(app, {}, proxy.url)

@@ -8,7 +8,7 @@ import { fileStore } from '../../client/credential/file-store.ts'
 import { AuthClientError, createAuthClient, memoryStorage } from '../../client/index.ts'
 import { startApp } from '../support/app.ts'
 import { moveClock, passMinutes } from '../support/clock.ts'
-import { countKinds, expectPeace } from '../support/ledger-counts.ts'
+import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { noFault, randomFault, seeded, startBehindProxy } from '../support/proxy.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
@@ -31,7 +31,7 @@ beforeAll(() =>
 )
 afterAll(() => rmSync(folder, { recursive: true }))
 
-test('a tool that is killed between the answer and its store goes on an hour later', async () => {
+test('a tool that is killed between the answer and its storage goes on an hour later', async () => {
   await using app = await startApp()
   const { email } = await makeUser(app.owner.url)
   const file = join(folder, 'killed')
@@ -39,16 +39,16 @@ test('a tool that is killed between the answer and its store goes on an hour lat
   const { familyId } = await auth.login({ email, password: testPassword })
   auth.dispose()
   for (let round = 1; round <= kills; round += 1) {
-    expect(await runTool(app.url, file, 'die')).toEqual({ signal: 'SIGKILL', said: '' })
+    expect(await runTool(app.url, file, 'die')).toEqual({ signal: 'SIGKILL', stdout: '' })
     await moveClock(app.owner.ownerSql, round * hourMs)
-    const { said } = await runTool(app.url, file, 'live')
-    expect(JSON.parse(said)).toMatchObject({ status: 'signed-in', familyId })
+    const { stdout } = await runTool(app.url, file, 'live')
+    expect(JSON.parse(stdout)).toMatchObject({ status: 'signed-in', familyId })
   }
   expect(await countKinds(app)).toEqual({ issued: 1, rotated: kills, replayed: kills })
-  await expectPeace(app)
+  await expectNoReuse(app)
 }, 120_000)
 
-test('two tools on one file and a line that fails: 500 refreshes, no false sign-out', async () => {
+test('two tools on one file and a faulty connection: 500 refreshes, no false sign-out', async () => {
   await using behind = await startBehindProxy()
   const { app, proxy } = behind
   const { email } = await makeUser(app.owner.url)
@@ -76,10 +76,10 @@ test('two tools on one file and a line that fails: 500 refreshes, no false sign-
   for (const auth of tools) auth.dispose()
   const { rotated = 0 } = await countKinds(app)
   expect(rotated).toBeGreaterThan(refreshes / 2)
-  await expectPeace(app)
+  await expectNoReuse(app)
 }, 300_000)
 
-test('ten tools that start at once on one file are one session', async () => {
+test('ten tools that start at once on one file share one session', async () => {
   await using app = await startApp()
   const { email } = await makeUser(app.owner.url)
   const file = join(folder, 'ten')
@@ -90,10 +90,10 @@ test('ten tools that start at once on one file are one session', async () => {
   )
   const sessions = await Promise.all(tools.map((auth) => auth.restore()))
   for (const session of sessions) expect(session).toMatchObject({ status: 'signed-in', familyId })
-  await expectPeace(app)
+  await expectNoReuse(app)
 })
 
-test('a store that fails is no sign-out, and what it missed is repaired', async () => {
+test('a storage that fails does not sign the user out, and the lost token is repaired', async () => {
   await using app = await startApp()
   const { email } = await makeUser(app.owner.url)
   const memory = memoryStorage()
@@ -108,7 +108,7 @@ test('a store that fails is no sign-out, and what it missed is repaired', async 
   }
   const auth = createAuthClient({ baseUrl: app.url, storage })
   await auth.login({ email, password: testPassword })
-  // The attempt is noted; its outcome cannot be.
+  // The attempt is stored; its outcome cannot be.
   swapsUntilFull = 1
   await expect(auth.refresh()).rejects.toMatchObject({ reason: 'storage_failed' })
   expect(auth.session).toMatchObject({ status: 'signed-in', problem: 'storage_failed' })
@@ -116,10 +116,10 @@ test('a store that fails is no sign-out, and what it missed is repaired', async 
   swapsUntilFull = Infinity
   await auth.refresh()
   expect(await countKinds(app)).toMatchObject({ rotated: 1 })
-  await expectPeace(app)
+  await expectNoReuse(app)
 })
 
-test('what one tool signed out of stays over for the other, whose refresh was under way', async () => {
+test('a sign-out by one tool also signs out another whose refresh is in flight', async () => {
   await using app = await startApp()
   const { email } = await makeUser(app.owner.url)
   const storage = memoryStorage()
@@ -137,7 +137,7 @@ test('what one tool signed out of stays over for the other, whose refresh was un
   expect(await storage.load()).toBeNull()
 })
 
-test('a register of a tool begins one session, which is its own', async () => {
+test('register begins exactly one session', async () => {
   await using app = await startApp()
   const storage = memoryStorage()
   const auth = createAuthClient({ baseUrl: app.url, storage })
@@ -149,7 +149,7 @@ test('a register of a tool begins one session, which is its own', async () => {
   expect(open).toHaveLength(1)
 })
 
-test('of fifty swaps at once on one file, one wins, and only the owner may read it', async () => {
+test('of fifty swaps at once on one file one wins, and only the owner may read the file', async () => {
   const file = join(folder, 'deep', 'swaps')
   const stores = Array.from({ length: 50 }, () => fileStore(file))
   let value: string | null = null
@@ -176,10 +176,10 @@ function runTool(
   url: string,
   file: string,
   mode: 'live' | 'die',
-): Promise<{ signal: string | null; said: string }> {
+): Promise<{ signal: string | null; stdout: string }> {
   return new Promise((resolve) => {
     execFile(process.execPath, [tool, url, file, mode], (error, stdout) =>
-      resolve({ signal: error?.signal ?? null, said: stdout }),
+      resolve({ signal: error?.signal ?? null, stdout }),
     )
   })
 }

@@ -8,8 +8,8 @@ test('a tool signs in, calls, refreshes and signs out', async () => {
   await using app = await startApp()
   const { email, id } = await makeUser(app.owner.url)
   const auth = createAuthClient({ baseUrl: app.url, transport: 'body' })
-  const heard: Session['status'][] = []
-  auth.subscribe((session) => heard.push(session.status))
+  const statuses: Session['status'][] = []
+  auth.subscribe((session) => statuses.push(session.status))
   const signedIn = await auth.login({ email, password: testPassword, deviceName: 'a test' })
   expect(signedIn.user).toEqual({ id, email, role: 'user' })
 
@@ -24,7 +24,7 @@ test('a tool signs in, calls, refreshes and signs out', async () => {
   expect(await auth.logout()).toEqual({ isConfirmed: true, revoked: 1 })
   expect(auth.session).toEqual({ status: 'signed-out', reason: 'logout', incidentId: null })
   expect(await auth.getAccessToken()).toBeNull()
-  expect([...new Set(heard)]).toEqual(['unknown', 'signed-in', 'signed-out'])
+  expect([...new Set(statuses)]).toEqual(['unknown', 'signed-in', 'signed-out'])
 
   const kinds = await app.owner.ownerSql`select kind from token_audit.events order by seq`
   expect(kinds.map((row) => row.kind)).toEqual(['issued', 'rotated', 'revoked'])

@@ -17,17 +17,17 @@ test('calls are typed from the server to the page, and wrong ones do not compile
   expectTypeOf(trpc.sessions.revoke.mutate).parameter(0).toEqualTypeOf<{ familyId: string }>()
   expectTypeOf<AuthClient['session']>().toEqualTypeOf<Session>()
   const wrong = () => {
-    // @ts-expect-error a number is no family
+    // @ts-expect-error a number is not a family id
     void trpc.sessions.revoke.mutate({ familyId: 1 })
-    // @ts-expect-error a query is not mutated
+    // @ts-expect-error `me` is a query, not a mutation
     void trpc.me.mutate()
-    // @ts-expect-error there is no such procedure
+    // @ts-expect-error an unknown procedure
     void trpc.nobody.query()
-    // @ts-expect-error no password
+    // @ts-expect-error without a password
     void auth.login({ email: 'a@example.com' })
-    // @ts-expect-error no such transport
+    // @ts-expect-error an unknown transport
     createAuthClient({ transport: 'header' })
-    // @ts-expect-error who is signed out has no user
+    // @ts-expect-error a signed-out session has no user
     if (auth.session.status === 'signed-out') return auth.session.user
     return null
   }

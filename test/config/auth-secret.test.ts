@@ -24,7 +24,7 @@ function problemOf(place: string): string {
   }
 }
 
-test('the secret is made once, for its owner alone (ASVS 13.3.1)', () => {
+test('the secret is generated once, readable by its owner alone (ASVS 13.3.1)', () => {
   const secret = loadOrCreateAuthSecret(dataDir)
   expect(Buffer.byteLength(secret)).toBeGreaterThanOrEqual(32)
   expect(statSync(file).mode & 0o777).toBe(0o600)
@@ -32,7 +32,7 @@ test('the secret is made once, for its owner alone (ASVS 13.3.1)', () => {
 })
 
 test.each(['640', '604', '620', '666'])(
-  'a secret that others may reach is refused, with the way to shut it (ASVS 13.3.1): mode %s',
+  'a secret file of mode %s, which others may use, is refused with the command that fixes it (ASVS 13.3.1)',
   (mode) => {
     loadOrCreateAuthSecret(dataDir)
     chmodSync(file, Number.parseInt(mode, 8))
@@ -43,13 +43,16 @@ test.each(['640', '604', '620', '666'])(
   },
 )
 
-test('a secret that its owner may only read is taken', () => {
+test('a secret that its owner may only read is accepted', () => {
   loadOrCreateAuthSecret(dataDir)
   chmodSync(file, 0o400)
   expect(problemOf(dataDir)).toBe('none')
 })
 
-test.each(['', '\n'])('an empty secret is called empty: %j', (text) => {
+test.each([
+  ['an empty secret file', ''],
+  ['a secret file with a newline alone', '\n'],
+])('%s is reported as empty', (_what, text) => {
   writeFileSync(file, text, { mode: 0o600 })
   expect(problemOf(dataDir)).toMatch(/^AUTH_SECRET: .*auth-secret is empty; [^\n]+ such as by: rm /)
 })

@@ -12,7 +12,7 @@ function problemOf(env: Record<string, string>): string {
   }
 }
 
-/** Enough for production. */
+/** Everything that production requires. */
 const production = {
   NODE_ENV: 'production',
   DATABASE_URL: 'postgres://token_ledger@db.internal:5432/token_ledger',
@@ -20,8 +20,8 @@ const production = {
   PUBLIC_URL: 'https://auth.example.com',
 }
 
-describe('nothing set', () => {
-  test('is the default of every variable', () => {
+describe('an empty environment', () => {
+  test('an empty environment gives the default of every variable', () => {
     expect(loadConfig({})).toEqual({
       isProduction: false,
       databaseUrl: undefined,
@@ -51,12 +51,12 @@ describe('nothing set', () => {
     })
   })
 
-  test('is what an empty variable counts as', () => {
+  test('an empty variable counts as unset', () => {
     const empty = Object.fromEntries([...variables].map((name) => [name, '']))
     expect(loadConfig(empty)).toEqual(loadConfig({}))
   })
 
-  test('is frozen once read', () => {
+  test('the configuration is frozen once read', () => {
     expect(Object.isFrozen(loadConfig({}))).toBe(true)
   })
 })
@@ -123,13 +123,13 @@ const bad: [variable: string, value: string][] = [
 const variables = new Set([...bad.map(([name]) => name), 'DATA_DIR', 'NODE_ENV'])
 
 test.each(bad)(
-  'AT-13, RT-12 (ASVS 13.3.1 and 7.1.1): %s may not be %s: one line, what and how, and never the value',
+  'AT-13, RT-12 (ASVS 13.3.1 and 7.1.1): %s may not be %s: one line says what is wrong and how to fix it, without the value',
   (name, value) => {
     const problem = problemOf({ [name]: value })
     expect(problem).toMatch(new RegExp(`^${name}: .+`))
     expect(problem).not.toContain('\n')
     expect(problem).not.toContain('hunter2')
-    // An example, a way to make one, or the whole list of what it may be.
+    // An example, a way to generate one, or the whole list of allowed values.
     expect(problem).toMatch(/such as |make one with: |expected one of |set it to: |"allow"/)
   },
 )
@@ -153,12 +153,12 @@ test.each([
   expect(problemOf({ [name]: value })).toBe('none')
 })
 
-test('a number that is too long for its variable is told its bounds, not that it is none', () => {
+test('a number that is too long gets an error with its bounds', () => {
   const problem = problemOf({ REFRESH_IDLE_SECONDS: '99999999999' })
   expect(problem).toBe('REFRESH_IDLE_SECONDS: must be 1 to 31536000, such as 604800')
 })
 
-test('an inactivity timeout that is not set is never longer than the absolute expiration (ASVS 7.3.1)', () => {
+test('the default inactivity timeout is never longer than the absolute expiration (ASVS 7.3.1)', () => {
   const dayMs = 24 * 3600 * 1000
   const idleMs = (env: Record<string, string>) => loadConfig(env).refreshIdleMs
   expect(idleMs({ REFRESH_ABSOLUTE_SECONDS: '86400' })).toBe(dayMs)
@@ -169,7 +169,7 @@ test('an inactivity timeout that is not set is never longer than the absolute ex
   )
 })
 
-test('the issuer follows HOST and PORT, as a browser writes an origin', () => {
+test('the issuer follows HOST and PORT, written as a browser writes an origin', () => {
   expect(loadConfig({ HOST: '::1' }).publicUrl).toBe('http://[::1]:3000')
   expect(loadConfig({ PORT: '80' })).toMatchObject({
     publicUrl: 'http://127.0.0.1',
@@ -177,8 +177,8 @@ test('the issuer follows HOST and PORT, as a browser writes an origin', () => {
   })
 })
 
-describe('production', () => {
-  test('starts with these four, shut to registration', () => {
+describe('in production', () => {
+  test('production starts with these four variables and closed registration', () => {
     expect(loadConfig(production)).toMatchObject({
       isProduction: true,
       isSecure: true,
@@ -188,43 +188,43 @@ describe('production', () => {
   })
 
   test.each([
-    ['DATABASE_URL', { DATABASE_URL: '' }],
-    ['AUTH_SECRET', { AUTH_SECRET: '' }],
-    ['PUBLIC_URL', { PUBLIC_URL: 'http://auth.example.com' }],
-    ['PUBLIC_URL', { PUBLIC_URL: '', HOST: '0.0.0.0' }],
-    ['RATE_LIMITS', { RATE_LIMITS: 'off' }],
-  ])('CK-07 (ASVS 13.4.2): insists on %s: %o', (name, changes) => {
+    ['no database', 'DATABASE_URL', { DATABASE_URL: '' }],
+    ['no secret', 'AUTH_SECRET', { AUTH_SECRET: '' }],
+    ['a public URL over http', 'PUBLIC_URL', { PUBLIC_URL: 'http://auth.example.com' }],
+    ['no public URL on all interfaces', 'PUBLIC_URL', { PUBLIC_URL: '', HOST: '0.0.0.0' }],
+    ['no rate limits', 'RATE_LIMITS', { RATE_LIMITS: 'off' }],
+  ])('CK-07 (ASVS 13.4.2): production refuses %s and names %s', (_what, name, changes) => {
     expect(problemOf({ ...production, ...changes })).toMatch(new RegExp(`^${name}: .+`))
   })
 
   test.each([
-    { DATABASE_URL: '', EMBEDDED_POSTGRES: 'allow' },
-    { PUBLIC_URL: 'http://127.0.0.1:3000' },
-    { PUBLIC_URL: 'http://localhost:3000' },
-    { PUBLIC_URL: 'http://[::1]:3000' },
-    { REGISTRATION: 'open' },
-  ])('takes %o', (changes) => {
+    ['the embedded Postgres if allowed', { DATABASE_URL: '', EMBEDDED_POSTGRES: 'allow' }],
+    ['http on 127.0.0.1', { PUBLIC_URL: 'http://127.0.0.1:3000' }],
+    ['http on localhost', { PUBLIC_URL: 'http://localhost:3000' }],
+    ['http on [::1]', { PUBLIC_URL: 'http://[::1]:3000' }],
+    ['open registration', { REGISTRATION: 'open' }],
+  ])('production allows %s', (_what, changes) => {
     expect(problemOf({ ...production, ...changes })).toBe('none')
   })
 })
 
-describe('the process', () => {
+describe('the server process', () => {
   const main = 'server/main.ts'
 
-  test('ends with 3 and one line when a % in DATABASE_URL is not written as %25', async () => {
+  test('the server exits 3 with one line when a % in DATABASE_URL is not written as %25', async () => {
     const outcome = await run(main, [], { env: { DATABASE_URL: 'postgres://boss:p%w@db/x' } })
     expect(outcome.code).toBe(3)
     expect(outcome.stderr).toMatch(/^token-ledger: DATABASE_URL: .*such as postgres:[^\n]+\n$/)
   })
 
-  test('ends with one line when its configuration is bad', async () => {
+  test('the server exits with one line when its configuration is bad', async () => {
     const outcome = await run(main, [], { env: { ACCESS_TOKEN_SECONDS: '901' } })
     expect(outcome.code).not.toBe(0)
     expect(outcome.stdout).toBe('')
     expect(outcome.stderr).toMatch(/^token-ledger: ACCESS_TOKEN_SECONDS: .*such as 900\n$/)
   })
 
-  test('ends with 1 and one line that names the host when there is no database', async () => {
+  test('the server exits 1 with one line that names the host when the database is unreachable', async () => {
     const port = await freePort()
     const env = {
       DATABASE_URL: `postgres://someone:hunter2@127.0.0.1:${port}/nothing`,

@@ -7,8 +7,8 @@ import { asAdmin, databaseUrl } from '../support/admin.ts'
 import { freePort } from '../support/server.ts'
 import { cli } from '../support/cli.ts'
 
-/** An empty database whose owner may not make roles. */
-async function humbleOwner() {
+/** An empty database whose owner may not create roles. */
+async function ownerWithoutCreateRole() {
   const { adminUrl, template } = inject('testDatabases')
   const name = template.replace(/template$/, `humble_${randomUUID().slice(0, 8)}`)
   await asAdmin(adminUrl, async (admin) => {
@@ -27,7 +27,7 @@ async function humbleOwner() {
   }
 }
 
-/** A server that refuses everybody in the words of Postgres. */
+/** A server that refuses every connection with an error of Postgres. */
 async function refusing(code: string) {
   const fields = Buffer.from(`SFATAL\0C${code}\0Mno\0\0`)
   const head = Buffer.from('E\0\0\0\0')
@@ -45,9 +45,9 @@ async function refusing(code: string) {
   }
 }
 
-test('a user without CREATEROLE is told so in one line, which holds no SQL', async () => {
-  await using owner = await humbleOwner()
-  // Roles belong to the whole server, which has ours by now: granting one is refused as making one is.
+test('a database owner without CREATEROLE gets one line that says so and holds no SQL', async () => {
+  await using owner = await ownerWithoutCreateRole()
+  // Roles belong to the whole server, which already has those of the service: granting one is refused as creating one is.
   const refused = migrateWithErrors(owner.url)
   await expect(refused).rejects.toThrow(/^cannot use the database [^\n]+ CREATEROLE[^\n]+$/)
   await expect(refused).rejects.not.toThrow(/select|language|execute/i)
@@ -56,8 +56,8 @@ test('a user without CREATEROLE is told so in one line, which holds no SQL', asy
   expect(stderr).toMatch(/^cannot use the database [^\n]+ CREATEROLE[^\n]+\n$/)
 })
 
-test('a migration that fails is told in the words of Postgres, without its SQL', async () => {
-  await using owner = await humbleOwner()
+test('a migration that fails is reported in the words of Postgres, without its SQL', async () => {
+  await using owner = await ownerWithoutCreateRole()
   await asAdmin(owner.asSuperuser, (admin) => admin`create schema token_ledger`)
   const failed = migrateWithErrors(owner.asSuperuser)
   await expect(failed).rejects.toThrow(/^schema "token_ledger" already exists$/)
@@ -67,19 +67,19 @@ test.each([
   ['28P01', 'the password was refused (28P01)'],
   ['28000', 'the user was refused (28000)'],
   ['3D000', 'no such database (3D000)'],
-])('a database that refuses with %s: %s', async (code, said) => {
+])('a database that refuses with %s is reported as: %s', async (code, said) => {
   using server = await refusing(code)
   const where = /^cannot use the database nothing at 127\.0\.0\.1:\d+: /
   await expect(migrateWithErrors(server.url)).rejects.toThrow(where)
   await expect(migrateWithErrors(server.url)).rejects.toThrow(said)
 })
 
-test('a database that is away: nothing listens there', async () => {
+test('a database that is down is reported as: nothing listens there', async () => {
   const url = `postgres://boss:hunter2@127.0.0.1:${await freePort()}/nothing`
   await expect(migrateWithErrors(url)).rejects.toThrow('nothing listens there (ECONNREFUSED)')
 })
 
-test('what is not about the database is thrown as it is', async () => {
+test('an error that is not about the database is thrown unchanged', async () => {
   const bug = new Error('a bug')
   await expect(withDatabaseErrors('postgres://db/x', () => Promise.reject(bug))).rejects.toBe(bug)
 })

@@ -18,13 +18,13 @@ async function takenPort() {
   return { port: address.port, [Symbol.dispose]: () => void server.close() }
 }
 
-test('a free address may be tried, and is free afterwards', async () => {
+test('probing a free address leaves it free', async () => {
   const address = { host: '127.0.0.1', port: await freePort() }
   await probeAddress(address)
   await probeAddress(address)
 })
 
-test('a port in use is found out before a database is made: one line that names PORT', async () => {
+test('a port in use is reported before a database is created, in one line that names PORT', async () => {
   using taken = await takenPort()
   const dataDir = mkdtempSync(join(tmpdir(), 'token-ledger-port-'))
   const outcome = await run('server/main.ts', [], {
@@ -36,7 +36,7 @@ test('a port in use is found out before a database is made: one line that names 
   rmSync(dataDir, { recursive: true })
 })
 
-test('with DATABASE_URL, too, a port in use is one line that names PORT', async () => {
+test('with DATABASE_URL a port in use is one line that names PORT as well', async () => {
   using taken = await takenPort()
   await using database = await freshDatabase()
   const env = { PORT: String(taken.port), DATABASE_URL: database.url, AUTH_SECRET: testSecret }
@@ -59,14 +59,14 @@ test('a host that does not exist is one line that names HOST', async () => {
   )
 })
 
-test('a port that this user may not have is one line that names PORT', async () => {
+test('a port that needs more rights is one line that names PORT', async () => {
   const refused = () => Promise.reject(Object.assign(new Error('listen'), { code: 'EACCES' }))
   await expect(withListenErrors({ host: '127.0.0.1', port: 80 }, refused)).rejects.toThrow(
     'PORT: 80 is not for this user; set another, such as PORT=3000',
   )
 })
 
-test('what is not about the address is thrown as it is', async () => {
+test('an error that is not about the address is thrown unchanged', async () => {
   const bug = new Error('a bug')
   const thrown = withListenErrors({ host: '127.0.0.1', port: 80 }, () => Promise.reject(bug))
   await expect(thrown).rejects.toBe(bug)

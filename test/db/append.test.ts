@@ -9,16 +9,16 @@ import type { LiveSession } from '../../server/sessions/session.ts'
 import { startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
 import { kindsOf } from '../support/sessions.ts'
 
-const nobody = { actorUserId: null, caller: testCaller } as const
+const noActor = { actorUserId: null, caller: testCaller } as const
 
-test('of a batch, what was decided on a history that is still the newest is appended, and the rest left alone', async () => {
+test('of a batch, events decided on the newest history are appended, and the others are not', async () => {
   await using ledger = await startLedger()
   const [same, goneOn, over, locked] = await startSessions(ledger, 4)
   const decided = await Promise.all(
     [same!, goneOn!, over!, locked!].map((one) => rotationOf(ledger, one)),
   )
   await ledger.refresh(goneOn!)
-  await endSession(ledger.deps, over!, { reason: 'logout', ...nobody })
+  await endSession(ledger.deps, over!, { reason: 'logout', ...noActor })
   const holder = await ledger.owner.ownerSql.reserve()
   await holder`begin`
   await holder`
@@ -35,7 +35,7 @@ test('of a batch, what was decided on a history that is still the newest is appe
   expect(await ledger.owner.ownerSql`select * from token_audit.verify_ledger()`).toEqual([])
 })
 
-test('of twenty that were decided on the same history at once, one is appended', async () => {
+test('of twenty events decided on the same history at once, one is appended', async () => {
   await using ledger = await startLedger()
   const [session] = await startSessions(ledger, 1)
   const decided = await Promise.all(Array.from({ length: 20 }, () => rotationOf(ledger, session!)))
@@ -46,7 +46,7 @@ test('of twenty that were decided on the same history at once, one is appended',
   expect(await kindsOf(ledger, session!.familyId)).toEqual(['issued', 'rotated'])
 })
 
-test('one that Postgres refuses takes those beside it along: nothing of the batch is there', async () => {
+test('an event that Postgres refuses fails its whole batch', async () => {
   await using ledger = await startLedger()
   const [one, other] = await startSessions(ledger, 2)
   const good = await rotationOf(ledger, one!)
@@ -60,7 +60,7 @@ test('one that Postgres refuses takes those beside it along: nothing of the batc
   expect(await kindsOf(ledger, one!.familyId)).toEqual(['issued'])
 })
 
-test('a family that was handed its token again, or is over, is read from the event that made the token on', async () => {
+test('the events of a replayed or ended family are read from the one that made the current token', async () => {
   await using ledger = await startLedger()
   const [session] = await startSessions(ledger, 1)
   const { familyId } = session!
@@ -74,7 +74,7 @@ test('a family that was handed its token again, or is over, is read from the eve
   }
   const kinds = async () => (await read(null)).events.map(({ kind }) => kind)
   expect(await kinds()).toEqual(['rotated', 'replayed'])
-  await endSession(ledger.deps, { familyId }, { reason: 'logout', ...nobody })
+  await endSession(ledger.deps, { familyId }, { reason: 'logout', ...noActor })
   expect(await kinds()).toEqual(['rotated', 'replayed', 'revoked'])
   const hashes = await ledger.owner.ownerSql<{ token_hash: Buffer }[]>`
     select token_hash from token_ledger.token_event
@@ -95,7 +95,7 @@ async function startSessions(ledger: TestLedger, count: number): Promise<LiveSes
   return sessions
 }
 
-/** The rotation of a session, as it is decided now. */
+/** The rotation of a session, decided on its history as it is now. */
 async function rotationOf(ledger: TestLedger, { familyId }: LiveSession): Promise<Append<Rotated>> {
   const asked = { familyId, generation: null }
   const { now, families } = await readFamilies(ledger.database.transactions, [asked])

@@ -28,7 +28,7 @@ const eventColumns = [
   'user_id',
 ]
 
-test('LE-01 (ASVS 16.4.2): every ledger table and every partition of it carries its guards, enabled always', async () => {
+test('LE-01 (ASVS 16.4.2): every ledger table and every partition has its guards, always enabled', async () => {
   const rows = await owner.ownerSql<{ table: string; guards: string[]; enabled: string[] }[]>`
     select c.relname as table, array_agg(t.tgname::text order by t.tgname) as guards,
       array_agg(distinct t.tgenabled::text) as enabled
@@ -51,7 +51,7 @@ test('LE-01 (ASVS 16.4.2): every ledger table and every partition of it carries 
   }
 })
 
-test('a partition that is made later carries them, too', async () => {
+test('a partition that is created later has them as well', async () => {
   await owner.ownerSql`select token_ledger.ensure_partitions(5)`
   const rows = await owner.ownerSql`
     select c.relname, count(t.oid)::int as guards
@@ -64,7 +64,7 @@ test('a partition that is made later carries them, too', async () => {
     expect({ relname, guards }).toEqual({ relname, guards: /event/.test(relname) ? 4 : 3 })
 })
 
-test('LE-01 (ASVS 16.4.2): the service and the auditor have these rights on tables, and no other', async () => {
+test('LE-01 (ASVS 16.4.2): the service and the auditor have these rights on tables, and no others', async () => {
   const rows = await owner.ownerSql<{ grantee: string; name: string; rights: string }[]>`
     select a.grantee::regrole::text as grantee, n.nspname || '.' || c.relname as name,
       string_agg(lower(a.privilege_type), ' ' order by a.privilege_type) as rights
@@ -119,7 +119,7 @@ test('LE-01 (ASVS 16.4.2): the service may insert these columns of the ledger an
   ])
 })
 
-test('LE-01 (ASVS 16.4.2): neither role may log in by itself, nor is more than it must be', async () => {
+test('LE-01 (ASVS 16.4.2): neither role can log in, and neither has more rights than it needs', async () => {
   const rows = await owner.ownerSql`
     select rolname, rolcanlogin, rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, rolreplication
     from pg_roles
@@ -128,7 +128,7 @@ test('LE-01 (ASVS 16.4.2): neither role may log in by itself, nor is more than i
   for (const { rolname: _, ...rights } of rows) expect(Object.values(rights)).not.toContain(true)
 })
 
-test('LE-01 (ASVS 16.4.2): every function that runs as its owner pins the path it looks things up in', async () => {
+test('LE-01 (ASVS 16.4.2): every function that runs as its owner has a fixed search path', async () => {
   const rows = await owner.ownerSql<{ name: string; settings: string[] | null }[]>`
     select proname as name, proconfig as settings
     from pg_proc
@@ -141,7 +141,7 @@ test('LE-01 (ASVS 16.4.2): every function that runs as its owner pins the path i
     })
 })
 
-test('LE-03: nothing refers to the ledger by a foreign key that could delete from it', async () => {
+test('LE-03: no foreign key with a delete action refers to the ledger', async () => {
   const rows = await owner.ownerSql`
     select conname from pg_constraint
     where contype = 'f' and connamespace = 'token_ledger'::regnamespace`

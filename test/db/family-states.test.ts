@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { readFamilies } from '../../db/ledger/families.ts'
 import { startLedger } from '../support/ledger.ts'
 
-test('a family that is archived between the two questions is an unknown one', async () => {
+test('a family that is archived between the two queries is read as unknown', async () => {
   await using ledger = await startLedger()
   const first = await ledger.start(await ledger.makeUser())
   await ledger.refresh(first)

@@ -11,14 +11,14 @@ import { newAppend } from '../../server/sessions/revocation.ts'
 import { startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
 
 /**
- * What a driver may do that goes on over a new connection when the one that held the lock has died:
- * the write reaches Postgres outside of the transaction that locked. The fence is in the statement.
+ * When the connection that held a lock dies, a driver may go on over a new one: the write then reaches Postgres
+ * outside of the transaction that locked. The fence in each statement refuses such a write.
  */
 
 const notLocked = /not in the transaction that locked/
 
-describe('a write that names another transaction than its own changes nothing', () => {
-  test('an event of the ledger', async () => {
+describe('a write with the id of another transaction changes nothing', () => {
+  test('an event of the ledger is refused in another transaction', async () => {
     await using ledger = await startLedger()
     const { familyId, append } = await begin(ledger)
     await inTwo(ledger, async (locking, other) => {
@@ -29,7 +29,7 @@ describe('a write that names another transaction than its own changes nothing', 
     expect(await kindsOf(ledger, familyId)).toEqual(['issued'])
   })
 
-  test('an event sent outside of any transaction, as to a new connection', async () => {
+  test('an event outside of any transaction, as on a new connection, is refused', async () => {
     await using ledger = await startLedger()
     const { familyId, append } = await begin(ledger)
     await inTwo(ledger, async (locking) => {
@@ -40,7 +40,7 @@ describe('a write that names another transaction than its own changes nothing', 
     expect(await kindsOf(ledger, familyId)).toEqual(['issued'])
   })
 
-  test('an event, though the very same one is legal in the transaction that locked', async () => {
+  test('the same event is appended in the transaction that locked', async () => {
     await using ledger = await startLedger()
     const { familyId, append } = await begin(ledger)
     await inTwo(ledger, async (locking) => {
@@ -50,7 +50,7 @@ describe('a write that names another transaction than its own changes nothing', 
     expect(await kindsOf(ledger, familyId)).toEqual(['issued', 'revoked'])
   })
 
-  test('a new family, and the count of "end everything"', async () => {
+  test('a new family and a new epoch are refused', async () => {
     await using ledger = await startLedger()
     const user = await ledger.makeUser()
     const familyId = createFamilyId(Date.now())
@@ -75,21 +75,21 @@ describe('a write that names another transaction than its own changes nothing', 
     expect(await countOf(ownerSql`select from token_ledger.user_epoch where epoch > 0`)).toBe(0)
   })
 
-  test('a user and what an admin did', async () => {
+  test('changes of a user and the record of an admin action are refused', async () => {
     await using ledger = await startLedger()
     const user = await ledger.makeUser()
     const { ownerSql } = ledger.owner
     const before = await ownerSql`select * from token_ledger.user_account`
     await inTwo(ledger, async (locking, other) => {
       const { txid } = await fenced(locking)
-      const within = { tx: other, txid }
-      await updateRole(within, user.id, 'admin')
-      await updateDisabled(within, user.id, true)
-      await updatePasswordHash(within, user.id, 'another')
+      const outside = { tx: other, txid }
+      await updateRole(outside, user.id, 'admin')
+      await updateDisabled(outside, user.id, true)
+      await updatePasswordHash(outside, user.id, 'another')
       const row = { userId: randomUUID(), email: 'new@example.com', passwordHash: 'x' }
-      expect(await insertUserWithin(within, { ...row, role: 'user' })).toBe(false)
+      expect(await insertUserWithin(outside, { ...row, role: 'user' })).toBe(false)
       const action = { action: 'user_created', actorUserId: null } as const
-      await expect(insertAdminAction(within, action)).rejects.toThrow(/not written in its/)
+      await expect(insertAdminAction(outside, action)).rejects.toThrow(/not written in its/)
     })
     expect(await ownerSql`select * from token_ledger.user_account`).toEqual(before)
     expect(await countOf(ownerSql`select from token_ledger.admin_action`)).toBe(0)
@@ -109,7 +109,7 @@ async function begin(ledger: TestLedger) {
   return { familyId, append: newAppend(familyId, event, testCaller) }
 }
 
-/** Two transactions at once; both commit, so that what either wrote would stay. */
+/** Two open transactions at once; both commit, so that a write of either would stay. */
 async function inTwo(
   { database }: TestLedger,
   work: (locking: Transaction, other: Transaction) => Promise<void>,

@@ -67,13 +67,13 @@ const familyChanges = [
 
 describe('LE-02 (ASVS 16.4.2): the service', () => {
   test.each([...changes, ...eventChanges, ...familyChanges.filter((c) => !/lock_mark/.test(c))])(
-    'has no right to %s',
+    'the service has no right to %s',
     async (statement) => {
       expect(await sqlStateOf(app.transactions.unsafe(statement))).toBe(denied)
     },
   )
 
-  test('may lock a family, which asks for the right to one column, and may not change that', async () => {
+  test('the service may lock a family, which needs UPDATE on one column, and may not change that column', async () => {
     const locked = await app.transactions.begin(
       (tx) => tx`select from token_ledger.token_family where family_id = ${familyId} for update`,
     )
@@ -83,7 +83,7 @@ describe('LE-02 (ASVS 16.4.2): the service', () => {
   })
 
   test.each(['hash', 'prev_hash', 'origin_hash', 'txid'])(
-    'has no right to say the %s of an event',
+    'the service may not write the %s of an event',
     async (column) => {
       const value = column === 'txid' ? '3' : Buffer.alloc(32)
       const event = rotatedRow(2, { [column]: value })
@@ -101,8 +101,8 @@ describe('LE-02 (ASVS 16.4.2): the service', () => {
     'insert into token_ledger.token_event_default default values',
     'delete from token_ledger.user_account',
     'drop schema token_audit cascade',
-  ])('may not %s', async (statement) => {
-    // As the login role of a real installation would be: without the superuser behind it.
+  ])('the service may not %s', async (statement) => {
+    // As the login role of a real installation, without superuser rights behind it.
     const sent = app.transactions.begin(async (tx) => {
       await tx`set local session authorization token_ledger_app`
       await tx.unsafe(statement)
@@ -111,24 +111,30 @@ describe('LE-02 (ASVS 16.4.2): the service', () => {
   })
 })
 
-describe('LE-02 (ASVS 16.4.2): the owner', () => {
-  test.each([...changes, ...eventChanges, ...familyChanges])('may not %s', async (statement) => {
-    expect(await sqlStateOf(owner.ownerSql.unsafe(statement))).toBe(appendOnly)
-  })
+describe('LE-02 (ASVS 16.4.2): the owner of the tables', () => {
+  test.each([...changes, ...eventChanges, ...familyChanges])(
+    'the owner may not %s',
+    async (statement) => {
+      expect(await sqlStateOf(owner.ownerSql.unsafe(statement))).toBe(appendOnly)
+    },
+  )
 
-  test.each(changes)('may not %s as a replica, where plain triggers sleep', async (statement) => {
-    const sent = owner.ownerSql.begin(async (tx) => {
-      await tx`set local session_replication_role = replica`
-      await tx.unsafe(statement)
-    })
-    expect(await sqlStateOf(sent)).toBe(appendOnly)
-  })
+  test.each(changes)(
+    'the owner may not %s as a replica, where ordinary triggers do not fire',
+    async (statement) => {
+      const sent = owner.ownerSql.begin(async (tx) => {
+        await tx`set local session_replication_role = replica`
+        await tx.unsafe(statement)
+      })
+      expect(await sqlStateOf(sent)).toBe(appendOnly)
+    },
+  )
 
-  test('may not change a partition behind the table either', async () => {
+  test('the owner may not change a partition directly either', async () => {
     const { ownerSql } = owner
     for (const { name, is_events: isEvents } of await partitions()) {
       expect(await sqlStateOf(ownerSql.unsafe(`truncate ${name}`))).toBe(appendOnly)
-      // A row of its own, so that row triggers have something to refuse.
+      // A row of its own, so that row triggers have a row to refuse.
       const [{ family_id: id }] = (await ownerSql.unsafe(`
         select coalesce(
           (select family_id from ${name} limit 1),
@@ -142,8 +148,8 @@ describe('LE-02 (ASVS 16.4.2): the owner', () => {
   })
 })
 
-describe('erasing where a person was', () => {
-  test('is let through for ip, user_agent and salt; the chain still holds', async () => {
+describe('erasing ip and user agent', () => {
+  test('ip, user_agent and salt may be erased, and the hash chain still holds', async () => {
     const erased = await owner.ownerSql.begin(async (tx) => {
       const before = await tx`select seq, hash, token_ledger.event_hash(e) as again
         from token_ledger.token_event e order by seq`
@@ -160,7 +166,7 @@ describe('erasing where a person was', () => {
     expect(left).toHaveLength(0)
   })
 
-  test('cannot be undone, nor leave the salt behind', async () => {
+  test('an erasure cannot be undone, and cannot leave the salt', async () => {
     const { ownerSql } = owner
     const back = "update token_ledger.token_event set ip = '192.0.2.1'"
     expect(await sqlStateOf(ownerSql.unsafe(back))).toBe(appendOnly)
@@ -169,7 +175,7 @@ describe('erasing where a person was', () => {
     expect(await sqlStateOf(ownerSql.unsafe(half))).toBe(appendOnly)
   })
 
-  test('is let through for the name of a device', async () => {
+  test('the name of a device may be erased', async () => {
     const { ownerSql } = owner
     expect(
       await sqlStateOf(ownerSql`update token_ledger.token_family set device_name = null`),
@@ -178,11 +184,14 @@ describe('erasing where a person was', () => {
 })
 
 describe('the auditor', () => {
-  test.each(['events', 'sessions', 'reuse_incidents'])('reads token_audit.%s', async (view) => {
-    expect(await sqlStateOf(auditor.transactions.unsafe(`select * from token_audit.${view}`))).toBe(
-      'ok',
-    )
-  })
+  test.each(['events', 'sessions', 'reuse_incidents'])(
+    'the auditor reads token_audit.%s',
+    async (view) => {
+      expect(
+        await sqlStateOf(auditor.transactions.unsafe(`select * from token_audit.${view}`)),
+      ).toBe('ok')
+    },
+  )
 
   test.each([
     'select from token_ledger.token_event',
@@ -196,12 +205,12 @@ describe('the auditor', () => {
     'update token_audit.events set reason = reason',
     'create view token_audit.mine as select 1',
     'create table token_audit.mine ()',
-  ])('may not %s', async (statement) => {
-    // 55000: these views take no writes from anybody.
+  ])('the auditor may not %s', async (statement) => {
+    // 55000: these views accept no writes from any role.
     expect([denied, '55000']).toContain(await sqlStateOf(auditor.transactions.unsafe(statement)))
   })
 
-  test('RT-02, AD-02 (ASVS 15.3.1): sees no secret: no hash of a token, no salt, no password', async () => {
+  test('RT-02, AD-02 (ASVS 15.3.1): the auditor sees no secret: no token hash, no salt, no password hash', async () => {
     const columns = await owner.ownerSql<{ column_name: string }[]>`
       select column_name from information_schema.columns where table_schema = 'token_audit'`
     const names = columns.map((column) => column.column_name)

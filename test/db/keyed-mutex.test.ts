@@ -1,42 +1,44 @@
 import { expect, test, vi } from 'vitest'
 import { createKeyedMutex, MutexTimeout } from '../../db/connection/keyed-mutex.ts'
 
-test('what is of one name follows one another, in the order it came; other names do not wait', async () => {
-  const inTurn = createKeyedMutex()
+test('work under one key runs in the order it came; work under another key does not wait', async () => {
+  const runExclusive = createKeyedMutex()
   const seen: string[] = []
   let release = () => {}
   const held = new Promise<void>((resolve) => (release = resolve))
   const waiting = [
-    inTurn('a', () => held.then(() => seen.push('a1'))),
-    inTurn('a', async () => seen.push('a2')),
-    inTurn('a', async () => seen.push('a3')),
+    runExclusive('a', () => held.then(() => seen.push('a1'))),
+    runExclusive('a', async () => seen.push('a2')),
+    runExclusive('a', async () => seen.push('a3')),
   ]
-  await inTurn('b', async () => seen.push('b'))
+  await runExclusive('b', async () => seen.push('b'))
   expect(seen).toEqual(['b'])
   release()
   await Promise.all(waiting)
   expect(seen).toEqual(['b', 'a1', 'a2', 'a3'])
 })
 
-test('what fails fails alone, and the next has its turn', async () => {
-  const inTurn = createKeyedMutex()
-  const failed = inTurn('a', () => Promise.reject(new Error('no')))
-  const next = inTurn('a', async () => 'yes')
+test('failed work does not affect the next under its key', async () => {
+  const runExclusive = createKeyedMutex()
+  const failed = runExclusive('a', () => Promise.reject(new Error('no')))
+  const next = runExclusive('a', async () => 'yes')
   await expect(failed).rejects.toThrow('no')
   expect(await next).toBe('yes')
 })
 
-test('who waits for five seconds is told so and is not run; who comes later still waits for the one before', async () => {
+test('work that waits for five seconds fails and does not run; later work still waits for the lock', async () => {
   vi.useFakeTimers()
   try {
-    const inTurn = createKeyedMutex()
+    const runExclusive = createKeyedMutex()
     const seen: string[] = []
     let release = () => {}
     const held = new Promise<void>((resolve) => (release = resolve))
-    const holding = inTurn('a', () => held)
-    const tooLong = inTurn('a', async () => seen.push('too long')).catch((error: unknown) => error)
+    const holding = runExclusive('a', () => held)
+    const tooLong = runExclusive('a', async () => seen.push('too long')).catch(
+      (error: unknown) => error,
+    )
     await vi.advanceTimersByTimeAsync(4_000)
-    const later = inTurn('a', async () => seen.push('later'))
+    const later = runExclusive('a', async () => seen.push('later'))
     await vi.advanceTimersByTimeAsync(1_000)
     expect(await tooLong).toBeInstanceOf(MutexTimeout)
     expect(seen).toEqual([])

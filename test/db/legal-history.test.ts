@@ -11,7 +11,7 @@ import {
   rotatedRow,
   sqlStateOf,
   startAt,
-  type EventRow,
+  type HandwrittenEvent,
 } from '../support/ledger-rows.ts'
 
 const illegal = 'TL002'
@@ -29,8 +29,8 @@ afterAll(async () => {
   await owner[Symbol.asyncDispose]()
 })
 
-/** What the database says to the last of these events, written by the service's own role; kept nowhere. */
-async function answerTo(...events: readonly EventRow[]): Promise<string> {
+/** How the database answers the last of these events, written as the role of the service and rolled back. */
+async function answerTo(...events: readonly HandwrittenEvent[]): Promise<string> {
   let answer = ''
   await app.transactions
     .begin(async (tx) => {
@@ -44,8 +44,8 @@ async function answerTo(...events: readonly EventRow[]): Promise<string> {
   return answer
 }
 
-describe('a history that is legal is taken', () => {
-  test.each<[string, EventRow[]]>([
+describe('the database accepts a legal history', () => {
+  test.each<[string, HandwrittenEvent[]]>([
     ['a sign-in and rotations', [issuedRow(), rotatedRow(1), rotatedRow(2)]],
     [
       'a replay, and a rotation after it',
@@ -57,14 +57,14 @@ describe('a history that is legal is taken', () => {
       'an event at the same instant, or later',
       [issuedRow(), rotatedRow(1, { occurred_at: later(1) })],
     ],
-  ])('%s', async (_what, events) => {
+  ])('%s is accepted', async (_what, events) => {
     expect(await answerTo(...events)).toBe('ok')
   })
 })
 
-describe('a history that is not legal is refused by the database alone', () => {
+describe('the database itself refuses an illegal history', () => {
   const year = 365 * 24 * 3600 * 1000
-  test.each<[string, EventRow[]]>([
+  test.each<[string, HandwrittenEvent[]]>([
     ['a family that begins with seq 2', [issuedRow({ seq: 2 })]],
     ['a family that begins with a rotation', [rotatedRow(1, { seq: 1 })]],
     ['a family that begins with its end', [revokedRow(1, { generation: 0 })]],
@@ -97,11 +97,11 @@ describe('a history that is not legal is refused by the database alone', () => {
     ],
     ['an event before the last one', [issuedRow(), rotatedRow(1, { occurred_at: later(-1) })]],
     ['an end before the last one', [issuedRow(), revokedRow(2, { occurred_at: later(-1) })]],
-  ])('%s', async (_what, events) => {
+  ])('%s is illegal', async (_what, events) => {
     expect(await answerTo(...events)).toBe(illegal)
   })
 
-  test('also to the owner, as a replica, and straight into a partition', async () => {
+  test('an illegal history is refused from the owner, as a replica, and straight into a partition as well', async () => {
     const { ownerSql } = owner
     const answer = ownerSql.begin(async (tx) => {
       await tx`set local session_replication_role = replica`
@@ -116,10 +116,10 @@ describe('a history that is not legal is refused by the database alone', () => {
 
 const rotation = (changes: object) => [issuedRow(), rotatedRow(1, { ...changes })]
 
-describe('an event of a wrong shape is refused', () => {
-  test.each<[string, EventRow[]]>([
+describe('the database refuses a malformed event', () => {
+  test.each<[string, HandwrittenEvent[]]>([
     ['of an unknown kind', [issuedRow(), revokedRow(2, { kind: 'forked' })]],
-    ['issued for nobody', [issuedRow({ user_id: null })]],
+    ['issued without a user', [issuedRow({ user_id: null })]],
     ['issued at generation 1', [issuedRow({ generation: 1 })]],
     ['issued without an expiry', [issuedRow({ expires_at: null })]],
     ['issued with a salt', [issuedRow({ salt: Buffer.alloc(16) })]],
@@ -167,7 +167,7 @@ describe('an event of a wrong shape is refused', () => {
       [issuedRow(), rotatedRow(1), reuseRow(3, { presented_generation: null })],
     ],
     ['a revocation without a reason', [issuedRow(), revokedRow(2, { reason: null })]],
-  ])('%s', async (_what, events) => {
+  ])('%s is malformed', async (_what, events) => {
     expect(await answerTo(...events)).toBe(badShape)
   })
 
@@ -175,7 +175,7 @@ describe('an event of a wrong shape is refused', () => {
     ['an unknown transport', { transport: 'header' }],
     ['a device name of 101', { device_name: 'd'.repeat(101) }],
     ['an end before its beginning', { absolute_expires_at: later(-1) }],
-  ])('a family with %s', async (_what, changes) => {
+  ])('the database refuses a family with %s', async (_what, changes) => {
     const { transactions: sql } = app
     const written = sql`insert into token_ledger.token_family ${sql(familyRow(changes))}`
     expect(await sqlStateOf(written)).toBe(badShape)

@@ -10,7 +10,7 @@ import { emptyDatabase, type FreshDatabase } from '../support/database.ts'
 
 type Entry = { idx: number; when: number; tag: string }
 
-test('from nothing to the newest schema, and again: nothing to do', async () => {
+test('migrate builds the whole schema from nothing, and has nothing to do the second time', async () => {
   await using empty = await emptyDatabase()
   await migrate(empty.url)
   const first = await applied(empty)
@@ -22,7 +22,7 @@ test('from nothing to the newest schema, and again: nothing to do', async () => 
   await database.close()
 })
 
-test('four processes at once: each is content, and each migration is applied once', async () => {
+test('four processes migrate at once: all succeed, and each migration is applied once', async () => {
   await using empty = await emptyDatabase()
   const outcomes = await Promise.all(Array.from({ length: 4 }, () => cli(empty.url, ['migrate'])))
   for (const { code, stderr } of outcomes)
@@ -30,7 +30,7 @@ test('four processes at once: each is content, and each migration is applied onc
   expect(await applied(empty)).toHaveLength((await journal()).length)
 })
 
-test('the journal is in the order of time: a late one with an early date would be skipped', async () => {
+test('the journal is in order of time, because a later migration with an earlier date would be skipped', async () => {
   const entries = await journal()
   expect(entries.map(({ idx }) => idx)).toEqual(entries.map((_, i) => i))
   const times = entries.map(({ when }) => when)
@@ -41,7 +41,7 @@ test('the journal is in the order of time: a late one with an early date would b
     expect(tag).toMatch(new RegExp(`^${String(i).padStart(4, '0')}_[a-z_]+$`))
 })
 
-test('every migration says on its first line what it is for', async () => {
+test('the first line of every migration says what it is for', async () => {
   for (const { tag } of await journal()) {
     const sql = await readFile(`drizzle/${tag}.sql`, 'utf8')
     expect(sql).toMatch(/^-- \S.{20,}/)
@@ -95,8 +95,8 @@ test.each([
   expect(lineOne.test(line)).toBe(isRight)
 })
 
-test('the schema in TypeScript and the migrations say the same', async () => {
-  // In a copy: a difference would be written down as a new migration.
+test('the TypeScript schema and the migrations agree', async () => {
+  // In a copy: a difference would be written as a new migration.
   const folder = await mkdtemp(path.join('.', 'node_modules', '.migrations-'))
   try {
     await cp('drizzle', path.join(folder, 'drizzle'), { recursive: true })

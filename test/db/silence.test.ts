@@ -4,12 +4,12 @@ import { connect } from '../../db/connection/connect.ts'
 import { inTransaction } from '../../db/connection/transaction.ts'
 import { isUnavailable } from '../../db/connection/errors.ts'
 import { freshDatabase } from '../support/database.ts'
-import { startDatabaseProxy, type Lost } from '../support/wire.ts'
+import { startDatabaseWire, type Lost } from '../support/wire.ts'
 
 const answerWithinMs = 3_000
 
 test.each<Lost>(['requests', 'answers', 'both'])(
-  'packets vanish without a word (%s): a statement is given up, and the next one runs elsewhere',
+  'when packets are lost silently (%s), the statement is given up and the next runs on a new connection',
   async (lost) => {
     await using line = await startLine()
     const { database, wire } = line
@@ -17,10 +17,10 @@ test.each<Lost>(['requests', 'answers', 'both'])(
     wire.mend()
     const askedAt = performance.now()
     const error = await database.transactions`select 1`.catch((reason: unknown) => reason)
-    // Not before it could have been answered: a slow statement is no lost one.
+    // Not before the answer could have come: a slow statement is not a lost one.
     expect(performance.now() - askedAt).toBeGreaterThanOrEqual(answerWithinMs - 50)
     expect(isUnavailable(error)).toBe(true)
-    // The other pool was as lost, and need not find that out for itself.
+    // The connections of the other pool are lost as well, and need not find that out for themselves.
     const againAt = performance.now()
     expect(await database.statements`select 2 as two`).toEqual([{ two: 2 }])
     expect(await inTransaction(database.transactions, (tx) => tx`select 3 as three`)).toEqual([
@@ -30,7 +30,7 @@ test.each<Lost>(['requests', 'answers', 'both'])(
   },
 )
 
-test('a transaction that packets vanish from is unavailable, and nothing of it happened', async () => {
+test('a transaction whose packets are lost fails as unavailable and leaves nothing behind', async () => {
   await using line = await startLine()
   const { database, wire, ownerSql } = line
   await ownerSql`create table public.kept (at integer)`
@@ -44,7 +44,7 @@ test('a transaction that packets vanish from is unavailable, and nothing of it h
   expect(await ownerSql`select at from public.kept`).toEqual([])
 })
 
-test('a statement that Postgres answers bit by bit, and a connection that rests, are left alone', async () => {
+test('a slow statement that still answers and an idle connection are left alone', async () => {
   await using line = await startLine()
   const { database } = line
   const before = await pidsOf(line)
@@ -60,7 +60,7 @@ test('a statement that Postgres answers bit by bit, and a connection that rests,
   expect(await pidsOf(line)).toEqual(before)
 })
 
-test('a line to listen on that packets vanish from is not kept after it was closed', async () => {
+test('a LISTEN connection whose packets are lost is destroyed when it is closed', async () => {
   await using line = await startLine()
   const { database, wire } = line
   const before = socketsTo(wire)
@@ -68,20 +68,20 @@ test('a line to listen on that packets vanish from is not kept after it was clos
   await toListen.query((sql) => sql`listen nothing`, answerWithinMs)
   const listening = socketsTo(wire).find((socket) => !before.includes(socket))
   expect(listening?.destroyed).toBe(false)
-  // Nothing is said for longer than an answer may take.
+  // No traffic for longer than an answer may take.
   await new Promise((resolve) => setTimeout(resolve, 2 * answerWithinMs))
   await toListen.query((sql) => sql`select 1`, answerWithinMs)
   wire.lose('both')
   await expect(toListen.query((sql) => sql`select 2`, 500)).rejects.toThrow(
     'the connection was lost',
   )
-  // Without a word from the other end, which would have to answer that we hang up.
+  // Without an answer from the other end, which would have to confirm that the socket closes.
   await expect.poll(() => listening?.destroyed).toBe(true)
 })
 
 async function startLine() {
   const owner = await freshDatabase()
-  const wire = await startDatabaseProxy(owner.url)
+  const wire = await startDatabaseWire(owner.url)
   const database = connect(wire.url, { maxConnections: 3, answerWithinMs })
   await Promise.all([database.transactions`select 1`, database.statements`select 1`])
   return {
@@ -104,7 +104,7 @@ async function pidsOf({ ownerSql }: Awaited<ReturnType<typeof startLine>>): Prom
   return rows.map(({ pid }) => pid)
 }
 
-/** This process' own ends of what goes through the wire. */
+/** The sockets of this process that lead through the wire. */
 function socketsTo({ port }: { readonly port: number }): Socket[] {
   const handles = Reflect.get(process, '_getActiveHandles') as () => unknown[]
   return handles

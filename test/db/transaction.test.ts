@@ -17,7 +17,7 @@ afterAll(async () => {
   await owner[Symbol.asyncDispose]()
 })
 
-test('what comes after the connection was lost is not sent, not even on another one', async () => {
+test('after the connection was lost, later statements are not sent, not even on another one', async () => {
   const steps = new EventEmitter()
   const begun = once(steps, 'begun')
   const transaction = inTransaction(database.transactions, async (tx) => {
@@ -41,7 +41,7 @@ test('what comes after the connection was lost is not sent, not even on another 
 })
 
 test.each(['40001', '40P01', '23505'])(
-  'FS-05 (ASVS 15.4.3): %s is decided again, three times at most',
+  'FS-05 (ASVS 15.4.3): %s is retried, three tries at most',
   async (state) => {
     let tries = 0
     const failed = inTransaction(database.transactions, async (tx) => {
@@ -53,7 +53,7 @@ test.each(['40001', '40P01', '23505'])(
   },
 )
 
-test('another error is told at once, and nothing has happened', async () => {
+test('any other error is thrown at once, and nothing is committed', async () => {
   let tries = 0
   const failed = inTransaction(database.transactions, async (tx) => {
     tries += 1
@@ -71,14 +71,14 @@ const unreachable =
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE'
 
 test.each(unreachable.split(' '))(
-  'FS-01 (ASVS 16.5.3): %s says that the database could not be asked',
+  'FS-01 (ASVS 16.5.3): %s counts as an unavailable database',
   (code) => {
     expect(isUnavailable(Object.assign(new Error('no'), { code }))).toBe(true)
   },
 )
 
 test.each(['ERR_INVALID_ARG_TYPE', 'UNDEFINED_VALUE', '22012', ''])(
-  'FS-01 (ASVS 16.5.3): %o is an error of ours',
+  "FS-01 (ASVS 16.5.3): the error code '%s' counts as an internal error",
   (code) => {
     expect(isUnavailable(Object.assign(new Error('no'), { code }))).toBe(false)
   },

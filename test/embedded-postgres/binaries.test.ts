@@ -64,7 +64,7 @@ function missingLinks(folder: string): string[] {
     .filter((target) => !existsSync(join(folder, '..', target)))
 }
 
-test('the links that npm leaves out are made at the first start', async () => {
+test('the links that npm leaves out are created at the first start', async () => {
   expect(missingLinks(native)).not.toEqual([])
   await start(join(project, '.data'))
   expect(missingLinks(native)).toEqual([])

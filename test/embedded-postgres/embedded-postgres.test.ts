@@ -23,7 +23,7 @@ import {
 } from '../../server/embedded-postgres/start.ts'
 import {
   childrenOf,
-  isAlive,
+  isProcessAlive,
   type OwnerProcess,
   postmasterPid,
   processesOn,
@@ -47,7 +47,7 @@ afterAll(() => rmSync(started, { recursive: true }))
 
 beforeEach(() => {
   dataDir = makeDataDir()
-  // As after a first start, which is most of a start's time; owners and all.
+  // A copy of a started cluster, owners included: initdb is most of the time of a start.
   spawnSync('cp', ['-a', join(started, 'postgres'), dataDir])
   owners = []
 })
@@ -60,7 +60,7 @@ afterEach(async () => {
 
 function makeDataDir(): string {
   const made = mkdtempSync(join(tmpdir(), 'token-ledger-embedded-'))
-  // Also for the nobody that root's Postgres runs as.
+  // Also for the user nobody, as whom Postgres runs when root starts it.
   chmodSync(made, 0o711)
   return made
 }
@@ -80,7 +80,7 @@ async function query(url: string, text: string): Promise<readonly object[]> {
   }
 }
 
-test('data outlives a stop and a start, and a stop may be asked for again', async () => {
+test('data outlives a stop and a start, and stop may be called again', async () => {
   const first = await startEmbeddedPostgres({ dataDir })
   await query(first.url, 'create table mark as select 42 as answer')
   await Promise.all([first.stop(), first.stop()])
@@ -93,7 +93,7 @@ test('data outlives a stop and a start, and a stop may be asked for again', asyn
   await second.stop()
 })
 
-test('the database speaks UTF-8, sorts alike everywhere, and listens on no port', async () => {
+test('the database uses UTF-8, sorts the same everywhere, and listens on no port', async () => {
   const database = await startEmbeddedPostgres({ dataDir })
   const [found] = await query(
     database.url,
@@ -112,7 +112,7 @@ test('the database speaks UTF-8, sorts alike everywhere, and listens on no port'
   })
 })
 
-test('a killed owner leaves no Postgres behind, and what was committed is there at the next start', async () => {
+test('a killed owner leaves no Postgres behind, and committed data is there at the next start', async () => {
   const first = start()
   await query(await first.url, 'create table mark as select 42 as answer')
   const postmaster = postmasterPid(dataDir)
@@ -121,7 +121,7 @@ test('a killed owner leaves no Postgres behind, and what was committed is there 
   // At once: the next start has to wait for the old Postgres by itself.
   const second = start()
   expect(await query(await second.url, 'select answer from mark')).toEqual([{ answer: 42 }])
-  expect(isAlive(postmaster)).toBe(false)
+  expect(isProcessAlive(postmaster)).toBe(false)
 
   await second.kill('SIGKILL')
   await waitFor(
@@ -131,24 +131,24 @@ test('a killed owner leaves no Postgres behind, and what was committed is there 
   if (onLinux) await waitFor(() => processesOn(dataDir).length === 0, 'its guard is gone')
 })
 
-test('an interrupt from the terminal leaves the database to an owner that drains', async () => {
+test('an interrupt from the terminal does not stop the database of an owner that is draining', async () => {
   const owner = start()
   const url = await owner.url
   process.kill(-owner.pid, 'SIGINT')
-  await waitFor(() => owner.said().includes('draining'), 'the owner drains')
-  // Postgres would have got the same interrupt, and would refuse the next connections.
+  await waitFor(() => owner.stderr().includes('draining'), 'the owner drains')
+  // A Postgres that got the same interrupt would refuse the next connections.
   for (let i = 0; i < 20; i++) expect(await query(url, 'select 1 as one')).toEqual([{ one: 1 }])
   await owner.stop()
-  expect(owner.said()).not.toContain('ended by itself')
+  expect(owner.stderr()).not.toContain('ended by itself')
   await expect(query(url, 'select 1')).rejects.toMatchObject({ code: 'ENOENT' })
 })
 
-test('Postgres that dies is started again', async () => {
+test('a Postgres that dies is started again', async () => {
   const owner = start()
   const url = await owner.url
   const postmaster = postmasterPid(dataDir)
   process.kill(postmaster, 'SIGKILL')
-  await waitFor(() => owner.said().includes('ended by itself'), 'the owner says so')
+  await waitFor(() => owner.stderr().includes('ended by itself'), 'the owner says so')
   await waitFor(
     () =>
       query(url, 'select 1').then(
@@ -171,17 +171,17 @@ test.runIf(onLinux)(
     for (const pid of guards) process.kill(pid, 'SIGSTOP')
     await first.kill('SIGKILL')
     for (const pid of guards) process.kill(pid, 'SIGKILL')
-    await waitFor(() => guards.every((pid) => !isAlive(pid)), 'the guards are gone')
-    expect(isAlive(postmaster)).toBe(true)
+    await waitFor(() => guards.every((pid) => !isProcessAlive(pid)), 'the guards are gone')
+    expect(isProcessAlive(postmaster)).toBe(true)
 
     const second = start()
     expect(await query(await second.url, 'select answer from mark')).toEqual([{ answer: 42 }])
-    expect(second.said()).toContain('nobody owns')
-    expect(isAlive(postmaster)).toBe(false)
+    expect(second.stderr()).toContain('nobody owns')
+    expect(isProcessAlive(postmaster)).toBe(false)
   },
 )
 
-test('data in use is refused to a second owner, and the first goes on', async () => {
+test('a second owner of the same data is refused, and the first goes on', async () => {
   const first = start()
   const url = await first.url
   const second = start()
@@ -189,7 +189,7 @@ test('data in use is refused to a second owner, and the first goes on', async ()
   expect(await query(url, 'select 1 as one')).toEqual([{ one: 1 }])
 })
 
-test('short work joins the Postgres of a running owner and leaves it running', async () => {
+test('a short command joins the Postgres of a running owner and leaves it running', async () => {
   const first = start()
   const url = await first.url
   const joined = await reachEmbeddedPostgres({ dataDir })
@@ -204,7 +204,7 @@ test('short work joins the Postgres of a running owner and leaves it running', a
   await expect(query(url, 'select 1')).rejects.toMatchObject({ code: 'ENOENT' })
 })
 
-test('of several first starts at the same moment one wins, and the others say why they do not', async () => {
+test('of several first starts at once one wins, and the others say why they do not start', async () => {
   rmSync(join(dataDir, 'postgres'), { recursive: true })
   const all = [start(), start(), start()]
   const results = await Promise.allSettled(all.map(({ url }) => url))
@@ -217,12 +217,12 @@ test('of several first starts at the same moment one wins, and the others say wh
   )
 })
 
-test('a lock left by a crashed machine does not stop the start, even when its pid is somebody else by now', async () => {
+test('a lock left by a crashed machine does not prevent the start, even if another process has its pid by now', async () => {
   const first = await startEmbeddedPostgres({ dataDir })
   const lock = join(dataDir, 'postgres/cluster/postmaster.pid')
   const left = readFileSync(lock, 'utf8').split('\n').slice(1).join('\n')
   await first.stop()
-  // As the same user, because Postgres itself ignores everybody else's processes.
+  // As the same user, because Postgres itself ignores the processes of other users.
   const options = asRoot ? { uid: 65534, gid: 65534, cwd: '/' } : { cwd: '/' }
   const stranger = spawn('sleep', ['60'], options)
   try {
@@ -232,13 +232,13 @@ test('a lock left by a crashed machine does not stop the start, even when its pi
       expect(await query(next.url, 'select 1 as one')).toEqual([{ one: 1 }])
       await next.stop()
     }
-    expect(isAlive(stranger.pid!)).toBe(true)
+    expect(isProcessAlive(stranger.pid!)).toBe(true)
   } finally {
     stranger.kill()
   }
 })
 
-/** As a power loss leaves it: made long ago, and what was written in it never reached the disk. */
+/** As a power loss leaves it: created long ago, and its content never reached the disk. */
 function tearLock(text: string): string {
   const lock = join(dataDir, 'postgres/cluster/postmaster.pid')
   writeFileSync(lock, text)
@@ -246,20 +246,22 @@ function tearLock(text: string): string {
   return lock
 }
 
-test.runIf(onLinux).each(['', '\n', '\0\0\0\0', 'garbage\n'])(
-  'a lock that holds no process id is removed, aloud, when nobody works in the folder: %j',
-  async (text) => {
-    const lock = tearLock(text)
-    const warned: string[] = []
-    const database = await startEmbeddedPostgres({ dataDir, warn: (line) => warned.push(line) })
-    expect(await query(database.url, 'select 1 as one')).toEqual([{ one: 1 }])
-    await database.stop()
-    expect(warned).toEqual([expect.stringContaining(`${lock} holds no process id`)])
-  },
-)
+test.runIf(onLinux).each([
+  ['an empty lock', ''],
+  ['a lock with a newline', '\n'],
+  ['a lock of NUL bytes', '\0\0\0\0'],
+  ['a lock of garbage', 'garbage\n'],
+])('%s is removed with a warning when no process works in the folder', async (_what, text) => {
+  const lock = tearLock(text)
+  const warned: string[] = []
+  const database = await startEmbeddedPostgres({ dataDir, warn: (line) => warned.push(line) })
+  expect(await query(database.url, 'select 1 as one')).toEqual([{ one: 1 }])
+  await database.stop()
+  expect(warned).toEqual([expect.stringContaining(`${lock} holds no process id`)])
+})
 
 test.runIf(onLinux)(
-  'a lock that holds no process id stays, and is named at once, when somebody works in the folder',
+  'a lock without a process id stays and is reported at once when a process works in the folder',
   async () => {
     const lock = tearLock('')
     const stranger = spawn('sleep', ['60'], { cwd: join(dataDir, 'postgres/cluster') })
@@ -279,21 +281,21 @@ test.runIf(onLinux)(
   },
 )
 
-test.runIf(onLinux)('a lock that was made this moment is waited for, and not removed', async () => {
+test.runIf(onLinux)('a lock that was just created is waited for, not removed', async () => {
   const lock = join(dataDir, 'postgres/cluster/postmaster.pid')
   writeFileSync(lock, '')
   const making = setInterval(() => utimesSync(lock, Date.now() / 1000, Date.now() / 1000), 100)
   const owner = start()
-  // Time is the subject here: twice as long as a new lock may be incomplete.
+  // This test is about time: it waits twice as long as a new lock may be incomplete.
   await sleep(4_000)
   clearInterval(making)
-  expect(owner.said()).toBe('')
+  expect(owner.stderr()).toBe('')
   expect(existsSync(lock)).toBe(true)
   await owner.url
-  expect(owner.said()).toContain('removed')
+  expect(owner.stderr()).toContain('removed')
 })
 
-test('a data folder too deep for a socket gets its socket elsewhere', async () => {
+test('a data folder whose path is too long for a socket gets its socket elsewhere', async () => {
   const deep = join(dataDir, 'deep-'.repeat(12), 'deeper-'.repeat(12))
   mkdirSync(deep, { recursive: true })
   const first = await startEmbeddedPostgres({ dataDir: deep })
@@ -306,7 +308,7 @@ test('a data folder too deep for a socket gets its socket elsewhere', async () =
 })
 
 test.each(["Données d'été 100% #1 ?a=b, c@d", 'a:b'])(
-  'a data folder with spaces, accents and signs works: %s',
+  'a data folder with spaces, accents and special characters works: %s',
   async (name) => {
     const odd = join(dataDir, name)
     const database = await startEmbeddedPostgres({ dataDir: odd })
@@ -315,14 +317,17 @@ test.each(["Données d'été 100% #1 ?a=b, c@d", 'a:b'])(
   },
 )
 
-test.runIf(asRoot)('a user without a name, whom initdb refuses, is told what to do', async () => {
-  const nameless = join(dataDir, 'nameless')
-  mkdirSync(join(nameless, 'postgres'), { recursive: true })
-  chownSync(join(nameless, 'postgres'), 54_321, 54_321)
-  await expect(startEmbeddedPostgres({ dataDir: nameless })).rejects.toThrow(
-    /effective user ID 54321.*: set DATABASE_URL to a Postgres of your own, or run as a user with a name$/,
-  )
-})
+test.runIf(asRoot)(
+  'a user without a name, whom initdb refuses, gets an error that says what to do',
+  async () => {
+    const nameless = join(dataDir, 'nameless')
+    mkdirSync(join(nameless, 'postgres'), { recursive: true })
+    chownSync(join(nameless, 'postgres'), 54_321, 54_321)
+    await expect(startEmbeddedPostgres({ dataDir: nameless })).rejects.toThrow(
+      /effective user ID 54321.*: set DATABASE_URL to a Postgres of your own, or run as a user with a name$/,
+    )
+  },
+)
 
 test('a data folder that is a file is refused in one line that names DATA_DIR', async () => {
   const file = join(dataDir, 'file')
@@ -335,7 +340,7 @@ test('a data folder that is a file is refused in one line that names DATA_DIR', 
 })
 
 test.skipIf(asRoot)(
-  'a data folder that may not be written is refused in one line that names DATA_DIR',
+  'a data folder without write permission is refused in one line that names DATA_DIR',
   async () => {
     const shut = join(dataDir, 'shut')
     mkdirSync(shut, { mode: 0o500 })
@@ -345,7 +350,7 @@ test.skipIf(asRoot)(
   },
 )
 
-test.runIf(spawnSync('psql', ['--version']).status === 0)('psql takes the same URL', async () => {
+test.runIf(spawnSync('psql', ['--version']).status === 0)('psql accepts the same URL', async () => {
   const database = await startEmbeddedPostgres({ dataDir })
   const asked = spawnSync('psql', [database.url, '-Atc', 'select current_database()'], {
     encoding: 'utf8',
@@ -361,7 +366,7 @@ test('data of another major version is refused in one line that says so', async 
   )
 })
 
-test('a start that fails ends in one line with the last words of Postgres', async () => {
+test('a start that fails ends in one line with the last message of Postgres', async () => {
   const failed = startEmbeddedPostgres({ dataDir, settings: { shared_buffers: 'plenty' } })
   await expect(failed).rejects.toThrow(/^Postgres did not start: .*"shared_buffers": "plenty"/)
 })

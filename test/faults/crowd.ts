@@ -3,20 +3,20 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { auth, type Answer } from '../support/http.ts'
 import { testPassword } from '../support/users.ts'
 
-/** Clients as contract §5 wants them: an attempt is repeated until it is settled, the newest token kept. */
+/** Clients as docs/reference/rotation.md asks: each repeats an attempt until it is settled and keeps the newest token. */
 export type Crowd = AsyncDisposable & {
   readonly clients: readonly Client[]
-  /** Refreshes that were granted so far. */
+  /** Refreshes granted so far. */
   granted(): number
-  /** Attempts that failed and were made again, and answers that took long, so far. */
+  /** Attempts that failed and were repeated, and answers that took long, so far. */
   disturbed(): number
   /**
-   * Waits until each client that is signed in was granted a refresh that it asked for after `sinceAt`.
+   * Waits until each signed-in client was granted a refresh that it sent after `sinceAt`.
    *
-   * @returns how long after `sinceAt` that was; null when `withinMs` were not enough
+   * @returns how long after `sinceAt` that was; null when it took longer than `withinMs`
    */
   served(sinceAt: number, withinMs: number): Promise<number | null>
-  /** Resolves once every attempt under way is settled, or given up with `withinMs`. */
+  /** Resolves once every attempt in flight is settled, or after `withinMs`. */
   rest(withinMs: number): Promise<void>
   goOn(): void
 }
@@ -24,19 +24,19 @@ export type Crowd = AsyncDisposable & {
 export type Client = {
   readonly familyId: string
   readonly generation: number
-  /** SHA-256 of the secret of every token it was given, by generation. */
+  /** SHA-256 of the secret of every token it got, by generation. */
   readonly given: ReadonlyMap<number, string>
-  /** The reason it was told that its session is over; it is no client any more then. */
+  /** The reason of its sign-out; after it the client sends nothing more. */
   readonly signedOut: string | null
-  /** What should never have been said to it. */
+  /** Answers that it should never have got. */
   readonly surprises: readonly string[]
 }
 
-/** How long the client of this package waits for an answer, too. */
+/** The client of this package waits as long for an answer. */
 const requestTimeoutMs = 10_000
 const slowMs = 300
 
-/** Signs in so many clients of one user, who refresh without end. */
+/** Signs in this many clients of one user; each refreshes without end. */
 export async function startCrowd(at: { url: string; email: string; size: number }): Promise<Crowd> {
   const members: Member[] = []
   for (let i = 0; i < at.size; i++) members.push(await Member.signIn(at.url, at.email))
@@ -94,7 +94,7 @@ class Member implements Client {
   signedOut: string | null = null
   granted = 0
   disturbed = 0
-  /** When the newest refresh that was granted was asked for. */
+  /** When the newest granted refresh was sent. */
   servedAt = 0
   readonly #url: string
   #token = ''
@@ -121,7 +121,7 @@ class Member implements Client {
     return this.#attemptId === null
   }
 
-  /** @returns how long to wait before the next one */
+  /** @returns how long to wait before the next refresh */
   async refresh(): Promise<number> {
     this.#attemptId ??= randomUUID()
     const askedAt = performance.now()

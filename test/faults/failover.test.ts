@@ -6,7 +6,7 @@ import { startRig, type Rig } from './rig.ts'
 
 const withinMs = 30_000
 
-test('LE-08 (ASVS 16.5.3): the database is lost and restored from a copy of an hour ago: who moved on is told session_revoked, and it is reported; all others go on', async () => {
+test('LE-08 (ASVS 16.5.3): the database is restored from a copy of an hour ago: clients with newer tokens get session_revoked and are reported, all others go on', async () => {
   await using rig = await startRig()
   const crowdOf = (size: number) => startCrowd({ url: rig.url, email: rig.email, size })
   await using movers = await crowdOf(4)
@@ -24,7 +24,7 @@ test('LE-08 (ASVS 16.5.3): the database is lost and restored from a copy of an h
   expect(await movers.served(performance.now(), withinMs)).not.toBeNull()
   await using newcomers = await crowdOf(2)
   expect(await newcomers.served(performance.now(), withinMs)).not.toBeNull()
-  // At rest, so that none holds a token that the copy knows as its newest.
+  // At rest, so that no client holds a token that the copy knows as its newest.
   await movers.rest(withinMs)
   await newcomers.rest(withinMs)
 
@@ -37,11 +37,11 @@ test('LE-08 (ASVS 16.5.3): the database is lost and restored from a copy of an h
     .poll(() => left.map(({ signedOut }) => signedOut), { timeout: withinMs })
     .toEqual(left.map(() => '401 session_revoked'))
 
-  // Nothing was written of them, and whom the copy knows as they are, goes on.
+  // Nothing was written about these clients, and clients whose newest token is in the copy go on.
   expect(await historyOf(left)).toEqual(history)
   expect(await rig.ask((sql) => findViolations(sql, sleepers.clients))).toEqual([])
 
-  const reported = factsOf(rig.server().output()).filter(
+  const reported = loggedEvents(rig.server().output()).filter(
     ({ event }) => event === 'token_ahead_of_ledger',
   )
   expect(reported.map(({ level }) => level)).toEqual(left.map(() => 40))
@@ -76,7 +76,7 @@ function eventsOf(rig: Rig, clients: readonly Client[]): Promise<unknown[]> {
   })
 }
 
-function factsOf(output: string): Record<string, unknown>[] {
+function loggedEvents(output: string): Record<string, unknown>[] {
   return output
     .split('\n')
     .filter((line) => line.startsWith('{'))

@@ -4,7 +4,7 @@ import type { Rig } from './rig.ts'
 const copy = 'token_ledger_copy'
 const hourMs = 3600 * 1000
 
-/** Takes a copy of the database as it is now. The service cannot reach it meanwhile. */
+/** Copies the database as it is now. The service cannot reach it meanwhile. */
 export function takeCopy(rig: Rig): Promise<void> {
   return withoutConnections(rig, async (run, name) => {
     await run(`drop database if exists ${copy}`)
@@ -13,7 +13,7 @@ export function takeCopy(rig: Rig): Promise<void> {
 }
 
 /**
- * The database is lost, and what comes back is the copy, an hour after it was taken.
+ * The database is lost and replaced by the copy, an hour after it was taken.
  *
  * @returns when it was over (`performance.now`)
  */

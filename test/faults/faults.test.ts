@@ -6,7 +6,7 @@ import { startRig, type Rig } from './rig.ts'
 
 /**
  * FS-01, FS-02, RT-09 (ASVS 5.0, 2.3.3 and 16.5.3): whatever breaks below, under load, nothing is half
- * done, nobody honest is signed out, and the service recovers by itself.
+ * done, no honest client is signed out, and the service recovers by itself.
  */
 
 let rig: Rig
@@ -23,7 +23,7 @@ afterAll(async () => {
 }, 60_000)
 
 test.each(faults)(
-  'FS-01, FS-02, FS-04, RT-09, LE-04, V27 (ASVS 2.3.3 and 16.5.3): $name: recovered within $recoversWithinMs ms, nobody honest signed out, the ledger verifies',
+  'FS-01, FS-02, FS-04, RT-09, LE-04, V27 (ASVS 2.3.3 and 16.5.3): $name: recovered within $recoversWithinMs ms, no honest client signed out, the ledger verifies',
   async ({ inflict, recoversWithinMs }) => {
     expect(await crowd.served(performance.now(), 30_000)).not.toBeNull()
     const before = { pid: rig.server().pid, disturbed: crowd.disturbed() }
@@ -32,7 +32,7 @@ test.each(faults)(
     expect(recoveredMs, 'every client was served again').not.toBeNull()
     await crowd.rest(recoversWithinMs)
     expect(await rig.ask((sql) => findViolations(sql, crowd.clients))).toEqual([])
-    // The fault was one indeed, and the process that met it lives, unless it was what was killed.
+    // The fault was real, and the process that met it is alive, unless the fault was to kill it.
     expect(crowd.disturbed()).toBeGreaterThan(before.disturbed)
     expect((await fetch(`${rig.url}/readyz`)).status).toBe(200)
     if (inflict !== faults[0]!.inflict) expect(rig.server().pid).toBe(before.pid)

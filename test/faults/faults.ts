@@ -8,13 +8,13 @@ import type { Rig } from './rig.ts'
 
 export type Fault = {
   readonly name: string
-  /** From the end of the fault, every client is served again within this, and nobody does anything. */
+  /** After the fault, every client is served again within this time, without help. */
   readonly recoversWithinMs: number
   /** @returns when it was over (`performance.now`) */
   readonly inflict: (rig: Rig) => Promise<number>
 }
 
-/** The time until silence is noticed (12 s), for the request that began last, and a new connection. */
+/** The time until silence is noticed (12 s), for the newest request, and for a new connection. */
 const halfOpenMs = 30_000
 
 /** What the README tells operators, row by row. */
@@ -27,22 +27,22 @@ export const faults: readonly Fault[] = [
   { name: 'the database is out of reach', recoversWithinMs: 15_000, inflict: cutWire },
   { name: 'the wire is slow', recoversWithinMs: 15_000, inflict: slowWire },
   {
-    name: 'what is asked gets lost',
+    name: 'packets to the database get lost',
     recoversWithinMs: halfOpenMs,
     inflict: halfOpen('requests', 0),
   },
   {
-    name: 'what is answered gets lost',
+    name: 'packets from the database get lost',
     recoversWithinMs: halfOpenMs,
     inflict: halfOpen('answers', 0),
   },
   {
-    name: 'packets get lost both ways',
+    name: 'packets get lost in both directions',
     recoversWithinMs: halfOpenMs,
     inflict: halfOpen('both', 4_000),
   },
   { name: 'the pool is full', recoversWithinMs: 15_000, inflict: fillPool },
-  { name: 'the database takes nobody in', recoversWithinMs: 15_000, inflict: fillDatabase },
+  { name: 'the database accepts no connection', recoversWithinMs: 15_000, inflict: fillDatabase },
 ]
 
 async function killServer(rig: Rig): Promise<number> {
@@ -53,14 +53,14 @@ async function killServer(rig: Rig): Promise<number> {
   return overAt
 }
 
-/** All of it at once, as when its machine dies. Its owner starts it again. */
+/** All its processes at once, as when its machine dies. Its owner starts it again. */
 async function killDatabase({ dataDir }: Rig): Promise<number> {
   const postmaster = postmasterPid(dataDir)
   for (const pid of [postmaster, ...childrenOf(postmaster)]) kill(pid)
   return performance.now()
 }
 
-/** Then Postgres itself ends all others, because they share memory with the one that died. */
+/** Postgres itself then ends all other backends, because they share memory with the one that died. */
 async function killBackend(rig: Rig): Promise<number> {
   const pids = await rig.ask(
     (sql) => sql<{ pid: number }[]>`
@@ -98,7 +98,7 @@ async function slowWire({ wire }: Rig): Promise<number> {
   return performance.now()
 }
 
-/** After so long new connections get through; the old ones, all of the pool, never hear of it. */
+/** After `lastsMs` new connections get through; the old ones, all of the pool, stay silent. */
 function halfOpen(what: Lost, lastsMs: number): Fault['inflict'] {
   return async (rig) => {
     await occupyPool(rig, 500)
@@ -113,7 +113,7 @@ function fillPool(rig: Rig): Promise<number> {
   return occupyPool(rig, 7_000)
 }
 
-/** More sign-outs of locked sessions, each of another one, than the pool has connections. */
+/** More sign-outs of locked sessions, each of another session, than the pool has connections. */
 async function occupyPool(rig: Rig, lastsMs: number): Promise<number> {
   const credentials = { email: rig.email, password: testPassword, transport: 'body' }
   const begun = await Promise.all(
@@ -134,7 +134,7 @@ async function occupyPool(rig: Rig, lastsMs: number): Promise<number> {
   })
 }
 
-/** Somebody else has all connections that Postgres allows. */
+/** Another client takes all connections that Postgres allows. */
 async function fillDatabase(rig: Rig): Promise<number> {
   rig.wire.cut()
   const hog = await rig.ask(async (sql) => {
@@ -144,7 +144,7 @@ async function fillDatabase(rig: Rig): Promise<number> {
     const at = path ? { path } : { host: host[0]!, port: port[0]! }
     return postgres({ ...at, database, username: user, max: row!.max })
   })
-  // At once, so that each takes a connection, and keeps it.
+  // At once, so that each takes a connection and keeps it.
   const sleepers = Array.from({ length: hog.options.max }, () => hog`select pg_sleep(1)`)
   await Promise.allSettled(sleepers)
   rig.wire.mend()
@@ -157,6 +157,6 @@ function kill(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL')
   } catch {
-    // It was quicker.
+    // It had ended already.
   }
 }

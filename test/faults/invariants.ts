@@ -4,7 +4,7 @@ import type { Client } from './crowd.ts'
 /**
  * What must be true after any fault, once every attempt is settled.
  *
- * @returns a line for each thing that is not
+ * @returns a line for each violation
  */
 export async function findViolations(sql: Sql, clients: readonly Client[]): Promise<string[]> {
   const broken = await sql<{ family_id: string; problem: string }[]>`

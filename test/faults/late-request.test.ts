@@ -7,23 +7,23 @@ import { metricOf } from '../support/metrics.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
 import { makeUser } from '../support/users.ts'
 import { waitFor } from '../support/wait.ts'
-import { startDatabaseProxy } from '../support/wire.ts'
+import { startDatabaseWire } from '../support/wire.ts'
 
-/** The service holds its requests back for as long as a line that says nothing: 12 s. */
+/** The service waits for an answer of a silent database for 12 s. */
 const withinMs = 30_000
 
 test(
-  'a refresh that was stuck in one process, while its client went on with another, is no reuse',
+  'a refresh that is stuck in one process, while its client goes on with another, is not taken for reuse',
   async () => {
     await using owner = await freshDatabase()
-    await using wire = await startDatabaseProxy(owner.url)
+    await using wire = await startDatabaseWire(owner.url)
     await using stuck = await startServer(wire.url)
     await using well = await startServer(owner.url)
     const user = await makeUser(owner.url)
     const [victim, ...rest] = await beginSessions(owner.url, user, 24)
     const { refreshToken, familyId } = victim!
     const [others, visitors] = [rest.slice(0, 3), rest.slice(3)]
-    // Many at once, so that every connection of its pools is open.
+    // Many at once, so that every connection of the pools is open.
     await Promise.all(
       visitors.map((one) => auth(stuck.url, 'logout', { refreshToken: one.refreshToken })),
     )
@@ -34,12 +34,12 @@ test(
     const before = []
     for (const other of others) {
       before.push(auth(stuck.url, 'refresh', { refreshToken: other.refreshToken }))
-      // The first two are with the database; the third, and whatever comes then, waits behind them.
+      // The first two are with the database; the third and later ones wait behind them.
       if (before.length < 3) await waitFor(async () => (await queueDepth(stuck)) === 0)
     }
     const attemptId = randomUUID()
     let isAnswered = false
-    // Its caller has gone, and something between them did not notice.
+    // The client has given up, but a proxy between them keeps the connection open.
     const late = auth(stuck.url, 'refresh', { refreshToken, attemptId }).finally(() => {
       isAnswered = true
     })
@@ -60,7 +60,7 @@ test(
   4 * withinMs,
 )
 
-test('a refresh whose caller hung up before it was decided is not carried out', async () => {
+test('a refresh whose client hung up before the decision is not carried out', async () => {
   await using owner = await freshDatabase()
   await using server = await startServer(owner.url)
   const user = await makeUser(owner.url)

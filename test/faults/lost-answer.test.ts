@@ -7,17 +7,17 @@ import { freshDatabase } from '../support/database.ts'
 import { auth, type Answer } from '../support/http.ts'
 import { shutGate } from '../support/gate.ts'
 import { waitFor } from '../support/wait.ts'
-import { startDatabaseProxy, startProxy } from '../support/wire.ts'
+import { startDatabaseWire, startWire } from '../support/wire.ts'
 import { startServer, type ServerProcess } from '../support/server.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
 const hourMs = 3600 * 1000
 
-describe('the backend dies in the middle of a rotation', () => {
+describe('a backend that dies in the middle of a rotation', () => {
   for (const crowdSize of [0, 25]) {
-    const meanwhile = crowdSize === 0 ? 'with nobody waiting' : 'with others waiting'
+    const meanwhile = crowdSize === 0 ? 'with no other request waiting' : 'with others waiting'
 
-    test(`RT-09, FS-02 (ASVS 2.3.3): while the insert runs, ${meanwhile}: 503, and the same attempt succeeds`, async () => {
+    test(`RT-09, FS-02 (ASVS 2.3.3): a backend dies during the insert, ${meanwhile}: the answer is 503, and the same attempt succeeds`, async () => {
       await using service = await startService()
       const { server, ownerSql } = service
       const session = await service.signIn()
@@ -36,7 +36,7 @@ describe('the backend dies in the middle of a rotation', () => {
       await expectOneRotation(service, session, attemptId)
     })
 
-    test(`RT-09, FS-02 (ASVS 2.3.3): while the history is read, ${meanwhile}: 503, and the same attempt succeeds`, async () => {
+    test(`RT-09, FS-02 (ASVS 2.3.3): a backend dies as it reads the history, ${meanwhile}: the answer is 503, and the same attempt succeeds`, async () => {
       await using service = await startService()
       const { server, ownerSql } = service
       const session = await service.signIn()
@@ -54,7 +54,7 @@ describe('the backend dies in the middle of a rotation', () => {
       await expectOneRotation(service, session, attemptId)
     })
 
-    test(`RT-09, FS-02 (ASVS 2.3.3): as a reuse waits for its lock, ${meanwhile}: 503, and it is a reuse the next time`, async () => {
+    test(`RT-09, FS-02 (ASVS 2.3.3): a backend dies while a reuse waits for its lock, ${meanwhile}: the answer is 503, and the next try is a reuse`, async () => {
       await using service = await startService()
       const { server, ownerSql } = service
       const { refreshToken, familyId } = await service.signIn()
@@ -82,7 +82,7 @@ describe('the backend dies in the middle of a rotation', () => {
     })
   }
 
-  test('again and again: no connection of the pool stays behind', async () => {
+  test('after many killed backends the pool has all its connections', async () => {
     await using service = await startService()
     const { server, ownerSql } = service
     let { refreshToken } = await service.signIn()
@@ -106,9 +106,9 @@ describe('the backend dies in the middle of a rotation', () => {
   })
 })
 
-describe('the server dies between the commit and the answer', () => {
+describe('a server that dies between the commit and the answer', () => {
   for (const grace of ['0', '10']) {
-    test(`RT-08 (RFC 9700 §4.14.2): the same attempt gets the same successor, with ${grace} s of grace`, async () => {
+    test(`RT-08 (RFC 9700 §4.14.2): after a server died between commit and answer, the same attempt gets the same successor, with ${grace} s of grace`, async () => {
       const database = await freshDatabase()
       await using _database = database
       const { ownerSql, url } = database
@@ -118,7 +118,7 @@ describe('the server dies between the commit and the answer', () => {
       const first = await startServer(url, env)
       const credentials = { email, password: testPassword, transport: 'body' }
       const { refreshToken, familyId } = (await auth(first.url, 'login', credentials)).data
-      await using wire = await startProxy({
+      await using wire = await startWire({
         host: '127.0.0.1',
         port: Number(new URL(first.url).port),
       })
@@ -138,7 +138,7 @@ describe('the server dies between the commit and the answer', () => {
       expect(retried.status).toBe(200)
       const again = await refresh(second, refreshToken, attemptId)
       expect(again.data.refreshToken).toBe(retried.data.refreshToken)
-      // What is handed out is what the ledger committed before the server died, and it works.
+      // The token that is handed out is the one the ledger committed before the server died, and it works.
       expect(hashOf(retried.data.refreshToken)).toBe(await hashOfGeneration(ownerSql, familyId, 1))
       expect(await kindsOf(ownerSql, familyId)).toEqual([
         'issued',
@@ -154,8 +154,8 @@ describe('the server dies between the commit and the answer', () => {
   }
 })
 
-describe('the database is lost while the service runs', () => {
-  test('FS-01 (ASVS 16.5.3): the wire is cut: 503 at once, not ready, and well again when it is back', async () => {
+describe('a database that is lost while the service runs', () => {
+  test('FS-01 (ASVS 16.5.3): the connection is cut: 503 at once and not ready; both recover when it is back', async () => {
     await using service = await startService('wire')
     const { server, wire, ownerSql } = service
     const { refreshToken, familyId } = await service.signIn()
@@ -166,7 +166,7 @@ describe('the database is lost while the service runs', () => {
     expect(await kindsOf(ownerSql, familyId)).toEqual(['issued', 'rotated'])
   })
 
-  test('the wire is cut while a crowd is in the database: everybody is answered', async () => {
+  test('the connection is cut while many requests are in the database: every client gets an answer', async () => {
     await using service = await startService('wire')
     const { server, wire, ownerSql } = service
     const sessions = await Promise.all(Array.from({ length: 20 }, () => service.signIn()))
@@ -187,7 +187,7 @@ describe('the database is lost while the service runs', () => {
     expect(rotated).toBe(sessions.length)
   })
 
-  test('FS-01 (ASVS 16.5.3): the database takes nobody in: 503 at once, not ready, and well again', async () => {
+  test('FS-01 (ASVS 16.5.3): the database refuses connections: 503 at once and not ready; both recover when it accepts them', async () => {
     await using service = await startService()
     const { server, ownerSql, name } = service
     const { refreshToken, familyId } = await service.signIn()
@@ -211,8 +211,8 @@ type Session = { readonly refreshToken: string; readonly familyId: string }
 async function startService(through?: 'wire') {
   const database = await freshDatabase()
   const { email } = await makeUser(database.url)
-  const wire = through && (await startDatabaseProxy(database.url))
-  // The grace window would forgive what only the attempt may.
+  const wire = through && (await startDatabaseWire(database.url))
+  // The grace window would forgive what only the same attempt may.
   const env = { ROTATION_GRACE_SECONDS: '0' }
   const server = await startServer(wire?.url ?? database.url, env)
   const credentials = { email, password: testPassword, transport: 'body' }
@@ -242,7 +242,7 @@ function refresh(
   return auth(url, 'refresh', { refreshToken, ...(attemptId && { attemptId }) })
 }
 
-/** Sign-outs that cannot go on, more of them than the pool has connections. */
+/** Sign-outs that have to wait, more of them than the pool has connections. */
 async function prepareCrowd({ server, databaseUrl, credentials, ownerSql }: Service) {
   const { email } = await makeUser(databaseUrl)
   const { data } = await auth(server.url, 'login', { ...credentials, email })
@@ -264,7 +264,7 @@ async function prepareCrowd({ server, databaseUrl, credentials, ownerSql }: Serv
   }
 }
 
-/** The first backend of the service that waits for a lock on a row. */
+/** The first backend of the service that waits for a row lock. */
 async function findBlocked(ownerSql: Sql): Promise<number | undefined> {
   const [row] = await ownerSql<{ pid: number }[]>`
     select pid from pg_stat_activity
@@ -273,7 +273,7 @@ async function findBlocked(ownerSql: Sql): Promise<number | undefined> {
   return row?.pid
 }
 
-/** Postgres refuses it from within the database itself. */
+/** Makes Postgres refuse new connections to the database. */
 function allowConnections(database: string, isAllowed: boolean): Promise<void> {
   return asAdmin(inject('testDatabases').adminUrl, (admin) =>
     admin.unsafe(`alter database ${database} allow_connections ${isAllowed}`),
@@ -288,7 +288,7 @@ async function terminate(ownerSql: Sql, pid: number): Promise<void> {
   })
 }
 
-/** The same attempt makes the rotation happen, once, in the same process. */
+/** The same attempt rotates once, in the same process. */
 async function expectOneRotation(
   { server, ownerSql }: Service,
   { familyId, refreshToken }: Session,
@@ -303,7 +303,7 @@ async function expectOneRotation(
 
 async function expectAlive({ url, pid }: ServerProcess): Promise<void> {
   expect((await fetch(`${url}/healthz`)).status).toBe(200)
-  // Throws when there is no such process any more.
+  // Throws when the process has ended.
   process.kill(pid, 0)
 }
 
@@ -330,7 +330,7 @@ async function expectRecovery(server: ServerProcess, refreshToken: string): Prom
   await expectAlive(server)
 }
 
-/** As a client does: 503 says that the same attempt may come again. */
+/** As a client does: 503 means that the same attempt may be repeated. */
 async function retryUntilAnswered(
   server: ServerProcess,
   refreshToken: string,

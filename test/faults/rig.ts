@@ -7,43 +7,43 @@ import { databaseUrl } from '../support/admin.ts'
 import { startOwner } from '../support/owner-process.ts'
 import { freePort, startServer, type ServerProcess } from '../support/server.ts'
 import { makeUser } from '../support/users.ts'
-import { startDatabaseProxy, startProxy, type Proxy } from '../support/wire.ts'
+import { startDatabaseWire, startWire, type Wire } from '../support/wire.ts'
 
 /** A service whose every part can be broken: a Postgres of its own, a server process, and the wires to both. */
 export type Rig = AsyncDisposable & {
-  /** Where clients reach the server; the same after it was started again. */
+  /** Where clients reach the server; the same after a restart. */
   readonly url: string
-  /** One for all clients. */
+  /** The one user of all clients. */
   readonly email: string
   /** Between clients and the server. */
-  readonly line: Proxy
+  readonly line: Wire
   /** Between the server and Postgres. */
-  readonly wire: Proxy
-  /** Where Postgres keeps its data: what runs on it can be found and killed. */
+  readonly wire: Wire
+  /** Where Postgres keeps its data: its processes are found and killed by it. */
   readonly dataDir: string
   server(): ServerProcess
-  /** As a supervisor does; resolves once it is ready. */
+  /** As a supervisor does; resolves once the server is ready. */
   startServer(): Promise<void>
-  /** Asks the service's database, past the wire, as the owner of everything. */
+  /** Queries the service's database directly, as its owner. */
   ask<T>(work: (sql: Sql) => Promise<T>, database?: string): Promise<T>
 }
 
-/** Without grace: what a retry is forgiven, its attempt is forgiven for. */
+/** No grace window: what a retry is forgiven, it is forgiven for its attempt. */
 const settings = { ROTATION_GRACE_SECONDS: '0', MAX_SESSIONS_PER_USER: '10000' }
 
 export async function startRig(): Promise<Rig> {
   const dataDir = mkdtempSync(join(tmpdir(), 'token-ledger-faults-'))
-  // Also for the nobody that root's Postgres runs as.
+  // Also for the user nobody, as whom Postgres runs when root starts it.
   chmodSync(dataDir, 0o711)
   const owner = startOwner(dataDir)
   const postgresUrl = await owner.url
   await migrate(postgresUrl)
   const { email } = await makeUser(postgresUrl)
-  const wire = await startDatabaseProxy(postgresUrl)
+  const wire = await startDatabaseWire(postgresUrl)
   const port = await freePort()
   const start = () => startServer(wire.url, { ...settings, PORT: String(port) })
   let server = await start()
-  const line = await startProxy({ host: '127.0.0.1', port })
+  const line = await startWire({ host: '127.0.0.1', port })
   return {
     url: `http://127.0.0.1:${line.port}`,
     email,

@@ -7,8 +7,8 @@ import { findViolations } from './invariants.ts'
 import { startRig, type Rig } from './rig.ts'
 
 /**
- * `npm run soak -- --minutes N`: one fault after another in a random order, under load, for so long.
- * A line each; exit code 1 as soon as something is not as it must be.
+ * `npm run soak -- --minutes N`: one fault after another in a random order, under load, for N minutes.
+ * Prints a line for each; exits 1 as soon as an invariant is violated.
  */
 
 const crowdSize = 24
@@ -56,9 +56,9 @@ async function suffer({ name, recoversWithinMs, inflict }: Fault): Promise<strin
   return check(rig, crowd)
 }
 
-/** Everybody has moved on since the copy was taken: they are all told so, and sign in again. */
+/** Every client has a newer token than the copy: all are signed out, and sign in again. */
 async function sufferFailOver(): Promise<string[]> {
-  // At rest: an attempt that the copy knows, and that is answered later, moves nobody on.
+  // At rest: an attempt that is in the copy and is answered later gives no newer token.
   await crowd.rest(failOverWithinMs)
   await takeCopy(rig)
   crowd.goOn()
@@ -67,11 +67,14 @@ async function sufferFailOver(): Promise<string[]> {
   const violations = await check(rig, crowd)
   if (violations.length > 0) return violations
   const overAt = await failOver(rig)
-  const told = () => crowd.clients.filter(({ signedOut }) => signedOut === '401 session_revoked')
-  while (told().length < crowdSize && performance.now() < overAt + failOverWithinMs) await sleep(50)
-  const isTold = told().length === crowdSize
-  report(failOverFault.name, isTold ? performance.now() - overAt : null)
-  if (!isTold) return crowd.clients.map(({ familyId, signedOut }) => `${familyId}: ${signedOut}`)
+  const signedOutClients = () =>
+    crowd.clients.filter(({ signedOut }) => signedOut === '401 session_revoked')
+  while (signedOutClients().length < crowdSize && performance.now() < overAt + failOverWithinMs)
+    await sleep(50)
+  const areAllSignedOut = signedOutClients().length === crowdSize
+  report(failOverFault.name, areAllSignedOut ? performance.now() - overAt : null)
+  if (!areAllSignedOut)
+    return crowd.clients.map(({ familyId, signedOut }) => `${familyId}: ${signedOut}`)
   granted += crowd.granted()
   await crowd[Symbol.asyncDispose]()
   crowd = await startCrowd({ url: rig.url, email: rig.email, size: crowdSize })

@@ -7,19 +7,20 @@ import { graceMs } from '../support/family-events.ts'
 import { auth } from '../support/http.ts'
 import {
   begin,
-  daysWithThief,
-  expectHonestPairUnharmed,
+  theftScenario,
+  expectOwnerStaysSignedIn,
   expectThiefFound,
-  honestDays,
+  ownerScenario,
   type Token,
   type World,
 } from '../support/theft.ts'
 import { makeUser } from '../support/users.ts'
 
-/** The properties of `test/ledger/theft-model.test.ts`, of the service as it runs: HTTP, Postgres and its clock. */
+/** The properties of `test/ledger/theft-model.test.ts`, tested on the running service: HTTP, Postgres and its clock. */
 
 const runs = 150
-/** More than any run, and any shrinking of a failed one, begins. */
+const seed = Date.now() | 0
+/** More than any run, and any shrinking of a failed one, uses. */
 const sessionsAtHand = 1_000
 
 let app: TestApp
@@ -35,36 +36,36 @@ beforeAll(async () => {
 
 afterAll(() => app?.[Symbol.asyncDispose]())
 
-test('an honest pair with a bad line is never found, and never signed out (contract §5)', async () => {
+test('the running service never signs out an honest user with two tabs and a bad connection (docs/reference/rotation.md)', async () => {
   await fc.assert(
-    fc.asyncProperty(honestDays, async (days) => {
-      await expectHonestPairUnharmed(await newWorld(), days)
+    fc.asyncProperty(ownerScenario, async (scenario) => {
+      await expectOwnerStaysSignedIn(await newWorld(), scenario)
     }),
-    { numRuns: runs },
+    { numRuns: runs, seed },
   )
   await expectIntact(0)
 }, 240_000)
 
 test.each(['owner', 'thief'] as const)(
-  'a thief who was let in is found within one more rotation, when the %s goes on (RFC 9700 §4.14.2)',
-  async (whoGoesOn) => {
+  'the running service finds a thief who was granted a refresh within one more rotation of the %s (RFC 9700 §4.14.2)',
+  async (nextToRefresh) => {
     const before = await countIncidents()
     let found = 0
     await fc.assert(
-      fc.asyncProperty(daysWithThief, async (days) => {
+      fc.asyncProperty(theftScenario, async (scenario) => {
         const world = await newWorld()
-        await expectThiefFound(world, days, whoGoesOn)
-        if (world.law.isOver) found++
+        await expectThiefFound(world, scenario, nextToRefresh)
+        if (world.expected.isOver) found++
       }),
-      { numRuns: runs },
+      { numRuns: runs, seed },
     )
-    expect(found).toBeGreaterThan(runs / 5)
+    expect(found, `seed ${seed}`).toBeGreaterThan(runs / 5)
     await expectIntact(before + found)
   },
   240_000,
 )
 
-/** A session of its own; the clock of the database stands, and begins anew. */
+/** A session of its own. The database's clock is stopped and starts again from the beginning. */
 async function newWorld(): Promise<World> {
   let now = startsAt
   await stopClock(app.owner.ownerSql, now)
@@ -87,7 +88,7 @@ async function newWorld(): Promise<World> {
   )
 }
 
-/** The generation stands after the family's 16 bytes. */
+/** The generation follows the family's 16 bytes. */
 function tokenOf(value: string): Token {
   const bytes = Buffer.from(value.replace('tlr1.', ''), 'base64url')
   return { generation: bytes.readUInt32BE(16), value }

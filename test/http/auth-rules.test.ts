@@ -15,22 +15,25 @@ const forged = `tlr1.${'A'.repeat(91)}`
 const cleared =
   'refresh_token=; Max-Age=0; Path=/auth; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; SameSite=Strict'
 
-describe('AT-10 (RFC 6750 §3): a 401 of a bearer call says why', () => {
-  test('no token: the scheme, and no error code (§3.1)', async () => {
+describe('AT-10 (RFC 6750 §3): the challenge of a 401 names the reason', () => {
+  test('a call without a token gets the scheme and no error code (§3.1)', async () => {
     const answer = await query(app.url, 'me')
     expect(answer).toMatchObject({ status: 401, reason: 'access_token_missing' })
     expect(answer.headers.get('www-authenticate')).toBe('Bearer realm="token-ledger"')
   })
 
-  test.each(['nonsense', 'a.b.c', '"'])('%s: invalid_token', async (token) => {
-    const answer = await query(app.url, 'me', token)
-    expect(answer).toMatchObject({ status: 401, reason: 'access_token_invalid' })
-    expect(answer.headers.get('www-authenticate')).toMatch(
-      /^Bearer realm="token-ledger", error="invalid_token", error_description="[^"\\]+"$/,
-    )
-  })
+  test.each(['nonsense', 'a.b.c', '"'])(
+    'the bearer token %s is answered invalid_token',
+    async (token) => {
+      const answer = await query(app.url, 'me', token)
+      expect(answer).toMatchObject({ status: 401, reason: 'access_token_invalid' })
+      expect(answer.headers.get('www-authenticate')).toMatch(
+        /^Bearer realm="token-ledger", error="invalid_token", error_description="[^"\\]+"$/,
+      )
+    },
+  )
 
-  test('another scheme is no token', async () => {
+  test('a header of another scheme is not a token', async () => {
     const response = await fetch(`${app.url}/trpc/me`, {
       headers: { authorization: 'Basic YTpi' },
     })
@@ -38,7 +41,7 @@ describe('AT-10 (RFC 6750 §3): a 401 of a bearer call says why', () => {
     expect(response.headers.get('www-authenticate')).toMatch(/^Bearer /)
   })
 
-  test('a session that was ended: invalid_token, where the database is asked', async () => {
+  test('a session that was ended is answered invalid_token by procedures that ask the database', async () => {
     const session = await signIn(app)
     await auth(app.url, 'logout', { refreshToken: session.refreshToken })
     const answer = await query(app.url, 'sessions.list', session.accessToken)
@@ -46,9 +49,9 @@ describe('AT-10 (RFC 6750 §3): a 401 of a bearer call says why', () => {
     expect(answer.headers.get('www-authenticate')).toContain('error="invalid_token"')
   })
 
-  test('a session whose end nobody was told of: all the same, where the database is asked', async () => {
+  test('an end without a notification is answered the same by procedures that ask the database', async () => {
     const { accessToken, familyId } = await signIn(app)
-    // By no process of ours: it will be found out within a second, and is refused before.
+    // Written past the service: a process finds it within a second, and refuses the call before.
     await app.owner.ownerSql`
       insert into token_ledger.token_event (family_id, seq, kind, generation, occurred_at, reason)
       values (${familyId}, 2, 'revoked', 0, token_ledger.clock(), 'logout')`
@@ -56,7 +59,7 @@ describe('AT-10 (RFC 6750 §3): a 401 of a bearer call says why', () => {
     expect(answer).toMatchObject({ status: 401, reason: 'access_token_revoked' })
   })
 
-  test('a wrong current password: the scheme as well', async () => {
+  test('a wrong current password gets the scheme as well', async () => {
     const { accessToken } = await signIn(app)
     const passwords = { currentPassword: 'wrong', newPassword: 'correct horse battery 2' }
     const answer = await mutate(app.url, 'account.changePassword', accessToken, passwords)
@@ -70,12 +73,12 @@ describe('RT-18 (ASVS 7.4.1, RFC 7009 §2.2): logout', () => {
     ['no token at all', {}],
     ['a token that is not ours', { refreshToken: forged }],
     ['a token that is nothing', { refreshToken: '' }],
-  ])('with %s is 200 and ends nothing', async (_what, input) => {
+  ])('a logout with %s is answered 200 and ends nothing', async (_what, input) => {
     const answer = await auth(app.url, 'logout', input)
     expect(answer).toMatchObject({ status: 200, data: { success: true, revoked: 0 } })
   })
 
-  test('ends the family, once, and a spent token is as good as the current one', async () => {
+  test('a logout ends the family once, by a spent token as well as by the current one', async () => {
     const { refreshToken, familyId } = await signIn(app)
     await auth(app.url, 'refresh', { refreshToken })
     const first = await auth(app.url, 'logout', { refreshToken })
@@ -91,7 +94,7 @@ describe('RT-18 (ASVS 7.4.1, RFC 7009 §2.2): logout', () => {
     })
   })
 
-  test('CK-02: clears the cookie with the attributes it was set with', async () => {
+  test('CK-02: a logout clears the cookie with the attributes it was set with', async () => {
     const { cookie, familyId } = await signInWithCookie(app)
     const answer = await fromPage(app, 'logout', cookie)
     expect(answer.data).toEqual({ success: true, revoked: 1 })
@@ -102,7 +105,7 @@ describe('RT-18 (ASVS 7.4.1, RFC 7009 §2.2): logout', () => {
     expect(again.headers.getSetCookie()).toEqual([cleared])
   })
 
-  test('everywhere ends every session of the user and of nobody else', async () => {
+  test('a logout everywhere ends every session of the user and no session of another', async () => {
     const first = await signIn(app)
     const second = await signIn(app, first.email)
     const { familyId: third } = await signInWithCookie(app, first.email)
@@ -117,14 +120,14 @@ describe('RT-18 (ASVS 7.4.1, RFC 7009 §2.2): logout', () => {
     expect((await auth(app.url, 'refresh', other)).reason).toBe('validation_failed')
     const stillIn = await auth(app.url, 'refresh', { refreshToken: other.refreshToken })
     expect(stillIn.status).toBe(200)
-    // A token of a session that is over has no say any more.
+    // A token of a session that has ended ends nothing more.
     const back = await signIn(app, first.email)
     const late = await auth(app.url, 'logout', { refreshToken, everywhere: true })
     expect(late.data).toEqual({ success: true, revoked: 0 })
     expect(await kindsOf(app, back.familyId)).toEqual(['issued'])
   })
 
-  test('with an expired token is 200', async () => {
+  test('a logout with an expired token is answered 200', async () => {
     await using late = await startApp()
     const { refreshToken, familyId } = await signIn(late)
     await moveClock(late.owner.ownerSql, 8 * 24 * 3600 * 1000)
@@ -133,7 +136,7 @@ describe('RT-18 (ASVS 7.4.1, RFC 7009 §2.2): logout', () => {
     expect(await kindsOf(late, familyId)).toEqual(['issued'])
   })
 
-  test('the other way than it was issued is transport_mismatch and ends nothing', async () => {
+  test('a logout in the other transport is transport_mismatch and ends nothing', async () => {
     const { refreshToken, familyId } = await signIn(app)
     const answer = await fromPage(app, 'logout', `refresh_token=${refreshToken}`)
     expect(answer).toMatchObject({ status: 401, reason: 'transport_mismatch' })
@@ -141,8 +144,8 @@ describe('RT-18 (ASVS 7.4.1, RFC 7009 §2.2): logout', () => {
   })
 })
 
-describe('a refresh takes the cookie away only for good', () => {
-  test('kept: no cookie, a mismatch, an attempt too many, an unknown family', async () => {
+describe('a refresh clears the cookie only when the session cannot go on', () => {
+  test('the cookie is kept for a missing cookie, a mismatch, too many attempts and an unknown family', async () => {
     expect(refreshCookieIn(await fromPage(app, 'refresh', 'a=b'))).toBeNull()
     const { refreshToken } = await signIn(app)
     const mismatch = await fromPage(app, 'refresh', `refresh_token=${refreshToken}`)
@@ -161,7 +164,7 @@ describe('a refresh takes the cookie away only for good', () => {
     expect(refreshCookieIn(tooMany)).toBeNull()
   })
 
-  test('cleared: not ours, or of a family that is over', async () => {
+  test('the cookie is cleared for a malformed token and for an ended family', async () => {
     const notOurs = await fromPage(app, 'refresh', `refresh_token=${forged}`)
     expect(notOurs.reason).toBe('refresh_token_malformed')
     expect(notOurs.headers.getSetCookie()).toEqual([cleared])
@@ -174,7 +177,7 @@ describe('a refresh takes the cookie away only for good', () => {
     expect(over.headers.getSetCookie()).toEqual([cleared])
   })
 
-  test('cleared: expired, and reused', async () => {
+  test('the cookie is cleared for an expired and for a reused token', async () => {
     await using late = await startApp()
     const { cookie } = await signInWithCookie(late)
     await fromPage(late, 'refresh', cookie)
@@ -189,14 +192,14 @@ describe('a refresh takes the cookie away only for good', () => {
     expect(expired.headers.getSetCookie()).toEqual([cleared])
   })
 
-  test('a token in the body is no reason to touch a cookie', async () => {
+  test('a token in the body does not affect the cookie', async () => {
     const answer = await auth(app.url, 'refresh', { refreshToken: forged })
     expect(answer.reason).toBe('refresh_token_malformed')
     expect(answer.headers.getSetCookie()).toEqual([])
   })
 })
 
-test("AD-04 (ASVS 8.2.2): somebody else's session answers exactly as an unknown one", async () => {
+test('AD-04 (ASVS 8.2.2): the session of another user is answered exactly like an unknown one', async () => {
   const mine = await signIn(app)
   const theirs = await signIn(app)
   const ask = async (familyId: string) => {
@@ -212,7 +215,7 @@ test("AD-04 (ASVS 8.2.2): somebody else's session answers exactly as an unknown 
 describe('register', () => {
   const input = { email: 'New.Person@Example.com', password: testPassword }
 
-  test('makes a user, never an admin, and signs them in by cookie', async () => {
+  test('register creates a user, never an admin, and signs the user in by cookie', async () => {
     const answer = await auth(app.url, 'register', input)
     expect(answer).toMatchObject({
       status: 200,
@@ -222,13 +225,13 @@ describe('register', () => {
     expect(refreshCookieIn(answer)).toMatch(/^tlr1\./)
   })
 
-  test('is email_taken for any spelling of an address that has an account', async () => {
+  test('register answers email_taken for any spelling of an address that has an account', async () => {
     const taken = await auth(app.url, 'register', { ...input, email: ' new.person@EXAMPLE.com ' })
     expect(taken).toMatchObject({ status: 409, reason: 'email_taken' })
     expect(refreshCookieIn(taken)).toBeNull()
   })
 
-  test('is registration_closed when it is, whatever the input says', async () => {
+  test('a closed registration answers registration_closed, whatever the input holds', async () => {
     await using closed = await startApp({ REGISTRATION: 'closed' })
     const { email } = await makeUser(closed.owner.url)
     for (const address of [email, 'new@example.com'])
@@ -238,7 +241,7 @@ describe('register', () => {
   })
 })
 
-test('PW-08 V22 (ASVS 6.3.8): login says the same to the unknown, the mistyped and the disabled', async () => {
+test('PW-08 V22 (ASVS 6.3.8): login gives the same answer for unknown, malformed and disabled accounts and for a wrong password', async () => {
   const { email } = await makeUser(app.owner.url)
   const disabled = await makeUser(app.owner.url)
   await app.owner.ownerSql`

@@ -6,17 +6,17 @@ import { auth } from '../support/http.ts'
 import { signIn } from '../support/sessions.ts'
 
 test.each([
-  ['192.0.2.7', '192.0.2.7'],
-  ['::ffff:192.0.2.7', '192.0.2.7'],
-  ['2001:db8::1', '2001:db8::1'],
-  ['fe80::1%eth0', 'fe80::1'],
-  ['unknown', null],
-  ['', null],
-])('an address as Postgres takes it: %o is %o', (ip, kept) => {
+  ['an IPv4 address', '192.0.2.7', '192.0.2.7'],
+  ['an IPv4 address mapped to IPv6', '::ffff:192.0.2.7', '192.0.2.7'],
+  ['an IPv6 address', '2001:db8::1', '2001:db8::1'],
+  ['an IPv6 address with a zone', 'fe80::1%eth0', 'fe80::1'],
+  ['a word', 'unknown', null],
+  ['an empty text', '', null],
+])('%s is kept in the form that Postgres accepts, or dropped', (_what, ip, kept) => {
   expect(callerOf({ ip, headers: {} } as FastifyRequest).ip).toBe(kept)
 })
 
-test('HT-09 (ASVS 16.5.1): who comes over a link with a zone signs in, refreshes and signs out', async () => {
+test('HT-09 (ASVS 16.5.1): a client whose address has an IPv6 zone signs in, refreshes and signs out', async () => {
   await using app = await startApp({ TRUSTED_PROXIES: '127.0.0.1/32' })
   let { refreshToken, familyId } = await signIn(app)
   const headers = { 'x-forwarded-for': 'fe80::1%eth0' }

@@ -14,8 +14,8 @@ const own = () => ({ ...json, origin: app.url })
 const post = (path: string, body: string, headers: Record<string, string> = json) =>
   raw(app.url + path, { headers, body })
 
-/** One of our answers: the envelope, never cached, with the hardening headers. */
-function expectOurs(answer: RawAnswer): void {
+/** An error of this service: the error envelope, never cached, with the hardening headers. */
+function expectServiceError(answer: RawAnswer): void {
   expect(answer.status).toBeLessThan(500)
   expect(answer.headers).toMatchObject({
     'cache-control': 'no-store',
@@ -38,7 +38,7 @@ async function expectNothingWritten(): Promise<void> {
 
 const person = '"email":"a@example.com","password":"correct horse battery"'
 
-describe('a body that is not what was asked for is validation_failed', () => {
+describe('a body that does not match the input is validation_failed', () => {
   test.each([
     ['half a JSON', '/auth/login', `{${person}`],
     ['no JSON', '/auth/register', 'email=a@example.com'],
@@ -64,10 +64,10 @@ describe('a body that is not what was asked for is validation_failed', () => {
     ],
     ['a password that is short', '/auth/register', '{"email":"a@example.com","password":"short"}'],
     ['half a JSON to /trpc', '/trpc/sessions.revoke', '{"familyId"'],
-  ])('%s', async (_what, path, body) => {
+  ])('a body is refused: %s', async (_what, path, body) => {
     const answer = await post(path, body)
-    expectOurs(answer)
-    // Under /trpc the missing access token is noticed before the input is read.
+    expectServiceError(answer)
+    // Under /trpc the missing access token is refused before the input is read.
     const isTrpc = path.startsWith('/trpc')
     expect(answer.reason).toBe(isTrpc ? 'access_token_missing' : 'validation_failed')
     expect(answer.status).toBe(isTrpc ? 401 : 400)
@@ -76,14 +76,14 @@ describe('a body that is not what was asked for is validation_failed', () => {
   })
 })
 
-test('a POST of nothing at all asks for nothing: a token is missing, not a body', async () => {
+test('a POST without a body misses a token, not a body', async () => {
   const missing = await raw(`${app.url}/auth/refresh`, { method: 'POST' })
   expect([missing.status, missing.text]).toEqual([
     401,
     expect.stringContaining('refresh_token_missing'),
   ])
-  const nobody = await raw(`${app.url}/auth/logout`, { method: 'POST' })
-  expect([nobody.status, nobody.text]).toEqual([200, expect.stringContaining('"revoked":0')])
+  const loggedOut = await raw(`${app.url}/auth/logout`, { method: 'POST' })
+  expect([loggedOut.status, loggedOut.text]).toEqual([200, expect.stringContaining('"revoked":0')])
 })
 
 describe('CS-01 V10 (ASVS 3.5.2): a body that is not application/json is 415', () => {
@@ -98,17 +98,17 @@ describe('CS-01 V10 (ASVS 3.5.2): a body that is not application/json is 415', (
   const paths = ['/auth/login', '/auth/register', '/auth/refresh', '/trpc/sessions.revokeOthers']
 
   test.each(paths.flatMap((path) => types.map((type) => [path, type] as const)))(
-    '%s with %s',
+    'a POST to %s with %s is 415',
     async (path, type) => {
       const answer = await post(path, `{${person}}`, { 'content-type': type })
-      expectOurs(answer)
+      expectServiceError(answer)
       expect(answer).toMatchObject({ status: 415, reason: 'unsupported_media_type' })
     },
   )
 
-  test.each(paths)('%s with no content type', async (path) => {
+  test.each(paths)('a POST to %s without a content type is 415', async (path) => {
     const answer = await post(path, `{${person}}`, {})
-    expectOurs(answer)
+    expectServiceError(answer)
     expect(answer).toMatchObject({ status: 415, reason: 'unsupported_media_type' })
   })
 
@@ -116,7 +116,7 @@ describe('CS-01 V10 (ASVS 3.5.2): a body that is not application/json is 415', (
     const body = Buffer.alloc(50 * 1024 * 1024, 'a')
     const headers = { 'content-type': 'multipart/form-data; boundary=a' }
     const answer = raw(`${app.url}/trpc/sessions.revokeOthers`, { headers, body })
-    // The answer, or the end of the connection while we still send.
+    // The answer, or the end of the connection while the client still sends.
     const status = await answer.then(
       ({ status: said }) => said,
       (error: NodeJS.ErrnoException) => error.code,
@@ -126,22 +126,22 @@ describe('CS-01 V10 (ASVS 3.5.2): a body that is not application/json is 415', (
 })
 
 test.each(['/auth/login', '/trpc/sessions.revoke'])(
-  'HT-04 (ASVS 15.2.2): 17 KiB to %s are 413',
+  'HT-04 (ASVS 15.2.2): a body of 17 KiB to %s is 413',
   async (path) => {
     const answer = await post(path, `{"email":"${'a'.repeat(17 * 1024)}"}`)
-    expectOurs(answer)
+    expectServiceError(answer)
     expect(answer).toMatchObject({ status: 413, reason: 'payload_too_large' })
   },
 )
 
 test('HT-04 (ASVS 15.2.2): a header of 1 MB is 431, and the connection is closed', async () => {
   const answer = await post('/auth/refresh', '{}', { ...json, 'x-large': 'a'.repeat(1024 * 1024) })
-  expectOurs(answer)
+  expectServiceError(answer)
   expect(answer).toMatchObject({ status: 431, reason: 'payload_too_large' })
   expect(answer.headers.connection).toBe('close')
 })
 
-describe('a call that is none', () => {
+describe('a request that calls no procedure', () => {
   test.each([
     ['GET', '/auth/login', 404, 'not_found'],
     ['GET', '/auth/logout', 404, 'not_found'],
@@ -172,11 +172,11 @@ describe('a call that is none', () => {
   ])('%s %s is %i %s', async (method, path, status, reason) => {
     const sent = method === 'POST' ? { headers: json, body: '{}' } : {}
     const answer = await raw(app.url + path, { method, ...sent })
-    expectOurs(answer)
+    expectServiceError(answer)
     expect(answer).toMatchObject({ status, reason })
   })
 
-  test('HEAD is not answered with an error of ours', async () => {
+  test('HEAD does not cause an internal error', async () => {
     const answer = await raw(`${app.url}/trpc/me`, { method: 'HEAD' })
     expect(answer.status).toBe(404)
   })
@@ -188,26 +188,32 @@ describe('TR-01: /auth is never batched and never streamed', () => {
     expect(answer).toMatchObject({ status: 401, reason: 'refresh_token_missing' })
   })
 
-  test('nor does asking for a stream', async () => {
+  test('asking for a stream changes nothing', async () => {
     const headers = { ...json, accept: 'application/jsonl', 'trpc-accept': 'application/jsonl' }
     const answer = await post('/auth/refresh', '{}', headers)
-    expectOurs(answer)
+    expectServiceError(answer)
     expect(answer).toMatchObject({ status: 401, reason: 'refresh_token_missing' })
   })
 })
 
-describe('CK-04 V24 (RFC 6750 §2, RFC 6265 §4.2.2): one credential a request', () => {
-  test.each(['/auth/refresh', '/auth/logout'])('two cookies of our name to %s', async (path) => {
-    const cookie = `refresh_token=${someToken}; a=b; refresh_token=${someToken}`
-    const answer = await post(path, '{}', { ...own(), cookie })
-    expectOurs(answer)
-    expect(answer).toMatchObject({ status: 400, reason: 'validation_failed' })
-  })
+describe('CK-04 V24 (RFC 6750 §2, RFC 6265 §4.2.2): a request may carry one credential', () => {
+  test.each(['/auth/refresh', '/auth/logout'])(
+    'two refresh cookies to %s are refused',
+    async (path) => {
+      const cookie = `refresh_token=${someToken}; a=b; refresh_token=${someToken}`
+      const answer = await post(path, '{}', { ...own(), cookie })
+      expectServiceError(answer)
+      expect(answer).toMatchObject({ status: 400, reason: 'validation_failed' })
+    },
+  )
 
-  test.each(['/auth/refresh', '/auth/logout'])('a cookie and a token to %s', async (path) => {
-    const headers = { ...own(), cookie: `refresh_token=${someToken}` }
-    const answer = await post(path, `{"refreshToken":"${someToken}"}`, headers)
-    expectOurs(answer)
-    expect(answer).toMatchObject({ status: 400, reason: 'validation_failed' })
-  })
+  test.each(['/auth/refresh', '/auth/logout'])(
+    'a cookie and a token in the body to %s are refused',
+    async (path) => {
+      const headers = { ...own(), cookie: `refresh_token=${someToken}` }
+      const answer = await post(path, `{"refreshToken":"${someToken}"}`, headers)
+      expectServiceError(answer)
+      expect(answer).toMatchObject({ status: 400, reason: 'validation_failed' })
+    },
+  )
 })

@@ -17,7 +17,7 @@ afterAll(() => app[Symbol.asyncDispose]())
 const json = { 'content-type': 'application/json' }
 const cookie = `refresh_token=tlr1.${'A'.repeat(91)}`
 
-/** What it is answered when the origin rules let it through. */
+/** What each procedure answers when the origin rules allow the call. */
 const past: Record<string, string> = {
   login: 'invalid_credentials',
   register: 'validation_failed',
@@ -42,42 +42,45 @@ const procedures = ['login', 'register', 'refresh', 'logout']
 const origins = { none: undefined, null: 'null', foreign, own: 'own', allowed: appOrigin }
 const sites = [undefined, 'same-origin', 'same-site', 'cross-site', 'none'] as const
 
-/** The contract's rule, said a second time. */
+/** The documented rule, written a second time. */
 function mayPass(origin: keyof typeof origins, site: string | undefined): boolean {
   if (origin === 'allowed') return true
   return origin === 'own' && (site === undefined || site === 'same-origin')
 }
 
-describe.each(procedures)('CS-02 CS-03 (ASVS 3.5.1, 3.5.3): %s', (procedure) => {
-  const begins = procedure === 'login' || procedure === 'register'
+describe.each(procedures)(
+  'CS-02 CS-03 (ASVS 3.5.1, 3.5.3): the origin rules of %s',
+  (procedure) => {
+    const begins = procedure === 'login' || procedure === 'register'
 
-  test.each(Object.keys(origins) as (keyof typeof origins)[])(
-    'with the cookie asks for an allowed origin, and Origin %s is judged so',
-    async (origin) => {
-      for (const site of sites) {
-        const said = await call(procedure, { cookie, ...headersOf(origin, site) })
-        const passed = procedure === 'refresh' ? 'refresh_token_malformed' : past[procedure]
-        expect({ site, said }).toEqual({
-          site,
-          said: mayPass(origin, site) ? passed : 'origin_not_allowed',
-        })
-      }
-    },
-  )
+    test.each(Object.keys(origins) as (keyof typeof origins)[])(
+      'a call with the cookie needs an allowed origin: Origin %s',
+      async (origin) => {
+        for (const site of sites) {
+          const said = await call(procedure, { cookie, ...headersOf(origin, site) })
+          const passed = procedure === 'refresh' ? 'refresh_token_malformed' : past[procedure]
+          expect({ site, said }).toEqual({
+            site,
+            said: mayPass(origin, site) ? passed : 'origin_not_allowed',
+          })
+        }
+      },
+    )
 
-  test.each(Object.keys(origins) as (keyof typeof origins)[])(
-    'without the cookie, Origin %s',
-    async (origin) => {
-      for (const site of sites) {
-        const passes = !begins || origin === 'none' || mayPass(origin, site)
-        expect({ site, said: await call(procedure, headersOf(origin, site)) }).toEqual({
-          site,
-          said: passes ? past[procedure] : 'origin_not_allowed',
-        })
-      }
-    },
-  )
-})
+    test.each(Object.keys(origins) as (keyof typeof origins)[])(
+      'a call without the cookie: Origin %s',
+      async (origin) => {
+        for (const site of sites) {
+          const passes = !begins || origin === 'none' || mayPass(origin, site)
+          expect({ site, said: await call(procedure, headersOf(origin, site)) }).toEqual({
+            site,
+            said: passes ? past[procedure] : 'origin_not_allowed',
+          })
+        }
+      },
+    )
+  },
+)
 
 function headersOf(origin: keyof typeof origins, site: string | undefined): Record<string, string> {
   const value = origin === 'own' ? own : origins[origin]
@@ -105,7 +108,7 @@ test('TR-04 CS-06: an escaped spelling of login is a login', async () => {
     expect(await call(path, { origin: foreign })).toBe('origin_not_allowed')
 })
 
-test('a refusal is 403 and leaves the cookie alone: it may be good', async () => {
+test('a refused origin is answered 403 and keeps the cookie, which may be valid', async () => {
   const headers = { ...json, cookie, origin: foreign }
   const answer = await raw(`${app.url}/auth/refresh`, { headers, body: '{}' })
   expect(answer.status).toBe(403)
@@ -129,7 +132,7 @@ describe('CS-07 CS-08 (ASVS 3.4.2): CORS', () => {
     }
   })
 
-  test.each(paths)('%s tells no other origin anything', async (path) => {
+  test.each(paths)('%s gives another origin no CORS headers', async (path) => {
     for (const origin of [foreign, 'null', `${appOrigin}.evil.example.com`, '*'])
       for (const method of ['GET', 'OPTIONS']) {
         const { headers } = await raw(app.url + path, { method, headers: { origin, ...preflight } })
@@ -138,13 +141,13 @@ describe('CS-07 CS-08 (ASVS 3.4.2): CORS', () => {
       }
   })
 
-  test('nothing is said when no origin asks, and the answer varies by it all the same', async () => {
+  test('without an Origin there are no CORS headers, and the answer still varies by Origin', async () => {
     const { headers } = await raw(`${app.url}/trpc/me`, { method: 'GET' })
     expect(corsOf(headers)).toEqual([])
     expect(headers.vary).toMatch(/\bOrigin\b/)
   })
 
-  test('a preflight is answered with what our clients send, and is not cached', async () => {
+  test('a preflight allows what the client of this package sends, and is not cached', async () => {
     const answer = await raw(`${app.url}/auth/refresh`, {
       method: 'OPTIONS',
       headers: { origin: appOrigin, ...preflight },

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { freshDatabase } from '../support/database.ts'
 import { startServer } from '../support/server.ts'
 
-test('HT-03: a connection that sends nothing does not hold up a server that is told to stop', async () => {
+test('HT-03: a silent connection does not delay a server that is stopping', async () => {
   await using database = await freshDatabase()
   const server = await startServer(database.url)
   const { hostname, port } = new URL(server.url)
@@ -17,7 +17,7 @@ test('HT-03: a connection that sends nothing does not hold up a server that is t
   spare.destroy()
 })
 
-test('what the driver throws once the server is stopping is not logged as fatal', async () => {
+test('an error of the driver during a stop is not logged as fatal', async () => {
   await using database = await freshDatabase()
   const thrower = `process.on('SIGTERM', () => setImmediate(() => { throw new TypeError('late') }))`
   const server = await startServer(database.url, {

@@ -25,7 +25,7 @@ const next = { tokenHash: nextHash, salt: nextSalt }
 const strict = { graceMs: 0, idleMs }
 
 describe('the current token', () => {
-  test('is rotated: the next generation follows (RFC 9700 §4.14.2)', () => {
+  test('the current token is rotated to the next generation (RFC 9700 §4.14.2)', () => {
     given(issued())
       .whenRotating(present(0, 5))
       .then(rotated(1, 5, next))
@@ -34,26 +34,26 @@ describe('the current token', () => {
       .then(rotated(2, 9, next))
   })
 
-  test('is rotated after its predecessor was replayed', () => {
+  test('the current token is rotated after its predecessor was replayed', () => {
     given(issued(), rotated(1, 5), replayed(3, 6))
       .whenRotating(present(1, 9))
       .then(rotated(2, 9, { ...next, seq: 4 }))
   })
 
-  test('leaves the hash of the attempt on the rotation', () => {
+  test('a rotation records the hash of its attempt', () => {
     given(issued())
       .whenRotating(present(0, 5, { attemptHash: hashOf('a') }))
       .then(rotated(1, 5, { ...next, attemptHash: hashOf('a') }))
   })
 
-  test('works until the last millisecond before its inactivity timeout (ASVS 5.0, 7.3.1)', () => {
+  test('the current token works until the last millisecond before its inactivity timeout (ASVS 5.0, 7.3.1)', () => {
     given(issued())
       .whenRotating(present(0, idleMs - 1))
       .then(rotated(1, idleMs - 1, next))
     given(issued()).whenRotating(present(0, idleMs)).thenRefused('session_expired')
   })
 
-  test('never outlives the absolute expiration (ASVS 5.0, 7.3.2 and 10.4.8)', () => {
+  test('the successor never outlives the absolute expiration (ASVS 5.0, 7.3.2 and 10.4.8)', () => {
     const busy = [issued(), rotated(1, idleMs - 1), rotated(2, 2 * idleMs - 2)]
     const last = absoluteMs - 1
     given(...busy)
@@ -64,27 +64,30 @@ describe('the current token', () => {
       .thenRefused('session_expired')
   })
 
-  test('is refused, and nothing is written, when the user is gone or disabled', () => {
+  test('the current token is refused, and nothing is written, when the user is gone or disabled', () => {
     given(issued())
       .whenRotating(present(0, 5, { userMayRefresh: false }))
       .thenRefused('session_revoked')
   })
 })
 
-describe('a family that is over', () => {
+describe('a family that has ended', () => {
   const byReuse = [issued(), rotated(1, 5), reuseDetected(3, hour)]
   const onPurpose = [issued(), rotated(1, 5), revoked(3, hour)]
 
-  test.each([0, 1, 2])('answers generation %i with the reason it ended', (generation) => {
-    given(...byReuse)
-      .whenRotating(present(generation, hour + 1))
-      .thenRefused('refresh_token_reused')
-    given(...onPurpose)
-      .whenRotating(present(generation, hour + 1))
-      .thenRefused('session_revoked')
-  })
+  test.each([0, 1, 2])(
+    'an ended family refuses generation %i with the reason it ended',
+    (generation) => {
+      given(...byReuse)
+        .whenRotating(present(generation, hour + 1))
+        .thenRefused('refresh_token_reused')
+      given(...onPurpose)
+        .whenRotating(present(generation, hour + 1))
+        .thenRefused('session_revoked')
+    },
+  )
 
-  test('answers so after it would have expired, too', () => {
+  test('an ended family gives that reason after it would have expired, too', () => {
     given(...byReuse)
       .whenRotating(present(1, absoluteMs))
       .thenRefused('refresh_token_reused')
@@ -93,7 +96,7 @@ describe('a family that is over', () => {
       .thenRefused('session_revoked')
   })
 
-  test('is not opened by the grace window, the same attempt or a user who may refresh', () => {
+  test('an ended family is not reopened by the grace window, the same attempt or a user who may refresh', () => {
     const attemptHash = hashOf('a')
     given(issued(), rotated(1, 5, { attemptHash }), revoked(3, 6))
       .whenRotating(present(0, 7, { attemptHash }))
@@ -102,20 +105,20 @@ describe('a family that is over', () => {
 })
 
 describe('a token of a generation the ledger does not know', () => {
-  test('is of a future that a restored backup lost: nothing is written, the family lives', () => {
+  test('a token newer than a restored backup is refused, nothing is written, and the family lives on', () => {
     given(issued(), rotated(1, 5)).whenRotating(present(2, 6)).thenRefused('session_revoked')
     given(issued())
       .whenRotating(present(1, 6, { isIssued: false }))
       .thenRefused('session_revoked')
   })
 
-  test('is refused so before the expiry is looked at', () => {
+  test('a token newer than the ledger is refused as such before the expiry is checked', () => {
     given(issued()).whenRotating(present(1, absoluteMs)).thenRefused('session_revoked')
   })
 })
 
 describe('an expired family', () => {
-  test('refuses a spent token as expired, whatever its generation: it is no reuse', () => {
+  test('an expired family refuses a spent token of any generation as expired, not as reuse', () => {
     const family = [issued(), rotated(1, 5), rotated(2, 6)]
     const expiry = 6 + idleMs
     for (const generation of [0, 1, 2])
@@ -130,7 +133,7 @@ describe('an expired family', () => {
       )
   })
 
-  test('gives nothing to the attempt that made its current token', () => {
+  test('an expired family gives nothing to the attempt that made its current token', () => {
     const attemptHash = hashOf('a')
     given(issued(), rotated(1, 5, { attemptHash }))
       .whenRotating(present(0, 5 + idleMs, { attemptHash }))
@@ -141,12 +144,12 @@ describe('an expired family', () => {
 describe('the direct predecessor', () => {
   const attemptHash = hashOf('a')
 
-  test('gets the same successor again within the grace window', () => {
+  test('the direct predecessor gets the same successor again within the grace window', () => {
     given(issued(), rotated(1, 5)).whenRotating(present(0, 6)).then(replayed(3, 6))
     given(issued(), rotated(1, 5)).whenRotating(present(0, 5)).then(replayed(3, 5))
   })
 
-  test('does so until the last millisecond of the window, and not in the next', () => {
+  test('the grace window lasts until its last millisecond and no longer', () => {
     const last = 5 + graceMs - 1
     given(issued(), rotated(1, 5)).whenRotating(present(0, last)).then(replayed(3, last))
     given(issued(), rotated(1, 5))
@@ -154,14 +157,14 @@ describe('the direct predecessor', () => {
       .thenRefused('refresh_token_reused', reuseDetected(3, last + 1))
   })
 
-  test('cannot slide the window by being replayed in it', () => {
+  test('replays do not extend the grace window', () => {
     const last = 5 + graceMs - 1
     given(issued(), rotated(1, 5), replayed(3, last))
       .whenRotating(present(0, last + 1))
       .thenRefused('refresh_token_reused', reuseDetected(4, last + 1))
   })
 
-  test('gets the same successor with the same attempt, an hour later as well', () => {
+  test('the same attempt gets the same successor an hour later as well', () => {
     const patient = { policy: { graceMs, idleMs: 2 * hour } }
     const current = rotated(1, 5, { attemptHash, expiresAt: 2 * hour, absoluteExpiresAt: 3 * hour })
     given(issued(), current)
@@ -169,13 +172,13 @@ describe('the direct predecessor', () => {
       .then(replayed(3, hour, { attemptHash, reason: 'same_attempt' }))
   })
 
-  test('is said to be the same attempt also within the window', () => {
+  test('a replay by the same attempt within the window is recorded as the same attempt', () => {
     given(issued(), rotated(1, 5, { attemptHash }))
       .whenRotating(present(0, 6, { attemptHash }))
       .then(replayed(3, 6, { attemptHash, reason: 'same_attempt' }))
   })
 
-  test('is replayed with another attempt within the window: two tabs are no theft', () => {
+  test('another attempt within the window is replayed: two tabs are not theft', () => {
     const other = hashOf('b')
     given(issued(), rotated(1, 5, { attemptHash }))
       .whenRotating(present(0, 6, { attemptHash: other }))
@@ -189,14 +192,14 @@ describe('the direct predecessor', () => {
     ['no attempt', hashOf('a'), null],
     ['an attempt where the rotation had none', null, hashOf('a')],
     ['no attempt where the rotation had none', null, null],
-  ])('is a reuse with %s after the window', (_what, made, presented) => {
+  ])('the direct predecessor is a reuse with %s after the window', (_what, made, presented) => {
     const at = 5 + graceMs
     given(issued(), rotated(1, 5, { attemptHash: made }))
       .whenRotating(present(0, at, { attemptHash: presented }))
       .thenRefused('refresh_token_reused', reuseDetected(3, at))
   })
 
-  test('has no window when the window is 0, but the same attempt still has its answer', () => {
+  test('a window of 0 forgives only the same attempt', () => {
     given(issued(), rotated(1, 5))
       .whenRotating(present(0, 5, { policy: strict }))
       .thenRefused('refresh_token_reused', reuseDetected(3, 5))
@@ -205,7 +208,7 @@ describe('the direct predecessor', () => {
       .then(replayed(3, 5, { attemptHash, reason: 'same_attempt' }))
   })
 
-  test('is a reuse in a family that lives on after the token itself would have expired', () => {
+  test('the direct predecessor is a reuse in an active family even after the token itself would have expired', () => {
     given(issued(), rotated(1, idleMs - 1))
       .whenRotating(present(0, idleMs - 1 + graceMs))
       .thenRefused('refresh_token_reused', reuseDetected(3, idleMs - 1 + graceMs))
@@ -217,7 +220,7 @@ describe('the direct predecessor', () => {
       )
   })
 
-  test('is replayed twenty times for one generation, and then too_many_attempts', () => {
+  test('a generation is replayed twenty times, and then refused with too_many_attempts', () => {
     const replays: LedgerEvent[] = []
     for (let i = 0; i < 20; i++) {
       given(issued(), rotated(1, 5), ...replays)
@@ -229,7 +232,7 @@ describe('the direct predecessor', () => {
     given(...worn)
       .whenRotating(present(0, 6))
       .thenRefused('too_many_attempts')
-    // The current token is none the worse for it, and its successor counts anew.
+    // The current token still works, and its successor has a count of its own.
     const second = rotated(2, 7, { seq: 23 })
     given(...worn)
       .whenRotating(present(1, 7))
@@ -239,7 +242,7 @@ describe('the direct predecessor', () => {
       .then(replayed(24, 8, { generation: 2, presentedGeneration: 1 }))
   })
 
-  test('is no way in for a user who is gone or disabled, and no reuse either', () => {
+  test('a user who is gone or disabled gets no replay, and is not taken for reuse either', () => {
     for (const at of [6, 5 + graceMs])
       given(issued(), rotated(1, 5))
         .whenRotating(present(0, at, { userMayRefresh: false }))
@@ -248,7 +251,7 @@ describe('the direct predecessor', () => {
 })
 
 describe('an older token', () => {
-  test('is a reuse even within the window and with an attempt that is known', () => {
+  test('an older token is a reuse even within the window and with a known attempt', () => {
     const attemptHash = hashOf('a')
     given(issued(), rotated(1, 5, { attemptHash }), rotated(2, 6, { attemptHash }))
       .whenRotating(present(0, 6, { attemptHash }))
@@ -260,21 +263,24 @@ describe('an older token', () => {
 })
 
 describe('a token that was not issued', () => {
-  test.each([0, 1])('revokes nobody at generation %i', (generation) => {
-    for (const now of [6, 5 + graceMs, 5 + idleMs])
-      given(issued(), rotated(1, 5))
-        .whenRotating(present(generation, now, { isIssued: false }))
-        .thenRefused('refresh_token_malformed')
-  })
+  test.each([0, 1])(
+    'a token that was not issued revokes nothing at generation %i',
+    (generation) => {
+      for (const now of [6, 5 + graceMs, 5 + idleMs])
+        given(issued(), rotated(1, 5))
+          .whenRotating(present(generation, now, { isIssued: false }))
+          .thenRefused('refresh_token_malformed')
+    },
+  )
 
-  test('is not told that a family is over', () => {
+  test('a token that was not issued does not reveal that a family has ended', () => {
     given(issued(), rotated(1, 5), revoked(3, 6))
       .whenRotating(present(1, 7, { isIssued: false }))
       .thenRefused('refresh_token_malformed')
   })
 })
 
-test.each([0, 1, 2])('generation %i the other way is transport_mismatch', (generation) => {
+test.each([0, 1, 2])('generation %i in the other transport is transport_mismatch', (generation) => {
   for (const now of [6, 5 + graceMs, 5 + idleMs])
     given(issued(), rotated(1, 5))
       .whenRotating(presentInBody(generation, now))
@@ -284,13 +290,13 @@ test.each([0, 1, 2])('generation %i the other way is transport_mismatch', (gener
 describe('a revocation', () => {
   const command = { reason: 'admin_revoked', actorUserId: userId, now: 9 } as const
 
-  test('ends an active family, once', () => {
+  test('a revocation ends an active family once', () => {
     const end = revoked(3, 9, { reason: 'admin_revoked' })
     expect(decideRevocation(foldFamily([issued(), rotated(1, 5)]), command)).toEqual(end)
     expect(decideRevocation(foldFamily([issued(), rotated(1, 5), end]), command)).toBeNull()
   })
 
-  test('has nothing to end from the millisecond of expiry on', () => {
+  test('a revocation does nothing from the millisecond of expiry on', () => {
     const family = foldFamily([issued()])
     expect(decideRevocation(family, { ...command, now: idleMs - 1 })).not.toBeNull()
     expect(decideRevocation(family, { ...command, now: idleMs })).toBeNull()

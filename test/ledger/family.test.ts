@@ -23,7 +23,7 @@ const step = fc.record({
   revokes: fc.nat(30).map((n) => n === 0),
 })
 
-/** Histories that the rules themselves write: whatever happened, it is legal. */
+/** Histories that the rules themselves produce: all of them are legal. */
 const legalHistory = fc.array(step, { maxLength: 40 }).map((steps) => {
   const events: LedgerEvent[] = [issued()]
   let now = 0
@@ -40,7 +40,7 @@ const legalHistory = fc.array(step, { maxLength: 40 }).map((steps) => {
   return events
 })
 
-test('a family is the same folded from its whole history and from its tail', () => {
+test('folding a whole history and folding its tail give the same family', () => {
   const kinds = new Set<string>()
   fc.assert(
     fc.property(legalHistory, (events) => {
@@ -83,7 +83,7 @@ test('RT-10 (ASVS 10.4.8): no history of rotations moves the absolute expiration
   )
 })
 
-test('a family is active until the millisecond its current token or itself expires', () => {
+test('a family is active until the millisecond in which its current token or the family itself expires', () => {
   const family = foldFamily([issued(), rotated(1, 5)])
   expect(expiryOf(family)).toBe(5 + idleMs)
   expect(isActive(family, 4 + idleMs)).toBe(true)

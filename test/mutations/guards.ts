@@ -4,7 +4,7 @@ const history = ['test/db/legal-history.test.ts']
 const guarded = ['test/db/guards.test.ts']
 const never = 'when false then null\n'
 
-/** What the database holds by itself, whatever the service does. */
+/** Rules that the database itself enforces, whatever the service does. */
 export const guards = [
   ...mutationsOf('drizzle/0012_event_hash_of_fields.sql', history, [
     [
@@ -33,7 +33,7 @@ export const guards = [
       never,
     ],
     [
-      'SQL: a generation is left out, or there twice',
+      'SQL: a generation is missing or repeated',
       "when new.kind = 'rotated' and new.generation <> last.generation + 1\n",
       "when new.kind = 'rotated' and new.generation < last.generation\n",
     ],
@@ -65,7 +65,7 @@ export const guards = [
   ]),
   ...mutationsOf('drizzle/0001_ledger_guards.sql', history, [
     [
-      'SQL: the history is not checked as a replica',
+      'SQL: the history is not checked in replica mode',
       'alter table token_ledger.token_event enable always trigger chain_event;',
       'select 1;',
     ],
@@ -82,7 +82,7 @@ export const guards = [
       "  if false then\n    raise exception '%.% is written once: update refused'",
     ],
     [
-      'SQL: the salt stays when a person is erased',
+      'SQL: the salt stays when a user is erased',
       '  erased.origin_salt := null;\n',
       '  erased.origin_salt := new.origin_salt;\n',
     ],
@@ -128,7 +128,7 @@ export const guards = [
     ['test/audit/follow.test.ts'],
     [
       [
-        'SQL: an event of an older transaction goes before the one it follows',
+        'SQL: an event of an older transaction is ordered before the one it follows',
         'greatest(pg_current_xact_id(), last.txid)',
         'pg_current_xact_id()',
       ],
@@ -161,7 +161,7 @@ export const guards = [
   ]),
   ...mutationsOf('drizzle/0003_roles_and_grants.sql', guarded, [
     [
-      'SQL: the service may say the hash of an event',
+      'SQL: the service may choose the hash of an event',
       'ip, user_agent, origin_salt)\non',
       'ip, user_agent, origin_salt, hash)\non',
     ],

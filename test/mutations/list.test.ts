@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { mutations } from './list.ts'
 
-test('every mutation still finds its place, once, and changes it', async () => {
+test('every mutation finds its place exactly once and changes it', async () => {
   const lost: string[] = []
   for (const { name, file, find, replace } of mutations) {
     const places = (await readFile(file, 'utf8')).split(find).length - 1
@@ -12,7 +12,7 @@ test('every mutation still finds its place, once, and changes it', async () => {
   expect(lost).toEqual([])
 })
 
-test('every mutation has a name of its own, and tests that are there', () => {
+test('every mutation has a name of its own and tests that exist', () => {
   const names = mutations.map(({ name }) => name)
   expect(names).toEqual([...new Set(names)])
   for (const { tests } of mutations) {

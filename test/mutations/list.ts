@@ -5,7 +5,7 @@ import { rules } from './rules.ts'
 import { tokens } from './tokens.ts'
 import { writes } from './writes.ts'
 
-/** Every rule that was broken on purpose: `npm run test:mutations` breaks each again. */
+/** All mutations: `npm run test:mutations` applies each and expects its tests to fail. */
 export const mutations: readonly Mutation[] = [
   ...rules,
   ...tokens,

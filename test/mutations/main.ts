@@ -10,10 +10,10 @@ import { copyWorkingTree } from '../support/working-tree.ts'
 import { mutations } from './list.ts'
 import type { Mutation } from './mutation.ts'
 
-/** A run that takes longer hangs: nobody knows what it would have said. */
+/** A run that takes longer counts as hanging, without a result. */
 const runTimeoutMs = 300_000
 
-/** `failed`: the first test that did. Without one, `no answer` is a service that does not even compile or migrate. */
+/** `failed` is the first test that failed; without one, `no answer` means that the service did not compile or migrate. */
 type Verdict = { readonly says: 'red' | 'green' | 'no answer'; readonly failed: string }
 
 const { values } = parseArgs({ options: { only: { type: 'string' } } })
@@ -26,12 +26,12 @@ if (chosen.length === 0) {
 }
 
 const folder = await mkdtemp(path.join(tmpdir(), 'token-ledger-mutations-'))
-// Also for the nobody that root's Postgres runs as.
+// Also for the user nobody, as whom Postgres runs when root starts it.
 await chmod(folder, 0o711)
 const copy = path.join(folder, 'copy')
 try {
   await copyWorkingTree(copy)
-  // One for all runs: to make one takes longer than most of them.
+  // One for all runs, because its start takes longer than most of them.
   const postgres = await startEmbeddedPostgres({
     dataDir: path.join(folder, 'data'),
     settings: testPostgresSettings,
@@ -45,7 +45,7 @@ try {
   await rm(folder, { recursive: true, force: true })
 }
 
-/** @returns the exit code: 1 when a mutation lives */
+/** @returns the exit code: 1 when a mutation was not found */
 async function breakEach(databaseUrl: string): Promise<number> {
   const startedAt = performance.now()
   const tests = [...new Set(chosen.flatMap((mutation) => mutation.tests))]
@@ -107,7 +107,7 @@ async function verdictOf(databaseUrl: string, tests: readonly string[]): Promise
   return { says: isGreen ? 'green' : 'no answer', failed: '' }
 }
 
-/** As much of vitest's JSON as is asked. */
+/** The part of vitest's JSON that is used. */
 type Report = {
   readonly success: boolean
   readonly numPassedTests: number

@@ -1,16 +1,16 @@
-/** One rule broken in one place: the tests named must go red. */
+/** One rule, broken in one place: one of the named tests must fail. */
 export type Mutation = {
   /** What the broken service does, as a sentence. */
   readonly name: string
   readonly file: string
-  /** Text that stands exactly once in the file. */
+  /** A text that occurs exactly once in the file. */
   readonly find: string
   readonly replace: string
-  /** Test files, of which one at least must fail. */
+  /** Test files, at least one of which must fail. */
   readonly tests: readonly string[]
 }
 
-/** Mutations of one file, all watched by the same tests. */
+/** Mutations of one file, all found by the same tests. */
 export function mutationsOf(
   file: string,
   tests: readonly string[],

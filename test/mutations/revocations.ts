@@ -8,7 +8,7 @@ const inFollowers = ['test/verifier/revocations.test.ts']
 export const revocations = [
   ...mutationsOf('db/ledger/append.ts', inService, [
     [
-      'an end is told to nobody',
+      'an end is not notified',
       '  if (endedAt.length > 0) await notifyFamilyEnds(tx, Math.min(...endedAt))\n',
       '',
     ],
@@ -16,26 +16,26 @@ export const revocations = [
   ]),
   ...mutationsOf('server/sessions/ended-sessions.ts', inService, [
     [
-      'nobody looks back to the time that was told',
+      'a poll does not reach back to the notified time',
       'const sinceAt = Math.min(since, notifiedAt)',
       'const sinceAt = since',
     ],
     [
-      'what was ended before anybody listened is not read',
+      'ends from before the start of the process are not read',
       'await poll(listener, 0, firstPollTimeoutMs)',
       'await poll(listener, Date.now(), firstPollTimeoutMs)',
     ],
   ]),
   ...mutationsOf('server/procedures/access.ts', inService, [
     [
-      'a process that is behind lets everybody in',
+      'a process that is behind accepts every session',
       '  if (!ctx.isKnownActive) await inTime(mustBeAlive(ctx.deps, ctx.session))\n',
       '',
     ],
   ]),
   ...mutationsOf('server/verifier/revocations/freshness.ts', inService, [
     [
-      'what was known an hour ago counts as known',
+      'old knowledge of ends counts as current',
       'isConfirmed && lagMs() <= maxLagMs',
       'isConfirmed',
     ],
@@ -45,12 +45,12 @@ export const revocations = [
   ]),
   ...mutationsOf('server/http/routes/revocations.ts', inFeed, [
     [
-      'the feed is for everybody',
+      'the feed needs no token',
       '    if (!hasSharedToken(request, revocationsToken)) throw refusal(request, reply)\n',
       '',
     ],
     [
-      'a place in the feed of another process counts in this one',
+      'a position in the feed of another process is accepted',
       "if (typeof id !== 'string' || !id.startsWith(prefix)) return 0",
       "if (typeof id !== 'string') return 0",
     ],
@@ -58,17 +58,17 @@ export const revocations = [
   ]),
   ...mutationsOf('server/verifier/verifier.ts', inFollowers, [
     [
-      'a follower does not look whether a session is over',
+      'a follower does not check whether a session has ended',
       '    await checkSession(claims.familyId)\n',
       '',
     ],
   ]),
   ...mutationsOf('server/verifier/revocations/follow.ts', inFollowers, [
     [
-      'a follower that is behind says yes',
+      'a follower that is behind accepts tokens',
       "if (whenBehind === 'refuse' && !isCurrent())",
       "if (whenBehind === 'refuse' && !set.isComplete())",
     ],
-    ['a follower brings its token wherever it is sent', "redirect: 'error'", "redirect: 'follow'"],
+    ['a follower sends its token to any redirect', "redirect: 'error'", "redirect: 'follow'"],
   ]),
 ]

@@ -6,22 +6,22 @@ const decide = ['test/ledger/decide.test.ts']
 export const rules = [
   ...mutationsOf('server/ledger/decide.ts', decide, [
     [
-      'rule 1: a family that is over goes on',
+      'rule 1: an ended family goes on',
       '  if (family.end !== null) return refuse(refusalForEnd(family.end))\n',
       '',
     ],
     [
-      'rule 1: every end is told as a revocation',
+      'rule 1: every end is answered as a revocation',
       "end.kind === 'reuse_detected' ? 'refresh_token_reused' : 'session_revoked'",
       "end.kind === 'revoked' ? 'session_revoked' : 'session_revoked'",
     ],
     [
-      'rule 2: a generation of the future is let through',
+      'rule 2: a future generation is accepted',
       "  if (presented.generation > generation) return refuse('session_revoked')\n",
       '',
     ],
     [
-      'rule 2: … and is asked for only after the expiry',
+      'rule 2: a future generation is checked only after the expiry',
       "  if (presented.generation > generation) return refuse('session_revoked')\n  if (now >= expiryOf(family)) return refuse('session_expired')\n",
       "  if (now >= expiryOf(family)) return refuse('session_expired')\n  if (presented.generation > generation) return refuse('session_revoked')\n",
     ],
@@ -47,7 +47,7 @@ export const rules = [
       'generation,',
     ],
     [
-      'rule 4: the attempt is not kept with the rotation',
+      'rule 4: the attempt is not recorded with the rotation',
       '    attemptHash: presented.attemptHash,\n    // Sliding',
       '    attemptHash: null,\n    // Sliding',
     ],
@@ -62,7 +62,7 @@ export const rules = [
       'if (current.at > graceBeganAt && isSameAttempt(presented.attemptHash, current.attemptHash))',
     ],
     [
-      'rules 5 and 6: any spent generation is replayed, not the direct predecessor alone',
+      'rules 5 and 6: any spent generation is replayed, not only the direct predecessor',
       'presented.generation !== current.generation - 1',
       'presented.generation >= current.generation',
     ],
@@ -107,19 +107,19 @@ export const rules = [
       "return refuse('refresh_token_reused')",
     ],
     [
-      'rule 7: a reuse says the current generation was presented',
+      'rule 7: a reuse records the current generation as presented',
       "    kind: 'reuse_detected',\n    ...after(family, now),\n    presentedGeneration: presented.generation,",
       "    kind: 'reuse_detected',\n    ...after(family, now),\n    presentedGeneration: family.current.generation,",
     ],
     [
-      'the bound: replays are not bounded',
+      'the limit: replays are not limited',
       "  if (family.replays >= maxReplays) return refuse('too_many_attempts')\n",
       '',
     ],
     ['the bound: 21 replays', 'family.replays >= maxReplays', 'family.replays > maxReplays'],
     ['the bound: 19 replays', 'family.replays >= maxReplays', 'family.replays + 1 >= maxReplays'],
     [
-      'the bound: a replay says a reason of another',
+      'the limit: a replay records the wrong reason',
       '      reason: replay,\n',
       "      reason: 'grace_window',\n",
     ],
@@ -135,30 +135,26 @@ export const rules = [
       '    absoluteExpiresAt: absoluteExpiresAt + policy.idleMs,\n  }\n}',
     ],
     [
-      'a body token is taken from a cookie, and the other way',
+      'a body token is accepted in a cookie, and the reverse',
       "  if (presented.transport !== command.transport) return refuse('transport_mismatch')\n",
       '',
     ],
     [
-      'a secret that was not issued is believed',
+      'a secret that was never issued is accepted',
       "  if (presented.generation <= generation && !presented.isIssued)\n    return refuse('refresh_token_malformed')\n",
       '',
     ],
     [
-      'a user who may not refresh does',
+      'a user who may not refresh is granted one',
       "  if (!command.userMayRefresh) return refuse('session_revoked')\n",
       '',
     ],
     [
-      'what is over or has expired is revoked again',
+      'an ended or expired family is revoked again',
       '  if (!isActive(family, command.now)) return null\n',
       '',
     ],
-    [
-      'an event takes the number of the one before',
-      'seq: family.lastSeq + 1',
-      'seq: family.lastSeq',
-    ],
+    ['an event takes the seq of the one before', 'seq: family.lastSeq + 1', 'seq: family.lastSeq'],
   ]),
   ...mutationsOf(
     'server/ledger/family.ts',
@@ -166,14 +162,14 @@ export const rules = [
     [
       ['replays are not counted', 'replays: family.replays + 1', 'replays: family.replays'],
       [
-        'a rotation does not begin the count of replays anew',
+        'a rotation does not reset the count of replays',
         'current: event, replays: 0 }',
         'current: event, replays: family.replays }',
       ],
       ['an end is not remembered', 'return { ...next, end: event }', 'return next'],
       ['a history goes on after its end', ' || family.end !== null)', ')'],
       [
-        'a gap in a history is not seen',
+        'a gap in a history is not noticed',
         'if (event.seq !== family.lastSeq + 1 || family.end !== null)',
         'if (family.end !== null)',
       ],
@@ -183,12 +179,12 @@ export const rules = [
         'if (event.generation < generation)',
       ],
       [
-        'the absolute expiry is not looked at',
+        'the absolute expiry is ignored',
         'Math.min(current.expiresAt, current.absoluteExpiresAt)',
         'current.expiresAt',
       ],
       [
-        'the idle expiry is not looked at',
+        'the idle expiry is ignored',
         'Math.min(current.expiresAt, current.absoluteExpiresAt)',
         'current.absoluteExpiresAt',
       ],

@@ -8,13 +8,13 @@ export const tokens = [
     [
       ['the MAC is not checked', '  if (!isOurs) return null\n', ''],
       [
-        'the MAC leaves the family and the generation out',
+        'the MAC does not cover the family and the generation',
         "createHmac('sha256', key.mac)\n    .update(body)",
         "createHmac('sha256', key.mac)\n    .update(body.subarray(secretAt))",
       ],
       ['a token has two spellings', '{90}[AEIMQUYcgkosw048]$/', '{91}$/'],
       [
-        'a token of the secret before is not ours',
+        'a token of the previous secret is refused',
         'const isOurs = keys.some(',
         'const isOurs = keys.slice(0, 1).some(',
       ],
@@ -64,12 +64,12 @@ export const tokens = [
     ['test/http/auth-rules.test.ts'],
     [
       [
-        'a refresh that lost a race takes the cookie away',
+        'a refresh that lost a race clears the cookie',
         'if (error instanceof RefreshRefused && error.isFinal && transport',
         'if (error instanceof RefreshRefused && transport',
       ],
       [
-        'a logout takes a token the other way',
+        'a logout accepts a token in the other transport',
         '  if (family.transport !== presented.transport)\n',
         '  if (family.transport !== family.transport)\n',
       ],
@@ -80,12 +80,12 @@ export const tokens = [
     ['test/sessions/rotation-rules.test.ts'],
     [
       [
-        'a cookie family has its token in the body, too',
+        'a cookie family has its token in the body as well',
         "...(transport === 'body' && { refreshToken: token.value }),",
         'refreshToken: token.value,',
       ],
       [
-        'a body family has its token in a cookie, too',
+        'a body family has its token in a cookie as well',
         "if (transport === 'cookie') cookie.set(",
         'if (transport) cookie.set(',
       ],

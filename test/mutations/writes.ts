@@ -15,30 +15,30 @@ export const writes = [
       'successor',
     ],
     [
-      'the attempt is not read',
+      'the attempt is ignored',
       "attemptHash: attemptId === null ? null : hash('sha256', attemptId, 'buffer')",
       'attemptHash: null',
     ],
     [
-      'a family keeps no transport of its own',
+      'a family does not keep its transport',
       'transport: row.transport,\n    userMayRefresh',
       'transport: pending.transport,\n    userMayRefresh',
     ],
     ['a user who is gone refreshes', 'user !== undefined && !user.disabled', 'true'],
     [
-      'a clock that was set back brings an event before the last one',
+      'after a clock is set back, an event is dated before the last one',
       'const now = Math.max(known.now, family.lastAt)',
       'const now = known.now',
     ],
     [
-      'an unknown family is not told',
+      'an unknown family is answered as an abandoned request',
       'if (family === undefined) return { pending, answer: unknownFamily() }',
       'if (family === undefined) return { pending, answer: abandoned() }',
     ],
   ]),
   ...mutationsOf('drizzle/0011_append_unless_changed.sql', race, [
     [
-      'an event is appended to a history that has gone on',
+      'an event is appended to a history that has changed',
       '    and e.seq - 1 = (',
       '    and 0 <= (',
     ],
@@ -55,7 +55,7 @@ export const writes = [
     ['test/faults/late-request.test.ts'],
     [
       [
-        'a refresh that nobody waits for is decided',
+        'a refresh whose client hung up is decided',
         'if (!isClientWaiting(pending)) return',
         'if (false) return',
       ],
@@ -82,7 +82,7 @@ export const writes = [
   ]),
   ...mutationsOf('server/sessions/rotation.ts', ends, [
     [
-      'a reuse ends the other families without the turn of the user',
+      'a reuse ends the other families without the lock of the user',
       '    if (endsUser) await lockUser(tx, userId)\n',
       '',
     ],
@@ -92,7 +92,7 @@ export const writes = [
     ['test/sessions/locked-for-long.test.ts'],
     [
       [
-        'a locked family takes all connections there are',
+        'a locked family takes all connections of the pool',
         'runExclusive(familyOrUserId, () => inTransaction(sql, work))',
         'inTransaction(sql, work)',
       ],
@@ -100,7 +100,7 @@ export const writes = [
   ),
   ...mutationsOf('server/sessions/rotation.ts', race, [
     [
-      'what was overtaken by another is answered all the same',
+      'a refresh that another overtook is granted all the same',
       'else if (answer.event === null || appended.has(familyId)) answers.set',
       'else answers.set',
     ],
@@ -110,7 +110,7 @@ export const writes = [
     ['test/attack/refresh-flood.test.ts'],
     [
       [
-        'a thief hides behind the limit',
+        'a thief avoids reuse detection by the rate limit',
         'if (pending.refusalUnlessReuse && !isReuse(answer))',
         'if (pending.refusalUnlessReuse)',
       ],
@@ -149,8 +149,8 @@ export const writes = [
       'Math.min(settings.lifetimeMs, refreshRemainingMs)',
       'settings.lifetimeMs',
     ],
-    ['an access token has a role of its own making', 'role: user.role,', "role: 'user',"],
-    ['an access token has no address of now', 'email: user.email,', "email: 'ada@example.com',"],
+    ['an access token has a fixed role', 'role: user.role,', "role: 'user',"],
+    ['an access token has a fixed address', 'email: user.email,', "email: 'ada@example.com',"],
   ]),
   ...mutationsOf(
     'server/sessions/group-commit.ts',
@@ -162,7 +162,7 @@ export const writes = [
         'batch.length === maxBatch',
       ],
       [
-        'a batch whose fate nobody knows is tried again',
+        'a batch with an unknown outcome is retried',
         'batch.length > 1 && mayRetry(error)',
         'batch.length > 1',
       ],
@@ -172,7 +172,7 @@ export const writes = [
   ),
   ...mutationsOf('server/sessions/sign-in.ts', ends, [
     [
-      'a sign-in outlives the end of everything',
+      'a sign-in outlives the end of all sessions',
       '    if (epoch !== signIn.epoch)\n',
       '    if (epoch < signIn.epoch)\n',
     ],
@@ -180,12 +180,12 @@ export const writes = [
   ...mutationsOf('server/sessions/revocation.ts', ends, [
     ['the end of everything leaves sign-ins alone', '    await bumpEpoch(tx, txid, userId)\n', ''],
     [
-      'a session that is over still ends the others',
+      'an ended session still ends the others',
       'if (speaker !== undefined && !(await isAlive(tx, speaker))) return null\n',
       '',
     ],
     [
-      'what began during the lock is not ended',
+      'a session that began during the lock is not ended',
       '    const { txid } = await lockUser(tx, userId)\n    const open = await listOpenFamilies(tx, userId)\n',
       '    const open = await listOpenFamilies(tx, userId)\n    const { txid } = await lockUser(tx, userId)\n',
     ],
@@ -197,7 +197,7 @@ export const writes = [
       'active.slice(-Math.max(0, active.length - maxSessionsPerUser + 1))',
     ],
     [
-      'one session too many is let in',
+      'one session too many is allowed',
       'if (open.length < maxSessionsPerUser) return',
       'if (open.length <= maxSessionsPerUser) return',
     ],
@@ -207,7 +207,7 @@ export const writes = [
     ['test/http/auth-rules.test.ts'],
     [
       [
-        "somebody else's session can be ended",
+        "another user's session can be ended",
         '    if (target.ownerId !== undefined && family.userId !== target.ownerId) return null\n',
         '',
       ],
@@ -215,7 +215,7 @@ export const writes = [
   ),
   ...mutationsOf('server/procedures/auth.ts', sessions, [
     [
-      'a sign-out of what is over waits for its lock',
+      'a sign-out of an ended session waits for its lock',
       "  if (family.status !== 'active') return 0\n",
       '',
     ],
@@ -225,7 +225,7 @@ export const writes = [
     ['test/http/auth-rules.test.ts'],
     [
       [
-        'a session that was ended still asks',
+        'an ended session still calls procedures',
         "if (state?.status !== 'active')",
         "if (state?.status === 'expired')",
       ],
@@ -269,12 +269,8 @@ export const writes = [
     'db/connection/transaction.ts',
     ['test/db/transaction.test.ts'],
     [
-      // A statement that is sent after a connection was lost is held by the fence as well.
-      [
-        'a conflict is not tried again',
-        'attempt === maxTries || !isRetryable(error)',
-        'attempt > 0',
-      ],
+      // The fence also refuses a statement that is sent after a connection was lost.
+      ['a conflict is not retried', 'attempt === maxTries || !isRetryable(error)', 'attempt > 0'],
     ],
   ),
 ]

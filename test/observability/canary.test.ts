@@ -3,10 +3,10 @@ import type { Sql } from 'postgres'
 import { expect, test } from 'vitest'
 import { freshDatabase } from '../support/database.ts'
 import { refreshCookieIn, type Answer } from '../support/http.ts'
-import { startDatabaseProxy } from '../support/wire.ts'
+import { startDatabaseWire } from '../support/wire.ts'
 import { startServer } from '../support/server.ts'
 
-/** Secrets that were sent or handed out, each unmistakable; and what was seen of the service. */
+/** Secrets that were sent or handed out, each unmistakable, and everything that was seen of the service. */
 function startWatch() {
   const secrets = new Map<string, string>()
   const errorBodies: string[] = []
@@ -21,11 +21,11 @@ function startWatch() {
       const bytes = Buffer.from(value)
       secrets.set(value, what)
       secrets.set(bytes.toString('hex'), `${what}, in hex`)
-      // Without the last characters, which depend on what comes after.
+      // Without the last characters, which depend on what follows.
       secrets.set(bytes.toString('base64').replace(/=*$/, '').slice(0, -1), `${what}, in base64`)
       return value
     },
-    /** What a token is made of, too: its secret as bytes, however they are written. */
+    /** The parts of a token as well: its secret as bytes, in each encoding. */
     guardRefreshToken(value: string): string {
       const secret = Buffer.from(value.replace('tlr1.', ''), 'base64url').subarray(20, 52)
       last = value
@@ -35,7 +35,7 @@ function startWatch() {
       return this.guard('a refresh token', value)
     },
     lastRefreshToken: () => last,
-    /** The secrets that stand in the text, and are not allowed there. */
+    /** The secrets that the text holds and must not. */
     leaksIn(text: string, isAllowed: (what: string) => boolean = () => false): string[] {
       const lowered = text.toLowerCase()
       return [...secrets]
@@ -51,7 +51,7 @@ test('RT-02, LG-01, LG-06, V18 (RFC 9700 §4.14.1, ASVS 16.2.5 and 16.5.1): no s
   const watch = startWatch()
   await using database = await freshDatabase()
   const { ownerSql } = database
-  await using wire = await startDatabaseProxy(database.url)
+  await using wire = await startDatabaseWire(database.url)
   await using server = await startServer(wire.url, {
     LOG_LEVEL: 'trace',
     ROTATION_GRACE_SECONDS: '0',
@@ -180,12 +180,12 @@ async function succeedAndBeRefused(call: Call, watch: Watch, url: string): Promi
   await call('/trpc/sessions.revoke', { familyId: randomUUID() }, authorization)
   await call('/trpc/account.nothing', change, authorization)
   await call('/auth/logout', { refreshToken: other.refreshToken })
-  // A spent token: the family is over, and so is its access token.
+  // A spent token: the family ends, and its access token with it.
   await call('/auth/refresh', { refreshToken, attemptId: attempt(watch) })
   await call('/trpc/sessions.revokeOthers', '', authorization)
 }
 
-/** Bodies that cannot be read, of types that are not taken, and too large ones. */
+/** Bodies that cannot be read, of refused types, and too large ones. */
 async function sendWhatCannotBeRead(call: Call, watch: Watch): Promise<void> {
   const password = watch.plant('a password in a broken body')
   for (const path of ['/auth/login', '/trpc/account.changePassword']) {
@@ -199,7 +199,7 @@ async function sendWhatCannotBeRead(call: Call, watch: Watch): Promise<void> {
   await call(`/${password}?password=${password}`, { password })
 }
 
-/** Tables of another shape, and triggers that refuse and quote what they were given. */
+/** Tables of another shape, and triggers that refuse a row and quote it. */
 async function breakTables(call: Call, watch: Watch, ownerSql: Sql, url: string): Promise<void> {
   const email = accountEmail(watch)
   const password = watch.plant('a password in front of a broken table')

@@ -5,7 +5,7 @@ import { makeUser, testPassword } from '../support/users.ts'
 
 const token = 'a-metrics-token-of-24-letters'
 
-test('refreshes by outcome, reuse, the queue and password hashing can be watched', async () => {
+test('metrics show refreshes by outcome, reuse, the queue and password hashing', async () => {
   await using app = await startApp({ ROTATION_GRACE_SECONDS: '0' })
   const { email } = await makeUser(app.owner.url)
   const { data } = await auth(app.url, 'login', {
@@ -27,18 +27,18 @@ test('refreshes by outcome, reuse, the queue and password hashing can be watched
 })
 
 test.each([
-  ['who comes through a proxy', { 'x-forwarded-for': '203.0.113.9' }, 404],
+  ['a request through a proxy', { 'x-forwarded-for': '203.0.113.9' }, 404],
   [
-    'who brings another token',
+    'a request with another token',
     { 'x-forwarded-for': '203.0.113.9', authorization: 'Bearer no' },
     404,
   ],
   [
-    'who brings METRICS_TOKEN',
+    'a request with METRICS_TOKEN',
     { 'x-forwarded-for': '203.0.113.9', authorization: `Bearer ${token}` },
     200,
   ],
-])('%s is answered %o %i', async (_who, headers, status) => {
+])('%s to /metrics is answered as documented', async (_what, headers, status) => {
   await using app = await startApp({ METRICS_TOKEN: token })
   const answer = await fetch(`${app.url}/metrics`, { headers: headers as Record<string, string> })
   expect(answer.status).toBe(status)

@@ -14,7 +14,7 @@ type LoggedEvent = { event: string; reason?: string; procedure?: string; ip?: st
 const table = readFileSync('README.md', 'utf8').split('**Watch it.**')[1]!.split('\n\n')[1]!
 const alerts = table.split('\n').map((row) => row.split('|')[1] ?? '')
 
-test('LG-02 (ASVS 16.2.1, 16.3.1–16.3.4): each happening is one event, with who and from where', async () => {
+test('LG-02 (ASVS 16.2.1, 16.3.1–16.3.4): each security event is logged once, with its user and its caller', async () => {
   await using database = await freshDatabase()
   await using server = await startServer(database.url, {
     ROTATION_GRACE_SECONDS: '0',
@@ -25,13 +25,13 @@ test('LG-02 (ASVS 16.2.1, 16.3.1–16.3.4): each happening is one event, with wh
   const admin = await makeUser(database.url, undefined, 'admin')
   const signIn = (as: string) =>
     auth(server.url, 'login', { email: as, password: testPassword, transport: 'body' })
-  const newFacts = factsOf(server)
+  const newEvents = newEventsOf(server)
 
   const { data } = await signIn(email)
-  expect(await newFacts()).toEqual([{ event: 'session_started' }])
+  expect(await newEvents()).toEqual([{ event: 'session_started' }])
   const bearer = data.accessToken
   const adminBearer = (await signIn(admin.email)).data.accessToken
-  await newFacts()
+  await newEvents()
 
   const happenings: [string, () => Promise<Answer>, LoggedEvent[]][] = [
     [
@@ -103,26 +103,26 @@ test('LG-02 (ASVS 16.2.1, 16.3.1–16.3.4): each happening is one event, with wh
   const known = new Set(['session_started'])
   for (const [what, happen, events] of happenings) {
     await happen()
-    expect({ what, events: await newFacts() }).toEqual({ what, events })
+    expect({ what, events: await newEvents() }).toEqual({ what, events })
     for (const { event, reason } of events) known.add(event).add(reason ?? '')
   }
 
   const metrics = await (await fetch(`${server.url}/metrics`)).text()
   const named = alerts.flatMap((cell) => [...cell.matchAll(/`([a-z]+_[a-z_]+)/g)].map((m) => m[1]!))
   expect(named.length).toBeGreaterThan(12)
-  // These two are made elsewhere: by a database that is away, and by one that was restored.
+  // These two occur in other tests: while the database is away, and after a restore.
   for (const elsewhere of ['service_unavailable', 'internal_error', 'token_ahead_of_ledger'])
     known.add(elsewhere)
   const isThere = (name: string) => known.has(name) || metrics.includes(`# HELP ${name} `)
   expect(named.filter((name) => !isThere(name))).toEqual([])
 })
 
-/** The events since it was asked last, each without what differs from run to run. */
-function factsOf(server: { url: string; output(): string }): () => Promise<LoggedEvent[]> {
+/** The security events since the last call, without what differs from run to run. */
+function newEventsOf(server: { url: string; output(): string }): () => Promise<LoggedEvent[]> {
   const isMark = ({ procedure }: LoggedEvent) => procedure === 'sessions.revokeOthers'
   let seen = 0
   return async () => {
-    // Lines come in order: when this one is there, those before it are.
+    // Lines come in order: once this one is there, all before it are.
     await mutate(server.url, 'sessions.revokeOthers', 'a mark')
     let all: LoggedEvent[] = []
     await expect
@@ -148,7 +148,7 @@ function factsOf(server: { url: string; output(): string }): () => Promise<Logge
   }
 }
 
-test('LG-01 (ASVS 16.2.5): a secret that is logged by mistake is censored, and the object stays as it was', () => {
+test('LG-01 (ASVS 16.2.5): a secret that is logged by mistake is censored, and the logged object is unchanged', () => {
   const lines: string[] = []
   const sink = new Writable({
     write(chunk: Buffer, _encoding, done) {

@@ -24,7 +24,7 @@ const newTrace = () => {
 const named = (collector: Collector, name: string) =>
   collector.spans().filter((span) => span.name === name)
 
-const factsIn = (service: ServerProcess): Record<string, string>[] =>
+const loggedEvents = (service: ServerProcess): Record<string, string>[] =>
   service
     .output()
     .split('\n')
@@ -92,7 +92,7 @@ test('a request is a span of the trace that its caller began, or of a new one', 
   expect(lost!.attributes).toEqual({ 'http.request.method': 'GET', [status]: 404 })
 })
 
-test('a log line names the trace of its own request, also of refreshes that share a transaction', async () => {
+test('a log line names the trace of its own request, also for refreshes that share a transaction', async () => {
   await using database = await freshDatabase()
   await using collector = await startCollector()
   const env = { ...collector.env, ROTATION_GRACE_SECONDS: '0' }
@@ -111,7 +111,7 @@ test('a log line names the trace of its own request, also of refreshes that shar
       auth(service.url, 'refresh', { refreshToken }, traces.get(familyId)!.headers),
     ),
   )
-  const reuses = () => factsIn(service).filter(({ event }) => event === 'reuse_detected')
+  const reuses = () => loggedEvents(service).filter(({ event }) => event === 'reuse_detected')
   await expect.poll(reuses).toHaveLength(12)
   for (const { familyId, trace_id, span_id } of reuses()) {
     const { traceId } = traces.get(familyId!)!
@@ -122,7 +122,7 @@ test('a log line names the trace of its own request, also of refreshes that shar
   }
 })
 
-test('a log line names its trace also where the body came long after the headers', async () => {
+test('a log line names its trace also when the body came long after the headers', async () => {
   await using database = await freshDatabase()
   await using collector = await startCollector()
   await using service = await startServer(database.url, collector.env)
@@ -143,11 +143,11 @@ test('a log line names its trace also where the body came long after the headers
   } as RequestInit)
   expect(answer.status).toBe(401)
   await expect
-    .poll(() => factsIn(service))
+    .poll(() => loggedEvents(service))
     .toMatchObject([{ event: 'sign_in_refused', trace_id: callers.traceId }])
 })
 
-test('LG-01 (ASVS 16.2.5): nothing that a caller wrote is in a span, whatever goes wrong', async () => {
+test('LG-01 (ASVS 16.2.5): no span holds anything that a caller wrote, whatever goes wrong', async () => {
   await using database = await freshDatabase()
   await using collector = await startCollector()
   const metricsToken = 'a-token-for-the-metrics'
@@ -155,7 +155,7 @@ test('LG-01 (ASVS 16.2.5): nothing that a caller wrote is in a span, whatever go
     ...collector.env,
     METRICS_TOKEN: metricsToken,
     REVOCATIONS_TOKEN: feedToken,
-    // Where the service lives is in no span, either.
+    // No span says where the service runs, either.
     OTEL_NODE_RESOURCE_DETECTORS: 'env,host,process',
   })
   const secrets = new Set([metricsToken, feedToken, testSecret, database.url])
@@ -196,7 +196,7 @@ test('LG-01 (ASVS 16.2.5): nothing that a caller wrote is in a span, whatever go
     `/trpc/${plant('too-long').repeat(50)}`,
   ])
     await fetch(service.url + path, { headers })
-  // Node quotes the body in what it says of it.
+  // Node's error quotes the body.
   const broken = { method: 'POST', body: `{"password":"${password}",` }
   for (const path of ['/auth/login', '/trpc/account.changePassword'])
     await fetch(service.url + path, { ...broken, headers: { 'content-type': 'application/json' } })
@@ -231,7 +231,7 @@ test('LG-01 (ASVS 16.2.5): nothing that a caller wrote is in a span, whatever go
   }
 })
 
-test('a stream is a span that ends when its caller has gone, and probes are none', async () => {
+test('a stream is a span that ends when its client has gone, and probes have no span', async () => {
   await using database = await freshDatabase()
   await using collector = await startCollector()
   const env = { ...collector.env, REVOCATIONS_TOKEN: feedToken }
@@ -249,11 +249,11 @@ test('a stream is a span that ends when its caller has gone, and probes are none
     ])
 })
 
-test.each<Record<string, string>>([
-  { OTEL_SDK_DISABLED: 'true' },
-  { OTEL_TRACES_EXPORTER: 'none' },
-  { OTEL_EXPORTER_OTLP_ENDPOINT: '' },
-])('with %o nothing is loaded, and nobody is called', async (off) => {
+test.each<[string, Record<string, string>]>([
+  ['OTEL_SDK_DISABLED=true', { OTEL_SDK_DISABLED: 'true' }],
+  ['OTEL_TRACES_EXPORTER=none', { OTEL_TRACES_EXPORTER: 'none' }],
+  ['an empty OTEL_EXPORTER_OTLP_ENDPOINT', { OTEL_EXPORTER_OTLP_ENDPOINT: '' }],
+])('with %s no SDK is loaded and no collector is called', async (_what, off) => {
   await using database = await freshDatabase()
   await using collector = await startCollector()
   const say = `import { createRequire } from 'node:module'
@@ -269,16 +269,16 @@ test.each<Record<string, string>>([
   }
   expect(await loaded({ ...collector.env, ...off })).toBe(0)
   expect(collector.connections()).toBe(0)
-  // What this looks at is there to be seen, and what was under way at the stop was sent.
+  // The check works when tracing is on, and spans in progress at the stop are sent.
   expect(await loaded({ ...collector.env, OTEL_BSP_SCHEDULE_DELAY: '60000' })).toBeGreaterThan(0)
   expect(named(collector, 'POST /auth/login')).toHaveLength(1)
 })
 
 test.each(['away', 'silent'])(
-  'a collector that is %s is felt by nobody, nor by who stops the service',
+  'a collector that is %s delays neither callers nor the stop of the service',
   async (fault) => {
     await using database = await freshDatabase()
-    await using silent = await startSilence()
+    await using silent = await startSilentServer()
     const port = fault === 'silent' ? silent.port : await freePort()
     await using service = await startServer(database.url, {
       OTEL_TRACES_EXPORTER: 'otlp',
@@ -291,8 +291,8 @@ test.each(['away', 'silent'])(
   },
 )
 
-/** Takes connections, and never says a word. */
-async function startSilence() {
+/** Accepts connections and never answers. */
+async function startSilentServer() {
   const sockets: Socket[] = []
   const server = createServer((socket) => sockets.push(socket.on('error', () => {})))
   server.listen(0, '127.0.0.1')

@@ -39,26 +39,26 @@ test('PW-11 (ASVS 6.3.1): every spelling of an address counts as one account', a
   expect(more.reason).toBe('too_many_attempts')
 })
 
-test('PW-08 PW-10 (ASVS 6.3.8): an unknown account is limited exactly as a known one', async () => {
+test('PW-08 PW-10 (ASVS 6.3.8): an unknown account is limited exactly like a known one', async () => {
   await using app = await startApp(proxied)
   const login = () => auth(app.url, 'login', { email: 'nobody@example.com', password: wrong })
   for (let i = 0; i < 10; i++) expect((await login()).reason).toBe('invalid_credentials')
   expect((await login()).reason).toBe('too_many_attempts')
 })
 
-test('PW-10 (ASVS 6.1.1): guesses from everywhere do not keep the owner out at home, and do keep strangers out', async () => {
+test('PW-10 (ASVS 6.1.1): guesses from many networks lock out strangers, but not the owner at a known address', async () => {
   await using app = await startApp(proxied)
   const { email } = await makeUser(app.owner.url)
   const login = (ip: string, password: string) =>
     auth(app.url, 'login', { email, password }, from(ip))
   expect((await login('198.51.100.7', testPassword)).status).toBe(200)
   await Promise.all(Array.from({ length: 110 }, (_, i) => login(`203.0.113.${i}`, wrong)))
-  // Of some the queue of password hashing was full: those are counted, too.
+  // For some of them the queue of password hashing was full: those count as well.
   expect((await login('203.0.113.200', testPassword)).reason).toBe('too_many_attempts')
   expect((await login('198.51.100.7', testPassword)).status).toBe(200)
 })
 
-test('the right password makes the guesses of this place forgotten', async () => {
+test('the right password clears the count of this caller', async () => {
   await using app = await startApp(proxied)
   const { email } = await makeUser(app.owner.url)
   const login = (password: string) => auth(app.url, 'login', { email, password }, from('192.0.2.1'))
@@ -68,7 +68,7 @@ test('the right password makes the guesses of this place forgotten', async () =>
   }
 })
 
-test('HT-01 V16 (ASVS 6.3.1): a caller that no trusted proxy speaks for cannot choose its address', async () => {
+test('HT-01 V16 (ASVS 6.3.1): a caller without a trusted proxy cannot choose its address', async () => {
   await using app = await startApp({ RATE_LIMITS: 'on' })
   const { email } = await makeUser(app.owner.url)
   for (let i = 0; i < 10; i++)
@@ -77,7 +77,7 @@ test('HT-01 V16 (ASVS 6.3.1): a caller that no trusted proxy speaks for cannot c
   expect(more.reason).toBe('too_many_attempts')
 })
 
-test('PW-10 (ASVS 6.3.1): whoever holds a session cannot guess its password either', async () => {
+test('PW-10 (ASVS 6.3.1): a caller with a session cannot guess its password without a limit either', async () => {
   await using app = await startApp(proxied)
   const { email } = await makeUser(app.owner.url)
   const { data } = await auth(app.url, 'login', { email, password: testPassword })
@@ -90,7 +90,7 @@ test('PW-10 (ASVS 6.3.1): whoever holds a session cannot guess its password eith
   expect((await guess()).reason).toBe('too_many_attempts')
 })
 
-test('PW-10 (ASVS 6.3.1): an IPv6 customer is one place, however many addresses of it call', () => {
+test('PW-10 (ASVS 6.3.1): all addresses of an IPv6 customer count as one caller', () => {
   expect(networkOf('2001:db8:0:1::5')).toBe('2001:db8:0:1')
   expect(networkOf('2001:db8:0:1:ffff:1:2:3')).toBe('2001:db8:0:1')
   expect(networkOf('2001:db8::5')).toBe('2001:db8:0:0')

@@ -6,14 +6,14 @@ import { endSession } from '../../server/sessions/revocation.ts'
 import { createEndedSet } from '../../server/verifier/revocations/ended-set.ts'
 import { startApp } from '../support/app.ts'
 import { freshDatabase } from '../support/database.ts'
-import { feedToken, readFeed, slowLooks, toldAtFirst } from '../support/feed.ts'
+import { feedToken, readFeed, slowDownPolls, readFeedSoFar } from '../support/feed.ts'
 import { auth } from '../support/http.ts'
 import { startLedger, testCaller } from '../support/ledger.ts'
 import { beginSessions } from '../support/begun-sessions.ts'
 import { startServer } from '../support/server.ts'
 import { signIn } from '../support/sessions.ts'
 import { makeUser } from '../support/users.ts'
-import { startDatabaseProxy } from '../support/wire.ts'
+import { startDatabaseWire } from '../support/wire.ts'
 
 const timeout = 60_000
 const by = { reason: 'logout', actorUserId: null, caller: testCaller } as const
@@ -25,7 +25,7 @@ test('without REVOCATIONS_TOKEN there is no feed', async () => {
   expect(answer.status).toBe(404)
 })
 
-test('the feed is for who brings REVOCATIONS_TOKEN, and nobody else (RFC 6750 §3)', async () => {
+test('only a caller with REVOCATIONS_TOKEN gets the feed (RFC 6750 §3)', async () => {
   await using app = await startApp({ REVOCATIONS_TOKEN: feedToken, METRICS_TOKEN: 'm'.repeat(20) })
   const admin = await makeUser(app.owner.url, undefined, 'admin')
   const { accessToken } = await signIn(app, admin.email)
@@ -58,7 +58,7 @@ test('the feed is for who brings REVOCATIONS_TOKEN, and nobody else (RFC 6750 §
     'Bearer undefined',
   ])
     expect({ given, ...(await refused(given)) }).toEqual({ given, ...invalid })
-  // Each is a security event, but for those that bring nothing.
+  // Each refusal is a security event, but for requests without a token.
   const metrics = await (await fetch(`${app.url}/metrics`)).text()
   expect(metrics).toContain('{event="call_refused",reason="access_token_invalid"} 7')
   for (const method of ['HEAD', 'POST']) {
@@ -67,7 +67,7 @@ test('the feed is for who brings REVOCATIONS_TOKEN, and nobody else (RFC 6750 §
   }
 })
 
-test('the feed is never kept by a cache, and hardened as every answer', async () => {
+test('the feed forbids caching and has the hardening headers of every answer', async () => {
   await using app = await startApp({ REVOCATIONS_TOKEN: feedToken })
   const leave = new AbortController()
   const headers = { authorization: `Bearer ${feedToken}` }
@@ -82,7 +82,7 @@ test('the feed is never kept by a cache, and hardened as every answer', async ()
   leave.abort()
 })
 
-test('the feed tells which session is over, since when and until when that matters', async () => {
+test('the feed sends the id of an ended session, when it ended and until when that matters', async () => {
   await using app = await startApp({ REVOCATIONS_TOKEN: feedToken })
   const { familyId, refreshToken } = await signIn(app)
   await auth(app.url, 'logout', { refreshToken })
@@ -90,14 +90,14 @@ test('the feed tells which session is over, since when and until when that matte
     select occurred_at from token_ledger.token_event where kind = 'revoked'`
   const endedAt = new Date(row!.occurred_at)
   await expect
-    .poll(async () => (await toldAtFirst(app.url)).map(({ event, data }) => ({ event, data })))
+    .poll(async () => (await readFeedSoFar(app.url)).map(({ event, data }) => ({ event, data })))
     .toEqual([
       {
         event: 'ended',
         data: {
           sid: familyId,
           endedAt: endedAt.toISOString(),
-          // 900 s of an access token's life, 30 s of skew, 60 s to spare.
+          // 900 s of an access token's life, 30 s of clock skew, 60 s to spare.
           expiresAt: new Date(endedAt.getTime() + 990_000).toISOString(),
         },
       },
@@ -105,7 +105,7 @@ test('the feed tells which session is over, since when and until when that matte
 })
 
 test(
-  'a reader that comes and goes misses no end and is told none twice, whoever ends what meanwhile',
+  'a reader that reconnects at random gets every end exactly once, whichever process wrote it',
   { timeout },
   async () => {
     await using app = await startApp({ REVOCATIONS_TOKEN: feedToken })
@@ -131,7 +131,7 @@ test(
             lastEventId = id ?? lastEventId
           }
         } catch {
-          // It left.
+          // The reader has left.
         }
         clearTimeout(timer)
         if (visits > 1_000) throw new Error(`${seen.length} of ${sessions.length} were told`)
@@ -152,40 +152,44 @@ test(
   },
 )
 
-test('an id of another process, or of none, is told everything', { timeout }, async () => {
-  await using owner = await freshDatabase()
-  const env = { REVOCATIONS_TOKEN: feedToken }
-  await using a = await startServer(owner.url, env)
-  await using b = await startServer(owner.url, env)
-  const user = await makeUser(owner.url)
-  const sessions = await beginSessions(owner.url, user, 3)
-  for (const { refreshToken } of sessions) await auth(a.url, 'logout', { refreshToken })
-  await expect.poll(async () => (await toldAtFirst(a.url)).length).toBe(3)
-  await expect.poll(async () => (await toldAtFirst(b.url)).length).toBe(3)
-  const [first, , last] = await toldAtFirst(a.url)
-  expect(await toldAtFirst(a.url, first!.id!)).toHaveLength(2)
-  expect(await toldAtFirst(a.url, last!.id!)).toHaveLength(0)
-  const feedId = last!.id!.split(':')[0]
-  for (const id of [`${feedId}:999`, `${feedId}:-1`, `${feedId}:`, 'nonsense', '2', ''])
-    expect(await toldAtFirst(a.url, id)).toHaveLength(3)
-  expect(await toldAtFirst(b.url, last!.id!)).toHaveLength(3)
-  const search = `?after=${encodeURIComponent(first!.id!)}`
-  const answer = await fetch(`${a.url}/revocations${search}`, {
-    headers: { authorization: `Bearer ${feedToken}` },
-  })
-  const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader()
-  let text = ''
-  while (!text.includes('event: checked')) text += (await reader.read()).value
-  await reader.cancel()
-  expect(text.match(/event: ended/g)).toHaveLength(2)
-})
-
 test(
-  'a feed whose process cannot ask the database claims nothing, stays open, and goes on',
+  'a reader with the event id of another process, or without one, gets everything',
   { timeout },
   async () => {
     await using owner = await freshDatabase()
-    await using wire = await startDatabaseProxy(owner.url)
+    const env = { REVOCATIONS_TOKEN: feedToken }
+    await using a = await startServer(owner.url, env)
+    await using b = await startServer(owner.url, env)
+    const user = await makeUser(owner.url)
+    const sessions = await beginSessions(owner.url, user, 3)
+    for (const { refreshToken } of sessions) await auth(a.url, 'logout', { refreshToken })
+    await expect.poll(async () => (await readFeedSoFar(a.url)).length).toBe(3)
+    await expect.poll(async () => (await readFeedSoFar(b.url)).length).toBe(3)
+    const [first, , last] = await readFeedSoFar(a.url)
+    expect(await readFeedSoFar(a.url, first!.id!)).toHaveLength(2)
+    expect(await readFeedSoFar(a.url, last!.id!)).toHaveLength(0)
+    const feedId = last!.id!.split(':')[0]
+    for (const id of [`${feedId}:999`, `${feedId}:-1`, `${feedId}:`, 'nonsense', '2', ''])
+      expect(await readFeedSoFar(a.url, id)).toHaveLength(3)
+    expect(await readFeedSoFar(b.url, last!.id!)).toHaveLength(3)
+    const search = `?after=${encodeURIComponent(first!.id!)}`
+    const answer = await fetch(`${a.url}/revocations${search}`, {
+      headers: { authorization: `Bearer ${feedToken}` },
+    })
+    const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader()
+    let text = ''
+    while (!text.includes('event: checked')) text += (await reader.read()).value
+    await reader.cancel()
+    expect(text.match(/event: ended/g)).toHaveLength(2)
+  },
+)
+
+test(
+  'a feed whose process cannot ask the database sends no `checked`, stays open, and goes on',
+  { timeout },
+  async () => {
+    await using owner = await freshDatabase()
+    await using wire = await startDatabaseWire(owner.url)
     await using server = await startServer(wire.url, { REVOCATIONS_TOKEN: feedToken })
     const checks: { at: number; lagMs: number }[] = []
     const ended: string[] = []
@@ -199,7 +203,7 @@ test(
     const user = await makeUser(owner.url)
     const [session] = await beginSessions(owner.url, user, 1)
     wire.cut()
-    // One comes every second, as long as it can be said.
+    // One comes every second, as long as the polls succeed.
     await expect.poll(() => performance.now() - checks.at(-1)!.at).toBeGreaterThan(3_500)
     for (const { lagMs } of checks) expect(lagMs).toBeLessThanOrEqual(5_000)
     const before = checks.length
@@ -214,13 +218,13 @@ test(
   },
 )
 
-test('a feed claims nothing before its process has looked', { timeout }, async () => {
+test('a feed sends nothing before its process has polled', { timeout }, async () => {
   await using owner = await freshDatabase()
   const [session] = await beginSessions(owner.url, await makeUser(owner.url), 1)
   const database = connect(owner.url, { role: 'token_ledger_app' })
   await endSession({ sql: database.transactions, logSecurityEvent: () => {} }, session!, by)
   await database.close()
-  await slowLooks(owner)
+  await slowDownPolls(owner)
   await using server = await startServer(owner.url, { REVOCATIONS_TOKEN: feedToken })
   const feed = readFeed(server.url)
   const first = feed.next()
@@ -231,37 +235,33 @@ test('a feed claims nothing before its process has looked', { timeout }, async (
   await feed.return()
 })
 
-test('HT-03: a server that is told to stop ends its feeds', { timeout }, async () => {
+test('HT-03: a server that is stopping ends its feeds', { timeout }, async () => {
   await using owner = await freshDatabase()
   const server = await startServer(owner.url, { REVOCATIONS_TOKEN: feedToken })
   const feeds = Array.from({ length: 3 }, () => readFeed(server.url))
   for (const feed of feeds) expect((await feed.next()).value!.event).toBe('checked')
   const stopped = server.kill('SIGTERM')
-  // To their end: one that is cut throws.
+  // To their end: a connection that is cut would throw.
   for (const feed of feeds) for await (const _ of feed);
   expect(await stopped).toBe(0)
 })
 
-test(
-  'at most 200 feeds are open in a process; one that is left makes room',
-  { timeout },
-  async () => {
-    await using app = await startApp({ REVOCATIONS_TOKEN: feedToken })
-    const feeds = Array.from({ length: 200 }, () => readFeed(app.url))
-    await Promise.all(feeds.map((feed) => feed.next()))
-    const answer = await fetch(`${app.url}/revocations`, {
-      headers: { authorization: `Bearer ${feedToken}` },
-    })
-    expect(answer.status).toBe(429)
-    expect(answer.headers.get('retry-after')).toBe('5')
-    expect(await answer.json()).toMatchObject({ error: { data: { reason: 'too_many_attempts' } } })
-    await feeds[0]!.return()
-    await expect.poll(() => toldAtFirst(app.url).catch((error: Error) => error.message)).toEqual([])
-    await Promise.all(feeds.map((feed) => feed.return()))
-  },
-)
+test('a process has at most 200 open feeds; closing one makes room', { timeout }, async () => {
+  await using app = await startApp({ REVOCATIONS_TOKEN: feedToken })
+  const feeds = Array.from({ length: 200 }, () => readFeed(app.url))
+  await Promise.all(feeds.map((feed) => feed.next()))
+  const answer = await fetch(`${app.url}/revocations`, {
+    headers: { authorization: `Bearer ${feedToken}` },
+  })
+  expect(answer.status).toBe(429)
+  expect(answer.headers.get('retry-after')).toBe('5')
+  expect(await answer.json()).toMatchObject({ error: { data: { reason: 'too_many_attempts' } } })
+  await feeds[0]!.return()
+  await expect.poll(() => readFeedSoFar(app.url).catch((error: Error) => error.message)).toEqual([])
+  await Promise.all(feeds.map((feed) => feed.return()))
+})
 
-test('more ends than there is room for: those known are refused, of others the database is asked', async () => {
+test('with more ends than the process can hold, known ones are refused and the database is asked about others', async () => {
   await using ledger = await startLedger()
   const user = await ledger.makeUser()
   const sessions = await beginSessions(ledger.owner.url, user, 4)
@@ -282,7 +282,7 @@ test('more ends than there is room for: those known are refused, of others the d
   }
 })
 
-test('what is known is forgotten in time, and a set that was too small is complete again', async () => {
+test('ends are forgotten after their time, and a set that was full is complete again', async () => {
   const set = createEndedSet(300, 2)
   const one = (familyId: string) => ({ familyId, endedAt: Date.now() })
   set.add([one('a'), one('b')])
@@ -299,7 +299,7 @@ test('what is known is forgotten in time, and a set that was too small is comple
   await expect.poll(() => set.isComplete()).toBe(true)
   set.add([one('d')])
   expect([set.has('a'), set.has('b'), set.has('d')]).toEqual([false, false, true])
-  // Places go on counting: nobody is told what came before, nor misses what came after.
+  // Positions go on counting: a reader gets neither what came before nor misses what came after.
   expect(set.after(2, 10)).toMatchObject({ ended: [{ familyId: 'd' }], position: 3 })
   expect(set.after(1, 10)).toMatchObject({ ended: [{ familyId: 'd' }], position: 3 })
   expect(set.after(3, 10)).toMatchObject({ ended: [], position: 3 })

@@ -11,7 +11,7 @@ import { auth } from '../support/http.ts'
 import { startServer } from '../support/server.ts'
 import { signIn } from '../support/sessions.ts'
 import { makeUser } from '../support/users.ts'
-import { startProxy } from '../support/wire.ts'
+import { startWire } from '../support/wire.ts'
 
 // Real processes take a while to start, and the bound is five seconds.
 const timeout = 120_000
@@ -26,14 +26,14 @@ async function startFollowed() {
   const owner = await freshDatabase()
   const server = await startServer(owner.url, env)
   const port = Number(new URL(server.url).port)
-  const wire = await startProxy({ host: '127.0.0.1', port })
+  const wire = await startWire({ host: '127.0.0.1', port })
   const verifiers: { close(): void }[] = []
   return {
     owner,
     server,
     wire,
     begin: () => signIn({ url: server.url, owner }),
-    /** What a verifier of its own says of a token: `accepted`, or the reason. */
+    /** Adds a verifier and returns its verdict on a token: `accepted`, or the reason of the refusal. */
     follow() {
       const url = `http://127.0.0.1:${wire.port}/revocations`
       const verifier = verifierOf(server.url, { token: feedToken, url })
@@ -49,7 +49,7 @@ async function startFollowed() {
   }
 }
 
-/** Its keys come straight from the service: what is tested is the feed. */
+/** Its keys come straight from the service, because this tests the feed. */
 function verifierOf(url: string, revocations: RevocationsOptions) {
   const jwksUrl = `${url}/.well-known/jwks.json`
   return createVerifier({ issuer: env.PUBLIC_URL, audience: 'both', jwksUrl, revocations })
@@ -65,32 +65,28 @@ function outcomeOf(checked: Promise<unknown>): Promise<string> {
 const revoked = 'access_token_revoked'
 const unavailable = 'service_unavailable'
 
-test(
-  'a feed that falls silent without hanging up is not believed any more',
-  { timeout },
-  async () => {
-    await using followed = await startFollowed()
-    const check = followed.follow()
-    const { accessToken } = await followed.begin()
-    expect(await check(accessToken)).toBe('accepted')
-    followed.wire.lose('both')
-    await expect.poll(() => check(accessToken)).toBe(unavailable)
-    followed.wire.mend()
-    await expect.poll(() => check(accessToken), { timeout: 30_000 }).toBe('accepted')
-  },
-)
+test('a feed that falls silent without closing is no longer trusted', { timeout }, async () => {
+  await using followed = await startFollowed()
+  const check = followed.follow()
+  const { accessToken } = await followed.begin()
+  expect(await check(accessToken)).toBe('accepted')
+  followed.wire.lose('both')
+  await expect.poll(() => check(accessToken)).toBe(unavailable)
+  followed.wire.mend()
+  await expect.poll(() => check(accessToken), { timeout: 30_000 }).toBe('accepted')
+})
 
 test(
-  'a follower passed on from one process of the service to another misses nothing',
+  'a follower that moves between processes of the service misses nothing',
   { timeout },
   async () => {
     await using owner = await freshDatabase()
     await using a = await startServer(owner.url, env)
     await using b = await startServer(owner.url, env)
     const portOf = ({ url }: { url: string }) => Number(new URL(url).port)
-    // What a load balancer is to the follower: now one process, now the other.
+    // Stands for a load balancer: it leads to one process, then to the other.
     const target = { host: '127.0.0.1', port: portOf(a) }
-    await using wire = await startProxy(target)
+    await using wire = await startWire(target)
     const url = `http://127.0.0.1:${wire.port}/revocations`
     const verifier = verifierOf(a.url, { token: feedToken, url })
     try {
@@ -110,7 +106,7 @@ test(
   },
 )
 
-test('many ends at once reach a follower, all of them', { timeout }, async () => {
+test('many ends at once all reach a follower', { timeout }, async () => {
   await using followed = await startFollowed()
   const { owner, server } = followed
   const user = await makeUser(owner.url)
@@ -128,7 +124,7 @@ test('many ends at once reach a follower, all of them', { timeout }, async () =>
   for (const token of accessTokens) await expect.poll(() => check(token)).toBe(revoked)
 })
 
-test('a verifier that was closed keeps no process alive', { timeout }, async () => {
+test('a closed verifier does not keep its process alive', { timeout }, async () => {
   await using owner = await freshDatabase()
   await using server = await startServer(owner.url, { REVOCATIONS_TOKEN: feedToken })
   const program = `

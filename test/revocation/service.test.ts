@@ -7,7 +7,7 @@ import { revokeLocked } from '../../server/sessions/revocation.ts'
 import { connect } from '../../db/connection/connect.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
 import { moveClock } from '../support/clock.ts'
-import { feedToken, slowLooks, toldAtFirst, twoLooksOf } from '../support/feed.ts'
+import { feedToken, slowDownPolls, readFeedSoFar, waitForTwoPolls } from '../support/feed.ts'
 import { waitFor } from '../support/wait.ts'
 import { auth, mutate, query } from '../support/http.ts'
 import { testCaller } from '../support/ledger.ts'
@@ -16,12 +16,12 @@ import { cli } from '../support/cli.ts'
 import { startServer } from '../support/server.ts'
 import { signIn } from '../support/sessions.ts'
 import { makeUser, testPassword } from '../support/users.ts'
-import { startDatabaseProxy } from '../support/wire.ts'
+import { startDatabaseWire } from '../support/wire.ts'
 
 // Real processes take a while to start, and the bound is five seconds.
 const timeout = 120_000
 
-/** What `me` says: its status, and the reason of a refusal. */
+/** The status of `me`, and the reason of a refusal. */
 async function me(url: string, accessToken: string): Promise<string> {
   const { status, reason } = await query(url, 'me', accessToken)
   return reason === undefined ? String(status) : `${status} ${reason}`
@@ -36,7 +36,7 @@ function lagSeconds(url: string): Promise<number> {
 /** Two processes on one database, the second behind a wire that can be cut. */
 async function startTwo(env: Record<string, string> = {}) {
   const owner = await freshDatabase()
-  const wire = await startDatabaseProxy(owner.url)
+  const wire = await startDatabaseWire(owner.url)
   const common = { ACCESS_TOKEN_AUDIENCE: 'both', PUBLIC_URL: 'http://auth.test', ...env }
   const [a, b] = await Promise.all([startServer(owner.url, common), startServer(wire.url, common)])
   return {
@@ -55,7 +55,7 @@ async function startTwo(env: Record<string, string> = {}) {
 }
 
 test(
-  'AT-08, V6 (ASVS 7.4.1): every way to end a session refuses its access token in another process soon after',
+  'AT-08, V6 (ASVS 7.4.1): after every way to end a session, another process refuses its access token soon',
   { timeout },
   async () => {
     await using two = await startTwo({ ROTATION_GRACE_SECONDS: '0' })
@@ -100,7 +100,7 @@ test(
 )
 
 test(
-  'AT-08, V6 (ASVS 7.4.1): sessions.*, account.* and admin.* refuse at once in every process (contract §6)',
+  'AT-08, V6 (ASVS 7.4.1): sessions.*, account.* and admin.* refuse an ended session at once in every process',
   { timeout },
   async () => {
     await using two = await startTwo()
@@ -125,7 +125,7 @@ test(
 )
 
 test(
-  'FS-01, AT-08 (ASVS 16.5.3): without its database a process answers `me` for five seconds, then 503; then what ended meanwhile is refused',
+  'FS-01, AT-08 (ASVS 16.5.3): without its database a process answers `me` for five seconds, then 503; afterwards it refuses what ended meanwhile',
   { timeout },
   async () => {
     await using two = await startTwo()
@@ -136,7 +136,7 @@ test(
     wire.cut()
     const cutAt = performance.now()
     await auth(a.url, 'logout', { refreshToken: ends.refreshToken })
-    // Nobody but the memory of the process can have said so.
+    // The process can only have answered from memory.
     const answers = [await me(b.url, stays.accessToken)]
     while (answers.at(-1) === '200' && performance.now() - cutAt < 30_000) {
       answers.push(await me(b.url, stays.accessToken))
@@ -147,7 +147,7 @@ test(
     expect(await lagSeconds(b.url)).toBeGreaterThan(5)
     expect(await query(b.url, 'sessions.list', stays.accessToken)).toMatchObject({ status: 503 })
     wire.mend()
-    // Never "200" on the way: while it is behind the database is asked.
+    // Never "200" on the way: while the process is behind, it asks the database.
     const after: string[] = []
     await expect
       .poll(async () => {
@@ -163,14 +163,14 @@ test(
 )
 
 test(
-  'a process that is behind asks the database: `me` is right though nothing is followed',
+  'a process that is behind asks the database: `me` is right even when polls fail',
   { timeout },
   async () => {
     await using two = await startTwo()
     const { a, b, owner } = two
     const [stays, ends, first] = [await two.begin(), await two.begin(), await two.begin()]
-    // Asking for one session goes on.
-    await slowLooks(owner)
+    // Queries about one session still work.
+    await slowDownPolls(owner)
     await auth(a.url, 'logout', { refreshToken: first.refreshToken })
     await expect.poll(() => lagSeconds(b.url), { timeout: 30_000 }).toBeGreaterThan(5)
     expect(await me(b.url, stays.accessToken)).toBe('200')
@@ -181,7 +181,7 @@ test(
 )
 
 test(
-  'FS-01 (ASVS 16.5.3): a database that takes questions and never answers makes `me` a 503 and no wait',
+  'FS-01 (ASVS 16.5.3): with a database that accepts queries and never answers, `me` is answered 503 and does not hang',
   { timeout },
   async () => {
     await using two = await startTwo()
@@ -196,7 +196,7 @@ test(
 )
 
 test(
-  'an end is found when the following connection was lost as it was told',
+  'an end is found even if the LISTEN connection is lost at the same time',
   { timeout },
   async () => {
     await using two = await startTwo()
@@ -210,7 +210,7 @@ test(
           select pid from pg_stat_activity
           where datname = current_database() and query like '%order by occurred_at desc%'
             and pid <> pg_backend_pid() and pid <> all(${lost}::integer[])`
-      // One of each process; one that was lost before is taken up anew first.
+      // One of each process; one that was lost before is opened again first.
       await expect.poll(async () => (await following()).length).toBe(2)
       for (const { pid } of await following()) {
         await owner.ownerSql`select pg_terminate_backend(${pid})`
@@ -223,23 +223,23 @@ test(
 )
 
 test(
-  'a process that starts knows of what was ended before, without asking for each',
+  'a process that starts knows the sessions that ended before, without a query for each',
   { timeout },
   async () => {
     await using two = await startTwo()
     const { a, owner } = two
     const { accessToken, familyId, refreshToken } = await two.begin()
     await auth(a.url, 'logout', { refreshToken })
-    // Longer ago than a look reaches back by itself.
+    // Longer ago than a poll reaches back by itself.
     await moveClock(owner.ownerSql, 6_000)
-    await using wire = await startDatabaseProxy(owner.url)
+    await using wire = await startDatabaseWire(owner.url)
     await using late = await startServer(wire.url, {
       ACCESS_TOKEN_AUDIENCE: 'both',
       PUBLIC_URL: 'http://auth.test',
       REVOCATIONS_TOKEN: feedToken,
     })
     expect(await me(late.url, accessToken)).toBe(revoked)
-    expect((await toldAtFirst(late.url)).map(({ data }) => data.sid)).toEqual([familyId])
+    expect((await readFeedSoFar(late.url)).map(({ data }) => data.sid)).toEqual([familyId])
     wire.cut()
     expect(await me(late.url, accessToken)).toBe(revoked)
   },
@@ -257,9 +257,9 @@ test(
     await inTransaction(database.transactions, async (tx) => {
       const { txid, families } = await lockFamilies(tx, [familyId])
       await revokeLocked(tx, { txid, families: [...families.values()], by })
-      // Longer than a look reaches back by itself; a few looks see nothing of it.
+      // Longer than a poll reaches back by itself; a few polls see nothing of it.
       await moveClock(owner.ownerSql, 8_000)
-      await twoLooksOf(b.url)
+      await waitForTwoPolls(b.url)
       expect(await me(b.url, accessToken)).toBe('200')
     })
     await expect.poll(() => me(b.url, accessToken)).toBe(revoked)
@@ -267,29 +267,29 @@ test(
   },
 )
 
-test('only what ends a session is told: no sign-in and no refresh', { timeout }, async () => {
+test('only the end of a session is notified: no sign-in and no refresh', { timeout }, async () => {
   await using owner = await freshDatabase()
   await using server = await startServer(owner.url)
-  const told: string[] = []
+  const notifications: string[] = []
   const listener = postgres(owner.url, { max: 1, onnotice: () => {} })
   try {
-    await listener.listen('token_ledger_ends', (payload) => told.push(payload))
+    await listener.listen('token_ledger_ends', (payload) => notifications.push(payload))
     let { refreshToken } = await signIn({ url: server.url, owner })
     for (let i = 0; i < 5; i++) {
       const { data } = await auth(server.url, 'refresh', { refreshToken })
       refreshToken = data.refreshToken
     }
     await auth(server.url, 'logout', { refreshToken })
-    await waitFor(async () => told.length > 0)
-    // Notifications come in the order of the commits: nothing came before this one.
-    expect(told).toHaveLength(1)
+    await waitFor(async () => notifications.length > 0)
+    // Notifications come in the order of the commits: none came before this one.
+    expect(notifications).toHaveLength(1)
   } finally {
     await listener.end()
   }
 })
 
 test(
-  'whatever anybody tells, nobody is refused for it and the ends are followed on',
+  'forged notifications revoke no session and do not stop the following',
   { timeout },
   async () => {
     await using two = await startTwo({ REVOCATIONS_TOKEN: feedToken })
@@ -297,7 +297,7 @@ test(
     const [stays, ends] = [await two.begin(), await two.begin()]
     for (const payload of ['', 'nonsense', stays.familyId, '-1', '9'.repeat(15), '9'.repeat(7_000)])
       await owner.ownerSql`select pg_notify('token_ledger_ends', ${payload})`
-    await twoLooksOf(b.url)
+    await waitForTwoPolls(b.url)
     expect(await me(b.url, stays.accessToken)).toBe('200')
     await auth(a.url, 'logout', { refreshToken: ends.refreshToken })
     await expect.poll(() => me(b.url, ends.accessToken)).toBe(revoked)

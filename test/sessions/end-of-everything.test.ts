@@ -8,11 +8,11 @@ import { isBlocked } from '../support/locks.ts'
 
 const by = { reason: 'admin_revoked', actorUserId: null, caller: testCaller } as const
 
-test('RT-17, V5 (ASVS 15.4.2): a sign-in that read the epoch before everything was ended begins no session', async () => {
+test('RT-17, V5 (ASVS 15.4.2): a sign-in that read the epoch before all sessions were ended begins no session', async () => {
   await using ledger = await startLedger()
   const user = await ledger.makeUser()
   const epoch = await readEpoch(ledger.database, user.id)
-  // Also when there was nothing to end: the password was right before, and may be another now.
+  // Also without a session to end: the password was right before, and may have changed since.
   expect(await endAllSessions(ledger.deps, user.id, { by })).toBe(0)
   await expect(ledger.start(user, { epoch })).rejects.toMatchObject({ reason: 'session_revoked' })
   const again = await readEpoch(ledger.database, user.id)
@@ -20,7 +20,7 @@ test('RT-17, V5 (ASVS 15.4.2): a sign-in that read the epoch before everything w
   expect(await statuses(ledger)).toEqual(['active'])
 })
 
-test('RT-17, V5 (ASVS 15.4.2): a session that is being made while everything is ended is ended, too', async () => {
+test('RT-17, V5 (ASVS 15.4.2): a session that begins while all sessions are ended is ended as well', async () => {
   await using ledger = await startLedger()
   await using other = await startLedger({}, ledger)
   const user = await ledger.makeUser()
@@ -35,7 +35,7 @@ test('RT-17, V5 (ASVS 15.4.2): a session that is being made while everything is 
   expect(await statuses(ledger)).toEqual(['revoked'])
 })
 
-test('a session that is being made while a reuse ends everything of its user is ended, too', async () => {
+test('a session that begins while a reuse ends all sessions of its user is ended as well', async () => {
   const policy = { reuseScope: 'user', graceMs: 0 } as const
   await using ledger = await startLedger(policy)
   await using other = await startLedger(policy, ledger)
@@ -53,7 +53,7 @@ test('a session that is being made while a reuse ends everything of its user is 
   expect(await statuses(ledger)).toEqual(['reuse_detected', 'revoked'])
 })
 
-test('the word of a session that is over ends nothing, and voids no sign-in', async () => {
+test('a call of a session that has ended ends no other session and invalidates no sign-in', async () => {
   await using ledger = await startLedger()
   const user = await ledger.makeUser()
   const [speaker] = [await ledger.start(user), await ledger.start(user)]

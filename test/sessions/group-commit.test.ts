@@ -18,7 +18,7 @@ type Item = { readonly familyId: string; readonly name: string }
 const item = (name: string, familyId = name): Item => ({ familyId, name })
 const namesOf = (batch: readonly Item[]) => batch.map(({ name }) => name)
 
-/** A queue whose batches are settled by the test, one after the other. */
+/** A queue whose batches the test settles, one after the other. */
 function queueByHand(options: Partial<RotationQueueOptions<Item, string>> = {}) {
   const batches: { names: string[]; settle: () => Promise<void> }[] = []
   const queue = createRotationQueue<Item, string>({
@@ -38,13 +38,13 @@ function queueByHand(options: Partial<RotationQueueOptions<Item, string>> = {}) 
   return { queue, batches }
 }
 
-test('alone, a rotation goes out at once', () => {
+test('a rotation that is alone is sent at once', () => {
   const { queue, batches } = queueByHand()
   void queue.submit(item('a'))
   expect(batches.map(({ names }) => names)).toEqual([['a']])
 })
 
-test('those that come while a batch is in the database go together in the next', async () => {
+test('rotations that come while a batch is in the database go together in the next', async () => {
   const { queue, batches } = queueByHand()
   const answers = Promise.all(['a', 'b', 'c', 'd'].map((name) => queue.submit(item(name))))
   expect(batches.map(({ names }) => names)).toEqual([['a']])
@@ -54,7 +54,7 @@ test('those that come while a batch is in the database go together in the next',
   expect(await answers).toEqual(['a settled', 'b settled', 'c settled', 'd settled'])
 })
 
-test('a batch that is half full goes out beside another, and a third one waits', () => {
+test('a half-full batch is sent beside a running one, and a third waits', () => {
   const { queue, batches } = queueByHand({ maxBatch: 4 })
   void queue.submit(item('a'))
   void queue.submit(item('b'))
@@ -64,7 +64,7 @@ test('a batch that is half full goes out beside another, and a third one waits',
   expect(queue.depth).toBe(2)
 })
 
-test('a batch that hangs holds back nobody: those behind it go out without it', async () => {
+test('a batch that hangs does not hold back those behind it', async () => {
   const { queue, batches } = queueByHand()
   void queue.submit(item('hangs'))
   const behind = queue.submit(item('behind'))
@@ -86,7 +86,7 @@ test('two tokens of one family are decided one after the other', async () => {
   expect(batches[3]!.names).toEqual(['third'])
 })
 
-test('one poisoned item in a batch fails alone, and nobody is settled twice', async () => {
+test('one item that fails does not fail its batch, and no item is settled twice', async () => {
   const settled: string[] = []
   const queue = createRotationQueue<Item, string>({
     mayRetry: () => true,
@@ -109,7 +109,7 @@ test('one poisoned item in a batch fails alone, and nobody is settled twice', as
   expect(settled).toEqual(['a', 'b', 'c', 'd'])
 })
 
-test('a batch whose fate nobody knows is not tried again', async () => {
+test('a batch with an unknown outcome is not retried', async () => {
   let tries = 0
   const queue = createRotationQueue<Item, string>({
     mayRetry: () => false,
@@ -125,7 +125,7 @@ test('a batch whose fate nobody knows is not tried again', async () => {
   expect(tries).toBe(1)
 })
 
-test('the queue is bounded: when it is full the answer is 503 with Retry-After, at once', async () => {
+test('the queue is bounded: when it is full the answer is 503 with Retry-After at once', async () => {
   const { queue, batches } = queueByHand({ maxWaiting: 2 })
   const keys = deriveRefreshTokenKeys([testSecret])
   await using app = await startApp(
@@ -143,7 +143,7 @@ test('the queue is bounded: when it is full the answer is 503 with Retry-After, 
   }
   const held = [send(), send(), send()]
   await expect.poll(() => queue.depth).toBe(2)
-  // Nothing is settled meanwhile: this answer waits for nobody.
+  // Nothing is settled meanwhile: this answer does not wait.
   const refused = await send()
   expect(refused).toMatchObject({ status: 503, reason: 'service_unavailable' })
   expect(refused.headers.get('retry-after')).toBe('1')
@@ -155,7 +155,7 @@ test('the queue is bounded: when it is full the answer is 503 with Retry-After, 
   await Promise.all(held)
 })
 
-test('a row the database refuses fails its own rotation and none of its neighbours', async () => {
+test('a row that the database refuses fails its own rotation and no other', async () => {
   await using app = await startApp()
   const sessions = await beginSessions(app.owner.url, await makeUser(app.owner.url), 12)
   const poisoned = sessions[7]!
@@ -179,18 +179,18 @@ test('a row the database refuses fails its own rotation and none of its neighbou
     )
 })
 
-test("a family locked by somebody else's transaction delays no other, and is answered 503 in the end", async () => {
+test('a family locked by another transaction delays no other family, and is answered 503 in the end', async () => {
   await using app = await startApp()
   const [locked, ...others] = await beginSessions(app.owner.url, await makeUser(app.owner.url), 30)
-  const somebody = await app.owner.ownerSql.reserve()
-  await somebody`begin`
-  await somebody`
+  const holder = await app.owner.ownerSql.reserve()
+  await holder`begin`
+  await holder`
     select from token_ledger.token_family where family_id = ${locked!.familyId} for update`
 
   let isAnswered = false
   const { refreshToken } = locked!
   const waiting = auth(app.url, 'refresh', { refreshToken }).finally(() => (isAnswered = true))
-  // In the same batches as the locked one, again and again, and served while it still waits.
+  // In the same batches as the locked one, again and again, and answered while it still waits.
   let tokens = others.map((session) => session.refreshToken)
   for (let round = 0; round < 5; round++) {
     const answers = await Promise.all(
@@ -204,8 +204,8 @@ test("a family locked by somebody else's transaction delays no other, and is ans
   const refused = await waiting
   expect(refused).toMatchObject({ status: 503, reason: 'service_unavailable' })
   expect(refused.headers.get('retry-after')).toBe('1')
-  await somebody`rollback`
-  somebody.release()
+  await holder`rollback`
+  holder.release()
   expect(await kindsOf(app, locked!.familyId)).toEqual(['issued'])
   expect((await auth(app.url, 'refresh', { refreshToken })).status).toBe(200)
 })

@@ -20,30 +20,33 @@ const endEverything: Ask = ({ deps }, { user }) => endAllSessions(deps, user.id,
 const many = 20
 
 test.each([
-  { what: 'is asked for with a spent token', ask: presentSpent, end: 'reuse_detected' },
-  { what: 'is signed out of', ask: signOut, end: 'revoked' },
-  { what: 'is ended with everything of its user', ask: endEverything, end: 'revoked' },
-])('a family that is locked for seconds, and $what by many, delays no other', async (rule) => {
-  await using ledger = await startLedger({ graceMs: 0 })
-  const session = await spentOnce(ledger)
-  let other = await ledger.start(await ledger.makeUser())
-  const holder = await lockFamily(ledger, session.familyId)
-  const asking = Array.from({ length: many }, () =>
-    rule.ask(ledger, session).catch((error: unknown) => error),
-  )
-  await waitFor(() => isBlocked(ledger))
-  let isHeld = true
-  const held = sleep(3_000).then(() => (isHeld = false))
-  for (let i = 0; i < 5; i++) other = await ledger.refresh(other)
-  expect(isHeld).toBe(true)
-  await held
-  await holder`rollback`
-  holder.release()
-  for (const answer of await Promise.all(asking)) expect(isUnavailable(answer)).toBe(false)
-  expect(await kindsOf(ledger, session.familyId)).toEqual(['issued', 'rotated', rule.end])
-})
+  { what: 'requested with a spent token', ask: presentSpent, end: 'reuse_detected' },
+  { what: 'signed out of', ask: signOut, end: 'revoked' },
+  { what: 'ended with all sessions of its user', ask: endEverything, end: 'revoked' },
+])(
+  'a family that is locked for seconds and $what by many clients delays no other family',
+  async (rule) => {
+    await using ledger = await startLedger({ graceMs: 0 })
+    const session = await spentOnce(ledger)
+    let other = await ledger.start(await ledger.makeUser())
+    const holder = await lockFamily(ledger, session.familyId)
+    const asking = Array.from({ length: many }, () =>
+      rule.ask(ledger, session).catch((error: unknown) => error),
+    )
+    await waitFor(() => isBlocked(ledger))
+    let isHeld = true
+    const held = sleep(3_000).then(() => (isHeld = false))
+    for (let i = 0; i < 5; i++) other = await ledger.refresh(other)
+    expect(isHeld).toBe(true)
+    await held
+    await holder`rollback`
+    holder.release()
+    for (const answer of await Promise.all(asking)) expect(isUnavailable(answer)).toBe(false)
+    expect(await kindsOf(ledger, session.familyId)).toEqual(['issued', 'rotated', rule.end])
+  },
+)
 
-test('who waits for a family that is locked is told after five seconds, one as all, that it could not be had', async () => {
+test('all requests for a locked family are answered after five seconds that it is not available', async () => {
   await using ledger = await startLedger({ graceMs: 0 })
   const session = await spentOnce(ledger)
   const holder = await lockFamily(ledger, session.familyId)
@@ -52,7 +55,7 @@ test('who waits for a family that is locked is told after five seconds, one as a
     signOut(ledger, session).catch((error: unknown) => error),
   )
   for (const answer of await Promise.all(asking)) expect(isUnavailable(answer)).toBe(true)
-  // Not one after the other.
+  // They did not wait one after the other.
   expect(performance.now() - since).toBeLessThan(10_000)
   await holder`rollback`
   holder.release()

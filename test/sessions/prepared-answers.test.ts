@@ -7,24 +7,24 @@ import type { LiveSession } from '../../server/sessions/session.ts'
 import type { SigningKeys } from '../../server/tokens/signing-keys.ts'
 import { startLedger, testCaller } from '../support/ledger.ts'
 
-test('a granted refresh can be prepared while the database writes, and a refused one is not', async () => {
+test('the answer of a granted refresh is prepared while the database writes; a refused one is not', async () => {
   await using ledger = await startLedger({ graceMs: 0 })
-  const told: LiveSession[] = []
+  const prepared: LiveSession[] = []
   const { rotate } = createRotation(ledger.deps, {
-    whileWriting: (sessions) => told.push(...sessions),
+    whileWriting: (sessions) => prepared.push(...sessions),
   })
   const first = await ledger.start(await ledger.makeUser())
   const request = { transport: 'body', attemptId: null, caller: testCaller } as const
 
   const second = await rotate({ ...request, token: first.token })
-  await expect.poll(() => told).toHaveLength(1)
-  expect(told[0], 'the very session').toBe(second)
+  await expect.poll(() => prepared).toHaveLength(1)
+  expect(prepared[0], 'the very session').toBe(second)
 
   for (const { token } of [first, second])
     await expect(rotate({ ...request, token })).rejects.toMatchObject({
       reason: 'refresh_token_reused',
     })
-  expect(told).toHaveLength(1)
+  expect(prepared).toHaveLength(1)
 })
 
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
@@ -37,7 +37,7 @@ const session = {
   refreshRemainingMs: 604_800_000,
 }
 
-test('a token that was made ahead is the one that is given', () => {
+test('an access token that was signed ahead is the one in the answer', () => {
   const keys = { current: () => ({ jwsHeader: 'e30', privateKey }) } as unknown as SigningKeys
   const tokens = createAccessTokens(keys, settings)
   tokens.prepare(session)
@@ -48,7 +48,7 @@ test('a token that was made ahead is the one that is given', () => {
   expect(tokens.of(other).accessToken, 'another session has its own').not.toBe(given.accessToken)
 })
 
-test('a token that could not be made ahead fails whoever asks for it, and nobody else', () => {
+test('an access token that could not be signed ahead fails its own request alone', () => {
   let isBroken = true
   const keys = {
     current() {

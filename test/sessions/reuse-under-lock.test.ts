@@ -8,7 +8,7 @@ import { kindsOf } from '../support/sessions.ts'
 
 const bySomebody = { transport: 'body', attemptId: null, caller: testCaller } as const
 
-test('a reuse of a family that was ended while it waited for the lock is told how that ended, and writes nothing', async () => {
+test('a reuse whose family ended while it waited for the lock gets that end as its reason and writes nothing', async () => {
   await using ledger = await startLedger({ graceMs: 0 })
   const first = await spentOnce(ledger)
   const holder = await lockFamily(ledger, first.familyId)
@@ -28,7 +28,7 @@ test('a reuse of a family that was ended while it waited for the lock is told ho
   expect(await kindsOf(ledger, first.familyId)).toEqual(['issued', 'rotated', 'revoked'])
 })
 
-test('a reuse whose caller has gone while it waited for the lock ends nothing', async () => {
+test('a reuse whose client hung up while it waited for the lock ends nothing', async () => {
   await using ledger = await startLedger({ graceMs: 0 })
   const first = await spentOnce(ledger)
   const holder = await lockFamily(ledger, first.familyId)
@@ -43,7 +43,7 @@ test('a reuse whose caller has gone while it waited for the lock ends nothing', 
   expect(await kindsOf(ledger, first.familyId)).toEqual(['issued', 'rotated'])
 })
 
-test("RT-09: the backend dies between two statements of a reuse, while a team's own directory is asked: nothing was written, and it is a reuse the next time", async () => {
+test('RT-09: the backend dies between two statements of a reuse, while a user directory is asked: nothing was written, and the next try is a reuse', async () => {
   await using ledger = await startLedger({ graceMs: 0 })
   const first = await spentOnce(ledger)
   const { accounts: _, fromAccountRow: __, ...own } = ledger.deps.users
@@ -52,7 +52,7 @@ test("RT-09: the backend dies between two statements of a reuse, while a team's 
   const users: UserDirectory = {
     ...own,
     async findMany(ids) {
-      // The second time it is asked under the lock, by a transaction that has nothing to do meanwhile.
+      // The second time it is asked under the lock, by a transaction that is idle meanwhile.
       if (++asked === 2) await new Promise<void>((resolve) => (goOn = resolve))
       return own.findMany(ids)
     },

@@ -17,35 +17,36 @@ import { startServer } from '../support/server.ts'
 import { beginSessions } from '../support/begun-sessions.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
-// Hundreds of passwords are hashed.
+// This file hashes hundreds of passwords.
 vi.setConfig({ testTimeout: 120_000 })
 
 const rounds = 50
 const lanes = 4
 const newPassword = 'another horse, another staple'
-const nobody = { actorUserId: null, caller: { ip: null, userAgent: null } } as const
+const noActor = { actorUserId: null, caller: { ip: null, userAgent: null } } as const
 
-/** The ways to end everything: the session that speaks may go on in two of them. */
+/** The ways to end all sessions; in two of them the calling session goes on. */
 const ways = {
   'a logout everywhere': {
-    speakerGoesOn: false,
-    end: ({ url, speaker }: Round) =>
-      auth(url, 'logout', { refreshToken: speaker.refreshToken, everywhere: true }),
+    callerGoesOn: false,
+    end: ({ url, callingSession }: Round) =>
+      auth(url, 'logout', { refreshToken: callingSession.refreshToken, everywhere: true }),
   },
   'an end of the other sessions': {
-    speakerGoesOn: true,
-    end: ({ url, speaker }: Round) => mutate(url, 'sessions.revokeOthers', speaker.accessToken),
+    callerGoesOn: true,
+    end: ({ url, callingSession }: Round) =>
+      mutate(url, 'sessions.revokeOthers', callingSession.accessToken),
   },
   'a change of the password': {
-    speakerGoesOn: true,
-    end: ({ url, speaker }: Round) =>
-      mutate(url, 'account.changePassword', speaker.accessToken, {
+    callerGoesOn: true,
+    end: ({ url, callingSession }: Round) =>
+      mutate(url, 'account.changePassword', callingSession.accessToken, {
         currentPassword: testPassword,
         newPassword,
       }),
   },
   'a disabling of the user': {
-    speakerGoesOn: false,
+    callerGoesOn: false,
     end: async ({ disable }: Round) => {
       await disable()
       return null
@@ -56,23 +57,23 @@ const ways = {
 type Session = { readonly refreshToken: string; readonly accessToken: string }
 type Round = {
   readonly url: string
-  readonly speaker: Session
+  readonly callingSession: Session
   readonly disable: () => Promise<unknown>
 }
 
-for (const [way, { end, speakerGoesOn }] of Object.entries(ways)) {
-  test(`RT-17, AD-03, V5 (ASVS 15.4.2): once ${way} has returned, nothing that began before it works`, async () => {
+for (const [way, { end, callerGoesOn }] of Object.entries(ways)) {
+  test(`RT-17, AD-03, V5 (ASVS 15.4.2): once ${way} has returned, no session or sign-in that began before it works`, async () => {
     await using service = await startTwo()
     const urls = service.servers.map(({ url }) => url)
     await service.inLanes(async (user, round) => {
       const begun = await beginSessions(service.databaseUrl, user, 4)
-      const [speaker, ...others] = await Promise.all(
+      const [callingSession, ...others] = await Promise.all(
         begun.map(
           async ({ refreshToken }) => (await auth(urls[0]!, 'refresh', { refreshToken })).data,
         ),
       )
       const race = { isOver: false }
-      // Each refreshes its newest token as fast as it can, now here, now there.
+      // Each refreshes its newest token as fast as it can, at both processes in turn.
       const refreshing = others.map(async ({ refreshToken }: Session, lane) => {
         let newest: string = refreshToken
         for (let i = lane; !race.isOver; i++) {
@@ -90,7 +91,7 @@ for (const [way, { end, speakerGoesOn }] of Object.entries(ways)) {
       await waitFor(async () => (await service.epochsRead(user)) === signingIn.length)
       await sleep(Math.random() * 150)
       const disable = () => service.disable(user)
-      const ended = await end({ url: urls[round % 2]!, speaker, disable })
+      const ended = await end({ url: urls[round % 2]!, callingSession, disable })
       race.isOver = true
       expect(ended?.status ?? 200).toBe(200)
 
@@ -100,13 +101,13 @@ for (const [way, { end, speakerGoesOn }] of Object.entries(ways)) {
       }
       for (const answer of await Promise.all(signingIn))
         await expectNoWayIn(urls[round % 2]!, answer)
-      const next = await auth(urls[0]!, 'refresh', { refreshToken: speaker.refreshToken })
-      expect(next.reason).toBe(speakerGoesOn ? undefined : 'session_revoked')
+      const next = await auth(urls[0]!, 'refresh', { refreshToken: callingSession.refreshToken })
+      expect(next.reason).toBe(callerGoesOn ? undefined : 'session_revoked')
     })
     const active = await service.ownerSql`
       select user_id, count(*)::int from token_audit.sessions where status = 'active' group by 1`
     expect(active.map(({ count }) => count)).toEqual(
-      Array.from({ length: speakerGoesOn ? rounds : 0 }, () => 1),
+      Array.from({ length: callerGoesOn ? rounds : 0 }, () => 1),
     )
   })
 }
@@ -126,27 +127,27 @@ test('RT-16, V4 (ASVS 7.4.3): a change of the password ends old refresh tokens a
   expect((await auth(app.url, 'login', { email, password: newPassword })).status).toBe(200)
 })
 
-test('RT-16, V4 (ASVS 7.4.2): disabling a user ends old refresh tokens and old access tokens, and lets nobody in', async () => {
+test('RT-16, V4 (ASVS 7.4.2): disabling a user ends old refresh tokens and old access tokens and refuses sign-ins', async () => {
   await using app = await startApp()
   const user = await makeUser(app.owner.url)
   const session = await signIn(app.url, user.email)
   const { accounts } = createAccounts(app.database, createPasswords())
   const deps = { sql: app.database.transactions, logSecurityEvent: () => {}, accounts }
-  expect(await disableUser(deps, user.id, nobody)).toBe(1)
+  expect(await disableUser(deps, user.id, noActor)).toBe(1)
   await expectNothingWorks(app.url, session)
   const again = await auth(app.url, 'login', { email: user.email, password: testPassword })
   expect(again.reason).toBe('invalid_credentials')
 })
 
-test('AT-15, V4 (ASVS 7.4.2): who is disabled between the look-up and the epoch of a sign-in does not get in', async () => {
+test('AT-15, V4 (ASVS 7.4.2): a user who is disabled between the look-up and the epoch of a sign-in is not signed in', async () => {
   await using app = await startApp()
   const user = await makeUser(app.owner.url)
   await using owner = connectAsOwner(app.owner.url)
-  // The look-up waits here with what it has seen of the user.
+  // The look-up waits here and has already read the user.
   await using gate = await shutGate(app.owner.ownerSql, 'user_account')
   const signingIn = auth(app.url, 'login', { email: user.email, password: testPassword })
   await waitFor(() => gate.firstWaiter())
-  await disableUser(owner.deps, user.id, nobody)
+  await disableUser(owner.deps, user.id, noActor)
   await gate[Symbol.asyncDispose]()
   expect((await signingIn).reason).toBe('invalid_credentials')
   expect(await app.owner.ownerSql`select from token_ledger.token_family`).toHaveLength(0)
@@ -161,13 +162,13 @@ test('RT-17 (ASVS 15.4.2): a change of the password by a session that was ended 
   const input = { currentPassword: testPassword, newPassword }
   const changing = mutate(app.url, 'account.changePassword', thief.accessToken, input)
   await waitFor(() => gate.firstWaiter())
-  await endAllSessions(owner.deps, user.id, { by: { reason: 'admin_revoked', ...nobody } })
+  await endAllSessions(owner.deps, user.id, { by: { reason: 'admin_revoked', ...noActor } })
   await gate[Symbol.asyncDispose]()
   expect((await changing).reason).toBe('access_token_revoked')
   await signIn(app.url, user.email)
 })
 
-/** A sign-in that was refused, or that is over before its caller can use it. */
+/** A sign-in that was refused, or whose session ended before its client could use it. */
 async function expectNoWayIn(url: string, answer: Answer): Promise<void> {
   const isIn = answer.status === 200
   const refreshed = isIn
@@ -180,7 +181,7 @@ async function expectNoWayIn(url: string, answer: Answer): Promise<void> {
   )
 }
 
-/** Has the database count how many sign-ins of a user have read the epoch: those have begun. */
+/** Makes the database count how many sign-ins of a user have read the epoch: those have begun. */
 async function countEpochReads(ownerSql: Sql): Promise<void> {
   await ownerSql.unsafe(`
     create table public.epoch_read (user_id uuid);
@@ -219,7 +220,7 @@ function expectOver(answer: Answer): void {
   expect(answer).toMatchObject({ status: 401, reason: 'session_revoked' })
 }
 
-/** Past the gate, which stops the service alone. */
+/** As the owner, whom the gate does not stop. */
 function connectAsOwner(databaseUrl: string) {
   const database = connect(databaseUrl)
   const { accounts } = createAccounts(database, createPasswords())
@@ -233,7 +234,7 @@ async function startTwo() {
   const database = await freshDatabase()
   const { url: databaseUrl, ownerSql } = database
   await countEpochReads(ownerSql)
-  // One issuer: what one signs, the other takes.
+  // One issuer, so that each process accepts the tokens of the other.
   const env = { PUBLIC_URL: 'http://127.0.0.1:3000' }
   const servers = await Promise.all([startServer(databaseUrl, env), startServer(databaseUrl, env)])
   const service = connect(databaseUrl, { role: 'token_ledger_app' })
@@ -247,14 +248,14 @@ async function startTwo() {
       disableUser(
         { sql: service.transactions, logSecurityEvent: () => {}, accounts },
         user.id,
-        nobody,
+        noActor,
       ),
     async epochsRead({ id }: User): Promise<number> {
       const [row] = await ownerSql<{ count: number }[]>`
         select count(*)::int from public.epoch_read where user_id = ${id}`
       return row!.count
     },
-    /** Some rounds at a time, each with a user of its own, who has the model's password. */
+    /** Some rounds at a time, each with a user of its own, who has the model's password hash. */
     async inLanes(run: (user: User, round: number) => Promise<void>): Promise<void> {
       let begun = 0
       const lane = async () => {

@@ -17,7 +17,7 @@ import { makeUser } from '../support/users.ts'
 vi.setConfig({ testTimeout: 300_000 })
 
 const presentations = 50
-/** The first and the replays that may follow it (contract: at most 20 for one generation). */
+/** The rotation and the replays that may follow it: at most 20 for one generation. */
 const grants = 21
 /** Families that are raced for at the same time. */
 const lanes = 5
@@ -29,7 +29,7 @@ test('RT-04, V1 (ASVS 15.4.2): one token, fifty times at once in two processes, 
     const end = await expectLedgerAgrees(race.ownerSql, session.familyId, answers)
     expect(tally(answers)).toEqual({ granted: 1, refresh_token_reused: presentations - 1 })
     expect(end.kinds).toEqual(['issued', 'rotated', 'reuse_detected'])
-    // The one successor is of a family that is over.
+    // The family of the one successor has ended.
     const successor = answers.find(({ status }) => status === 200)!.data.refreshToken
     const [last] = await race.present({ ...session, refreshToken: successor }, () => undefined, 1)
     expect(last).toMatchObject({ reason: 'refresh_token_reused', incidentId: end.incidentId })
@@ -46,7 +46,7 @@ test('RT-04, RT-08, V1 (ASVS 15.4.2): one attempt, fifty times at once in two pr
   expect(await race.tokensHandedOut()).toBe(15 + lanes)
 })
 
-test('RT-04, RT-07, V1, V2 (ASVS 15.4.2): one token, fifty times at once in two processes, grace 10 s: one successor, whoever asks', async () => {
+test('RT-04, RT-07, V1, V2 (ASVS 15.4.2): one token, fifty times at once in two processes, grace 10 s: one successor for all requests', async () => {
   await using race = await startRace({ ROTATION_GRACE_SECONDS: '10' })
   await race.run({ families: lanes, rounds: 7 }, async (session) =>
     expectOneSuccessor(race, session, (i) => (i % 2 === 0 ? randomUUID() : undefined)),
@@ -54,7 +54,7 @@ test('RT-04, RT-07, V1, V2 (ASVS 15.4.2): one token, fifty times at once in two 
   expect(await race.tokensHandedOut()).toBe(35 + lanes)
 })
 
-test('RT-05 (RFC 9700 §4.14.2): a reuse in two processes ends everything of its user, once, and nothing of anybody else (REUSE_SCOPE=user)', async () => {
+test('RT-05 (RFC 9700 §4.14.2): a reuse in two processes ends all sessions of its user once, and none of another user (REUSE_SCOPE=user)', async () => {
   await using race = await startRace({ ROTATION_GRACE_SECONDS: '0', REUSE_SCOPE: 'user' })
   const { ownerSql, url } = race
   const [bystander] = await beginSessions(url, await makeUser(url), 1)
@@ -63,7 +63,7 @@ test('RT-05 (RFC 9700 §4.14.2): a reuse in two processes ends everything of its
   )
   await Promise.all(
     people.map(async ([stolen, ...others]) => {
-      // Whoever refreshes meanwhile was before the reuse, or is refused.
+      // A refresh meanwhile came before the reuse, or is refused.
       const [answers, ...meanwhile] = await Promise.all([
         race.present(stolen!, () => undefined),
         ...others.map((other) => race.present(other, () => undefined, 1)),
@@ -95,7 +95,7 @@ async function startRace(env: Record<string, string>) {
   return {
     url,
     ownerSql,
-    /** Presents the token many times at once, in one process and the other by turns. */
+    /** Presents the token many times at once, at both processes in turn. */
     present(
       { refreshToken }: BegunSession,
       attemptIdOf: (i: number) => string | undefined,
@@ -107,7 +107,7 @@ async function startRace(env: Record<string, string>) {
         ),
       )
     },
-    /** Races for so many families, some at a time, each for so many generations. */
+    /** Races for this many families, some at a time, each for this many generations. */
     async run(
       { families, rounds }: { families: number; rounds: number },
       round: (session: BegunSession) => Promise<BegunSession | null>,
@@ -155,8 +155,8 @@ async function expectOneSuccessor(
 }
 
 /**
- * What the ledger says of the family, folded from its whole history, is what the callers were told: one
- * successor for all, which is the one token that is current, or the end with its incident.
+ * The ledger, folded from the whole history of the family, agrees with the answers: one successor for all
+ * callers, which is the current token, or the end with its incident.
  */
 async function expectLedgerAgrees(ownerSql: Sql, familyId: string, answers: readonly Answer[]) {
   const history = await readHistory(ownerSql, familyId)

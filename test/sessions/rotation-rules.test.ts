@@ -9,7 +9,7 @@ import { makeUser } from '../support/users.ts'
 const day = 24 * 3600 * 1000
 const startAt = Date.UTC(2030, 0, 1)
 
-/** The service with its clock stopped at `startAt`; `at(ms)` stops it so much later. */
+/** The service with its clock stopped at `startAt`; `at(ms)` stops it that much later. */
 async function startStopped(env: Record<string, string> = {}) {
   const app = await startApp(env)
   const at = (ms: number) => stopClock(app.owner.ownerSql, startAt + ms)
@@ -22,7 +22,7 @@ function refresh(app: TestApp, refreshToken: string, attemptId?: string) {
 }
 
 describe('the grace window', () => {
-  test('RT-07, V2 (RFC 9700 §4.14.2): gives the predecessor the same successor until its last millisecond', async () => {
+  test('RT-07, V2 (RFC 9700 §4.14.2): the predecessor gets the same successor until the last millisecond of the grace window', async () => {
     await using stopped = await startStopped()
     const { app, at } = stopped
     const { refreshToken, familyId } = await signIn(app)
@@ -46,7 +46,7 @@ describe('the grace window', () => {
     ])
   })
 
-  test('RT-07 (RFC 9700 §4.14.2): of 0 seconds is none, except for the same attempt', async () => {
+  test('RT-07 (RFC 9700 §4.14.2): a grace window of 0 seconds forgives only the same attempt', async () => {
     await using stopped = await startStopped({ ROTATION_GRACE_SECONDS: '0' })
     const { app } = stopped
     const { refreshToken } = await signIn(app)
@@ -57,7 +57,7 @@ describe('the grace window', () => {
     expect((await refresh(app, refreshToken)).reason).toBe('refresh_token_reused')
   })
 
-  test('RT-07, V2 (RFC 9700 §4.14.2): does not cover the grandparent', async () => {
+  test('RT-07, V2 (RFC 9700 §4.14.2): the grace window does not cover the grandparent', async () => {
     await using stopped = await startStopped()
     const { app } = stopped
     const { refreshToken } = await signIn(app)
@@ -68,7 +68,7 @@ describe('the grace window', () => {
 })
 
 describe('an attempt', () => {
-  test('RT-08 (RFC 9700 §4.14.2): gets its answer again an hour later: a lost answer costs nothing', async () => {
+  test('RT-08 (RFC 9700 §4.14.2): an attempt gets its answer again an hour later, so a lost answer costs nothing', async () => {
     await using stopped = await startStopped()
     const { app, at } = stopped
     const { refreshToken, familyId } = await signIn(app)
@@ -81,7 +81,7 @@ describe('an attempt', () => {
     expect((await refresh(app, refreshToken, randomUUID())).reason).toBe('refresh_token_reused')
   })
 
-  test('of an older generation is a reuse', async () => {
+  test('an attempt of an older generation is a reuse', async () => {
     await using stopped = await startStopped()
     const { app } = stopped
     const { refreshToken } = await signIn(app)
@@ -93,7 +93,7 @@ describe('an attempt', () => {
 })
 
 describe('expiry', () => {
-  test('RT-11 (ASVS 7.3.1): comes at the millisecond of the inactivity timeout', async () => {
+  test('RT-11 (ASVS 7.3.1): a session expires at the millisecond of its inactivity timeout', async () => {
     await using stopped = await startStopped()
     const { app, at } = stopped
     const [used, left] = [await signIn(app), await signIn(app)]
@@ -105,7 +105,7 @@ describe('expiry', () => {
     expect(await kindsOf(app, left.familyId)).toEqual(['issued'])
   })
 
-  test('RT-10 (ASVS 7.3.2 and 10.4.8, RFC 10017 §6.3.2.3): absolute, is never extended, and the cookie and the answer say so', async () => {
+  test('RT-10 (ASVS 7.3.2 and 10.4.8, RFC 10017 §6.3.2.3): the absolute expiration is never extended, and the cookie and the answer show it', async () => {
     await using stopped = await startStopped()
     const { app, at } = stopped
     let { cookie } = await signInWithCookie(app)
@@ -126,7 +126,7 @@ describe('expiry', () => {
     expect(over.reason).toBe('session_expired')
   })
 
-  test('of the family makes a spent token expired, not reused', async () => {
+  test('a spent token of an expired family is expired, not reused', async () => {
     await using stopped = await startStopped()
     const { app, at } = stopped
     const { refreshToken, familyId } = await signIn(app)
@@ -138,7 +138,7 @@ describe('expiry', () => {
     expect(await kindsOf(app, familyId)).toEqual(['issued', 'rotated'])
   })
 
-  test('RT-06 (RFC 9700 §4.14.2): of the spent token itself, in a family that lives, is still a reuse', async () => {
+  test('RT-06 (RFC 9700 §4.14.2): a spent token that would have expired itself is still a reuse in an active family', async () => {
     await using stopped = await startStopped()
     const { app, at } = stopped
     const { refreshToken, familyId } = await signIn(app)
@@ -150,7 +150,7 @@ describe('expiry', () => {
   })
 })
 
-test('a family that is over answers with its reason and incident, and nothing is written', async () => {
+test('an ended family is refused with its reason and incident, and nothing is written', async () => {
   await using stopped = await startStopped()
   const { app, at } = stopped
   const { refreshToken, familyId } = await signIn(app)
@@ -168,7 +168,7 @@ test('a family that is over answers with its reason and incident, and nothing is
 })
 
 describe('after a restore of an older backup', () => {
-  test('a newer token, and one of an unknown family, are session_revoked; nothing is written', async () => {
+  test('a newer token and a token of an unknown family are session_revoked, and nothing is written', async () => {
     await using now = await startApp()
     await using restored = await startApp()
     const { refreshToken, familyId } = await signIn(now)
@@ -194,7 +194,7 @@ describe('after a restore of an older backup', () => {
   })
 })
 
-describe('how a token travels', () => {
+describe('the transport of a token', () => {
   test('CK-03 (ASVS 3.3.4): a body family has its token in the body alone, a cookie family in the cookie alone', async () => {
     await using app = await startApp()
     const body = await signIn(app)
@@ -209,7 +209,7 @@ describe('how a token travels', () => {
     expect(JSON.stringify(inCookie.body)).not.toContain('tlr1.')
   })
 
-  test('RT-13 (RFC 9700 §4.14.2): the other way is transport_mismatch, both ways, and costs nobody the session', async () => {
+  test('RT-13 (RFC 9700 §4.14.2): the other transport is transport_mismatch, in both directions, and does not end the session', async () => {
     await using app = await startApp()
     const body = await signIn(app)
     const page = await signInWithCookie(app)
@@ -222,7 +222,7 @@ describe('how a token travels', () => {
   })
 })
 
-test('the clock of the ledger may be set back: events keep their order', async () => {
+test('when the clock of the database is set back, events keep their order', async () => {
   await using app = await startApp()
   const { refreshToken, familyId } = await signIn(app)
   await moveClock(app.owner.ownerSql, -3600 * 1000)

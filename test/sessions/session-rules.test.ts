@@ -19,7 +19,7 @@ import { makeUser, testPassword } from '../support/users.ts'
 
 const forged = `tlr1.${'A'.repeat(91)}`
 
-test('RT-06, RT-22, RT-24 (ASVS 2.2.1): a token that is not authentic asks no database and revokes nobody', async () => {
+test('RT-06, RT-22, RT-24 (ASVS 2.2.1): a token that is not authentic costs no query and revokes no session', async () => {
   await using app = await startApp()
   const { refreshToken, familyId } = await signIn(app)
   const mangled = `${refreshToken.slice(0, -4)}AAAA`
@@ -28,7 +28,7 @@ test('RT-06, RT-22, RT-24 (ASVS 2.2.1): a token that is not authentic asks no da
     const answer = await auth(app.url, 'refresh', { refreshToken: token })
     expect(answer).toMatchObject({ status: 401, reason: 'refresh_token_malformed' })
   }
-  // The database is away indeed: an authentic one is 503, and nothing has changed.
+  // The database is really unavailable: an authentic token is answered 503, and nothing has changed.
   const away = await auth(app.url, 'refresh', { refreshToken })
   expect(away).toMatchObject({ status: 503, reason: 'service_unavailable' })
   expect(Number(away.headers.get('retry-after'))).toBeGreaterThan(0)
@@ -37,11 +37,11 @@ test('RT-06, RT-22, RT-24 (ASVS 2.2.1): a token that is not authentic asks no da
   expect((await auth(app.url, 'refresh', { refreshToken })).status).toBe(200)
 })
 
-test('an authentic token whose secret was never issued is no token of its family, and costs it nothing', async () => {
+test('an authentic token whose secret was never issued is refused and does not end its family', async () => {
   await using ledger = await startLedger()
   const session = await ledger.start(await ledger.makeUser())
   await ledger.refresh(session)
-  // Whoever has the server's secret and an old token, and not the ledger, makes such a one.
+  // An attacker with the server's secret and an old token, but without the ledger, can make such a token.
   const token = deriveSuccessor(ledger.deps.refreshKeys[0], session.token, randomBytes(16))
   await expect(ledger.refresh({ ...session, token })).rejects.toMatchObject({
     reason: 'refresh_token_malformed',
@@ -51,7 +51,7 @@ test('an authentic token whose secret was never issued is no token of its family
   expect(events.map(({ kind }) => kind)).toEqual(['issued', 'rotated'])
 })
 
-test('AT-15 (RFC 9068 §2.2): an access token does not outlive its session, of which nobody would be told', async () => {
+test('AT-15 (RFC 9068 §2.2): an access token does not outlive its session, because no end is notified when a session expires', async () => {
   const seconds = { REFRESH_IDLE_SECONDS: '20', REFRESH_ABSOLUTE_SECONDS: '30' }
   await using app = await startApp(seconds)
   const { accessToken, refreshToken } = await signIn(app)
@@ -60,12 +60,12 @@ test('AT-15 (RFC 9068 §2.2): an access token does not outlive its session, of w
   await moveClock(app.owner.ownerSql, 15_000)
   const { data } = await auth(app.url, 'refresh', { refreshToken })
   expect(data.expiresIn).toBe(lifetimeOf(data.accessToken))
-  // Of the thirty, a little more than fifteen are over.
+  // Of the thirty, a little more than fifteen have passed.
   expect(data.expiresIn).toBeLessThan(15)
   expect(data.expiresIn).toBeGreaterThan(5)
 })
 
-test('a sign-out of a session that is over waits for nobody', async () => {
+test('a sign-out of a session that has ended waits for no lock', async () => {
   await using app = await startApp()
   const { refreshToken, familyId } = await signIn(app)
   expect((await auth(app.url, 'logout', { refreshToken })).data.revoked).toBe(1)
@@ -79,35 +79,38 @@ describe('REUSE_SCOPE', () => {
   test.each([
     ['family', 'active'],
     ['user', 'revoked'],
-  ])('RT-05 (RFC 9700 §4.14.2): %s leaves other sessions of the user %s', async (scope, status) => {
-    await using app = await startApp({ REUSE_SCOPE: scope })
-    const stolen = await signIn(app)
-    const other = await signIn(app, stolen.email)
-    const someoneElse = await signIn(app)
-    await auth(app.url, 'refresh', { refreshToken: stolen.refreshToken })
-    await moveClock(app.owner.ownerSql, 10_000)
-    const reused = await auth(app.url, 'refresh', { refreshToken: stolen.refreshToken })
-    expect(reused).toMatchObject({
-      reason: 'refresh_token_reused',
-      incidentId: `${stolen.familyId}:3`,
-    })
-    const rows = await app.owner.ownerSql`
+  ])(
+    'RT-05 (RFC 9700 §4.14.2): with %s, other sessions of the user are %s after a reuse',
+    async (scope, status) => {
+      await using app = await startApp({ REUSE_SCOPE: scope })
+      const stolen = await signIn(app)
+      const other = await signIn(app, stolen.email)
+      const stranger = await signIn(app)
+      await auth(app.url, 'refresh', { refreshToken: stolen.refreshToken })
+      await moveClock(app.owner.ownerSql, 10_000)
+      const reused = await auth(app.url, 'refresh', { refreshToken: stolen.refreshToken })
+      expect(reused).toMatchObject({
+        reason: 'refresh_token_reused',
+        incidentId: `${stolen.familyId}:3`,
+      })
+      const rows = await app.owner.ownerSql`
       select family_id, status, end_reason from token_audit.sessions`
-    const byId = new Map(rows.map((row) => [row.family_id, row]))
-    expect(byId.get(stolen.familyId)?.status).toBe('reuse_detected')
-    expect(byId.get(other.familyId)).toMatchObject({
-      status,
-      end_reason: status === 'active' ? null : 'reuse_elsewhere',
-    })
-    expect(byId.get(someoneElse.familyId)?.status).toBe('active')
-  })
+      const byId = new Map(rows.map((row) => [row.family_id, row]))
+      expect(byId.get(stolen.familyId)?.status).toBe('reuse_detected')
+      expect(byId.get(other.familyId)).toMatchObject({
+        status,
+        end_reason: status === 'active' ? null : 'reuse_elsewhere',
+      })
+      expect(byId.get(stranger.familyId)?.status).toBe('active')
+    },
+  )
 
   test.each([
-    ['family', false],
-    ['user', true],
+    { scope: 'family', outcome: 'succeeds', isVoid: false },
+    { scope: 'user', outcome: 'is refused', isVoid: true },
   ] as const)(
-    '%s: a sign-in that had begun before the reuse is void: %s',
-    async (scope, isVoid) => {
+    'with $scope, a sign-in that began before a reuse $outcome',
+    async ({ scope, isVoid }) => {
       await using ledger = await startLedger({ reuseScope: scope, graceMs: 0 })
       const events: SecurityEvent[] = []
       const deps = {
@@ -126,7 +129,7 @@ describe('REUSE_SCOPE', () => {
       const late = ledger.start(user, { epoch })
       if (isVoid) await expect(late).rejects.toMatchObject({ reason: 'session_revoked' })
       else await late
-      // Who signs in from now on is let in, and each end is told once.
+      // A sign-in from now on succeeds, and each end is logged once.
       await ledger.start(user, { epoch: await readEpoch(ledger.database, user.id) })
       const ended = {
         event: 'session_revoked',
@@ -141,7 +144,7 @@ describe('REUSE_SCOPE', () => {
   )
 })
 
-test('a sign-in that is tried twice tells once whom it ended (MAX_SESSIONS_PER_USER)', async () => {
+test('a sign-in that is retried logs once which sessions it ended (MAX_SESSIONS_PER_USER)', async () => {
   await using ledger = await startLedger({ maxSessionsPerUser: 1 })
   const events: SecurityEvent[] = []
   const deps = {
@@ -150,7 +153,7 @@ test('a sign-in that is tried twice tells once whom it ended (MAX_SESSIONS_PER_U
   }
   const user = await ledger.makeUser()
   const { familyId } = await ledger.start(user)
-  // The first try fails late, after room was made, as a serialization failure would.
+  // The first try fails late, after it made room, as with a serialization failure.
   await ledger.owner.ownerSql.unsafe(`
     create sequence public.tries;
     grant usage on sequence public.tries to public;
@@ -180,7 +183,7 @@ test('a sign-in that is tried twice tells once whom it ended (MAX_SESSIONS_PER_U
   ])
 })
 
-test('RT-21 (ASVS 7.1.2): MAX_SESSIONS_PER_USER ends the oldest with session_limit', async () => {
+test('RT-21 (ASVS 7.1.2): MAX_SESSIONS_PER_USER ends the oldest session with session_limit', async () => {
   await using app = await startApp({ MAX_SESSIONS_PER_USER: '2' })
   const first = await signIn(app)
   const families = [first.familyId]
@@ -197,7 +200,7 @@ test('RT-21 (ASVS 7.1.2): MAX_SESSIONS_PER_USER ends the oldest with session_lim
   ])
 })
 
-test('a new role and address are in the very next access token', async () => {
+test('a new role and a new address are in the very next access token', async () => {
   await using app = await startApp()
   const { refreshToken, userId, accessToken } = await signIn(app)
   expect(decodeJwt(accessToken)).toMatchObject({ role: 'user' })
@@ -212,7 +215,7 @@ test('a new role and address are in the very next access token', async () => {
 describe('AUTH_SECRET', () => {
   const newSecret = 'mQ4vZ8sLk2Xw9Rt6Yb3Nc7Jd1Hf5Gp0AeUiOaSxTzVyBnC'
 
-  test('may be changed with AUTH_SECRET_PREVIOUS: signed-in users stay, keys are sealed anew', async () => {
+  test('AUTH_SECRET may be changed with AUTH_SECRET_PREVIOUS: users stay signed in, keys are sealed again', async () => {
     await using app = await startApp()
     const session = await signIn(app)
     const { data: before } = await auth(app.url, 'refresh', { refreshToken: session.refreshToken })
@@ -226,7 +229,7 @@ describe('AUTH_SECRET', () => {
     expect((await query(changed.url, 'me', before.accessToken)).status).toBe(200)
     await changed.close()
 
-    // The previous one is taken out: keys open with the new one alone, and so do new tokens.
+    // Without the previous secret: keys and new tokens need the new one alone.
     const after = await startBeside(app, env)
     const on = await auth(after.url, 'refresh', { refreshToken: rotated.data.refreshToken })
     expect(on.status).toBe(200)
@@ -236,7 +239,7 @@ describe('AUTH_SECRET', () => {
     await after.close()
   })
 
-  test('that opens no key of the database stops the start and says what to do', async () => {
+  test('an AUTH_SECRET that opens no key of the database stops the start and says what to do', async () => {
     await using app = await startApp()
     await expect(startBeside(app, { AUTH_SECRET: newSecret })).rejects.toThrow(
       /AUTH_SECRET_PREVIOUS/,
@@ -244,7 +247,7 @@ describe('AUTH_SECRET', () => {
   })
 })
 
-/** From another database: nobody may shut the one they are in. */
+/** From another database, because a connection cannot close its own. */
 async function allowConnections({ owner }: TestApp, allowed: boolean): Promise<void> {
   const name = new URL(owner.url).pathname.slice(1)
   await asAdmin(databaseUrl(owner.url, 'postgres'), async (admin) => {
@@ -269,7 +272,7 @@ describe('CK-01 CK-02 CK-06 (ASVS 3.3.1–3.3.5): the cookie', () => {
   test.each([
     ['http', 'refresh_token', ''],
     ['https', '__Secure-refresh_token', ' Secure;'],
-  ])('of a service at %s is %s', async (scheme, name, secure) => {
+  ])('at %s the cookie is %s', async (scheme, name, secure) => {
     const publicUrl = `${scheme}://auth.example.com`
     await using app = await startApp({ PUBLIC_URL: publicUrl })
     await stopClock(app.owner.ownerSql, startAt)
@@ -281,7 +284,7 @@ describe('CK-01 CK-02 CK-06 (ASVS 3.3.1–3.3.5): the cookie', () => {
     expect(signedIn.headers.getSetCookie()).toEqual([
       `${name}=${token}; Max-Age=${week}; Path=/auth; HttpOnly;${secure} SameSite=Strict`,
     ])
-    // A replay an hour later is told what is left, not a week.
+    // A replay an hour later gets the remaining lifetime, not a week.
     const attempt = { attemptId: '0190b5d2-0000-4000-8000-000000000009' }
     const withCookie = { ...headers, cookie: `${name}=${token}` }
     const refreshed = await auth(app.url, 'refresh', attempt, withCookie)
@@ -296,7 +299,7 @@ describe('CK-01 CK-02 CK-06 (ASVS 3.3.1–3.3.5): the cookie', () => {
     ])
   })
 
-  test('of the other name is not looked at', async () => {
+  test('a cookie of the other name is ignored', async () => {
     await using app = await startApp()
     const cookie = `__Secure-refresh_token=${forged}; Refresh_Token=${forged}`
     const answer = await auth(app.url, 'refresh', {}, { cookie, origin: app.url })

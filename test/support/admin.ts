@@ -7,7 +7,7 @@ export function databaseUrl(serverUrl: string, database: string): string {
   return url.href
 }
 
-/** Drops test databases, whoever is still connected to them. */
+/** Drops test databases, with any connections they still have. */
 export async function dropDatabases(
   admin: Sql,
   which: (made: { run: string; startedAt: number }) => boolean,
@@ -36,7 +36,7 @@ export async function asAdmin(
   }
 }
 
-/** Whether the service may come in; whoever else is in this database stays. */
+/** Allows or refuses connections to this database, and ends those of the service; other connections stay. */
 export async function allowService(url: string, allowed: boolean): Promise<void> {
   const name = new URL(url).pathname.slice(1)
   await asAdmin(databaseUrl(url, 'postgres'), async (admin) => {

@@ -9,7 +9,7 @@ import { freePort, testSecret } from './server.ts'
 export type TestApp = AsyncDisposable & {
   readonly url: string
   readonly app: FastifyInstance
-  /** As the service sees it: the role token_ledger_app. */
+  /** Connected as the service is: with the role token_ledger_app. */
   readonly database: Database
   readonly owner: FreshDatabase
 }

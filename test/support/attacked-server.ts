@@ -8,20 +8,20 @@ import { raw, type RawAnswer } from './raw-http.ts'
 import { startServer, type ServerProcess } from './server.ts'
 import { makeUser } from './users.ts'
 
-/** A service in a process of its own that a file of attacks shares; usable inside of its tests. */
+/** A service in a process of its own for all tests of a file; its fields may be used inside the tests alone. */
 export type AttackedServer = {
   readonly url: string
   readonly server: ServerProcess
   readonly database: FreshDatabase
-  /** As `signIn` and its like ask for it. */
+  /** The same database, under the name that helpers such as `signIn` ask for. */
   readonly owner: FreshDatabase
-  /** As the role that owns everything. */
+  /** Connected as the role that owns all tables. */
   readonly sql: Sql
-  /** One request exactly as given; its answer is watched. */
+  /** Sends a request exactly as given, and checks its answer (see `attackedServer`). */
   request(path: string, options?: AttackRequest): Promise<AttackAnswer>
-  /** Bytes as they are, on a connection of their own, read until the server closes it; watched as well. */
+  /** Sends bytes on a connection of their own, reads until the server closes it, and checks the answers as well. */
   raw(bytes: string | Buffer): Promise<RawConversation>
-  /** Runs the attack, after which every table but the limits' own must be as it was, to the byte. */
+  /** Runs the attack, and then expects every table unchanged but for the one of the rate limits. */
   unchanged<Result>(attack: () => Promise<Result>): Promise<Result>
 }
 
@@ -30,42 +30,42 @@ export type AttackRequest = {
   readonly method?: string
   readonly headers?: Record<string, string | string[]>
   readonly body?: string | Buffer
-  /** A body in JSON, with its content type. */
+  /** A JSON body, sent with its content type. */
   readonly json?: unknown
-  /** Hangs up on an answer that has not ended by then: for streams. */
+  /** Hangs up on an answer that has not ended by then; for streams. */
   readonly leaveAfterMs?: number
 }
 
 export type AttackAnswer = RawAnswer & {
-  /** The text as JSON; null where it is none. */
+  /** The text as JSON; null if it is not JSON. */
   readonly body: any
 }
 
 export type RawConversation = {
   readonly text: string
-  /** Of every answer that came, in order. */
+  /** The status of each answer, in order. */
   readonly statuses: readonly number[]
   readonly isClosed: boolean
 }
 
 export type AttackRules = {
-  /** The attack is a flood: then `503` with `Retry-After` is the right answer, too. */
+  /** The attack is a flood, so that `503` with `Retry-After` is a correct answer as well. */
   readonly mayShed?: boolean
 }
 
-/** An admin who is there from the beginning, with `testPassword`. */
+/** An admin who exists from the start, with `testPassword`. */
 export const adminEmail = 'admin@example.com'
 
-/** How long a connection may take to be closed by the server. */
+/** How long the server may take to close a connection. */
 const maxOpenMs = 30_000
 
-/** What of the inside must not be in an answer: a stack, a path, SQL or a library's name. */
-const inside =
+/** Internals that no answer may show: a stack trace, a path, SQL or the name of a library. */
+const internals =
   /\n\s+at |\bat \S+ \(|node_modules|node:internal|\.(ts|js|mjs):\d+|file:\/\/|\/server\/|\b(select|insert|update)\b.{1,200}\b(from|into|set)\b|token_(ledger|audit)\.|postgres|drizzle|fastify|FST_ERR/i
 
 /**
- * Starts the service once for this file. At the end of the file it must be the same process, still answering,
- * with a ledger that verifies; and no answer of all may have been a 5xx or have shown the inside.
+ * Starts the service once for this file. At the end of the file the same process must still answer, its ledger must
+ * verify, and no answer may have been a 5xx or have shown internals.
  */
 export function attackedServer(
   env: Record<string, string> = {},
@@ -77,16 +77,16 @@ export function attackedServer(
   let answers = 0
   const bad: string[] = []
 
-  const watch = (what: string, status: number, text: string, retryAfter: unknown) => {
+  const checkAnswer = (what: string, status: number, text: string, retryAfter: unknown) => {
     answers += 1
     const isShed = rules.mayShed === true && status === 503 && retryAfter !== undefined
     if (status >= 500 && !isShed) bad.push(`${what}: ${status} ${text.slice(0, 300)}`)
-    if (inside.test(text)) bad.push(`${what}: shows ${inside.exec(text)![0]}`)
+    if (internals.test(text)) bad.push(`${what}: shows ${internals.exec(text)![0]}`)
   }
 
   beforeAll(async () => {
     database = await freshDatabase()
-    // Where there is nobody the service makes an admin of its own, some time after it is ready.
+    // Without any user the service creates an admin of its own, some time after it is ready.
     await makeUser(database.url, adminEmail, 'admin')
     server = await startServer(database.url, env)
     startedAt = await startOf(server)
@@ -94,10 +94,10 @@ export function attackedServer(
 
   afterAll(async () => {
     try {
-      expect(bad, 'answers that are a 5xx or show the inside').toEqual([])
-      expect(answers, 'answers that were watched').toBeGreaterThan(0)
+      expect(bad, 'answers that are a 5xx or show internals').toEqual([])
+      expect(answers, 'answers that were checked').toBeGreaterThan(0)
       expect(process.kill(server.pid, 0)).toBe(true)
-      expect(await startOf(server), 'the process of the beginning answers').toBe(startedAt)
+      expect(await startOf(server), 'the same process answers as at the start').toBe(startedAt)
       expect(server.output()).not.toMatch(/"level":[56]0|uncaught/)
       const broken = await database.ownerSql`select * from token_audit.verify_ledger()`
       expect(broken, 'families of the ledger that do not verify').toHaveLength(0)
@@ -129,20 +129,20 @@ export function attackedServer(
       const answer = await raw(server.url + path, {
         method,
         headers: { ...(isJson && { 'content-type': 'application/json' }), ...headers },
-        // As bytes: Node would send the headers in the encoding of a text behind them.
+        // As bytes: Node would send the headers in the encoding of a text body.
         ...(text !== undefined && { body: Buffer.from(text) }),
         ...(leaveAfterMs !== undefined && { leaveAfterMs }),
       })
-      watch(`${method} ${path}`, answer.status, answer.text, answer.headers['retry-after'])
-      // Of a stream: the last thing it says.
-      const [, said] = /"reason":"(\w+)"/.exec(answer.text) ?? []
-      return { ...answer, reason: answer.reason ?? said, body: parsed(answer.text) }
+      checkAnswer(`${method} ${path}`, answer.status, answer.text, answer.headers['retry-after'])
+      // A stream gives its reason in its last message.
+      const [, lastReason] = /"reason":"(\w+)"/.exec(answer.text) ?? []
+      return { ...answer, reason: answer.reason ?? lastReason, body: parsed(answer.text) }
     },
     async raw(bytes) {
       const conversation = await converse(server.url, bytes)
       const { text, statuses } = conversation
       const retryAfter = /^retry-after:/im.exec(text) ?? undefined
-      for (const status of statuses) watch(firstLine(bytes), status, text, retryAfter)
+      for (const status of statuses) checkAnswer(firstLine(bytes), status, text, retryAfter)
       return conversation
     },
     async unchanged(attack) {
@@ -154,7 +154,7 @@ export function attackedServer(
   }
 }
 
-/** Of each table its rows, as one number; without those that only count. */
+/** A checksum of each table but the one of the rate limits. */
 async function checksums(sql: Sql): Promise<Record<string, string>> {
   const tables = await sql<{ name: string }[]>`
     select relname as name
@@ -172,7 +172,7 @@ async function checksums(sql: Sql): Promise<Record<string, string>> {
   return sums
 }
 
-/** Which process answers, told by when it was started. */
+/** Identifies the process that answers by the time of its start. */
 async function startOf({ url }: ServerProcess): Promise<string> {
   const text = await (await fetch(`${url}/metrics`)).text()
   return /^process_start_time_seconds .*$/m.exec(text)![0]
@@ -183,7 +183,7 @@ async function converse(url: string, bytes: string | Buffer): Promise<RawConvers
   const socket = connect(Number(port), hostname)
   const chunks: Buffer[] = []
   socket.on('data', (chunk: Buffer) => chunks.push(chunk))
-  // A connection that is cut while we still send is an answer, too.
+  // The server may cut the connection while the test still sends; that is an answer as well.
   socket.on('error', () => {})
   const closed = once(socket, 'close').then(
     () => true,

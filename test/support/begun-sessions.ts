@@ -13,7 +13,7 @@ const hourMs = 3600 * 1000
 
 export type BegunSession = { readonly familyId: string; readonly refreshToken: string }
 
-/** Begins sessions of the user as a sign-in does, but for the password, which takes its time. */
+/** Begins sessions of the user as a sign-in does, without the slow check of the password. */
 export async function beginSessions(
   databaseUrl: string,
   user: User,
@@ -50,7 +50,7 @@ export async function beginSessions(
   }
 }
 
-/** Everything the ledger holds of a family, oldest first. */
+/** All events of a family, oldest first. */
 export async function readHistory(ownerSql: Sql, familyId: string): Promise<LedgerEvent[]> {
   const rows = await ownerSql<LedgerEventRow[]>`
     select

@@ -21,13 +21,13 @@ const launchArgs = [
 ]
 
 export type TestBrowser = {
-  /** Of its own cookies and storage; closed with the browser. */
+  /** Has cookies and storage of its own; closed with the browser. */
   newContext(): Promise<BrowserContext>
-  /** The example page, built. */
+  /** The folder of the built example page. */
   readonly exampleFolder: string
 }
 
-/** Browser tests are skipped, loudly, where there is no Chromium, which CI does not allow. */
+/** Without Chromium the browser tests are skipped with a warning; in CI that is an error. */
 export const hasChromium = executablePath !== undefined
 
 if (!hasChromium) {
@@ -52,7 +52,7 @@ export function useBrowser(): TestBrowser {
   return { newContext: () => browser!.newContext(), exampleFolder }
 }
 
-/** The example page in a new tab, which must never put a token on its console. */
+/** Opens the example page in a new tab, which must never write a token to its console. */
 export async function openExample(context: BrowserContext, url: string): Promise<Page> {
   const page = await context.newPage()
   page.on('console', (line) => expect(line.text()).not.toMatch(/eyJ|tlr1/))
@@ -60,7 +60,7 @@ export async function openExample(context: BrowserContext, url: string): Promise
   return page
 }
 
-export async function signIn(page: Page, email: string): Promise<void> {
+export async function signInOnPage(page: Page, email: string): Promise<void> {
   await page.fill('[name=email]', email)
   await page.fill('[name=password]', testPassword)
   await page.click('[value=login]')
@@ -75,25 +75,25 @@ export async function hasStatus(page: Page, status: string, timeoutMs = 15_000):
   return (await page.textContent('#status')) ?? ''
 }
 
-/** How often this page refreshed since it knows of the session. */
+/** How often this page has refreshed its session. */
 export async function refreshesOf(page: Page): Promise<number> {
   return Number(/\d+/.exec((await page.textContent('#refreshes')) ?? '')?.[0] ?? -1)
 }
 
-/** Presses "Protected call", and waits for what it answers. */
+/** Presses "Protected call" and waits for its answer. */
 export async function callProtected(page: Page): Promise<void> {
   await page.evaluate(() => document.querySelector('#answer')!.replaceChildren())
   await page.click('#call')
   await expect.poll(() => page.textContent('#answer')).toContain('familyId')
 }
 
-/** Everything of a page that outlives a closure: an access or refresh token must be in none of it. */
+/** Searches everything of a page that a script can reach: no access or refresh token may be in it. */
 export async function expectNoToken(page: Page): Promise<void> {
-  const said = await page.evaluate(searchPage)
-  expect(said.filter((place) => /eyJ[\w-]+\.[\w-]+|tlr1\./.test(place))).toEqual([])
+  const texts = await page.evaluate(searchPage)
+  expect(texts.filter((place) => /eyJ[\w-]+\.[\w-]+|tlr1\./.test(place))).toEqual([])
 }
 
-/** Runs in the page: every text it can reach. */
+/** Runs in the page and returns every text that it can reach. */
 async function searchPage(): Promise<string[]> {
   const found: string[] = [
     location.href,
@@ -118,7 +118,7 @@ async function searchPage(): Promise<string[]> {
       try {
         queue.push([`${path}.${String(key)}`, Reflect.get(value, key)])
       } catch {
-        // A getter that wants another `this`.
+        // A getter that needs another `this`.
       }
     }
   }

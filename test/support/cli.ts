@@ -1,4 +1,4 @@
-import { run, type Outcome } from './run.ts'
+import { run, type FinishedProcess } from './run.ts'
 import { testSecret } from './server.ts'
 
 /** Runs the command line in a process of its own, on this database; null leaves `DATABASE_URL` out. */
@@ -6,7 +6,7 @@ export function cli(
   databaseUrl: string | null,
   args: readonly string[],
   stdin = '',
-): Promise<Outcome> {
+): Promise<FinishedProcess> {
   const env = {
     AUTH_SECRET: testSecret,
     ...(databaseUrl !== null && { DATABASE_URL: databaseUrl }),

@@ -1,8 +1,8 @@
 import type { Sql } from 'postgres'
 
 /**
- * Moves the database's clock, the only one there is, so that a test sees hours pass. It may move
- * backwards, too. Everything of this database, the service included, sees it at once.
+ * Moves the database's clock, the only one that the service uses, so that hours pass in a test. It may move
+ * backwards as well. Everything on this database, the service included, sees it at once.
  */
 export async function moveClock(ownerSql: Sql, byMs: number): Promise<void> {
   await ownerSql.unsafe(`
@@ -19,7 +19,7 @@ export async function stopClock(ownerSql: Sql, atMs: number): Promise<void> {
     return '${new Date(atMs).toISOString()}'::timestamptz`)
 }
 
-/** A minute of the database's clock passes five times a second, until disposed. */
+/** Moves the database's clock by a minute five times a second, until disposed. */
 export function passMinutes(ownerSql: Sql): AsyncDisposable {
   let minutes = 0
   let last: Promise<unknown> = Promise.resolve()

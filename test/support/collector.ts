@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 
-/** A span as OTLP writes it in JSON: the part of it that tests look at. */
+/** The part of a span in OTLP's JSON that tests look at. */
 export type ReceivedSpan = {
   readonly traceId: string
   readonly parentSpanId?: string
@@ -16,17 +16,17 @@ export type ReceivedSpan = {
 }
 
 export type Collector = AsyncDisposable & {
-  /** What turns traces on, by the standard variables, and has them sent soon. */
+  /** Standard variables that turn tracing on and send spans soon. */
   readonly env: Record<string, string>
-  /** Everything that was sent, as it came. */
+  /** Every body that was sent, unchanged. */
   readonly bodies: readonly string[]
   readonly paths: ReadonlySet<string>
-  /** Connections so far, whatever was sent on them. */
+  /** The number of connections so far. */
   connections(): number
   spans(): ReceivedSpan[]
 }
 
-/** What receives traces in real life: OTLP over HTTP, in JSON, on loopback. */
+/** Stands for a trace collector: OTLP over HTTP, in JSON, on loopback. */
 export async function startCollector(): Promise<Collector> {
   const bodies: string[] = []
   const paths = new Set<string>()

@@ -5,11 +5,11 @@ import { asAdmin, databaseUrl } from './admin.ts'
 
 export type FreshDatabase = AsyncDisposable & {
   readonly url: string
-  /** As the role that owns everything; closed by disposing. */
+  /** Connected as the role that owns all tables; closed by disposing. */
   readonly ownerSql: Sql
 }
 
-/** A migrated, empty database of one's own: `await using database = await freshDatabase()`. */
+/** Creates a migrated, empty database for one test: `await using database = await freshDatabase()`. */
 export function freshDatabase(): Promise<FreshDatabase> {
   return createDatabase(inject('testDatabases').template)
 }

@@ -1,5 +1,5 @@
-// A process that owns an embedded Postgres, for tests that end it: prints the URL, stops when its stdin closes. It takes
-// an interrupt as a server that drains does.
+// A process that owns an embedded Postgres, for tests that end it. It prints the URL, stops when its stdin closes, and
+// survives an interrupt, as a draining server does.
 import { startEmbeddedPostgres } from '../../server/embedded-postgres/start.ts'
 
 process.on('SIGINT', () => console.error('draining'))

@@ -7,14 +7,14 @@ import type {
   Rotated,
 } from '../../server/ledger/events.ts'
 
-/** Instants of a family that is issued at 0: small numbers, so that an edge can be read. */
+/** Instants of a family that is issued at 0: small numbers, so that the edges are easy to read. */
 export const idleMs = 1_000_000
 export const absoluteMs = 2_500_000
 export const graceMs = 10_000
 
 export const userId = '0190b5d2-0000-4000-8000-000000000001'
 
-/** 32 bytes of one letter: a hash that can be told from another. */
+/** 32 bytes of one letter: hashes that are easy to tell apart. */
 export function hashOf(letter: string): Uint8Array {
   return new Uint8Array(Buffer.alloc(32, letter))
 }
@@ -37,7 +37,7 @@ export function issued(changes: Partial<Issued> = {}): Issued {
   }
 }
 
-/** The rotation to `generation`, as it follows `seq` = generation + 1 when nothing was replayed. */
+/** The rotation to `generation`; without replays before it, its `seq` is generation + 1. */
 export function rotated(generation: number, at: number, changes: Partial<Rotated> = {}): Rotated {
   return {
     kind: 'rotated',
@@ -104,7 +104,7 @@ export function present(
   }
 }
 
-/** The same, presented in another way than the family was born with. */
+/** The same token, presented in the body instead of the family's own transport. */
 export function presentInBody(generation: number, now: number): RotateToken {
   const command = present(generation, now)
   return { ...command, presented: { ...command.presented, transport: 'body' } }

@@ -14,7 +14,7 @@ export function given(...past: readonly LedgerEvent[]) {
     whenRotating(command: RotateToken) {
       const decision: Decision = decideRotation(foldFamily(past), command)
       return {
-        // oxlint-disable-next-line unicorn/no-thenable -- a sentence, and never awaited
+        // oxlint-disable-next-line unicorn/no-thenable -- it reads as a sentence and is never awaited
         then: (event: LedgerEvent) => expect(decision).toEqual({ event, refusal: null }),
         thenRefused: (refusal: Refusal, event: LedgerEvent | null = null) =>
           expect(decision).toEqual({ event, refusal }),

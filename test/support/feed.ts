@@ -19,7 +19,7 @@ export async function* readFeed(
   })
   if (response.status !== 200) throw new Error(`${response.status} ${await response.text()}`)
   const reader = response.body!.getReader()
-  // Node's fetch may have forgotten the signal by the time that it has answered.
+  // After its answer, Node's fetch may ignore the signal.
   const cancel = () => void reader.cancel().catch(() => {})
   signal?.addEventListener('abort', cancel)
   try {
@@ -30,27 +30,27 @@ export async function* readFeed(
   }
 }
 
-/** What the feed has told when it first says that this is all. */
-export async function toldAtFirst(
+/** The messages of the feed before its first `checked`: all ends that the process knows. */
+export async function readFeedSoFar(
   url: string,
   lastEventId?: string,
 ): Promise<(SseMessage & { data: any })[]> {
-  const told: SseMessage[] = []
+  const ends: SseMessage[] = []
   for await (const message of readFeed(url, { lastEventId })) {
     if (message.event === 'checked') break
-    told.push(message)
+    ends.push(message)
   }
-  return told
+  return ends
 }
 
-/** Waits until this process has looked for ends twice more. */
-export async function twoLooksOf(url: string): Promise<void> {
-  let looks = 0
-  for await (const { event } of readFeed(url)) if (event === 'checked' && ++looks === 3) break
+/** Waits until this process has polled for ends twice more. */
+export async function waitForTwoPolls(url: string): Promise<void> {
+  let polls = 0
+  for await (const { event } of readFeed(url)) if (event === 'checked' && ++polls === 3) break
 }
 
-/** From now on nobody who looks for ends is answered in time, once there is one. */
-export async function slowLooks({ ownerSql }: FreshDatabase): Promise<void> {
+/** From now on a poll for ends gets no answer in time, once an end exists. */
+export async function slowDownPolls({ ownerSql }: FreshDatabase): Promise<void> {
   await ownerSql.unsafe(`
     create function public.slow(text) returns boolean language plpgsql volatile as $$
     begin

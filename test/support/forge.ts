@@ -4,12 +4,12 @@ import { connect } from '../../db/connection/connect.ts'
 import { loadSigningKeys } from '../../server/tokens/signing-keys.ts'
 import { testSecret } from './server.ts'
 
-/** What an attacker could not have: the service's own signing key, to make tokens that are wrong in one thing. */
+/** Mints tokens with the service's own signing key, which no attacker has, so that each is wrong in one thing alone. */
 export type Forge = {
   readonly kid: string
   readonly privateKey: KeyObject
   readonly publicKey: KeyObject
-  /** The claims of `accessToken` under the service's own header and key, but for what is said. */
+  /** The claims of `accessToken` under the service's own header and key, with this change. */
   mint(accessToken: string, change?: Change): string
 }
 
@@ -17,7 +17,7 @@ export type Change = {
   /** A claim set to undefined is left out. */
   readonly claims?: Record<string, unknown>
   readonly header?: Record<string, unknown>
-  /** The payload as it stands, in place of any claims. */
+  /** A payload to send unchanged, instead of claims. */
   readonly payload?: string
   /** Another signature over the same bytes. */
   readonly signature?: (input: string) => Buffer

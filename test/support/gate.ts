@@ -1,14 +1,14 @@
 import type { Sql } from 'postgres'
 
-/** Where a backend of the service is made to wait: as it appends to the ledger, or reads this table. */
+/** Where a backend of the service waits: when it appends to the ledger, or when it reads this table. */
 type Where = 'insert' | 'user_account'
 
 export type Gate = AsyncDisposable & {
-  /** The backend that has waited here first; undefined while nobody waits. */
+  /** The pid of the first backend that waits; undefined while none does. */
   firstWaiter(): Promise<number | undefined>
 }
 
-/** Every backend of the service that comes by here waits, until disposed. */
+/** Makes every backend of the service wait here, until disposed. */
 export async function shutGate(ownerSql: Sql, where: Where): Promise<Gate> {
   const gate = 4711
   await ownerSql.unsafe(`
@@ -26,10 +26,10 @@ export async function shutGate(ownerSql: Sql, where: Where): Promise<Gate> {
   await holder`select pg_advisory_lock(${gate})`
   await ownerSql.unsafe(
     where === 'insert'
-      ? // Before chain_event: triggers go in the order of their names.
+      ? // Runs before chain_event, because triggers run in the order of their names.
         `create trigger a_gate before insert on token_ledger.token_event
          for each row execute function public.pass_gate_first()`
-      : // Row security leaves alone whom the table belongs to, and so the views.
+      : // Row security does not apply to the owner of the table, nor to the owner's views.
         `alter table token_ledger.user_account enable row level security;
          create policy a_gate on token_ledger.user_account to token_ledger_app
          using (public.pass_gate()) with check (true)`,

@@ -10,10 +10,10 @@ import { asAdmin, databaseUrl, dropDatabases } from './admin.ts'
 import { testPostgresSettings as settings } from './postgres-settings.ts'
 import { buildPrograms } from './programs.ts'
 
-/** What a worker needs to make databases of its own: see `freshDatabase`. */
+/** What a worker needs to create databases of its own: see `freshDatabase`. */
 export type TestDatabases = {
   readonly adminUrl: string
-  /** Migrated, and empty. Nobody may connect to it: Postgres copies only what nobody uses. */
+  /** A migrated, empty database. Tests do not connect to it: Postgres copies a database only without connections. */
   readonly template: string
 }
 
@@ -27,7 +27,7 @@ type Server = { readonly adminUrl: string; stop(): Promise<unknown> }
 
 const oldMs = 6 * 3600 * 1000
 
-/** Once per run: a server, and one migrated database that every test's own is copied from. */
+/** Once per run: starts a server and makes one migrated database, from which each test's own is copied. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const removePrograms = await buildPrograms()
   const server = await startServer()
@@ -50,7 +50,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
 async function makeTemplate(adminUrl: string, run: string): Promise<string> {
   const template = `${run}_template`
   await asAdmin(adminUrl, async (admin) => {
-    // Left by runs that were killed, on a server that outlives them.
+    // Killed runs leave their databases behind on a server that outlives them.
     await dropDatabases(admin, (made) => made.startedAt < Date.now() - oldMs)
     await admin`create database ${admin(template)}`
   })
@@ -67,7 +67,7 @@ async function startServer(): Promise<Server> {
 
 async function startEmbedded(): Promise<Server> {
   const dataDir = mkdtempSync(join(tmpdir(), 'token-ledger-test-'))
-  // Also for the nobody that root's Postgres runs as; what is in it is shut to others.
+  // Also for the user nobody, as whom Postgres runs when root starts it. The files inside stay closed to others.
   chmodSync(dataDir, 0o711)
   const cleaner = removeWhenOver(dataDir)
   const server = await startEmbeddedPostgres({ dataDir, settings }).catch(
@@ -94,7 +94,7 @@ async function startContainer(): Promise<Server> {
   return { adminUrl: container.getConnectionUri(), stop: () => container.stop() }
 }
 
-/** Removes the folder also when this run is killed: a process of its own waits for our end of the pipe to close. */
+/** Removes the folder even if this run is killed: a separate process waits until its stdin closes. */
 function removeWhenOver(folder: string): { remove(): Promise<unknown> } {
   const script = `
     while read -r _; do :; done

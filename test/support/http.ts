@@ -1,4 +1,4 @@
-/** What a caller sees of an answer. */
+/** An answer as a client sees it. */
 export type Answer = {
   readonly status: number
   readonly headers: Headers
@@ -10,7 +10,7 @@ export type Answer = {
   readonly body: any
 }
 
-/** `POST /auth/<procedure>` as a program, not a browser, would. */
+/** `POST /auth/<procedure>` as a program sends it, without an Origin. */
 export async function auth(
   url: string,
   procedure: string,
@@ -55,7 +55,7 @@ export async function mutate(
   )
 }
 
-/** The value of the refresh cookie an answer sets; '' when it clears it, null when it leaves it alone. */
+/** The value of the refresh cookie that an answer sets; '' if it clears the cookie, null if it leaves it alone. */
 export function refreshCookieIn(answer: Answer): string | null {
   const cookie = answer.headers.getSetCookie().find((line) => /refresh_token=/.test(line))
   return cookie === undefined ? null : (/refresh_token=([^;]*)/.exec(cookie)?.[1] ?? null)

@@ -11,15 +11,15 @@ export async function countKinds(app: TestApp): Promise<Record<string, number>> 
   return Object.fromEntries(rows.map(({ kind, count }) => [kind, count]))
 }
 
-/** How many attempts were granted a refresh, each once, however often it was repeated. */
+/** How many different attempts were granted a refresh, however often each was repeated. */
 export async function countAttempts(app: TestApp): Promise<number> {
   const attempts = await app.owner.ownerSql`
     select distinct attempt_hash from token_ledger.token_event where kind in ('rotated', 'replayed')`
   return attempts.length
 }
 
-/** Nothing in the ledger looks like theft, and its chain holds. */
-export async function expectPeace(app: TestApp): Promise<void> {
+/** Expects a ledger without a reuse, whose chain verifies. */
+export async function expectNoReuse(app: TestApp): Promise<void> {
   expect((await countKinds(app)).reuse_detected ?? 0).toBe(0)
   const sql = app.owner.ownerSql
   const [found] = await sql`select to_regprocedure('token_audit.verify_ledger()') as verify`

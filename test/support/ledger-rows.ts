@@ -1,7 +1,7 @@
 import type { Sql, TransactionSql } from 'postgres'
 
-/** A row of `token_event` as somebody would write it by hand, past every rule of the code. */
-export type EventRow = {
+/** A row of `token_event` written by hand, past every rule of the code. */
+export type HandwrittenEvent = {
   family_id: string
   seq: number
   kind: string
@@ -32,29 +32,32 @@ const made = {
   token_hash: Buffer.alloc(32, 1),
 }
 
-export function issuedRow(changes: Record<string, unknown> = {}): EventRow {
+export function issuedRow(changes: Record<string, unknown> = {}): HandwrittenEvent {
   return row('issued', { seq: 1, user_id: userId, transport: 'cookie', ...made }, changes)
 }
 
-export function rotatedRow(generation: number, changes: Record<string, unknown> = {}): EventRow {
+export function rotatedRow(
+  generation: number,
+  changes: Record<string, unknown> = {},
+): HandwrittenEvent {
   const own = { seq: generation + 1, generation, salt: Buffer.alloc(16), ...made }
   return row('rotated', own, changes)
 }
 
-export function replayedRow(seq: number, changes: Record<string, unknown> = {}): EventRow {
+export function replayedRow(seq: number, changes: Record<string, unknown> = {}): HandwrittenEvent {
   const own = { seq, generation: 1, presented_generation: 0, reason: 'grace_window' }
   return row('replayed', own, changes)
 }
 
-export function reuseRow(seq: number, changes: Record<string, unknown> = {}): EventRow {
+export function reuseRow(seq: number, changes: Record<string, unknown> = {}): HandwrittenEvent {
   return row('reuse_detected', { seq, generation: 1, presented_generation: 0 }, changes)
 }
 
-export function revokedRow(seq: number, changes: Record<string, unknown> = {}): EventRow {
+export function revokedRow(seq: number, changes: Record<string, unknown> = {}): HandwrittenEvent {
   return row('revoked', { seq, generation: seq - 2, reason: 'logout' }, changes)
 }
 
-function row(kind: string, own: object, changes: object): EventRow {
+function row(kind: string, own: object, changes: object): HandwrittenEvent {
   return {
     family_id: familyId,
     seq: 1,
@@ -69,11 +72,14 @@ function row(kind: string, own: object, changes: object): EventRow {
   }
 }
 
-export async function insertEvents(sql: Sql | TransactionSql, ...rows: EventRow[]): Promise<void> {
+export async function insertEvents(
+  sql: Sql | TransactionSql,
+  ...rows: HandwrittenEvent[]
+): Promise<void> {
   for (const event of rows) await sql`insert into token_ledger.token_event ${sql(event)}`
 }
 
-/** The SQLSTATE a statement is refused with, or `ok`. */
+/** The SQLSTATE of a statement that is refused, or `ok`. */
 export async function sqlStateOf(statement: PromiseLike<unknown>): Promise<string> {
   try {
     await statement

@@ -15,11 +15,11 @@ import { testSecret } from './server.ts'
 /** The service's functions in this process, on a database of its own, without HTTP. */
 export type TestLedger = AsyncDisposable & {
   readonly owner: FreshDatabase
-  /** As the service sees it: the role token_ledger_app. */
+  /** Connected as the service is: with the role token_ledger_app. */
   readonly database: Database
   readonly deps: SessionDeps & { readonly users: ReturnType<typeof createAccounts> }
   readonly rotate: Rotate
-  /** A user with an e-mail and no password worth the name: no hash is computed. */
+  /** Creates a user with an e-mail address and an unusable password hash, because hashing is slow. */
   makeUser(role?: 'user' | 'admin'): Promise<User>
   start(user: User, options?: Partial<Parameters<typeof startSession>[1]>): Promise<LiveSession>
   refresh(session: LiveSession, attemptId?: string | null): Promise<LiveSession>
@@ -27,7 +27,7 @@ export type TestLedger = AsyncDisposable & {
 
 export const testCaller = { ip: '192.0.2.7', userAgent: 'test browser' }
 
-/** @param of whose database it works on, as another process of the service does; a new one unless given */
+/** @param of another ledger, whose database this one shares as a second process would; without it, a new database */
 export async function startLedger(
   policy: Partial<SessionPolicy> = {},
   of?: TestLedger,
@@ -88,7 +88,7 @@ export async function spentOnce(ledger: TestLedger): Promise<LiveSession> {
   return first
 }
 
-/** The whole ledger as the lines of an export. */
+/** The lines of an export of the whole ledger. */
 export async function exportLines(database: Database): Promise<string[]> {
   const records: (FamilyRecord | EventRecord)[] = []
   const found = await readLedger(database.transactions, { fromAt: null, toAt: null }, (record) => {
@@ -99,7 +99,7 @@ export async function exportLines(database: Database): Promise<string[]> {
   return [begin, ...records, end].map((record) => JSON.stringify(record))
 }
 
-/** Undoes the guards as a superuser can, for this one connection's statements. */
+/** Runs a statement with all triggers disabled, as a superuser can. */
 export async function tamper(owner: FreshDatabase, statement: string): Promise<void> {
   const tables = ['token_event', 'token_family']
   const partitions = await owner.ownerSql<{ name: string }[]>`
@@ -120,7 +120,7 @@ export async function tamper(owner: FreshDatabase, statement: string): Promise<v
   })
 }
 
-/** A month's partitions, as `ensure_partitions` makes them ahead of time. */
+/** Creates the partitions of a month, as `ensure_partitions` does ahead of time. */
 export async function makeMonth({ ownerSql }: FreshDatabase, month: string): Promise<void> {
   const begins = `${month.slice(0, 4)}-${month.slice(4)}-01T00:00:00Z`
   for (const parent of ['token_family', 'token_event']) {

@@ -3,7 +3,7 @@ import type { TestLedger } from './ledger.ts'
 
 type At = Pick<TestLedger, 'owner'>
 
-/** A transaction of somebody else that holds the family, until it commits or rolls back. */
+/** Another transaction that locks the family until it commits or rolls back. */
 export async function lockFamily({ owner }: At, familyId: string): Promise<ReservedSql> {
   const holder = await owner.ownerSql.reserve()
   await holder`begin`
@@ -11,7 +11,7 @@ export async function lockFamily({ owner }: At, familyId: string): Promise<Reser
   return holder
 }
 
-/** Whether anything of the service waits for a row that another transaction holds. */
+/** Whether a backend of the service waits for a row that another transaction has locked. */
 export async function isBlocked({ owner }: At): Promise<boolean> {
   const rows = await owner.ownerSql`
     select from pg_stat_activity

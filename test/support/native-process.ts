@@ -1,5 +1,5 @@
-// A tool in a process of its own, for tests that kill it: signs in or takes up its session, and refreshes once. Told to
-// die, it does so when the server has answered and nothing is stored yet.
+// A tool in a process of its own, for tests that kill it: restores its session and refreshes once. In the mode `die` it
+// kills itself after the server has answered and before the answer is stored.
 import { createAuthClient } from '../../client/index.ts'
 import { fileStore } from '../../client/credential/file-store.ts'
 

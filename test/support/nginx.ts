@@ -9,7 +9,7 @@ const executablePath = [process.env.NGINX, '/usr/sbin/nginx'].find(
   (path) => path !== undefined && existsSync(path),
 )
 
-/** Tests of caches are skipped, loudly, where there is no nginx, which CI does not allow. */
+/** Without nginx the tests of caches are skipped with a warning; in CI that is an error. */
 export const hasNginx = executablePath !== undefined
 
 if (!hasNginx) {
@@ -22,8 +22,8 @@ if (!hasNginx) {
 const startTimeoutMs = 10_000
 
 /**
- * A cache in front of the service, set up as carelessly as it can be: it keeps every answer to every
- * method and status whose headers do not forbid it, and gives it to whoever asks for the same URL.
+ * A cache in front of the service, as careless as possible: it stores every answer, whatever the method and the
+ * status, unless its headers forbid that, and gives it to every client that asks for the same URL.
  */
 export async function startCache(port: number, upstream: string): Promise<AsyncDisposable> {
   const folder = mkdtempSync(join(tmpdir(), 'token-ledger-nginx-'))

@@ -8,10 +8,10 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 
 export type OwnerProcess = {
   readonly pid: number
-  /** Rejects with all it said on stderr. */
+  /** Rejects with everything the process wrote to stderr. */
   readonly url: Promise<string>
-  said(): string
-  /** Ends its stdin, which asks for an orderly stop. */
+  stderr(): string
+  /** Ends its stdin, which stops it in order. */
   stop(): Promise<void>
   kill(signal: NodeJS.Signals): Promise<void>
 }
@@ -19,38 +19,38 @@ export type OwnerProcess = {
 const sources = fileURLToPath(new URL('../..', import.meta.url))
 const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
 
-/** Starts a process that owns the embedded Postgres on that data, in a process group of its own as a shell would. */
+/** Starts a process that owns an embedded Postgres on this data, in a process group of its own, as a shell does. */
 export function startOwner(dataDir: string, project = sources): OwnerProcess {
   const script = join(project, 'test/support/embedded-postgres-owner.ts')
   const child = spawn(process.execPath, ['--import', tsx, script, dataDir], {
     detached: true,
     stdio: ['pipe', 'pipe', 'pipe'],
   })
-  let said = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text))
+  let stderr = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
   const ended = once(child, 'close')
   const url = Promise.race([
     once(createInterface({ input: child.stdout }), 'line').then(([line]) => String(line)),
-    ended.then(() => Promise.reject(new Error(said))),
+    ended.then(() => Promise.reject(new Error(stderr))),
   ])
   url.catch(() => {})
   return {
     pid: child.pid!,
     url,
-    said: () => said,
+    stderr: () => stderr,
     stop: () => finish(child, () => child.stdin.end()),
     kill: (signal) => finish(child, () => child.kill(signal)),
   }
 }
 
-async function finish(child: ChildProcess, ask: () => void): Promise<void> {
+async function finish(child: ChildProcess, endIt: () => void): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const exited = once(child, 'exit')
-  ask()
+  endIt()
   await exited
 }
 
-/** Everything that runs on the data: Postgres, its guard, and what they started. */
+/** All processes that work in the data folder: Postgres, its guard, and their children. */
 export function processesOn(dataDir: string): number[] {
   const cluster = join(dataDir, 'postgres', 'cluster')
   return readdirSync('/proc')
@@ -74,7 +74,7 @@ export function postmasterPid(dataDir: string): number {
   return Number(readFileSync(lock, 'utf8').split('\n')[0])
 }
 
-export function isAlive(pid: number): boolean {
+export function isProcessAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
     return (

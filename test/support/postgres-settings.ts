@@ -1,6 +1,6 @@
 /**
- * Test data need not survive a power cut, and many tests keep their own pools. With little WAL, copying the template
- * takes a third of the time.
+ * Test data need not survive a power cut, and many tests have pools of their own. With minimal WAL, a copy of the
+ * template takes a third of the time.
  */
 export const testPostgresSettings = {
   fsync: 'off',

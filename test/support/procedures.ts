@@ -4,12 +4,12 @@ import type { AttackAnswer, AttackedServer } from './attacked-server.ts'
 import { testPassword } from './users.ts'
 
 export type Procedure = {
-  /** Where it is called: `/auth/login`, `/trpc/sessions.list`. */
+  /** Its path: `/auth/login`, `/trpc/sessions.list`. */
   readonly url: string
   readonly type: 'query' | 'mutation' | 'subscription'
-  /** Its fields, as JSON Schema says them; null when it takes no input. */
+  /** The JSON Schema of its fields; null when it takes no input. */
   readonly fields: Readonly<Record<string, FieldSchema>> | null
-  /** A good input of what is required, about things that do not exist. */
+  /** A valid input with the required fields, about things that do not exist. */
   readonly sample: Readonly<Record<string, unknown>>
 }
 
@@ -25,7 +25,7 @@ export type FieldSchema = {
   readonly items?: FieldSchema
 }
 
-/** All that can be called, read from the routers: a new procedure is attacked as the others are. */
+/** All procedures, read from the routers, so that a new one is attacked as well. */
 export const procedures: readonly Procedure[] = [
   ...Object.entries(authRouter._def.procedures).map(([path, made]) =>
     toProcedure('auth', path, made),
@@ -35,7 +35,7 @@ export const procedures: readonly Procedure[] = [
   ),
 ]
 
-/** Calls it with this access token, with its good input unless another is given. */
+/** Calls the procedure with this access token, and with its valid input unless another is given. */
 export function callAs(
   attacked: AttackedServer,
   procedure: Procedure,
@@ -45,7 +45,7 @@ export function callAs(
   return callProcedure(attacked, procedure, { input, headers })
 }
 
-/** Calls it as a program would, whatever the input; a stream is left when it goes on. */
+/** Calls the procedure with any input; hangs up on a stream that goes on. */
 export async function callProcedure(
   attacked: AttackedServer,
   { url, type }: Procedure,
@@ -69,18 +69,20 @@ function toProcedure(mount: string, path: string, made: unknown): Procedure {
     properties: Record<string, FieldSchema>
     required?: string[]
   }
-  const sample = Object.fromEntries(required.map((name) => [name, good(name, properties[name]!)]))
+  const sample = Object.fromEntries(
+    required.map((name) => [name, validValue(name, properties[name]!)]),
+  )
   return { url, type, fields: properties, sample }
 }
 
-function good(name: string, field: FieldSchema): unknown {
+function validValue(name: string, field: FieldSchema): unknown {
   if (field.enum !== undefined) return field.enum[0]
   if (field.format === 'uuid') return '0190b5d2-0000-7000-8000-000000000001'
   if (field.format === 'date-time')
     return name === 'to' ? '2026-01-02T00:00:00Z' : '2026-01-01T00:00:00Z'
   if (field.type === 'integer' || field.type === 'number') return field.minimum ?? 1
   if (field.type === 'boolean') return false
-  if (field.type === 'array') return [good(name, field.items ?? {})]
+  if (field.type === 'array') return [validValue(name, field.items ?? {})]
   if (name === 'email') return 'stranger@example.com'
   return /password/i.test(name) ? testPassword : 'words'
 }

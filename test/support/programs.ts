@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { build } from 'esbuild'
 
-/** What tests start as processes of their own. */
+/** Programs that tests start as separate processes. */
 const programs = [
   'server/main.ts',
   'server/cli/main.ts',
@@ -11,10 +11,10 @@ const programs = [
 ]
 
 /**
- * Bundles each program once for a whole run: Node starts a bundle in a third of the time that it takes to
- * translate the sources. The folder is in the project, because the programs look for its package.json.
+ * Bundles each program once for a whole run: Node starts a bundle in a third of the time that it needs to translate
+ * the sources. The folder is inside the project, because the programs look for its package.json.
  *
- * @returns removes the bundles
+ * @returns a function that removes the bundles
  */
 export async function buildPrograms(): Promise<() => void> {
   const folder = mkdtempSync('.programs-')

@@ -5,43 +5,43 @@ import { freePort } from './server.ts'
 
 export type Fault =
   | { readonly kind: 'none' }
-  /** Nothing reaches the server. */
+  /** The request does not reach the server. */
   | { readonly kind: 'drop-request' }
-  /** The server has answered; nobody hears it. */
+  /** The server answers, and the answer does not reach the client. */
   | { readonly kind: 'drop-answer' }
   | { readonly kind: 'delay'; readonly ms: number }
   | { readonly kind: 'duplicate-request' }
   | { readonly kind: 'duplicate-answer' }
-  /** The head, and half of the body. */
+  /** Sends the head and half of the body. */
   | { readonly kind: 'truncate' }
-  /** Answers itself. */
+  /** The proxy itself answers. */
   | {
       readonly kind: 'answer'
       readonly status: number
       readonly headers?: Record<string, string>
       readonly body: string
     }
-  /** The server has answered; nobody hears it until it is told to go on. */
+  /** The server answers, and the answer waits until `until` resolves. */
   | { readonly kind: 'hold'; readonly until: Promise<void> }
 
 export type FaultyProxy = AsyncDisposable & {
   readonly url: string
-  /** Asked for each request; set it at any time. */
+  /** Called for each request; may be replaced at any time. */
   chooseFault: (path: string) => Fault
-  /** Paths in the order they came. */
+  /** The paths of all requests, in order. */
   readonly seen: string[]
 }
 
 export const noFault: Fault = { kind: 'none' }
 
-/** A fault that lasts until `release`. */
+/** A fault that holds answers back until `release`. */
 export function hold(): { readonly fault: Fault; release(): void } {
   const opened = new EventEmitter()
   const until = once(opened, 'open').then(() => {})
   return { fault: { kind: 'hold', until }, release: () => void opened.emit('open') }
 }
 
-/** The service, seen by its callers through a proxy: its public address is the proxy's. */
+/** The service behind a faulty proxy, whose address is its PUBLIC_URL. */
 export async function startBehindProxy(
   options: { readonly exampleFolder?: string } = {},
   env: Record<string, string> = {},
@@ -63,7 +63,7 @@ export async function startBehindProxy(
   }
 }
 
-/** Between a client and the server, on that port of the loopback interface. */
+/** Starts a proxy to the server on this port of the loopback interface. */
 export async function startProxy(port: number, upstream: string): Promise<FaultyProxy> {
   const seen: string[] = []
   const server = http.createServer((request, response) => {
@@ -145,7 +145,7 @@ function headOf(answer: Forwarded): Buffer {
   return Buffer.from(`HTTP/1.1 ${answer.status} OK\r\n${lines.join('\r\n')}\r\n\r\n`)
 }
 
-/** A generator of the same numbers for the same seed (mulberry32). */
+/** A random number generator that repeats its numbers for the same seed (mulberry32). */
 export function seeded(seed: number): () => number {
   let state = seed
   return () => {

@@ -8,7 +8,7 @@ export type RawAnswer = {
   readonly reason: string | undefined
 }
 
-/** A request exactly as given, over a socket: `fetch` adds a content type and refuses some headers. */
+/** Sends a request exactly as given, because `fetch` adds a content type and refuses some headers. */
 export function raw(
   url: string,
   options: {

@@ -3,14 +3,18 @@ import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { nodeArguments } from './programs.ts'
 
-export type Outcome = { readonly code: number; readonly stdout: string; readonly stderr: string }
+export type FinishedProcess = {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
 
-/** Runs one of our programs to its end, in a process of its own, with this environment and no other. */
+/** Runs a program of this project to its end, in a process of its own, with this environment alone. */
 export async function run(
   script: string,
   args: readonly string[],
   { env = {}, stdin = '' }: { env?: Record<string, string>; stdin?: string } = {},
-): Promise<Outcome> {
+): Promise<FinishedProcess> {
   const child = spawn(process.execPath, [...nodeArguments(script), ...args], {
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
   })

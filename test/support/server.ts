@@ -4,22 +4,22 @@ import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { nodeArguments } from './programs.ts'
 
-/** A service in a process of its own: it can be killed. */
+/** A service in a process of its own, which a test can kill. */
 export type ServerProcess = AsyncDisposable & {
   readonly url: string
   readonly pid: number
-  /** All it wrote so far, stdout and stderr. */
+  /** Everything it wrote so far to stdout and stderr. */
   output(): string
-  /** Resolves once it is gone, with its exit code; null when the signal ended it. */
+  /** Resolves with the exit code once the process has ended; null if the signal ended it. */
   kill(signal: NodeJS.Signals): Promise<number | null>
 }
 
-/** For services under test: 48 bytes, and nobody's. */
+/** The secret of services under test: 48 bytes, used nowhere else. */
 export const testSecret = 'T7n2kq9Lw4Zr8Xc1Vb6Ms3Hd5Gf0JyPaQeUiOtYzBxNvRm'
 
 const startTimeoutMs = 60_000
 
-/** A free port of the loopback interface; free until somebody else is quicker. */
+/** A free port of the loopback interface; another process may take it before the caller does. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -2,7 +2,7 @@ import type { TestApp } from './app.ts'
 import { auth, refreshCookieIn, type Answer } from './http.ts'
 import { makeUser, testPassword } from './users.ts'
 
-/** A session of a program: its token travels in the body. */
+/** A session of a program, whose refresh token travels in the body. */
 export type BodySession = {
   readonly email: string
   readonly userId: string
@@ -13,7 +13,7 @@ export type BodySession = {
 
 type At = Pick<TestApp, 'url' | 'owner'>
 
-/** Makes a user, unless one is named, and signs in with `transport: "body"`. */
+/** Signs in with `transport: "body"`, as a new user unless an address is given. */
 export async function signIn(app: At, email?: string): Promise<BodySession> {
   const address = email ?? (await makeUser(app.owner.url)).email
   const { data } = await auth(app.url, 'login', {
@@ -25,7 +25,7 @@ export async function signIn(app: At, email?: string): Promise<BodySession> {
   return { email: address, userId: user.id, familyId, accessToken, refreshToken }
 }
 
-/** Signs in as a page of the service's own origin does; `cookie` is what its browser keeps. */
+/** Signs in as a page of the service's own origin does; `cookie` is the cookie that its browser keeps. */
 export async function signInWithCookie(
   app: At,
   email?: string,
@@ -51,7 +51,7 @@ export function fromPage(
   return auth(app.url, procedure, input, { origin: app.url, cookie })
 }
 
-/** Kinds of a family's events, oldest first. */
+/** The kinds of a family's events, oldest first. */
 export async function kindsOf(app: Pick<At, 'owner'>, familyId: string): Promise<string[]> {
   const rows = await app.owner.ownerSql<{ kind: string }[]>`
     select kind from token_ledger.token_event where family_id = ${familyId} order by seq`

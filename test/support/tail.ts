@@ -3,14 +3,14 @@ import { metricOf } from './metrics.ts'
 import { waitFor } from './wait.ts'
 
 /** One message of an SSE stream. */
-export type SseMessage = { readonly event: string; readonly id: string | null; readonly data: any }
+export type TailMessage = { readonly event: string; readonly id: string | null; readonly data: any }
 
 /** `admin.ledger.tail` over a real socket; leaving the loop closes it. */
 export async function* readTail(
   url: string,
   accessToken: string,
   options: { after?: string; signal?: AbortSignal } = {},
-): AsyncGenerator<SseMessage, void> {
+): AsyncGenerator<TailMessage, void> {
   const input = options.after === undefined ? {} : { after: options.after }
   const search = `?input=${encodeURIComponent(JSON.stringify(input))}`
   const leave = new AbortController()
@@ -38,7 +38,7 @@ export async function waitForOpenTails(url: string, count: number): Promise<void
   await waitFor(async () => (await metricOf(url, 'token_ledger_open_tails')) === count)
 }
 
-/** Waits until a tail has read forward once, so that it shows whatever happens from now on. */
+/** Waits until a tail has read forward once, so that it shows every event from now on. */
 export async function waitForLiveTail({ ownerSql }: FreshDatabase): Promise<void> {
   await waitFor(async () => {
     const reads = await ownerSql`
@@ -49,8 +49,8 @@ export async function waitForLiveTail({ ownerSql }: FreshDatabase): Promise<void
   })
 }
 
-/** Why a tail was refused or ended by the service: its last message. */
-export async function endOf(tail: AsyncIterable<SseMessage>): Promise<string | null> {
+/** The reason in the last message of a tail that the service refused or ended. */
+export async function endOf(tail: AsyncIterable<TailMessage>): Promise<string | null> {
   for await (const { event, data } of tail)
     if (event === 'serialized-error') return data?.data?.reason ?? 'no reason'
   return null
@@ -58,10 +58,10 @@ export async function endOf(tail: AsyncIterable<SseMessage>): Promise<string | n
 
 /** The first `count` events of a tail. */
 export async function firstEvents(
-  tail: AsyncIterable<SseMessage>,
+  tail: AsyncIterable<TailMessage>,
   count: number,
-): Promise<SseMessage[]> {
-  const events: SseMessage[] = []
+): Promise<TailMessage[]> {
+  const events: TailMessage[] = []
   if (count === 0) return events
   for await (const message of tail) {
     if (message.event !== 'message' || message.id === null) continue
@@ -71,7 +71,7 @@ export async function firstEvents(
   return events
 }
 
-function parse(block: string): SseMessage {
+function parse(block: string): TailMessage {
   const lines = block.split('\n').map((line) => line.split(/: ?(.*)/s))
   const value = (name: string) => lines.find(([key]) => key === name)?.[1] ?? null
   const data = value('data')

@@ -3,19 +3,20 @@ import * as fc from 'fast-check'
 import { graceMs } from './family-events.ts'
 
 /**
- * An owner with two tabs, a line that loses and delays, and a thief, in front of anything that rotates.
+ * A model of an owner with two tabs, a connection that loses and delays messages, and a thief. It runs against
+ * anything that rotates.
  *
- * The owner is honest as contract §5 wants it: both tabs share one jar, which keeps the newest token and the
- * attempt that is not settled yet; whoever presents the token presents that attempt with it. The thief copies
- * the whole jar, the attempt as well, and presents what he has at any moment.
+ * The owner follows docs/reference/rotation.md: both tabs share one jar, which keeps the newest token and the
+ * attempt that is not settled yet, and each tab presents the token by that attempt. The thief copies the whole
+ * jar, attempt included, and presents a stolen token at any moment.
  */
 
 export type Token = { readonly generation: number; readonly value: string }
-export type Outcome = { readonly granted: Token } | { readonly refused: string }
+export type Presentation = { readonly granted: Token } | { readonly refused: string }
 
-/** What is put to the test. */
+/** The implementation under test. */
 export type Service = {
-  present(token: Token, attemptId: string | null): Promise<Outcome>
+  present(token: Token, attemptId: string | null): Promise<Presentation>
   wait(ms: number): Promise<void>
 }
 
@@ -26,8 +27,8 @@ type Tab = { request: Held | null; readonly answers: Token[] }
 
 export type World = {
   readonly service: Service
-  /** What contract §5 says of the family now. */
-  readonly law: {
+  /** The state of the family that the rules of docs/reference/rotation.md predict. */
+  readonly expected: {
     now: number
     current: number
     madeAt: number
@@ -39,23 +40,23 @@ export type World = {
   readonly handedOut: Map<number, string>
   jar: Held
   readonly tabs: readonly [Tab, Tab]
-  readonly loot: Held[]
-  thiefWasLetIn: boolean
+  readonly stolen: Held[]
+  thiefWasGranted: boolean
   attempts: number
 }
 
 export function begin(service: Service, first: Token): World {
   return {
     service,
-    law: { now: 0, current: 0, madeAt: 0, madeBy: null, replays: 0, isOver: false },
+    expected: { now: 0, current: 0, madeAt: 0, madeBy: null, replays: 0, isOver: false },
     handedOut: new Map([[first.generation, first.value]]),
     jar: { token: first, attempt: null },
     tabs: [
       { request: null, answers: [] },
       { request: null, answers: [] },
     ],
-    loot: [],
-    thiefWasLetIn: false,
+    stolen: [],
+    thiefWasGranted: false,
     attempts: 0,
   }
 }
@@ -64,36 +65,36 @@ const maxReplays = 20
 
 type Verdict = 'rotated' | 'replayed' | 'reused' | 'worn out'
 
-/** Contract §5, lines 1 and 4 to 7, of a family that has not expired. */
-function judge({ law }: World, { token, attempt }: Held): Verdict {
-  if (law.isOver) return 'reused'
-  if (token.generation === law.current) return 'rotated'
-  const isParent = token.generation === law.current - 1
-  const isSameAttempt = attempt !== null && attempt === law.madeBy
-  if (!isParent || !(isSameAttempt || law.now < law.madeAt + graceMs)) return 'reused'
-  return law.replays < maxReplays ? 'replayed' : 'worn out'
+/** Rules 1 and 4 to 7 of docs/reference/rotation.md, for a family that has not expired. */
+function judge({ expected }: World, { token, attempt }: Held): Verdict {
+  if (expected.isOver) return 'reused'
+  if (token.generation === expected.current) return 'rotated'
+  const isParent = token.generation === expected.current - 1
+  const isSameAttempt = attempt !== null && attempt === expected.madeBy
+  if (!isParent || !(isSameAttempt || expected.now < expected.madeAt + graceMs)) return 'reused'
+  return expected.replays < maxReplays ? 'replayed' : 'worn out'
 }
 
-/** Somebody presents a token: the service must do what the contract says, and never fork. */
+/** The owner or the thief presents a token: the service must follow the rules and never fork the family. */
 async function present(world: World, held: Held): Promise<{ verdict: Verdict; got: Token | null }> {
-  const { service, law, handedOut } = world
+  const { service, expected, handedOut } = world
   const verdict = judge(world, held)
   const outcome = await service.present(held.token, held.attempt)
-  const expected = {
-    rotated: { granted: law.current + 1 },
-    replayed: { granted: law.current },
+  const expectedOutcome = {
+    rotated: { granted: expected.current + 1 },
+    replayed: { granted: expected.current },
     reused: { refused: 'refresh_token_reused' },
     'worn out': { refused: 'too_many_attempts' },
   }[verdict]
-  const said = 'granted' in outcome ? { granted: outcome.granted.generation } : outcome
-  expect(said).toEqual(expected)
+  const actual = 'granted' in outcome ? { granted: outcome.granted.generation } : outcome
+  expect(actual).toEqual(expectedOutcome)
   if (verdict === 'rotated') {
-    law.current++
-    law.madeAt = law.now
-    law.madeBy = held.attempt
-    law.replays = 0
-  } else if (verdict === 'replayed') law.replays++
-  else if (verdict === 'reused') law.isOver = true
+    expected.current++
+    expected.madeAt = expected.now
+    expected.madeBy = held.attempt
+    expected.replays = 0
+  } else if (verdict === 'replayed') expected.replays++
+  else if (verdict === 'reused') expected.isOver = true
   if (!('granted' in outcome)) return { verdict, got: null }
   const { generation, value } = outcome.granted
   expect(handedOut.get(generation) ?? value).toBe(value)
@@ -102,7 +103,7 @@ async function present(world: World, held: Held): Promise<{ verdict: Verdict; go
 }
 
 async function wait(world: World, ms: number): Promise<void> {
-  world.law.now += ms
+  world.expected.now += ms
   await world.service.wait(ms)
 }
 
@@ -111,14 +112,14 @@ function newAttempt(world: World): string {
   return `00000000-0000-4000-8000-${String(world.attempts).padStart(12, '0')}`
 }
 
-/** What a tab presents: the jar's token, by the attempt that is not settled yet. */
-function takeUp(world: World): Held {
+/** What a tab presents: the jar's token, by the attempt that is not settled yet or a new one. */
+function nextRequest(world: World): Held {
   const { token, attempt } = world.jar
   world.jar = { token, attempt: attempt ?? newAttempt(world) }
   return world.jar
 }
 
-/** The newest token is kept, however late another one arrives; it has no attempt yet. */
+/** Keeps the newest token, however late another one arrives. A new token has no attempt yet. */
 function keep(world: World, token: Token): void {
   if (token.generation > world.jar.token.generation) world.jar = { token, attempt: null }
 }
@@ -147,19 +148,19 @@ const send = tabs.map((i) =>
     `tab ${i} sends`,
     (world) => world.tabs[i].request === null,
     (world) => {
-      world.tabs[i].request = takeUp(world)
+      world.tabs[i].request = nextRequest(world)
     },
   ),
 )
 
 const arrive = fc.record({ i: tabs, isLost: fc.boolean() }).map(({ i, isLost }) =>
   step(
-    `tab ${i} is ${isLost ? 'answered in vain' : 'answered'}`,
-    ({ tabs: { [i]: tab }, loot, law }) =>
+    `the service answers tab ${i}${isLost ? ', and the answer is lost' : ''}`,
+    ({ tabs: { [i]: tab }, stolen, expected }) =>
       tab.request !== null &&
-      // No request is so late that two rotations have overtaken it: nobody waits for that one any more,
-      // and the service refuses it for that. With a thief, the owner cannot know.
-      (loot.length > 0 || tab.request.token.generation >= law.current - 1),
+      // A request that two rotations have overtaken has no client waiting for it, and the service does not
+      // carry it out. With a thief, the owner cannot know how many rotations there were.
+      (stolen.length > 0 || tab.request.token.generation >= expected.current - 1),
     async (world) => {
       const tab = world.tabs[i]
       const { got } = await present(world, tab.request!)
@@ -171,7 +172,7 @@ const arrive = fc.record({ i: tabs, isLost: fc.boolean() }).map(({ i, isLost }) 
 
 const lose = tabs.map((i) =>
   step(
-    `tab ${i} sent in vain`,
+    `the request of tab ${i} is lost`,
     (world) => world.tabs[i].request !== null,
     (world) => {
       world.tabs[i].request = null
@@ -181,7 +182,7 @@ const lose = tabs.map((i) =>
 
 const receive = fc.record({ i: tabs, last: fc.boolean() }).map(({ i, last }) =>
   step(
-    `tab ${i} hears the ${last ? 'last' : 'first'} answer`,
+    `tab ${i} receives the ${last ? 'last' : 'first'} answer`,
     (world) => world.tabs[i].answers.length > 0,
     (world) => {
       const { answers } = world.tabs[i]
@@ -195,7 +196,7 @@ const refresh = tabs.map((i) =>
     `tab ${i} refreshes`,
     (world) => world.tabs[i].request === null,
     async (world) => {
-      const { got } = await present(world, takeUp(world))
+      const { got } = await present(world, nextRequest(world))
       if (got !== null) keep(world, got)
     },
   ),
@@ -211,13 +212,13 @@ const pass = fc.oneof(fc.nat(20_000), fc.constantFrom(0, 1, graceMs - 1, graceMs
 
 const steal = fc.constant(
   step(
-    'the thief copies',
+    'the thief copies the jar',
     () => true,
-    (world) => world.loot.push(world.jar),
+    (world) => world.stolen.push(world.jar),
   ),
 )
 
-/** By which attempt the thief presents: the copied one, none, or one of his own. */
+/** The thief presents a token by the copied attempt, by none, or by one of his own. */
 const use = fc
   .record({
     age: fc.nat(3),
@@ -225,10 +226,10 @@ const use = fc
   })
   .map(({ age, by }) =>
     step(
-      `the thief presents his last but ${age} by ${by} attempt`,
-      (world) => world.loot.length > age,
+      `the thief presents token ${age} before his newest by attempt: ${by}`,
+      (world) => world.stolen.length > age,
       async (world) => {
-        const { token, attempt } = world.loot[world.loot.length - 1 - age]!
+        const { token, attempt } = world.stolen[world.stolen.length - 1 - age]!
         const attempts = { copied: attempt, none: null, own: newAttempt(world) }
         await thiefPresents(world, { token, attempt: attempts[by] })
       },
@@ -238,8 +239,8 @@ const use = fc
 async function thiefPresents(world: World, held: Held): Promise<Verdict> {
   const { verdict, got } = await present(world, held)
   if (got !== null) {
-    world.loot.push({ token: got, attempt: null })
-    world.thiefWasLetIn = true
+    world.stolen.push({ token: got, attempt: null })
+    world.thiefWasGranted = true
   }
   return verdict
 }
@@ -247,84 +248,87 @@ async function thiefPresents(world: World, held: Held): Promise<Verdict> {
 const ownerSteps = [refresh, refresh, send, send, arrive, arrive, receive, receive, lose, pass]
 const bounds = { maxCommands: 60, size: '+1' } as const
 
-/** What an owner with two tabs and a bad line may do. */
-export const honestDays = fc.commands(ownerSteps, bounds)
+/** Steps of an owner with two tabs and a bad connection. */
+export const ownerScenario = fc.commands(ownerSteps, bounds)
 
-/** The same, with a thief. */
-export const daysWithThief = fc.commands([...ownerSteps, steal, use, use, use], bounds)
+/** The same with a thief. */
+export const theftScenario = fc.commands([...ownerSteps, steal, use, use, use], bounds)
 
 /**
- * Lets `days` pass. (b) An honest pair: nobody was ever taken for a thief, and what the jar holds works.
+ * Runs a scenario without a thief: the service never detects a reuse, and the token in the jar works.
  */
-export async function expectHonestPairUnharmed(world: World, days: Iterable<Step>): Promise<void> {
-  await fc.asyncModelRun(() => ({ model: world, real: world }), days)
-  expect(world.law.isOver).toBe(false)
+export async function expectOwnerStaysSignedIn(
+  world: World,
+  scenario: Iterable<Step>,
+): Promise<void> {
+  await fc.asyncModelRun(() => ({ model: world, real: world }), scenario)
+  expect(world.expected.isOver).toBe(false)
   await wait(world, graceMs)
-  // A client that was sent away with too_many_attempts still holds the newest or its parent.
-  if (world.law.replays >= maxReplays) return
-  const { got } = await present(world, takeUp(world))
+  // A client that was refused with too_many_attempts still holds the newest token or its parent.
+  if (world.expected.replays >= maxReplays) return
+  const { got } = await present(world, nextRequest(world))
   expect(got).not.toBeNull()
 }
 
 /**
- * Lets `days` pass, and then the thief and the owner go on, after the window. (a) Whoever is left behind by a rotation ends the
- * family when he comes: at the latest once the owner has rotated by an attempt that began after the last copy.
- * Until then both hold the same tokens: there is never a second chain.
+ * Runs a scenario with a thief, and then thief and owner refresh again after the window. The first to present a
+ * token that the other has rotated away ends the family: at the latest once the owner has rotated by an attempt that
+ * began after the last copy. Until then both hold the same tokens, because a family has one chain.
  *
- * @returns whether a thief who was let in was found only here
+ * @returns whether the thief, who had been granted a refresh, was found only after the scenario
  */
 export async function expectThiefFound(
   world: World,
-  days: Iterable<Step>,
-  whoGoesOn: 'owner' | 'thief',
+  scenario: Iterable<Step>,
+  nextToRefresh: 'owner' | 'thief',
 ): Promise<boolean> {
-  await fc.asyncModelRun(() => ({ model: world, real: world }), days)
-  const { law } = world
-  if (!world.thiefWasLetIn || law.isOver || law.replays >= maxReplays) return false
+  await fc.asyncModelRun(() => ({ model: world, real: world }), scenario)
+  const { expected } = world
+  if (!world.thiefWasGranted || expected.isOver || expected.replays >= maxReplays) return false
   for (const tab of world.tabs) tab.answers.splice(0).forEach((token) => keep(world, token))
-  if (whoGoesOn === 'thief') await thiefRotates(world)
-  if (!law.isOver) {
+  if (nextToRefresh === 'thief') await thiefRotates(world)
+  if (!expected.isOver) {
     await wait(world, graceMs)
-    // An attempt that was under way when it was copied is the thief's as well; the next one is not.
+    // The thief has a copy of an attempt that was in flight then, but not of the next one.
     await ownerRotates(world)
   }
-  if (!law.isOver) {
+  if (!expected.isOver) {
     await wait(world, graceMs)
     expect(await thiefPresents(world, newestOf(world))).toBe('reused')
   }
-  // Over for both, with whatever they hold.
-  expect((await present(world, takeUp(world))).verdict).toBe('reused')
+  // The family has ended for both.
+  expect((await present(world, nextRequest(world))).verdict).toBe('reused')
   expect((await present(world, newestOf(world))).verdict).toBe('reused')
   return true
 }
 
-/** The thief goes on until he has made a rotation, or is found. */
+/** The thief refreshes until he has rotated or is found. */
 async function thiefRotates(world: World): Promise<void> {
   for (let round = 0; round < 3; round++) {
     const verdict = await thiefPresents(world, newestOf(world))
     if (verdict !== 'replayed') return
   }
-  throw new Error('the thief neither goes on nor is found')
+  throw new Error('the thief was neither granted a rotation nor found')
 }
 
-/** The owner goes on until an attempt that began now has made a rotation, or the thief is found. */
+/** The owner refreshes until an attempt that began now has rotated, or the thief is found. */
 async function ownerRotates(world: World): Promise<void> {
   for (let round = 0; round < 3; round++) {
     const isNew = world.jar.attempt === null
-    const { verdict, got } = await present(world, takeUp(world))
+    const { verdict, got } = await present(world, nextRequest(world))
     if (got === null) return
     keep(world, got)
     if (isNew) {
-      // After the window a new attempt has no way in but by a rotation.
+      // After the window a new attempt can only be answered by a rotation.
       expect(verdict).toBe('rotated')
       return
     }
   }
-  throw new Error('the owner neither goes on nor is told')
+  throw new Error('the owner was neither granted a rotation nor refused')
 }
 
-function newestOf({ loot }: World): Held {
-  return loot.reduce((newest, one) =>
+function newestOf({ stolen }: World): Held {
+  return stolen.reduce((newest, one) =>
     one.token.generation >= newest.token.generation ? one : newest,
   )
 }

@@ -5,7 +5,7 @@ import type { Role, User } from '../../server/users/directory.ts'
 
 export const testPassword = 'correct horse battery staple'
 
-/** Makes a user with `testPassword`, straight in the database. */
+/** Creates a user with `testPassword` directly in the database. */
 export async function makeUser(
   databaseUrl: string,
   email = `user-${Math.random().toString(36).slice(2)}@example.com`,

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * Resolves with what `look` finds, once it finds something. A test waits for a state in this way, never for
- * a time to pass.
+ * Resolves with the result of `look` once it is neither undefined nor false. A test waits for a state in this way,
+ * never for a time to pass.
  *
  * @param what completes the sentence "waited in vain until …"
  */

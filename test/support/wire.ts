@@ -2,35 +2,35 @@ import { once } from 'node:events'
 import { createConnection, createServer, type NetConnectOpts, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** A wire between two parties that a test can cut. */
-export type Proxy = AsyncDisposable & {
+/** A TCP connection between two parties that a test can disturb. */
+export type Wire = AsyncDisposable & {
   readonly port: number
-  /** Breaks every connection and takes no new one, until `mend`. */
+  /** Breaks every connection and accepts no new one until `mend`. */
   cut(): void
-  /** Breaks every connection; new ones are taken. */
+  /** Breaks every connection; new ones are accepted. */
   snap(): void
-  /** New connections get through again, and at once; those that lost packets stay as they are. */
+  /** New connections get through again without delay; those that lost packets stay silent. */
   mend(): void
-  /** From now on nothing that the target says gets through; what is said to it does, and that it hangs up. */
+  /** From now on no data of the target gets through; data to the target does, and so does the end of a connection. */
   swallow(): void
-  /** Packets that way get lost, on connections there are and on new ones, and neither end is told. */
+  /** Packets in that direction get lost, on open and on new connections, and neither end notices. */
   lose(what: Lost): void
-  /** Every packet takes this much longer, each way. */
+  /** Every packet takes this much longer, in each direction. */
   delay(ms: number): void
 }
 
-/** What is said to the target, what it answers, or both. */
+/** The packets to the target, the packets from it, or both. */
 export type Lost = 'requests' | 'answers' | 'both'
 
-/** When Postgres notices by itself: TCP's keep-alive as `db/connection/connect.ts` sets it. */
+/** When Postgres notices by itself: TCP keep-alive as `db/connection/connect.ts` sets it. */
 const keepAliveMs = 14_000
 
-export async function startProxy(target: NetConnectOpts): Promise<Proxy> {
+export async function startWire(target: NetConnectOpts): Promise<Wire> {
   const open = new Set<Socket>()
-  const lines = new Set<Line>()
-  const loseNow = (line: Line, what: Lost) => {
-    line.lost = what
-    setTimeout(() => line.far.destroy(), keepAliveMs).unref()
+  const connections = new Set<Connection>()
+  const loseNow = (connection: Connection, what: Lost) => {
+    connection.lost = what
+    setTimeout(() => connection.far.destroy(), keepAliveMs).unref()
   }
   let isCut = false
   let lost: Lost | null = null
@@ -42,14 +42,14 @@ export async function startProxy(target: NetConnectOpts): Promise<Proxy> {
       return
     }
     const far = createConnection(target)
-    const line: Line = { far, lost: null }
-    lines.add(line)
-    if (lost !== null) loseNow(line, lost)
-    // A line that loses packets loses the answer to hanging up as well.
+    const connection: Connection = { far, lost: null }
+    connections.add(connection)
+    if (lost !== null) loseNow(connection, lost)
+    // A connection that loses packets also loses the acknowledgement of its end.
     near.on('end', () => {
-      if (line.lost === null) near.end()
+      if (connection.lost === null) near.end()
     })
-    const loses = (what: Lost) => line.lost === what || line.lost === 'both'
+    const loses = (what: Lost) => connection.lost === what || connection.lost === 'both'
     carry(near, far, () => (loses('requests') ? null : delayMs))
     carry(far, near, () => (loses('answers') || isSwallowing ? null : delayMs))
     for (const [one, other] of [
@@ -60,8 +60,8 @@ export async function startProxy(target: NetConnectOpts): Promise<Proxy> {
       one.on('error', () => {})
       one.on('close', () => {
         open.delete(one)
-        lines.delete(line)
-        if (line.lost === null) other.destroy()
+        connections.delete(connection)
+        if (connection.lost === null) other.destroy()
       })
     }
   }).listen(0, '127.0.0.1')
@@ -75,7 +75,7 @@ export async function startProxy(target: NetConnectOpts): Promise<Proxy> {
   }
   const lose = (what: Lost) => {
     lost = what
-    for (const line of lines) loseNow(line, what)
+    for (const connection of connections) loseNow(connection, what)
   }
   return {
     port: (server.address() as { port: number }).port,
@@ -101,10 +101,10 @@ export async function startProxy(target: NetConnectOpts): Promise<Proxy> {
   }
 }
 
-/** One connection through the wire; once it has lost packets, it is lost, and neither end hears of the other's. */
-type Line = { readonly far: Socket; lost: Lost | null }
+/** One connection through the wire. Once it has lost packets, neither end learns that the other has closed. */
+type Connection = { readonly far: Socket; lost: Lost | null }
 
-/** Hands on what `from` says, in order, after the delay of the moment; null loses it. */
+/** Passes the data of `from` on in order, after the current delay; a delay of null loses it. */
 function carry(from: Socket, to: Socket, delayNow: () => number | null): void {
   let last: Promise<unknown> | null = null
   from.on('data', (chunk) => {
@@ -123,18 +123,18 @@ function carry(from: Socket, to: Socket, delayNow: () => number | null): void {
   })
 }
 
-/** A wire to the Postgres of `databaseUrl`, and the URL that goes through it. */
-export async function startDatabaseProxy(
+/** A wire to the Postgres of `databaseUrl`, and the URL that leads through it. */
+export async function startDatabaseWire(
   databaseUrl: string,
-): Promise<Proxy & { readonly url: string }> {
+): Promise<Wire & { readonly url: string }> {
   const url = new URL(databaseUrl)
-  // The embedded one listens on a socket in a folder, which the URL spells as its host.
+  // The embedded Postgres listens on a socket in a folder, which the URL gives as its host.
   const host = decodeURIComponent(url.hostname).replace(/,$/, '')
   const port = Number(url.port || 5432)
-  const proxy = await startProxy(
+  const wire = await startWire(
     host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port },
   )
   const { username, password, pathname } = url
   const login = password === '' ? username : `${username}:${password}`
-  return { ...proxy, url: `postgres://${login}@127.0.0.1:${proxy.port}${pathname}` }
+  return { ...wire, url: `postgres://${login}@127.0.0.1:${wire.port}${pathname}` }
 }

@@ -6,7 +6,7 @@ const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256
 
 test('a signature is r and s, 32 bytes each, however short the numbers are (RFC 7518 §3.4)', () => {
   const seen = new Set<number>()
-  // One number in 256 has a byte less than the others, and one in two a zero in front of them.
+  // One number in 256 is a byte shorter than the others, and every second one needs a leading zero in DER.
   for (let i = 0; i < 2_000; i++) {
     const data = Buffer.from(`message ${i}`)
     const der = sign('sha256', data, privateKey)
@@ -20,7 +20,7 @@ test('a signature is r and s, 32 bytes each, however short the numbers are (RFC 
   expect(seen.size).toBeGreaterThan(3)
 })
 
-test('the smallest and the largest numbers stand at their ends', () => {
+test('the smallest and the largest numbers are padded to 32 bytes', () => {
   const integer = (bytes: number[]) => [2, bytes.length, ...bytes]
   const largest = Array.from({ length: 32 }, () => 0xff)
   const numbers = [...integer([1]), ...integer([0, ...largest])]

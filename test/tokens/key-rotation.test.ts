@@ -13,7 +13,7 @@ import { makeUser, testPassword } from '../support/users.ts'
 
 const day = 24 * 3600 * 1000
 
-test('JK-04 (RFC 9700 §2.6): a key that has signed for 30 days gets a successor by itself, made once and published ahead', async () => {
+test('JK-04 (RFC 9700 §2.6): a key that has signed for 30 days gets a successor by itself, created once and published ahead', async () => {
   await using app = await startApp()
   await moveClock(app.owner.ownerSql, 31 * day)
   const processes = await Promise.all(
@@ -28,7 +28,7 @@ test('JK-04 (RFC 9700 §2.6): a key that has signed for 30 days gets a successor
   }
 })
 
-test('JK-04 (RFC 9700 §2.6): tokens of both keys are good while one takes over from the other', async () => {
+test('JK-04 (RFC 9700 §2.6): tokens of both keys are accepted while one key takes over from the other', async () => {
   await using app = await startApp()
   const { email } = await makeUser(app.owner.url)
   const login = async () =>
@@ -43,7 +43,7 @@ test('JK-04 (RFC 9700 §2.6): tokens of both keys are good while one takes over 
   for (const token of [before, after]) expect((await query(app.url, 'me', token)).status).toBe(200)
 })
 
-test('JK-04 (RFC 9700 §2.6): in an emergency every token of the old keys is refused, and a refresh gives a good one', async () => {
+test('JK-04 (RFC 9700 §2.6): after an emergency every token of the old keys is refused, and a refresh gives a valid one', async () => {
   await using app = await startApp()
   const { email } = await makeUser(app.owner.url)
   const { data } = await auth(app.url, 'login', {

@@ -27,7 +27,7 @@ test('a token is tlr1. and 68 bytes in base64url: about a hundred characters', (
   expect(bytes.subarray(20, 52)).toEqual(token.secret)
 })
 
-test('what is made is what is read', () => {
+test('a created token parses to its own parts', () => {
   const token = createRefreshToken(keys, familyId)
   const successor = deriveSuccessor(keys[0], token, salt)
   expect(parseRefreshToken(keys, token.value)).toEqual(token)
@@ -42,7 +42,7 @@ test('AT-13 (ASVS 13.3.1, RFC 9700 §4.14.2): the MAC covers family, generation 
   expect(bytes.subarray(52)).toEqual(mac)
 })
 
-test('RT-02 (ASVS 6.5.2): the ledger is given SHA-256 of the secret, never the secret', () => {
+test('RT-02 (ASVS 6.5.2): the ledger gets SHA-256 of the secret, never the secret', () => {
   const token = createRefreshToken(keys, familyId)
   expect(hashSecret(token)).toEqual(createHash('sha256').update(token.secret).digest())
 })
@@ -52,10 +52,10 @@ test('RT-01 (ASVS 7.2.3): no two first tokens are alike: 256 random bits', () =>
   expect(new Set(made).size).toBe(1000)
 })
 
-describe('what is not ours is no token', () => {
+describe('a text that is not a token of this service is refused', () => {
   const { value } = createRefreshToken(keys, familyId)
 
-  test('any one bit turned', () => {
+  test('a token with any one bit flipped is refused', () => {
     const bytes = Buffer.from(value.slice(5), 'base64url')
     for (let bit = 0; bit < bytes.length * 8; bit++) {
       const forged = Buffer.from(bytes)
@@ -64,11 +64,11 @@ describe('what is not ours is no token', () => {
     }
   })
 
-  test('any other spelling of the same bytes', () => {
+  test('any other spelling of the same bytes is refused', () => {
     const bytes = Buffer.from(value.slice(5), 'base64url')
     const spellings = Array.from(alphabet, (letter) => value.slice(0, -1) + letter)
     const same = spellings.filter((other) => Buffer.from(other.slice(5), 'base64url').equals(bytes))
-    // 91 characters hold two bits more than 68 bytes: four spellings, of which one is ours.
+    // 91 characters hold two bits more than 68 bytes: of the four spellings one is accepted.
     expect(same).toHaveLength(4)
     expect(same.filter((other) => parseRefreshToken(keys, other) !== null)).toEqual([value])
     expect(parseRefreshToken(keys, `tlr1.${bytes.toString('base64')}`)).toBeNull()
@@ -88,11 +88,11 @@ describe('what is not ours is no token', () => {
     ['quotes around it, as a cookie may have', `"${value}"`],
     ['the token twice', value + value],
     ['another alphabet', value.replace(/.$/, '+')],
-  ])('%s', (_what, text) => {
+  ])('the text is refused: %s', (_what, text) => {
     expect(parseRefreshToken(keys, text)).toBeNull()
   })
 
-  test('RT-24 (ASVS 2.2.1): any text at all, which never throws either', () => {
+  test('RT-24 (ASVS 2.2.1): any random text is refused without an exception', () => {
     const shaped = fc
       .uint8Array({ minLength: 68, maxLength: 68 })
       .map((bytes) => `tlr1.${Buffer.from(bytes).toString('base64url')}`)
@@ -103,7 +103,7 @@ describe('what is not ours is no token', () => {
     )
   })
 
-  test('a token of another service', () => {
+  test('a token of another service is refused', () => {
     const theirs = createRefreshToken(deriveRefreshTokenKeys([otherSecret]), familyId)
     expect(parseRefreshToken(keys, theirs.value)).toBeNull()
   })
@@ -113,13 +113,13 @@ describe('a successor', () => {
   const token = createRefreshToken(keys, familyId)
   const successor = deriveSuccessor(keys[0], token, salt)
 
-  test('is the very same, byte for byte, whenever it is derived', () => {
+  test('a successor is the same, byte for byte, whenever it is derived', () => {
     expect(deriveSuccessor(keys[0], token, salt).value).toBe(successor.value)
     const again = deriveRefreshTokenKeys([testSecret])
     expect(deriveSuccessor(again[0], token, salt).value).toBe(successor.value)
   })
 
-  test('is another one with another predecessor, salt, family, generation or server secret', () => {
+  test('a successor differs with another predecessor, salt, family, generation or server secret', () => {
     const otherKeys = deriveRefreshTokenKeys([otherSecret])
     const others = [
       deriveSuccessor(keys[0], createRefreshToken(keys, familyId), salt),
@@ -132,7 +132,7 @@ describe('a successor', () => {
     expect(new Set(secrets).size).toBe(secrets.length)
   })
 
-  test('is found again by the hash the ledger keeps, which is of its secret alone', () => {
+  test('a successor is found again by the hash in the ledger, which is of its secret alone', () => {
     const made = { salt, tokenHash: hashSecret(successor) }
     expect(made.tokenHash).toHaveLength(32)
     expect(findSuccessor(keys, token, made)?.value).toBe(successor.value)
@@ -144,20 +144,20 @@ describe('while AUTH_SECRET is being changed', () => {
   const changed = deriveRefreshTokenKeys([otherSecret, testSecret])
   const old = createRefreshToken(keys, familyId)
 
-  test('tokens of the one before are read, and new ones are of the newest', () => {
+  test('tokens of the previous secret are accepted, and new ones are of the newest', () => {
     expect(parseRefreshToken(changed, old.value)).toEqual(old)
     const successor = deriveSuccessor(changed[0], old, salt)
     expect(parseRefreshToken(deriveRefreshTokenKeys([otherSecret]), successor.value)).not.toBeNull()
     expect(parseRefreshToken(keys, successor.value)).toBeNull()
   })
 
-  test('a successor that was made before the change is still the same after it', () => {
+  test('a successor that was made before the change is the same after it', () => {
     const successor = deriveSuccessor(keys[0], old, salt)
     const made = { salt, tokenHash: hashSecret(successor) }
     expect(findSuccessor(changed, old, made)?.value).toBe(successor.value)
   })
 
-  test('once the old one is taken out, its tokens are not ours', () => {
+  test('once the previous secret is removed, its tokens are refused', () => {
     expect(parseRefreshToken(deriveRefreshTokenKeys([otherSecret]), old.value)).toBeNull()
   })
 })

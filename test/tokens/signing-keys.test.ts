@@ -40,7 +40,7 @@ async function openKeys(secrets: [string, ...string[]] = [testSecret]) {
   }
 }
 
-test('several processes that start together make one first key', async () => {
+test('several processes that start together create one first key', async () => {
   await using owner = await freshDatabase()
   const servers = await Promise.all(Array.from({ length: 3 }, () => startServer(owner.url)))
   const published = await Promise.all(servers.map(({ url }) => jwksOf(url)))
@@ -50,7 +50,7 @@ test('several processes that start together make one first key', async () => {
   await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()))
 })
 
-test('twenty loads at once on nothing make one, too', async () => {
+test('twenty loads at once on an empty table create one key as well', async () => {
   await using owner = await freshDatabase()
   const database = connect(owner.url, { role: 'token_ledger_app' })
   const loaded = await Promise.all(
@@ -70,7 +70,7 @@ test('AT-13 (ASVS 13.3.1): a private key is sealed at rest, and opens with no ot
   await expect(loadSigningKeys(opened.database, [otherSecret])).rejects.toThrow(/AUTH_SECRET/)
 })
 
-test('a sealed key is bound to its kid: under another it does not open', async () => {
+test('a sealed key is bound to its kid and does not open under another', async () => {
   await using opened = await openKeys()
   await opened.owner.ownerSql`update token_ledger.signing_key set kid = 'another'`
   await expect(loadSigningKeys(opened.database, [testSecret])).rejects.toThrow(/AUTH_SECRET/)
@@ -78,7 +78,7 @@ test('a sealed key is bound to its kid: under another it does not open', async (
 
 const publicMembers = ['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y']
 
-test('JK-01, JK-02, JK-03, AT-03 (RFC 7517 §9.2): the JWKS has public members alone, with alg, use and kid, and may be kept', async () => {
+test('JK-01, JK-02, JK-03, AT-03 (RFC 7517 §9.2): the JWKS has public members alone, with alg, use and kid, and may be cached', async () => {
   await using app = await startApp()
   const { keys, headers } = await jwksOf(app.url)
   expect(keys.map((key) => Object.keys(key).toSorted())).toEqual([publicMembers])
@@ -93,7 +93,7 @@ test('JK-01, JK-02, JK-03, AT-03 (RFC 7517 §9.2): the JWKS has public members a
 })
 
 describe('keys rotate', () => {
-  test('JK-04 (RFC 9700 §2.6): publishes the next key at once, and signs with it once every verifier has seen it', async () => {
+  test('JK-04 (RFC 9700 §2.6): keys rotate publishes the next key at once and signs with it once every verifier has seen it', async () => {
     await using opened = await openKeys()
     const { keys, owner } = opened
     const first = keys.current().kid
@@ -104,7 +104,7 @@ describe('keys rotate', () => {
     expect(keys.jwks().keys.map(({ kid }) => kid)).toEqual([first, next])
     expect(keys.current().kid).toBe(first)
 
-    // Twice the time a verifier may keep the JWKS.
+    // Twice the time that a verifier may cache the JWKS.
     await moveClock(owner.ownerSql, 9 * minute)
     await keys.reload()
     expect(keys.current().kid).toBe(first)
@@ -114,7 +114,7 @@ describe('keys rotate', () => {
     expect(keys.jwks().keys.map(({ kid }) => kid)).toEqual([first, next])
   })
 
-  test('JK-04 (RFC 9700 §2.6): keeps the old key published until the last token it signed is over, and no longer', async () => {
+  test('JK-04 (RFC 9700 §2.6): keys rotate keeps the old key published until the last token it signed has expired, and no longer', async () => {
     await using opened = await openKeys()
     const { keys, owner, database } = opened
     const first = keys.current().kid
@@ -129,13 +129,13 @@ describe('keys rotate', () => {
     await expect(keys.keySource({ alg: 'ES256', kid: first }, {} as any)).rejects.toThrow(
       /no applicable key/,
     )
-    // The next rotation takes it out of the database as well.
+    // The next rotation removes it from the database as well.
     await rotateSigningKey(database, [testSecret])
     const rows = await owner.ownerSql`select kid from token_ledger.signing_key where kid = ${first}`
     expect(rows).toHaveLength(0)
   })
 
-  test('JK-04 (RFC 9700 §2.6): costs nobody an access token: old ones verify while the new key signs', async () => {
+  test('JK-04 (RFC 9700 §2.6): keys rotate invalidates no access token: old ones verify while the new key signs', async () => {
     await using app = await startApp()
     const { accessToken, refreshToken } = await signIn(app)
     await cli(app.owner.url, ['keys', 'rotate'])
@@ -149,7 +149,7 @@ describe('keys rotate', () => {
     expect((await query(later.url, 'me', accessToken)).status).toBe(200)
   })
 
-  test('with a secret that does not open the keys there are, changes nothing', async () => {
+  test('keys rotate with a secret that does not open the existing keys changes nothing', async () => {
     await using opened = await openKeys()
     await expect(rotateSigningKey(opened.database, [otherSecret])).rejects.toThrow(/AUTH_SECRET/)
     expect(await opened.owner.ownerSql`select from token_ledger.signing_key`).toHaveLength(1)
@@ -168,7 +168,7 @@ describe('keys rotate', () => {
     },
   )
 
-  test('--compromised works while AUTH_SECRET is being changed', async () => {
+  test('keys rotate --compromised works while AUTH_SECRET is being changed', async () => {
     await using opened = await openKeys()
     const kid = await replaceSigningKeys(opened.database, [otherSecret, testSecret])
     const changed = await loadSigningKeys(opened.database, [otherSecret])
@@ -176,7 +176,7 @@ describe('keys rotate', () => {
     changed.close()
   })
 
-  test('works while AUTH_SECRET is being changed', async () => {
+  test('keys rotate works while AUTH_SECRET is being changed', async () => {
     await using opened = await openKeys()
     const { database, keys } = opened
     await rotateSigningKey(database, [otherSecret, testSecret])

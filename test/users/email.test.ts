@@ -3,19 +3,23 @@ import { canonicalEmail } from '../../server/users/email.ts'
 
 describe('PW-13 V20: an e-mail address has one spelling', () => {
   test.each([
-    ['user@example.com', 'user@example.com'],
-    ['User@EXAMPLE.com', 'user@example.com'],
-    ['  user@example.com ', 'user@example.com'],
-    ['first.last+tag@example.co.uk', 'first.last+tag@example.co.uk'],
-    ["o'neil_{x}@example.com", "o'neil_{x}@example.com"],
-    ['admin@localhost', 'admin@localhost'],
-    ['user@EXÄMPLE.com', 'user@xn--exmple-cua.com'],
-    ['user@exa\u0308mple.com', 'user@xn--exmple-cua.com'],
-    ['user@XN--EXMPLE-CUA.com', 'user@xn--exmple-cua.com'],
-    ['user@quac\u212a.com', 'user@quack.com'],
-    ['user@a\u3002example', 'user@a.example'],
-    [`${'a'.repeat(64)}@example.com`, `${'a'.repeat(64)}@example.com`],
-  ])('%j becomes %j', (typed, canonical) => {
+    ['a canonical address', 'user@example.com', 'user@example.com'],
+    ['upper case', 'User@EXAMPLE.com', 'user@example.com'],
+    ['spaces around it', '  user@example.com ', 'user@example.com'],
+    ['dots and a tag', 'first.last+tag@example.co.uk', 'first.last+tag@example.co.uk'],
+    ['special characters', "o'neil_{x}@example.com", "o'neil_{x}@example.com"],
+    ['a domain of one label', 'admin@localhost', 'admin@localhost'],
+    ['a domain beyond ASCII', 'user@EXÄMPLE.com', 'user@xn--exmple-cua.com'],
+    ['a decomposed domain', 'user@exa\u0308mple.com', 'user@xn--exmple-cua.com'],
+    ['a domain in Punycode', 'user@XN--EXMPLE-CUA.com', 'user@xn--exmple-cua.com'],
+    ['a Kelvin sign in the domain', 'user@quac\u212a.com', 'user@quack.com'],
+    ['an ideographic full stop', 'user@a\u3002example', 'user@a.example'],
+    [
+      '64 characters before the @',
+      `${'a'.repeat(64)}@example.com`,
+      `${'a'.repeat(64)}@example.com`,
+    ],
+  ])('%s: %s becomes %s', (_what, typed, canonical) => {
     expect(canonicalEmail(typed)).toBe(canonical)
   })
 
@@ -25,7 +29,7 @@ describe('PW-13 V20: an e-mail address has one spelling', () => {
   })
 })
 
-describe('PW-13 V20: what could be taken for another account is refused', () => {
+describe('PW-13 V20: an address that could be taken for another account is refused', () => {
   test.each([
     ['a Kelvin sign, which lower() folds to k', 'quac\u212a@x'],
     ['a dotless i', 'adm\u0131n@x'],
@@ -73,7 +77,7 @@ describe('PW-13 V20: what could be taken for another account is refused', () => 
     ['nothing', ''],
     ['65 characters before the @', `${'a'.repeat(65)}@example.com`],
     ['a label of 64 characters', `user@${'a'.repeat(64)}.com`],
-  ])('%s', (_name, typed) => {
+  ])('an address is refused: %s', (_name, typed) => {
     expect(canonicalEmail(typed)).toBeNull()
   })
 })
@@ -85,9 +89,10 @@ test('PW-13 V20 (RFC 5321 §4.5.3.1.3): 254 characters are an address and 255 ar
   expect(canonicalEmail(`${'a'.repeat(64)}@eeee${tail}`)).toBeNull()
 })
 
-test('a long line is refused before anything is searched in it', () => {
+test('a line of 200,000 characters is refused before any search in it', () => {
   const startedAt = performance.now()
   expect(canonicalEmail(`a${' '.repeat(200_000)}b@x`)).toBeNull()
   expect(canonicalEmail(`a@${'\u0308'.repeat(200_000)}`)).toBeNull()
-  expect(performance.now() - startedAt).toBeLessThan(200)
+  // A quadratic search takes minutes, a refusal less than a millisecond.
+  expect(performance.now() - startedAt).toBeLessThan(2_000)
 })

@@ -1,13 +1,14 @@
 import { hash as argon2Hash, parseOptions } from '@node-rs/argon2'
 import { describe, expect, test } from 'vitest'
 import { median } from '../support/median.ts'
+import { expectOfSamples } from '../support/samples.ts'
 import { AuthError } from '../../server/errors.ts'
 import { createPasswords, passwordProblem } from '../../server/users/passwords.ts'
 
 const right = 'correct horse battery staple'
 
 describe('a stored password', () => {
-  test('PW-01 (OWASP Password Storage): is argon2id with m=19456, t=2, p=1, its own salt of 16 bytes, and says so', async () => {
+  test('PW-01 (OWASP Password Storage): a stored password is argon2id with m=19456, t=2, p=1 and its own salt of 16 bytes, and names them', async () => {
     const passwords = createPasswords()
     const [first, second] = await Promise.all([passwords.hash(right), passwords.hash(right)])
     expect(first).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$/)
@@ -16,7 +17,7 @@ describe('a stored password', () => {
     expect(passwords.needsRehash(first)).toBe(false)
   })
 
-  test('is verified by its password and by no other', async () => {
+  test('a stored password is verified by its password and by no other', async () => {
     const passwords = createPasswords()
     const phc = await passwords.hash(right)
     expect(await passwords.verify(phc, right)).toBe(true)
@@ -25,7 +26,7 @@ describe('a stored password', () => {
     expect(await passwords.verify(phc, '')).toBe(false)
   })
 
-  test('PW-06 (SP 800-63B-4 §3.1.1.2): is the same typed as NFC and as NFD', async () => {
+  test('PW-06 (SP 800-63B-4 §3.1.1.2): a password is the same typed as NFC and as NFD', async () => {
     const passwords = createPasswords()
     const phc = await passwords.hash('na\u00efve caf\u00e9 owner')
     expect(await passwords.verify(phc, 'nai\u0308ve cafe\u0301 owner')).toBe(true)
@@ -36,14 +37,14 @@ describe('a stored password', () => {
     [63, 'the 64th character'],
     [72, 'the 73rd character, where bcrypt stops'],
     [1023, 'the last one allowed'],
-  ])('PW-04 (ASVS 6.2.8): counts every character: %i same ones before %s', async (same) => {
+  ])('PW-04 (ASVS 6.2.8): every character counts: %i equal ones before %s', async (same) => {
     const passwords = createPasswords()
     const phc = await passwords.hash(`${'a'.repeat(same)}b`)
     expect(await passwords.verify(phc, `${'a'.repeat(same)}c`)).toBe(false)
     expect(await passwords.verify(phc, `${'a'.repeat(same)}b`)).toBe(true)
   })
 
-  test('made with other parameters still verifies and asks to be hashed again', async () => {
+  test('a hash with other parameters still verifies and asks to be hashed again', async () => {
     const passwords = createPasswords()
     const weaker = await argon2Hash(right, { memoryCost: 8192, timeCost: 1, parallelism: 1 })
     expect(await passwords.verify(weaker, right)).toBe(true)
@@ -55,7 +56,7 @@ describe('a stored password', () => {
   })
 })
 
-describe('PW-02: a stored hash that asks for too much is refused before it is obeyed', () => {
+describe('PW-02: a stored hash that would cost too much is refused before it is computed', () => {
   const salt = 'A'.repeat(22)
   const output = 'A'.repeat(43)
 
@@ -69,7 +70,7 @@ describe('PW-02: a stored hash that asks for too much is refused before it is ob
     ['bcrypt', `$2b$12$${'a'.repeat(53)}`, /not a PHC string/],
     ['nothing', '', /not a PHC string/],
     ['a megabyte of salt', `$argon2id$v=19$m=19456,t=2,p=1$${'A'.repeat(1_000_000)}`, /not a PHC/],
-  ])('%s', async (_name, phc, detail) => {
+  ])('a stored hash is refused: %s', async (_name, phc, detail) => {
     const before = process.memoryUsage().rss
     const startedAt = performance.now()
     const refusal = await createPasswords()
@@ -80,34 +81,40 @@ describe('PW-02: a stored hash that asks for too much is refused before it is ob
       reason: 'internal_error',
       detail: expect.stringMatching(detail),
     })
-    expect(performance.now() - startedAt).toBeLessThan(500)
+    // Ten times what a refusal takes on a busy machine; the hash itself would take far longer.
+    expect(performance.now() - startedAt).toBeLessThan(5_000)
     expect(process.memoryUsage().rss - before).toBeLessThan(64 * 1024 * 1024)
   })
 })
 
 describe('an unknown user', () => {
-  test('is refused, whatever the password', async () => {
+  test('an unknown user is refused, whatever the password', async () => {
     const passwords = createPasswords()
     expect(await passwords.verify(null, right)).toBe(false)
     expect(await passwords.verify(null, '')).toBe(false)
   })
 
-  test('PW-08 (ASVS 6.3.8): costs what a wrong password costs', async () => {
+  test('PW-08 (ASVS 6.3.8): an unknown user costs what a wrong password costs', async () => {
     const passwords = createPasswords()
     const phc = await passwords.hash(right)
-    const known: number[] = []
-    const unknown: number[] = []
-    // Interleaved, so that a busy neighbour slows both alike.
-    for (let round = 0; round < 15; round += 1) {
-      known.push(await cpuMicros(() => passwords.verify(phc, 'wrong')))
-      unknown.push(await cpuMicros(() => passwords.verify(null, 'wrong')))
+    const measure = async (rounds: number) => {
+      const known: number[] = []
+      const unknown: number[] = []
+      // Interleaved, so that a busy neighbour slows both alike.
+      for (let round = 0; round < rounds; round += 1) {
+        known.push(await cpuMicros(() => passwords.verify(phc, 'wrong')))
+        unknown.push(await cpuMicros(() => passwords.verify(null, 'wrong')))
+      }
+      return { known, unknown }
     }
-    const ratio = median(unknown) / median(known)
-    expect(ratio).toBeGreaterThan(0.7)
-    expect(ratio).toBeLessThan(1.4)
+    await expectOfSamples(15, measure, ({ known, unknown }) => {
+      const ratio = median(unknown) / median(known)
+      expect(ratio).toBeGreaterThan(0.7)
+      expect(ratio).toBeLessThan(1.4)
+    })
   })
 
-  test('gets past the same queue', async () => {
+  test('a check for an unknown user waits in the same queue', async () => {
     const passwords = createPasswords({ concurrency: 1, queueLimit: 0 })
     const first = passwords.verify(null, right)
     await expect(passwords.verify(null, right)).rejects.toThrow(AuthError)
@@ -116,7 +123,7 @@ describe('an unknown user', () => {
 })
 
 describe('PW-03 (ASVS 15.2.2): under load', () => {
-  test('as many hash as may, as many wait as may, and the rest are told to retry at once', async () => {
+  test('as many hash as may, as many wait as may, and the rest get 503 at once', async () => {
     const passwords = createPasswords({ concurrency: 2, queueLimit: 3 })
     const attempts = Array.from({ length: 20 }, () => passwords.hash(right))
     expect(passwords.load()).toEqual({ active: 2, waiting: 3 })
@@ -159,36 +166,38 @@ describe('PW-03 (ASVS 15.2.2): under load', () => {
     expect(most).toBe(2)
   })
 
-  test('a place is given back when a check fails', async () => {
+  test('a check that fails gives its place back', async () => {
     const passwords = createPasswords({ concurrency: 1, queueLimit: 0 })
     await expect(passwords.verify('broken', right)).rejects.toThrow(AuthError)
     expect(passwords.load()).toEqual({ active: 0, waiting: 0 })
     expect(await passwords.verify(null, right)).toBe(false)
   })
 
-  test.each([{ concurrency: 0 }, { concurrency: 1.5 }, { queueLimit: -1 }, { queueLimit: NaN }])(
-    'a bound that bounds nothing is refused: %j',
-    (options) => {
-      expect(() => createPasswords(options)).toThrow(RangeError)
-    },
-  )
+  test.each([
+    ['a concurrency of 0', { concurrency: 0 }],
+    ['a concurrency of 1.5', { concurrency: 1.5 }],
+    ['a queue limit of -1', { queueLimit: -1 }],
+    ['a queue limit of NaN', { queueLimit: NaN }],
+  ])('a queue with %s is refused', (_what, options) => {
+    expect(() => createPasswords(options)).toThrow(RangeError)
+  })
 })
 
 describe('a new password', () => {
-  test('PW-04 (ASVS 6.2.1): has at least the configured number of characters', () => {
+  test('PW-04 (ASVS 6.2.1): a new password has at least the configured number of characters', () => {
     expect(passwordProblem('fourteen chars', 15)).toMatch(/15 characters/)
     expect(passwordProblem('fifteen chars!!', 15)).toBeNull()
     expect(passwordProblem('eight ch', 8)).toBeNull()
   })
 
-  test('is counted in code points, after composing', () => {
+  test('a new password is counted in code points, after composing', () => {
     expect(passwordProblem('\u{1f40e}\u{1f50b}\u{1f9f7}\u{1f40e}'.repeat(4), 16)).toBeNull()
     expect(passwordProblem('\u{1f40e}\u{1f50b}'.repeat(7), 15)).toMatch(/15 characters/)
     expect(passwordProblem(`e\u0301${'x'.repeat(13)}`, 15)).toMatch(/15 characters/)
     expect(passwordProblem(`e\u0301${'x'.repeat(14)}`, 15)).toBeNull()
   })
 
-  test('PW-04 (ASVS 6.2.9): may be 64 emoji, and anything else up to 1024 bytes', () => {
+  test('PW-04 (ASVS 6.2.9): a new password may be 64 emoji, and anything else up to 1024 bytes', () => {
     expect(passwordProblem('\u{1f40e}\u{1f50b}'.repeat(32), 15)).toBeNull()
     expect(passwordProblem('ab'.repeat(512), 15)).toBeNull()
     expect(passwordProblem(`${'ab'.repeat(512)}c`, 15)).toMatch(/1024 bytes/)
@@ -196,14 +205,14 @@ describe('a new password', () => {
     expect(passwordProblem('x'.repeat(1024 * 1024), 15)).toMatch(/1024 bytes/)
   })
 
-  test('of the longest kind can still be typed decomposed', async () => {
+  test('a password of the maximum length can still be typed decomposed', async () => {
     const passwords = createPasswords()
     const composed = '\u01d5'.repeat(512)
     const phc = await passwords.hash(composed)
     expect(await passwords.verify(phc, composed.normalize('NFD'))).toBe(true)
   })
 
-  test('PW-05 (ASVS 6.2.5, 6.2.7): needs no mixture and may hold spaces and any script', () => {
+  test('PW-05 (ASVS 6.2.5, 6.2.7): a new password needs no mixture and may hold spaces and any script', () => {
     expect(passwordProblem('allinlowercaseletters', 15)).toBeNull()
     expect(passwordProblem('   spaces   everywhere   ', 15)).toBeNull()
     expect(passwordProblem('пароль из нескольких слов', 15)).toBeNull()
@@ -214,7 +223,7 @@ describe('a new password', () => {
     ['NUL', 'fifteen chars\0 and more'],
     ['a lone high surrogate', 'fifteen chars\ud83d and more'],
     ['a lone low surrogate', 'fifteen chars\udc0e and more'],
-  ])('holds no %s', async (_name, password) => {
+  ])('a new password holds no %s', async (_name, password) => {
     expect(passwordProblem(password, 15)).toMatch(/Unicode text/)
     await expect(createPasswords().hash(password)).rejects.toMatchObject({
       reason: 'validation_failed',
@@ -223,7 +232,7 @@ describe('a new password', () => {
   })
 
   test.each(['Password', '12345678', 'passwordpassword', 'zzzzzzzzzzzzzzz'])(
-    'is not %s',
+    'a new password is not %s',
     (password) => {
       expect(passwordProblem(password, 8)).toMatch(/first that are guessed/)
     },

@@ -5,7 +5,7 @@ import { moveClock } from '../support/clock.ts'
 import { auth, query } from '../support/http.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
-test('PW-01 (ASVS 11.4.2): a password hashed with other parameters is hashed anew at its next sign-in', async () => {
+test('PW-01 (ASVS 11.4.2): a password hashed with other parameters is hashed again at its next sign-in', async () => {
   await using app = await startApp()
   const user = await makeUser(app.owner.url)
   const { ownerSql } = app.owner
@@ -21,7 +21,7 @@ test('PW-01 (ASVS 11.4.2): a password hashed with other parameters is hashed ane
   expect((await signIn(testPassword)).status).toBe(200)
 })
 
-test('RT-03, RT-05 (RFC 9700 §4.14.2, ASVS 10.4.5): a session is begun, refreshed, caught in reuse and told in SQL', async () => {
+test('RT-03, RT-05 (RFC 9700 §4.14.2, ASVS 10.4.5): a session is begun, refreshed, caught in reuse, and all of it is read in SQL', async () => {
   await using app = await startApp()
   const { email } = await makeUser(app.owner.url)
   const signedIn = await auth(app.url, 'login', {

@@ -16,15 +16,15 @@ export type Issuer = AsyncDisposable & {
   readonly issuer: string
   readonly audience: string
   readonly publicJwk: JWK
-  /** Keys as published now; a test may change the list. */
+  /** The published keys; a test may change the list. */
   readonly published: JWK[]
   /** Requests for the key set so far. */
   fetches(): number
   /** How the key set is answered from now on. */
   answer(how: 'well' | '500' | 'not json' | 'never'): void
-  /** A good token, except for what is said; a claim or header set to undefined is left out. */
+  /** A valid token with these changes; a claim or header set to undefined is left out. */
   mint(change?: Minting): Promise<string>
-  /** Signs with a new key from now on. It is not published by itself. */
+  /** Signs with a new key from now on. The key is not published by itself. */
   rotateKey(): Promise<JWK>
 }
 

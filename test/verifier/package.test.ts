@@ -36,38 +36,44 @@ test.each([
   'access_token_invalid',
   'access_token_expired',
   'access_token_revoked',
-] as const)('a service says %s in the words and numbers of token-ledger itself', (reason) => {
-  const failure = failureOf(new AccessTokenError(reason, 'private'))!
-  expect(JSON.parse(failure.body)).toEqual({
-    error: {
-      message: authErrors[reason].message,
-      code: TRPC_ERROR_CODES_BY_KEY[authErrors[reason].trpc],
-      data: { code: authErrors[reason].trpc, httpStatus: 401, reason },
-    },
-  })
-})
+] as const)(
+  'a service answers %s with the message and the numbers of token-ledger itself',
+  (reason) => {
+    const failure = failureOf(new AccessTokenError(reason, 'private'))!
+    expect(JSON.parse(failure.body)).toEqual({
+      error: {
+        message: authErrors[reason].message,
+        code: TRPC_ERROR_CODES_BY_KEY[authErrors[reason].trpc],
+        data: { code: authErrors[reason].trpc, httpStatus: 401, reason },
+      },
+    })
+  },
+)
 
 test.each([
-  [KeysUnavailableError, 5],
-  [RevocationsUnavailableError, 1],
-])('and service_unavailable too, without the cause: %o', (UnavailableError, retryAfterSeconds) => {
-  const failure = failureOf(new UnavailableError(new Error('connect 10.0.0.1')))!
-  expect(failure.headers).toMatchObject({ 'Retry-After': String(retryAfterSeconds) })
-  expect(JSON.parse(failure.body)).toEqual({
-    error: {
-      message: authErrors.service_unavailable.message,
-      code: TRPC_ERROR_CODES_BY_KEY[authErrors.service_unavailable.trpc],
-      data: {
-        code: authErrors.service_unavailable.trpc,
-        httpStatus: 503,
-        reason: 'service_unavailable',
-        retryAfterSeconds,
+  ['the keys', KeysUnavailableError, 5],
+  ['the feed', RevocationsUnavailableError, 1],
+] as const)(
+  'without %s a service answers service_unavailable and hides the cause',
+  (_what, UnavailableError, retryAfterSeconds) => {
+    const failure = failureOf(new UnavailableError(new Error('connect 10.0.0.1')))!
+    expect(failure.headers).toMatchObject({ 'Retry-After': String(retryAfterSeconds) })
+    expect(JSON.parse(failure.body)).toEqual({
+      error: {
+        message: authErrors.service_unavailable.message,
+        code: TRPC_ERROR_CODES_BY_KEY[authErrors.service_unavailable.trpc],
+        data: {
+          code: authErrors.service_unavailable.trpc,
+          httpStatus: 503,
+          reason: 'service_unavailable',
+          retryAfterSeconds,
+        },
       },
-    },
-  })
-})
+    })
+  },
+)
 
-test('no answer is made for an error that is not about a token', () => {
+test('the verifier makes no answer for an error that is not about a token', () => {
   expect(failureOf(new Error('disk full'))).toBeNull()
   expect(failureOf('text')).toBeNull()
   expect(failureOf(undefined)).toBeNull()

@@ -38,11 +38,11 @@ describe.skipIf(!python)('a service in Python, with PyJWT and fifteen lines of i
     }
   }
 
-  test('accepts an access token', async () => {
+  test('the Python service accepts an access token', async () => {
     expect(await verdictOn(await issuer.mint())).toBe(goodClaims(issuer.issuer)['sub'])
   })
 
-  test('refuses one that was changed', async () => {
+  test('the Python service refuses a token that was changed', async () => {
     const [header, , signature] = (await issuer.mint()).split('.')
     const claims = { ...goodClaims(issuer.issuer), role: 'admin' }
     const payload = Buffer.from(JSON.stringify(claims)).toString('base64url')
@@ -56,12 +56,12 @@ describe.skipIf(!python)('a service in Python, with PyJWT and fifteen lines of i
     ['no sid', { claims: { sid: undefined } }, /MissingRequiredClaimError/],
     ['an end in the past', { claims: { exp: nowSeconds() - 60 } }, /ExpiredSignatureError/],
     ['an unknown kid', { header: { kid: 'key-2' } }, /PyJWKClientError/],
-  ])('refuses one with %s', async (_name, change, verdict) => {
+  ])('the Python service refuses a token with %s', async (_name, change, verdict) => {
     expect(await verdictOn(await issuer.mint(change))).toMatch(verdict)
   })
 })
 
-/** `PYTHON`, the one of the path or Debian's own: the first that can import PyJWT. */
+/** `PYTHON`, the one in the path or Debian's own: the first that can import PyJWT. */
 async function pythonWithPyJwt(): Promise<string | null> {
   for (const candidate of [process.env['PYTHON'], 'python3', '/usr/bin/python3']) {
     if (!candidate) continue

@@ -41,14 +41,19 @@ test('the keys are fetched at the first token, once, and not before', async () =
 
 test('JK-05 (RFC 8725 §3.10): a flood of unknown kids causes one fetch per cooldown', async () => {
   await using issuer = await startIssuer()
-  const { verify } = verifierWith(issuer, { cooldownMs: 400, spacingMs: 0 })
+  const cooldownMs = 400
+  const { verify } = verifierWith(issuer, { cooldownMs, spacingMs: 0 })
   await verify(await issuer.mint())
-  await after(450)
+  await after(cooldownMs + 50)
+  const floodAt = performance.now()
   for (let i = 0; i < 100; i += 1) {
     const token = await issuer.mint({ header: { kid: `unknown-${i}` } })
     expect(await outcomeOf(verify(token))).toBe('access_token_invalid')
   }
-  expect(issuer.fetches()).toBe(2)
+  // One at the first token, one at the first unknown kid, and one more for each cooldown of the flood.
+  const cooldowns = Math.floor((performance.now() - floodAt) / cooldownMs)
+  expect(issuer.fetches()).toBeGreaterThanOrEqual(2)
+  expect(issuer.fetches()).toBeLessThanOrEqual(2 + cooldowns)
   expect(await outcomeOf(verify(await issuer.mint()))).toBe('accepted')
 })
 
@@ -64,7 +69,7 @@ test('a new key is found as soon as a token names it', async () => {
 })
 
 test.each(['500', 'not json', 'never'] as const)(
-  'keys that cannot be had (%s) are no verdict on the token: 503, and later it is accepted',
+  'keys that cannot be fetched (%s) say nothing about the token: 503, and later it is accepted',
   async (how) => {
     await using issuer = await startIssuer()
     issuer.answer(how)
@@ -77,7 +82,7 @@ test.each(['500', 'not json', 'never'] as const)(
   },
 )
 
-test('while fetching fails it is tried once per spacing, however many ask', async () => {
+test('while fetching fails it is tried once per spacing, however many tokens come', async () => {
   await using issuer = await startIssuer()
   issuer.answer('500')
   const { verify } = verifierWith(issuer, { spacingMs: 60_000 })
@@ -87,15 +92,15 @@ test('while fetching fails it is tried once per spacing, however many ask', asyn
   expect(issuer.fetches()).toBe(1)
 })
 
-test('known keys outlive an outage, without waiting for it, and a token of an unknown key is a 503', async () => {
+test('known keys survive an outage without a wait, and a token of an unknown key is answered 503', async () => {
   await using issuer = await startIssuer()
-  const { verify } = verifierWith(issuer, { ...fast, timeoutMs: 3_000, retentionMs: 60_000 })
+  const { verify } = verifierWith(issuer, { ...fast, timeoutMs: 30_000, retentionMs: 60_000 })
   await verify(await issuer.mint())
   issuer.answer('never')
   await after(fast.refreshMs + 50)
   const startedAt = performance.now()
   expect(await outcomeOf(verify(await issuer.mint()))).toBe('accepted')
-  expect(performance.now() - startedAt).toBeLessThan(1_000)
+  expect(performance.now() - startedAt).toBeLessThan(10_000)
 
   issuer.answer('500')
   const quick = verifierWith(issuer, fast)
@@ -107,7 +112,7 @@ test('known keys outlive an outage, without waiting for it, and a token of an un
   expect(await outcomeOf(quick.verify(unknown))).toBe('service_unavailable')
 })
 
-test('keys too old to trust serve no longer', async () => {
+test('keys that are too old are no longer used', async () => {
   await using issuer = await startIssuer()
   const { verify } = verifierWith(issuer, fast)
   await verify(await issuer.mint())
@@ -116,7 +121,7 @@ test('keys too old to trust serve no longer', async () => {
   expect(await outcomeOf(verify(await issuer.mint()))).toBe('service_unavailable')
 })
 
-test('JK-04 (RFC 9700 §2.6): a withdrawn key is dropped by the refresh', async () => {
+test('JK-04 (RFC 9700 §2.6): a withdrawn key is dropped by the next fetch', async () => {
   await using issuer = await startIssuer()
   const { verify } = verifierWith(issuer, { ...fast, retentionMs: 60_000 })
   const token = await issuer.mint()
@@ -137,13 +142,13 @@ test('a service that cannot reach the keys answers 503 with Retry-After by every
     expect(answer).toMatchObject({ status: 503, reason: 'service_unavailable' })
     expect(answer.headers.get('retry-after')).toBe('5')
     expect(answer.headers.get('www-authenticate')).toBeNull()
-    // What needs no key is still told at once.
+    // A refusal that needs no key is still answered at once.
     expect(await services.me(adapter, null)).toMatchObject({ status: 401 })
     expect(await services.me(adapter, 'Bearer nonsense')).toMatchObject({ status: 401 })
   }
 })
 
-test('the keys may be elsewhere than the issuer', async () => {
+test('the keys may have another address than the issuer', async () => {
   await using issuer = await startIssuer()
   const elsewhere = { issuer: 'https://auth.example.com', audience: issuer.audience }
   const verifier = createVerifier({
@@ -156,10 +161,10 @@ test('the keys may be elsewhere than the issuer', async () => {
 })
 
 test.each([
-  { issuer: '', audience: 'a' },
-  { issuer: 'auth.example.com', audience: 'a' },
-  { issuer: 'file:///keys', audience: 'a' },
-  { issuer: 'https://auth.example.com', audience: '' },
-])('a verifier that would check nothing is not made: %j', (options) => {
+  ['an empty issuer', { issuer: '', audience: 'a' }],
+  ['an issuer that is not a URL', { issuer: 'auth.example.com', audience: 'a' }],
+  ['an issuer in a file', { issuer: 'file:///keys', audience: 'a' }],
+  ['an empty audience', { issuer: 'https://auth.example.com', audience: '' }],
+])('a verifier with %s is not created', (_what, options) => {
   expect(() => createVerifier(options)).toThrow(TypeError)
 })

@@ -28,11 +28,11 @@ export type Services = AsyncDisposable & {
   me(adapter: Adapter, authorization: string | null): Promise<Answer>
 }
 
-/** Starts `services.ts` as a second process that has no database. */
+/** Starts `services.ts` as a second process without a database. */
 export async function startServices(source: TokenSource): Promise<Services> {
   const child = spawn(process.execPath, nodeArguments('test/verifier/services.ts'), {
     stdio: ['pipe', 'pipe', 'inherit'],
-    // Nothing else of our environment: no DATABASE_URL, no secret.
+    // Nothing else of this process's environment: no DATABASE_URL, no secret.
     env: {
       PATH: process.env['PATH'],
       ISSUER: source.issuer,
@@ -47,7 +47,7 @@ export async function startServices(source: TokenSource): Promise<Services> {
   const exited = once(child, 'exit')
   const started = once(createInterface(child.stdout), 'line').then(([line]) => String(line))
   const early = exited.then(() => Promise.reject(new Error('the services did not start')))
-  // It is only of interest until the first line.
+  // This matters only until the first line.
   early.catch(() => {})
   const addresses = JSON.parse(await Promise.race([started, early])) as Services['addresses']
 

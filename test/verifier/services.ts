@@ -1,5 +1,5 @@
-// A program of its own: three services that accept access tokens, with nothing but an address to ask
-// for keys. It prints where they listen and ends when its standard input does.
+// A program of its own: three services that accept access tokens and know nothing but the address of the
+// keys. It prints where they listen and ends when its standard input ends.
 import { createServer } from 'node:http'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
