@@ -11,11 +11,13 @@ export function instantParam(atMs: number | null): string | null {
 /**
  * SQL that converts a timestamptz to epoch milliseconds, or an interval to milliseconds.
  *
- * @param value a column (`e.occurred_at`), or an expression as a fragment of `sql`
+ * @param expression SQL text of this source, never input: `e.occurred_at`, `token_ledger.clock()`
  */
-export function epochMs(
-  sql: postgres.Sql | Transaction,
-  value: string | postgres.PendingQuery<postgres.Row[]>,
-) {
-  return sql`(extract(epoch from ${typeof value === 'string' ? sql(value) : value}) * 1000)::float8`
+export function epochMsText(expression: string): string {
+  return `(extract(epoch from ${expression}) * 1000)::float8`
+}
+
+/** `epochMsText` as a part of a statement. Each part costs a few microseconds: the hot path joins the text. */
+export function epochMs(sql: postgres.Sql | Transaction, expression: string) {
+  return sql.unsafe(epochMsText(expression))
 }

@@ -19,7 +19,7 @@ export async function listSigningKeys({ statements }: Database): Promise<Signing
       kid,
       public_jwk,
       sealed_private_key,
-      ${epochMs(statements, statements`signs_from - token_ledger.clock()`)} as signs_in_ms
+      ${epochMs(statements, 'signs_from - token_ledger.clock()')} as signs_in_ms
     from token_ledger.signing_key
     order by signs_from, kid`
   return rows.map((row) => ({

@@ -32,7 +32,7 @@ test.each(Object.entries(budgets))(
       for (const prose of proseOf(file, await readFile(file, 'utf8')))
         for (const pattern of [vague, whoAsSubject])
           for (const [words] of prose.matchAll(pattern)) found.push(`${file}: ${words.trim()}`)
-    expect(found.length, found.join('\n')).toBeLessThanOrEqual(budget)
+    expect(found.length > budget ? found : []).toEqual([])
   },
 )
 

@@ -1,7 +1,7 @@
 import type postgres from 'postgres'
 import type { LedgerEvent, Transport } from '../../server/ledger/events.ts'
 import type { Transaction } from '../connection/transaction.ts'
-import { epochMs } from '../instant.ts'
+import { epochMsText } from '../instant.ts'
 import { toLedgerEvent, type LedgerEventRow, type LockedFamily } from './event-rows.ts'
 import type { UserRow } from '../users.ts'
 
@@ -18,6 +18,23 @@ export type FamilyState = LockedFamily & {
 /** A family, and the generation of the presented token; null when no token is presented. */
 export type FamilyQuery = { readonly familyId: string; readonly generation: number | null }
 
+/** What `toLedgerEvent` reads of an event `e`, without its family. */
+const eventColumns = `
+  e.seq, e.kind, e.generation,
+  ${epochMsText('e.occurred_at')} as occurred_at,
+  ${epochMsText('e.expires_at')} as expires_at,
+  ${epochMsText('e.absolute_expires_at')} as absolute_expires_at,
+  e.user_id, e.transport, e.token_hash, e.salt, e.attempt_hash, e.presented_generation, e.reason,
+  e.actor_user_id`
+
+/** The time, a family `f`, its user `u` and its newest event `e`. */
+const newestColumns = `
+  ${epochMsText('token_ledger.clock()')} as now,
+  f.family_id, f.user_id as family_user_id, f.transport as family_transport,
+  ${epochMsText('f.created_at')} as created_at,
+  u.user_id as account_id, u.email, u.role, u.disabled_at,
+  ${eventColumns}`
+
 /**
  * Reads the families and the database's time (epoch milliseconds). Unknown families are missing from the map.
  *
@@ -31,12 +48,7 @@ export async function readFamilies(
   // One look-up per family (`offset 0` keeps them apart). Plans are kept: a join that was planned while the
   // ledger was small would go on reading whole tables for every batch.
   const rows = await sql<NewestRow[]>`
-    select
-      ${epochMs(sql, sql`token_ledger.clock()`)} as now,
-      f.family_id, f.user_id as family_user_id, f.transport as family_transport,
-      ${epochMs(sql, 'f.created_at')} as created_at,
-      u.user_id as account_id, u.email, u.role, u.disabled_at,
-      ${eventColumns(sql)}
+    select ${sql.unsafe(newestColumns)}
     from unnest(${asked.map(({ familyId }) => familyId)}::uuid[]) as asked(family_id)
     cross join lateral (
       select *
@@ -87,7 +99,7 @@ async function readTails(
   asked: readonly FamilyQuery[],
 ): Promise<ReadonlyMap<string, Tail>> {
   const rows = await sql<(LedgerEventRow & { asked_hash: Buffer | null })[]>`
-    select asked_token.token_hash as asked_hash, e.family_id, ${eventColumns(sql)}
+    select asked_token.token_hash as asked_hash, e.family_id, ${sql.unsafe(eventColumns)}
     from unnest(${asked.map((a) => a.familyId)}::uuid[], ${asked.map((a) => a.generation)}::integer[])
       as asked(family_id, generation)
     cross join lateral (
@@ -119,15 +131,6 @@ async function readTails(
   }
   return tails
 }
-
-/** What `toLedgerEvent` reads of an event `e`, without its family. */
-const eventColumns = (sql: postgres.Sql | Transaction) => sql`
-  e.seq, e.kind, e.generation,
-  ${epochMs(sql, 'e.occurred_at')} as occurred_at,
-  ${epochMs(sql, 'e.expires_at')} as expires_at,
-  ${epochMs(sql, 'e.absolute_expires_at')} as absolute_expires_at,
-  e.user_id, e.transport, e.token_hash, e.salt, e.attempt_hash, e.presented_generation, e.reason,
-  e.actor_user_id`
 
 type NewestRow = LedgerEventRow & {
   now: number

@@ -47,7 +47,7 @@ export async function lockUser(
     select
       pg_current_xact_id()::text as txid,
       epoch,
-      ${epochMs(tx, tx`token_ledger.clock()`)} as now
+      ${epochMs(tx, 'token_ledger.clock()')} as now
     from token_ledger.user_epoch
     where user_id = ${userId}::uuid`
   if (row === undefined) throw new Error('the locked user row is missing')

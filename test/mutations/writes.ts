@@ -235,11 +235,7 @@ export const writes = [
     ['a family is not locked', 'order by family_id\n    for update`', 'order by family_id`'],
   ]),
   ...mutationsOf('db/ledger/families.ts', wire, [
-    [
-      'the clock of the process decides',
-      '${epochMs(sql, sql`token_ledger.clock()`)} as now,\n      f.family_id',
-      '${Date.now()}::float8 as now,\n      f.family_id',
-    ],
+    ['the clock of the process decides', 'now: rows[0]?.now ?? 0', 'now: Date.now()'],
   ]),
   ...mutationsOf('db/ledger/append.ts', fences, [
     [
