@@ -29,7 +29,7 @@ export type AppOptions = {
   readonly rotationBatchSize?: number
   /** Where the built example page is; beside the server's own files unless given. */
   readonly exampleFolder?: string
-  /** Takes the place of the rotation: to measure what everything around it costs. */
+  /** Replaces the rotation, with its metrics, so that a benchmark can measure everything around it. */
   readonly rotate?: Rotate
 }
 
@@ -51,7 +51,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     openTails: () => tails.open(),
     revocationLagMs: () => endedSessions.lagMs(),
   })
-  const { logSecurityEvent, reportError } = createSecurityLog(app.log, metrics.count)
+  const { logSecurityEvent, reportError } = createSecurityLog(app.log, metrics.countSecurityEvent)
   const sessionDeps = {
     sql: database.sql,
     users: options.users ?? createAccounts(database, passwords),
@@ -73,11 +73,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     audience: config.accessTokenAudience,
     lifetimeMs: config.accessTokenMs,
   })
-  const rotation = createRotation(sessionDeps, {
-    onWaited: metrics.waited,
-    whileWriting: (sessions) => sessions.forEach((one) => accessTokens.prepare(one)),
-  })
-  const rotate = metrics.timing(options.rotate ?? rotation.rotate)
+  const rotation = createRotation(sessionDeps, { accessTokens, observer: metrics.refreshObserver })
   const verifier = verifierOf(signingKeys.keySource, {
     issuer: config.publicUrl,
     audience: config.accessTokenAudience,
@@ -94,7 +90,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     database,
     signingKeys,
     accessTokens,
-    rotate,
+    rotate: options.rotate ?? rotation.rotate,
     verifier,
     limits,
     metrics,

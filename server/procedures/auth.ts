@@ -156,7 +156,7 @@ async function endPresented(
 
 function toGrant({ deps, cookie }: AuthContext, session: LiveSession) {
   const { familyId, user, token, transport } = session
-  const { accessToken, expiresIn } = deps.accessTokens.of(session)
+  const { accessToken, expiresIn } = deps.accessTokens.forSession(session)
   if (transport === 'cookie') cookie.set(token.value, session.refreshRemainingMs)
   return {
     accessToken,

@@ -16,6 +16,7 @@ import {
   type RefreshToken,
 } from '../tokens/refresh-token.ts'
 import type { LiveSession, SessionDeps } from './session.ts'
+import type { OwnDirectory } from '../users/accounts.ts'
 import type { User } from '../users/directory.ts'
 
 export type RefreshRequest = {
@@ -68,9 +69,9 @@ export function prepareCandidate({ refreshKeys }: SessionDeps, pending: Pending)
   }
 }
 
-/** The families that are asked for, and who their users are now. */
+/** Reads the requested families, and their users as they are now. */
 export async function readSnapshot(
-  { users }: SessionDeps,
+  { users: directory }: SessionDeps,
   sql: postgres.Sql | Transaction,
   asked: readonly Pending[],
 ): Promise<Snapshot> {
@@ -78,14 +79,23 @@ export async function readSnapshot(
     sql,
     asked.map(({ token }) => token),
   )
-  const { fromAccountRow } = users
   const found = [...families.values()]
-  if (fromAccountRow === undefined) {
-    const ids = new Set(found.map(({ userId }) => userId))
-    return { now, families, users: await users.findMany([...ids]) }
-  }
-  const known = found.flatMap(({ account }) => (account === null ? [] : [fromAccountRow(account)]))
-  return { now, families, users: new Map(known.map((user) => [user.id, user])) }
+  // `readFamilies` has read our own accounts in the same statement. Another directory is asked for the batch.
+  const users =
+    'fromAccountRow' in directory
+      ? usersOfAccounts(directory, found)
+      : await directory.findMany([...new Set(found.map(({ userId }) => userId))])
+  return { now, families, users }
+}
+
+function usersOfAccounts(
+  directory: OwnDirectory,
+  families: readonly FamilyState[],
+): ReadonlyMap<string, User> {
+  const users = new Map<string, User>()
+  for (const { userId, account } of families)
+    if (account !== null) users.set(userId, directory.fromAccountRow(account))
+  return users
 }
 
 /** What becomes of one refresh, as the rules say of what is known; nothing is written yet. */

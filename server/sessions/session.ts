@@ -3,6 +3,7 @@ import type { RotationPolicy } from '../ledger/decide.ts'
 import type { Transport } from '../ledger/events.ts'
 import type { LogSecurityEvent } from '../observability/security-log.ts'
 import type { RefreshToken, RefreshTokenKeys } from '../tokens/refresh-token.ts'
+import type { OwnDirectory } from '../users/accounts.ts'
 import type { User, UserDirectory } from '../users/directory.ts'
 
 export type SessionPolicy = RotationPolicy & {
@@ -15,7 +16,7 @@ export type SessionPolicy = RotationPolicy & {
 
 export type SessionDeps = {
   readonly sql: postgres.Sql
-  readonly users: UserDirectory
+  readonly users: UserDirectory | OwnDirectory
   readonly refreshKeys: RefreshTokenKeys
   readonly policy: SessionPolicy
   readonly logSecurityEvent: LogSecurityEvent

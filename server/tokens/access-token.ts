@@ -24,20 +24,21 @@ export type Subject = {
 
 /** Mints the access tokens of sessions. */
 export type AccessTokens = {
-  of(session: Subject): AccessToken
-  /** Mints it ahead, when there is nothing else to do; `of` then has it. Never throws. */
-  prepare(session: Subject): void
+  /** The token that was signed ahead for this very object, or a new one. */
+  forSession(session: Subject): AccessToken
+  /** Signs while the process would otherwise wait for the database. Never throws. */
+  signAhead(session: Subject): void
 }
 
 export function createAccessTokens(keys: SigningKeys, settings: AccessTokenSettings): AccessTokens {
   const ahead = new WeakMap<Subject, AccessToken>()
   return {
-    of: (session) => ahead.get(session) ?? mintAccessToken(keys, settings, session),
-    prepare(session) {
+    forSession: (session) => ahead.get(session) ?? mintAccessToken(keys, settings, session),
+    signAhead(session) {
       try {
         ahead.set(session, mintAccessToken(keys, settings, session))
       } catch {
-        // `of` tries again, and tells whoever asked.
+        // `forSession` tries again, and its caller gets the error.
       }
     },
   }

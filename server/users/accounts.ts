@@ -18,11 +18,17 @@ import { AuthError } from '../errors.ts'
 import type { Passwords } from './passwords.ts'
 import type { AccountStore, User, UserDirectory } from './directory.ts'
 
-/** Our own user directory: the table `user_account`. */
-export function createAccounts(
-  database: Database,
-  passwords: Passwords,
-): UserDirectory & { readonly accounts: AccountStore } {
+/** The directory over the table `user_account`, which is used unless the team brings its own. */
+export interface OwnDirectory extends UserDirectory {
+  readonly accounts: AccountStore
+  /**
+   * The user of a row that was read together with the ledger. A refresh needs no `findMany` then, which
+   * would be a second round trip to the database.
+   */
+  readonly fromAccountRow: (row: UserRow) => User
+}
+
+export function createAccounts(database: Database, passwords: Passwords): OwnDirectory {
   return {
     async findByEmail(email) {
       const row = await findUserByEmail(database, email)

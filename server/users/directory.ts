@@ -1,5 +1,4 @@
 import type { FencedTransaction } from '../../db/connection/transaction.ts'
-import type { UserRow } from '../../db/users.ts'
 
 export type Role = 'user' | 'admin'
 
@@ -23,8 +22,6 @@ export interface UserDirectory {
    * new role or address is in the very next access token.
    */
   findMany(userIds: readonly string[]): Promise<ReadonlyMap<string, User>>
-  /** Of our own directory alone: a refresh reads its table in one statement with the ledger. */
-  readonly fromAccountRow?: (row: UserRow) => User
   /**
    * Reads the password's hash afresh and compares. For `null`, an unknown user, it takes the same
    * time and answers false.

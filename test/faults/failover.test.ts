@@ -56,7 +56,7 @@ test('LE-08 (ASVS 16.5.3): the database is lost and restored from a copy of an h
   const metrics = await (await fetch(`${rig.url}/metrics`)).text()
   expect(metrics).toMatch(
     new RegExp(
-      `^token_ledger_security_events_total\\{fact="token_ahead_of_ledger".*\\} ${left.length}$`,
+      `^token_ledger_security_events_total\\{event="token_ahead_of_ledger".*\\} ${left.length}$`,
       'm',
     ),
   )

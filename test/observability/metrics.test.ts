@@ -19,7 +19,7 @@ test('refreshes by outcome, reuse, the queue and password hashing can be watched
   const text = await (await fetch(`${app.url}/metrics`)).text()
   expect(text).toContain('token_ledger_refreshes_total{outcome="granted"} 1')
   expect(text).toContain('token_ledger_refreshes_total{outcome="refresh_token_reused"} 1')
-  expect(text).toContain('token_ledger_security_events_total{fact="reuse_detected",reason=""} 1')
+  expect(text).toContain('token_ledger_security_events_total{event="reuse_detected",reason=""} 1')
   expect(text).toContain('token_ledger_rotation_queue_depth 0')
   expect(text).toContain('token_ledger_transactions{state="waiting"} 0')
   expect(text).toContain('token_ledger_password_hashes{state="active"} 0')

@@ -60,7 +60,7 @@ test('the feed is for who brings REVOCATIONS_TOKEN, and nobody else (RFC 6750 §
     expect({ given, ...(await refused(given)) }).toEqual({ given, ...invalid })
   // Each is a fact, but for those that bring nothing.
   const metrics = await (await fetch(`${app.url}/metrics`)).text()
-  expect(metrics).toContain('{fact="call_refused",reason="access_token_invalid"} 7')
+  expect(metrics).toContain('{event="call_refused",reason="access_token_invalid"} 7')
   for (const method of ['HEAD', 'POST']) {
     const headers = { authorization: `Bearer ${feedToken}` }
     expect((await fetch(`${app.url}/revocations`, { method, headers })).status).toBe(404)
