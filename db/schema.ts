@@ -15,6 +15,13 @@ import {
   uuid,
   varchar,
 } from 'drizzle-orm/pg-core'
+import type {
+  EventKind,
+  ReplayReason,
+  RevocationReason,
+  Transport,
+} from '../server/ledger/events.ts'
+import type { EndReason, SessionStatus } from '../server/ledger/family.ts'
 
 /** Everything of ours. People and tools query the views of schema `token_audit` instead. */
 export const tokenLedger = pgSchema('token_ledger')
@@ -34,7 +41,7 @@ export const tokenFamily = tokenLedger.table(
   {
     familyId: uuid('family_id').primaryKey(),
     userId: uuid('user_id').notNull(),
-    transport: text('transport', { enum: ['cookie', 'body'] }).notNull(),
+    transport: text('transport').$type<Transport>().notNull(),
     /** Chosen by the user; erasable. */
     deviceName: text('device_name'),
     createdAt: instant('created_at').notNull(),
@@ -62,9 +69,7 @@ export const tokenEvent = tokenLedger.table(
     familyId: uuid('family_id').notNull(),
     /** From 1, without gaps, in each family. */
     seq: integer('seq').notNull(),
-    kind: text('kind', {
-      enum: ['issued', 'rotated', 'replayed', 'reuse_detected', 'revoked'],
-    }).notNull(),
+    kind: text('kind').$type<EventKind>().notNull(),
     /** The family's current generation once this event has happened. */
     generation: integer('generation').notNull(),
     occurredAt: instant('occurred_at').notNull(),
@@ -74,7 +79,7 @@ export const tokenEvent = tokenLedger.table(
     absoluteExpiresAt: instant('absolute_expires_at'),
     /** `issued`: who signed in, and how the token travels. */
     userId: uuid('user_id'),
-    transport: text('transport', { enum: ['cookie', 'body'] }),
+    transport: text('transport').$type<Transport>(),
     /** `issued`, `rotated`: SHA-256 of the secret of the token made by this event. */
     tokenHash: bytea('token_hash'),
     /** `rotated`: what the successor was derived with; useless without its predecessor. */
@@ -84,7 +89,7 @@ export const tokenEvent = tokenLedger.table(
     /** `replayed`, `reuse_detected`: the generation of the spent token that was presented. */
     presentedGeneration: integer('presented_generation'),
     /** `replayed`, `revoked`: why. */
-    reason: text('reason'),
+    reason: text('reason').$type<ReplayReason | RevocationReason>(),
     /** `revoked`: whose act it was; null when it was the service's own. */
     actorUserId: uuid('actor_user_id'),
     /** Personal data, erasable with its salt; the chain covers `origin_hash` alone. */
@@ -250,8 +255,8 @@ export const auditSessions = tokenAudit
     familyId: uuid('family_id').notNull(),
     userId: uuid('user_id').notNull(),
     email: text('email'),
-    status: text('status', { enum: ['active', 'expired', 'revoked', 'reuse_detected'] }).notNull(),
-    transport: text('transport', { enum: ['cookie', 'body'] }).notNull(),
+    status: text('status').$type<SessionStatus>().notNull(),
+    transport: text('transport').$type<Transport>().notNull(),
     deviceName: text('device_name'),
     createdAt: instant('created_at').notNull(),
     lastRotatedAt: instant('last_rotated_at'),
@@ -259,7 +264,7 @@ export const auditSessions = tokenAudit
     expiresAt: instant('expires_at').notNull(),
     absoluteExpiresAt: instant('absolute_expires_at').notNull(),
     endedAt: instant('ended_at'),
-    endReason: text('end_reason'),
+    endReason: text('end_reason').$type<EndReason>(),
     incidentId: text('incident_id'),
     ip: inet('ip'),
     userAgent: text('user_agent'),
@@ -271,15 +276,13 @@ export const auditEvents = tokenAudit
   .view('events', {
     familyId: uuid('family_id').notNull(),
     seq: integer('seq').notNull(),
-    kind: text('kind', {
-      enum: ['issued', 'rotated', 'replayed', 'reuse_detected', 'revoked'],
-    }).notNull(),
+    kind: text('kind').$type<EventKind>().notNull(),
     generation: integer('generation').notNull(),
     userId: uuid('user_id').notNull(),
     email: text('email'),
     occurredAt: instant('occurred_at').notNull(),
     expiresAt: instant('expires_at'),
-    reason: text('reason'),
+    reason: text('reason').$type<ReplayReason | RevocationReason>(),
     actorUserId: uuid('actor_user_id'),
     ip: inet('ip'),
     userAgent: text('user_agent'),

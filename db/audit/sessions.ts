@@ -1,5 +1,6 @@
 import { and, desc, eq, lt, sql } from 'drizzle-orm'
 import type { Database } from '../connection/connect.ts'
+import type { EndReason, SessionStatus } from '../../server/ledger/family.ts'
 import { auditSessions, tokenEvent, type AuditSession } from '../schema.ts'
 
 /** One session as it is now; null when there is none. */
@@ -52,7 +53,7 @@ export type SessionFilter = {
   readonly userId?: string | undefined
   /** Canonical. */
   readonly email?: string | undefined
-  readonly status?: AuditSession['status'] | undefined
+  readonly status?: SessionStatus | undefined
 }
 
 /** A page of everybody's sessions, newest first, before the family `cursor`. */
@@ -83,10 +84,10 @@ export async function listSessions(
 }
 
 export type StateThen = {
-  readonly status: AuditSession['status']
+  readonly status: SessionStatus
   readonly generation: number
   readonly expiresAt: string | Date
-  readonly endReason: string | null
+  readonly endReason: EndReason | null
   readonly incidentId: string | null
 }
 

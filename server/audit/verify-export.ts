@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { checkFamily } from '../ledger/chain.ts'
+import { eventKinds } from '../ledger/events.ts'
 import type { EventRecord, FamilyRecord, LedgerRecord } from '../ledger/record.ts'
 
 /** What is wrong with an export, and where. */
@@ -129,7 +130,7 @@ const recordSchema = z.discriminatedUnion('record', [
     record: z.literal('event'),
     familyId: uuid,
     seq: integer,
-    kind: z.enum(['issued', 'rotated', 'replayed', 'reuse_detected', 'revoked']),
+    kind: z.enum(eventKinds),
     generation: integer,
     occurredAt: instant,
     expiresAt: instant.nullable(),

@@ -3,6 +3,7 @@ import { listFamilyActions } from '../../db/audit/admin-actions.ts'
 import { listSessions, readSession } from '../../db/audit/sessions.ts'
 import type { AuditSession } from '../../db/schema.ts'
 import { listFamilyEvents } from '../../db/audit/events.ts'
+import { sessionStatuses } from '../ledger/family.ts'
 import { createAccounts } from '../users/accounts.ts'
 import { jsonLine } from '../audit/json-line.ts'
 import { createPasswords } from '../users/passwords.ts'
@@ -15,7 +16,6 @@ import { pluralize, dateTime, printable, table } from './output.ts'
 import { timeline } from './timeline.ts'
 
 const app = { role: 'token_ledger_app' } as const
-const statuses = ['active', 'expired', 'revoked', 'reuse_detected'] as const
 const pageSize = 200
 
 /** Whoever sits at the keyboard has no address, and no account. */
@@ -36,9 +36,9 @@ export const sessionsList: Command = {
         json: { type: 'boolean', default: false },
       },
     })
-    const status = statuses.find((one) => one === values.status)
+    const status = sessionStatuses.find((one) => one === values.status)
     if (values.status !== undefined && status === undefined)
-      throw new UsageError(`--status: one of ${statuses.join(', ')}`)
+      throw new UsageError(`--status: one of ${sessionStatuses.join(', ')}`)
     const email = values.user === undefined ? undefined : emailOf(values.user)
     let count = 0
     await withDatabase(config, app, async (database) => {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { maxReplays } from './events.ts'
 import type { EventRecord, FamilyRecord } from './record.ts'
 
 /** The first place of a family that is wrong, in words that SQL's `verify_family` uses, too. */
@@ -11,9 +12,6 @@ const version = 'token-ledger/v1'
 const postgresEpochMs = 946_684_800_000
 
 const nothingBefore = Buffer.alloc(32)
-
-/** At most that many times one token is handed out again. */
-const maxReplays = 20
 
 /** The hash an event must have, after the event whose hash is its `prevHash`. */
 export function eventHash(e: EventRecord): string {

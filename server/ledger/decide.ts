@@ -1,10 +1,11 @@
-import type {
-  LedgerEvent,
-  ReplayReason,
-  RevocationReason,
-  Revoked,
-  Rotated,
-  Transport,
+import {
+  maxReplays,
+  type LedgerEvent,
+  type ReplayReason,
+  type RevocationReason,
+  type Revoked,
+  type Rotated,
+  type Transport,
 } from './events.ts'
 import { expiryOf, isActive, type Family } from './family.ts'
 
@@ -39,9 +40,6 @@ export type RotateToken = {
 }
 
 export type RotationPolicy = { readonly graceMs: number; readonly idleMs: number }
-
-/** A client that needs more than this is broken, and each one is a row. */
-const maxReplays = 20
 
 /**
  * Decides one presentation of an authentic refresh token: the first rule that applies.

@@ -1,4 +1,19 @@
-import type { Issued, LedgerEvent, ReuseDetected, Revoked, Rotated } from './events.ts'
+import type {
+  Issued,
+  LedgerEvent,
+  ReuseDetected,
+  RevocationReason,
+  Revoked,
+  Rotated,
+} from './events.ts'
+
+/** What SQL's view `token_audit.sessions` calls the state of a family. */
+export const sessionStatuses = ['active', 'expired', 'revoked', 'reuse_detected'] as const
+
+export type SessionStatus = (typeof sessionStatuses)[number]
+
+/** Why a session ended, as that view says it. */
+export type EndReason = 'expired' | 'reuse_detected' | RevocationReason
 
 /** What the ledger says about one token family. Derived by folding, never stored. */
 export type Family = {

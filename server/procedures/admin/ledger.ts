@@ -6,6 +6,7 @@ import { checkLedger } from '../../../db/audit/check.ts'
 import { isUnavailable } from '../../../db/connection/errors.ts'
 import type { ServiceDeps } from '../deps.ts'
 import { AuthError } from '../../errors.ts'
+import { eventKinds } from '../../ledger/events.ts'
 import { followLedger } from '../../audit/tail.ts'
 import { adminProcedure, mustBeAdmin } from '../access.ts'
 import { appRouterOf } from '../trpc.ts'
@@ -14,13 +15,11 @@ import { id, instant, limit, pageOf, position } from './input.ts'
 import { positionText } from '../../audit/position.ts'
 import { toEventView } from '../../audit/views.ts'
 
-const kind = z.enum(['issued', 'rotated', 'replayed', 'reuse_detected', 'revoked'])
-
 const events = adminProcedure
   .input(
     z
       .strictObject({
-        kinds: z.array(kind).min(1).max(5).optional(),
+        kinds: z.array(z.enum(eventKinds)).min(1).max(eventKinds.length).optional(),
         userId: id.optional(),
         familyId: id.optional(),
         from: instant.optional(),
