@@ -1,4 +1,5 @@
 import { TRPCError } from '@trpc/server'
+import { accessTokenMessages } from './verifier/failure.ts'
 
 /**
  * Every error a caller can be shown. Clients switch on the reason; `message` is for people and may
@@ -22,10 +23,10 @@ export const authErrors = {
     message: 'The refresh token was presented in another way than it was issued.',
   },
   /** RFC 6750 §3.1: no error code is sent when the request carries no token. */
-  access_token_missing: { trpc: 'UNAUTHORIZED', message: 'The access token is missing.' },
-  access_token_invalid: { trpc: 'UNAUTHORIZED', message: 'The access token is not valid.' },
-  access_token_expired: { trpc: 'UNAUTHORIZED', message: 'The access token has expired.' },
-  access_token_revoked: { trpc: 'UNAUTHORIZED', message: 'The session was ended. Sign in again.' },
+  access_token_missing: { trpc: 'UNAUTHORIZED', message: accessTokenMessages.access_token_missing },
+  access_token_invalid: { trpc: 'UNAUTHORIZED', message: accessTokenMessages.access_token_invalid },
+  access_token_expired: { trpc: 'UNAUTHORIZED', message: accessTokenMessages.access_token_expired },
+  access_token_revoked: { trpc: 'UNAUTHORIZED', message: accessTokenMessages.access_token_revoked },
   origin_not_allowed: { trpc: 'FORBIDDEN', message: 'This origin may not use this endpoint.' },
   role_required: { trpc: 'FORBIDDEN', message: 'This needs the role admin.' },
   registration_closed: { trpc: 'FORBIDDEN', message: 'Registration is closed.' },
@@ -39,7 +40,10 @@ export const authErrors = {
   too_many_attempts: { trpc: 'TOO_MANY_REQUESTS', message: 'Too many attempts. Try again later.' },
   internal_error: { trpc: 'INTERNAL_SERVER_ERROR', message: 'Something went wrong here.' },
   /** Nothing was changed, or a retry with the same `attemptId` gets the same answer. */
-  service_unavailable: { trpc: 'SERVICE_UNAVAILABLE', message: 'Not available. Try again soon.' },
+  service_unavailable: {
+    trpc: 'SERVICE_UNAVAILABLE',
+    message: accessTokenMessages.service_unavailable,
+  },
 } as const satisfies Record<string, { trpc: TRPCError['code']; message: string }>
 
 export type Reason = keyof typeof authErrors

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { maxAccessTokenSeconds } from '../verifier/access-token-life.ts'
 import { ConfigError } from './config-error.ts'
 import {
   bracketed,
@@ -53,7 +54,9 @@ const Environment = z
       .string()
       .max(255, 'must have at most 255 characters, such as https://api.example.com')
       .optional(),
-    ACCESS_TOKEN_SECONDS: seconds(1, 900, 900).prefault('900'),
+    ACCESS_TOKEN_SECONDS: seconds(1, maxAccessTokenSeconds, maxAccessTokenSeconds).prefault(
+      String(maxAccessTokenSeconds),
+    ),
     REFRESH_IDLE_SECONDS: seconds(1, 365 * day, 7 * day).optional(),
     REFRESH_ABSOLUTE_SECONDS: seconds(1, 365 * day, 30 * day).prefault(String(30 * day)),
     ROTATION_GRACE_SECONDS: seconds(0, 60, 10).prefault('10'),

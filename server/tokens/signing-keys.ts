@@ -25,15 +25,13 @@ import {
   resealSigningKey,
   type SigningKeyRow,
 } from '../../db/signing-keys.ts'
+import { accessTokenRetentionMs } from '../verifier/access-token-life.ts'
 
 /** Verifiers keep our JWKS for this long at most; it is its `max-age`. */
 export const jwksMaxAgeSeconds = 300
 
 /** A new key is published this long before it signs: every verifier has seen it by then. */
 const publishAheadMs = 2 * jwksMaxAgeSeconds * 1000
-
-/** The longest life of an access token, a verifier's tolerated skew, and a minute to spare. */
-const retiredKeyMs = (900 + 30 + 60) * 1000
 
 /** How soon a process notices that a key was added, or taken away in an emergency. */
 const reloadEveryMs = 5_000
@@ -141,7 +139,7 @@ export async function rotateSigningKey(
   const isFirst = rows.length === 0
   const key = await createKey(secrets[0], isFirst ? 0 : publishAheadMs)
   await insertSigningKey(database, key, { unlessYoungerThanMs: -Infinity })
-  const retired = rows.filter((_, i) => (rows[i + 1]?.signsInMs ?? 0) < -retiredKeyMs)
+  const retired = rows.filter((_, i) => (rows[i + 1]?.signsInMs ?? 0) < -accessTokenRetentionMs)
   if (retired.length > 0)
     await deleteSigningKeys(
       database,
@@ -179,7 +177,7 @@ function mustOpenNewest(rows: readonly SigningKeyRow[], secrets: readonly string
 /** Not those whose successor has signed for longer than a token lives. */
 function published(keys: readonly LoadedKey[]): readonly LoadedKey[] {
   const now = performance.now()
-  return keys.filter((_, i) => (keys[i + 1]?.signsAt ?? Infinity) + retiredKeyMs > now)
+  return keys.filter((_, i) => (keys[i + 1]?.signsAt ?? Infinity) + accessTokenRetentionMs > now)
 }
 
 async function createKey(secret: string, signsInMs: number): Promise<SigningKeyRow> {

@@ -6,7 +6,8 @@ export type AccessTokenReason =
   /** Of a verifier that follows revocations alone. */
   | 'access_token_revoked'
 
-const messages = {
+/** Also the messages of the service itself, for the same reasons. */
+export const accessTokenMessages = {
   access_token_missing: 'The access token is missing.',
   access_token_invalid: 'The access token is not valid.',
   access_token_expired: 'The access token has expired.',
@@ -26,7 +27,7 @@ export class AccessTokenError extends Error {
   readonly wwwAuthenticate: string
 
   constructor(reason: AccessTokenReason, detail: string) {
-    super(messages[reason])
+    super(accessTokenMessages[reason])
     this.name = 'AccessTokenError'
     this.reason = reason
     this.detail = detail
@@ -42,7 +43,7 @@ abstract class UnavailableError extends Error {
   abstract readonly detail: string
 
   constructor(name: string, cause: unknown) {
-    super(messages.service_unavailable, { cause })
+    super(accessTokenMessages.service_unavailable, { cause })
     this.name = name
   }
 }
@@ -67,11 +68,19 @@ export class RevocationsUnavailableError extends UnavailableError {
   }
 }
 
-/** RFC 6750 §3.1: a request without a token is told how to authenticate and no error code. */
+/** The `WWW-Authenticate` value for a request without a token, which gets no error code (RFC 6750 §3.1). */
+export const bearerChallenge = 'Bearer realm="token-ledger"'
+
+/** The `WWW-Authenticate` value for a request with a token that is not accepted (RFC 6750 §3). */
+export function invalidTokenChallenge(description?: string): string {
+  const challenge = `${bearerChallenge}, error="invalid_token"`
+  return description === undefined ? challenge : `${challenge}, error_description="${description}"`
+}
+
 function challengeFor(reason: AccessTokenReason): string {
-  const challenge = 'Bearer realm="token-ledger"'
-  if (reason === 'access_token_missing') return challenge
-  return `${challenge}, error="invalid_token", error_description="${messages[reason]}"`
+  return reason === 'access_token_missing'
+    ? bearerChallenge
+    : invalidTokenChallenge(accessTokenMessages[reason])
 }
 
 /** An HTTP answer for a refused call, in the envelope of the token-ledger service. */

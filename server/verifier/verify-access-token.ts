@@ -1,5 +1,6 @@
 import { errors, jwtVerify } from 'jose'
 import type { JWTPayload, JWTVerifyGetKey } from 'jose'
+import { clockToleranceSeconds, maxAccessTokenSeconds } from './access-token-life.ts'
 import { AccessTokenError, KeysUnavailableError } from './failure.ts'
 
 /** Who is calling, as the access token says. Instants are epoch milliseconds. */
@@ -38,9 +39,6 @@ const maxTokenLength = 4096
  */
 const compactEs256 = /^[\w-]+\.[\w-]+\.[\w-]{85}[AQgw]$/
 
-const maxAgeSeconds = 15 * 60
-const clockToleranceSeconds = 30
-
 /**
  * Checks one access token: ES256 and nothing else, `typ: at+jwt`, a `kid` that `keySource` knows, every
  * claim, at most 900 s old and of 900 s lifetime, 30 s of skew. What a header says about keys (`jwk`,
@@ -66,7 +64,7 @@ export async function verifyAccessToken(
       typ: 'at+jwt',
       issuer: expected.issuer,
       audience: expected.audience,
-      maxTokenAge: maxAgeSeconds,
+      maxTokenAge: maxAccessTokenSeconds,
       clockTolerance: clockToleranceSeconds,
     })
     return claimsOf(payload, expected)
@@ -105,7 +103,9 @@ function claimsOf(payload: JWTPayload, expected: ExpectedToken): AccessTokenClai
   const issuedAt = instantOf(payload, 'iat')
   const expiresAt = instantOf(payload, 'exp')
   // The age alone would give a token minted for a day 15 minutes of it.
-  if (expiresAt - issuedAt > maxAgeSeconds * 1000) throw invalid('lives longer than 900 s')
+  if (expiresAt - issuedAt > maxAccessTokenSeconds * 1000) {
+    throw invalid(`lives longer than ${maxAccessTokenSeconds} s`)
+  }
   const role = textOf(payload, 'role')
   if (role !== 'user' && role !== 'admin') throw invalid('role is neither user nor admin')
   return {

@@ -1,10 +1,9 @@
-/**
- * The longest life of an access token (900 s), a verifier's skew (30 s), and a minute to spare for clocks
- * that differ. Once a session has been over for so long, none of its tokens is good any more.
- */
-export const endedRetentionMs = (900 + 30 + 60) * 1000
+import { accessTokenRetentionMs } from '../access-token-life.ts'
 
-/** About 15 MB. More ends than this in 16 minutes are somebody ending everybody. */
+/** How long an ended session is remembered: all its access tokens have expired then. */
+export const endedRetentionMs = accessTokenRetentionMs
+
+/** About 15 MB. More ends than this in 16 minutes happen only when all users are signed out at once. */
 export const maxEndedSessions = 100_000
 
 export type Ended = {
