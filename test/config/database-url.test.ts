@@ -64,9 +64,9 @@ test('a migration that fails is told in the words of Postgres, without its SQL',
 })
 
 test.each([
-  ['28P01', 'the password was refused (28P01)'],
-  ['28000', 'the user was refused (28000)'],
-  ['3D000', 'no such database (3D000)'],
+  ['28P01', 'password authentication failed (28P01)'],
+  ['28000', 'this user is not allowed to connect (28000)'],
+  ['3D000', 'the database does not exist (3D000)'],
 ])('a database that refuses with %s: %s', async (code, said) => {
   using server = await refusing(code)
   const where = /^cannot use the database nothing at 127\.0\.0\.1:\d+: /
@@ -74,9 +74,9 @@ test.each([
   await expect(migrateWithErrors(server.url)).rejects.toThrow(said)
 })
 
-test('a database that is away: nothing listens there', async () => {
+test('a database that is away: no server listens there', async () => {
   const url = `postgres://boss:hunter2@127.0.0.1:${await freePort()}/nothing`
-  await expect(migrateWithErrors(url)).rejects.toThrow('nothing listens there (ECONNREFUSED)')
+  await expect(migrateWithErrors(url)).rejects.toThrow('no server listens there (ECONNREFUSED)')
 })
 
 test('what is not about the database is thrown as it is', async () => {

@@ -139,7 +139,7 @@ test('an interrupt from the terminal leaves the database to an owner that drains
   await sleep(500)
   expect(await query(url, 'select 1 as one')).toEqual([{ one: 1 }])
   await owner.stop()
-  expect(owner.said()).not.toContain('ended by itself')
+  expect(owner.said()).not.toContain('exited unexpectedly')
   await expect(query(url, 'select 1')).rejects.toMatchObject({ code: 'ENOENT' })
 })
 
@@ -148,7 +148,7 @@ test('Postgres that dies is started again', async () => {
   const url = await owner.url
   const postmaster = postmasterPid(dataDir)
   process.kill(postmaster, 'SIGKILL')
-  await until('the owner says so', () => owner.said().includes('ended by itself'))
+  await until('the owner says so', () => owner.said().includes('exited unexpectedly'))
   await until('it answers', () =>
     query(url, 'select 1').then(
       () => true,
@@ -174,7 +174,7 @@ test.runIf(onLinux)(
 
     const second = start()
     expect(await query(await second.url, 'select answer from mark')).toEqual([{ answer: 42 }])
-    expect(second.said()).toContain('nobody owns')
+    expect(second.said()).toContain('without an owner process')
     expect(isAlive(postmaster)).toBe(false)
   },
 )
@@ -252,7 +252,7 @@ test.runIf(onLinux).each(['', '\n', '\0\0\0\0', 'garbage\n'])(
     const database = await startEmbeddedPostgres({ dataDir, warn: (line) => warned.push(line) })
     expect(await query(database.url, 'select 1 as one')).toEqual([{ one: 1 }])
     await database.stop()
-    expect(warned).toEqual([expect.stringContaining(`${lock} holds no process id`)])
+    expect(warned).toEqual([expect.stringContaining(`${lock} contains no process id`)])
   },
 )
 
@@ -264,8 +264,8 @@ test.runIf(onLinux)(
     try {
       const began = performance.now()
       await expect(startEmbeddedPostgres({ dataDir })).rejects.toThrow(
-        `${lock} holds no process id, as after a power loss or on a full disk: remove it and start again, ` +
-          `unless process ${stranger.pid}, which works in that folder, is a Postgres`,
+        `${lock} contains no process id, as after a power loss or on a full disk: remove it and start again, ` +
+          `unless process ${stranger.pid}, which works in that folder, is Postgres`,
       )
       expect(performance.now() - began).toBeLessThan(10_000)
       expect(existsSync(lock)).toBe(true)
@@ -317,7 +317,7 @@ test.runIf(asRoot)('a user without a name, whom initdb refuses, is told what to 
   mkdirSync(join(nameless, 'postgres'), { recursive: true })
   chownSync(join(nameless, 'postgres'), 54_321, 54_321)
   await expect(startEmbeddedPostgres({ dataDir: nameless })).rejects.toThrow(
-    /effective user ID 54321.*: set DATABASE_URL to a Postgres of your own, or run as a user with a name$/,
+    /effective user ID 54321.*: run as a user that \/etc\/passwd lists, or set DATABASE_URL to a Postgres of your own$/,
   )
 })
 
@@ -326,7 +326,7 @@ test('a data folder that is a file is refused in one line that names DATA_DIR', 
   writeFileSync(file, '')
   for (const place of [file, join(file, 'inside')]) {
     await expect(startEmbeddedPostgres({ dataDir: place })).rejects.toThrow(
-      /^DATA_DIR: .*file.* is not a folder \(\w+\); set another folder, such as DATA_DIR=\.data$/,
+      /^DATA_DIR: .*file.* is not a folder \(\w+\); choose another folder, such as DATA_DIR=\.data$/,
     )
   }
 })
@@ -337,7 +337,7 @@ test.skipIf(asRoot)(
     const shut = join(dataDir, 'shut')
     mkdirSync(shut, { mode: 0o500 })
     await expect(startEmbeddedPostgres({ dataDir: shut })).rejects.toThrow(
-      /^DATA_DIR: .* may not be used by this user \(EACCES\); set another folder, such as DATA_DIR=/,
+      /^DATA_DIR: .* is not accessible to this user \(EACCES\); choose another folder, such as DATA_DIR=/,
     )
   },
 )
@@ -354,7 +354,7 @@ test.runIf(spawnSync('psql', ['--version']).status === 0)('psql takes the same U
 test('data of another major version is refused in one line that says so', async () => {
   writeFileSync(join(dataDir, 'postgres/cluster/PG_VERSION'), '16\n')
   await expect(startEmbeddedPostgres({ dataDir })).rejects.toThrow(
-    /made by Postgres 16, and this is Postgres 17.*DATABASE_URL/,
+    /created by Postgres 16, and Postgres 17 cannot read it.*DATABASE_URL/,
   )
 })
 
