@@ -34,7 +34,7 @@ export const changePassword = liveProcedure
       by: { reason: 'password_changed', actorUserId: user.id, caller },
       exceptFamilyId: session.familyId,
       // Checking the password took its time: meanwhile somebody else may have ended this session.
-      onlyWhileActive: session.familyId,
+      callingSession: session.familyId,
       inSameTransaction: (within) => accounts.setPasswordHash(within, user.id, passwordHash),
     })
     if (revoked === null)

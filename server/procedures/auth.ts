@@ -147,7 +147,7 @@ async function endPresented(
   const actorUserId = family.userId
   if (everywhere) {
     const by = { reason: 'logout_everywhere', actorUserId, caller } as const
-    const ended = await endAllSessions(deps, family.userId, { by, onlyWhileActive: familyId })
+    const ended = await endAllSessions(deps, family.userId, { by, callingSession: familyId })
     return ended ?? 0
   }
   const ended = await endSession(deps, { familyId }, { reason: 'logout', actorUserId, caller })

@@ -91,17 +91,17 @@ async function settle(
   batch: readonly Pending[],
   accessTokens: RotationOptions['accessTokens'],
 ): Promise<ReadonlyMap<Pending, RotationOutcome>> {
-  const [known, candidates] = await Promise.all([
+  const [snapshot, candidates] = await Promise.all([
     readSnapshot(deps, deps.sql, batch),
     afterFlush(() => batch.map((pending) => prepareCandidate(deps, pending))),
   ])
-  const decided = candidates.map((candidate) => decideOne(deps, candidate, known))
-  const writing = decided.flatMap(({ pending, answer }) =>
+  const decided = candidates.map((candidate) => decideOne(deps, candidate, snapshot))
+  const appends = decided.flatMap(({ pending, answer }) =>
     keepsFamilyActive(answer.event)
       ? [newAppend(pending.familyId, answer.event, pending.caller)]
       : [],
   )
-  const appending = appendUnlessChanged(deps.sql, writing)
+  const appending = appendUnlessChanged(deps.sql, appends)
   // The tokens are not sent before the append has succeeded: `rotate` resolves only then.
   void afterFlush(() => {
     for (const { answer } of decided)
@@ -112,7 +112,7 @@ async function settle(
   const answers = new Map<Pending, RotationOutcome>()
   for (const { pending, answer } of decided) {
     const { familyId } = pending
-    const userId = known.families.get(familyId)?.userId
+    const userId = snapshot.families.get(familyId)?.userId
     if (isReuse(answer) && userId !== undefined) answers.set(pending, { reuseOf: userId })
     else if (answer.event === null || appended.has(familyId)) answers.set(pending, answer)
   }
@@ -144,16 +144,15 @@ async function decideReuse(
     if (endsUser) await lockUser(tx, userId)
     const open = endsUser ? await listOpenFamilies(tx, userId) : []
     const { txid, families } = await lockFamilies(tx, [...open, pending.familyId])
-    const known = await readSnapshot(deps, tx, [pending])
-    const { answer: decided } = decideOne(deps, prepareCandidate(deps, pending), known)
+    const snapshot = await readSnapshot(deps, tx, [pending])
+    const { answer: decided } = decideOne(deps, prepareCandidate(deps, pending), snapshot)
     const { event } = decided
     if (event !== null)
       await appendEvents(tx, txid, [newAppend(pending.familyId, event, pending.caller)])
     if (!endsUser || !isReuse(decided)) return { answer: decided, ended: [] }
     await bumpEpoch(tx, txid, userId)
     const others = [...families.values()].filter(({ familyId }) => familyId !== pending.familyId)
-    const ends = await revokeLocked(tx, { txid, families: others, by })
-    return { answer: decided, ended: ends }
+    return { answer: decided, ended: await revokeLocked(tx, { txid, families: others, by }) }
   })
   logRevocations(deps, ended, by)
   return answer

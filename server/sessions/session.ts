@@ -10,7 +10,7 @@ export type SessionPolicy = RotationPolicy & {
   readonly absoluteMs: number
   readonly reuseScope: 'family' | 'user'
   readonly maxSessionsPerUser: number
-  /** How many rotations share a transaction at most. 1 suits a sharded database. */
+  /** The most rotations in one transaction. Use 1 with a sharded database. */
   readonly rotationBatchSize?: number
 }
 
@@ -22,7 +22,7 @@ export type SessionDeps = {
   readonly logSecurityEvent: LogSecurityEvent
 }
 
-/** A session with the token its client is given next. */
+/** A session with the next refresh token for its client. */
 export type LiveSession = {
   readonly familyId: string
   readonly user: User
@@ -30,6 +30,6 @@ export type LiveSession = {
   readonly token: RefreshToken
   readonly signedInAt: number
   readonly refreshExpiresAt: number
-  /** By the database's clock, so that nobody's wrong clock shortens a cookie. */
+  /** By the database's clock, so that a wrong clock of the process does not shorten the cookie. */
   readonly refreshRemainingMs: number
 }

@@ -42,7 +42,7 @@ export function createAccounts(database: Database, passwords: Passwords): OwnDir
     async checkPassword(user, password) {
       const phc = user && (await readPasswordHash(database, user.id))
       const isRight = await passwords.verify(phc, password)
-      // Made when hashing was cheaper: this is the moment the password is there.
+      // The hash uses older parameters. Only now is the password available to hash it again.
       if (isRight && user !== null && phc !== null && passwords.needsRehash(phc))
         await replacePasswordHash(database, user.id, {
           from: phc,
@@ -59,9 +59,9 @@ export function createAccounts(database: Database, passwords: Passwords): OwnDir
           inSameTransaction === undefined
             ? await insertUser(database, row)
             : await inTransaction(database.sql, async (tx) => {
-                const within = await fenced(tx)
-                const isInserted = await insertUserWithin(within, row)
-                if (isInserted) await inSameTransaction(within, user)
+                const fencedTx = await fenced(tx)
+                const isInserted = await insertUserWithin(fencedTx, row)
+                if (isInserted) await inSameTransaction(fencedTx, user)
                 return isInserted
               })
         if (!isNew) throw new AuthError('email_taken', 'the canonical address has an account')

@@ -59,8 +59,8 @@ test('the word of a session that is over ends nothing, and voids no sign-in', as
   await endAllSessions(ledger.deps, user.id, { by })
   const epoch = await readEpoch(ledger.deps.sql, user.id)
   await ledger.start(user, { epoch })
-  const onlyWhileActive = speaker.familyId
-  expect(await endAllSessions(ledger.deps, user.id, { by, onlyWhileActive })).toBeNull()
+  const callingSession = speaker.familyId
+  expect(await endAllSessions(ledger.deps, user.id, { by, callingSession })).toBeNull()
   expect(await readEpoch(ledger.deps.sql, user.id)).toBe(epoch)
   expect(await statuses(ledger)).toEqual(['revoked', 'revoked', 'active'])
 })

@@ -224,7 +224,7 @@ describe('a new password', () => {
   test.each(['Password', '12345678', 'passwordpassword', 'zzzzzzzzzzzzzzz'])(
     'is not %s',
     (password) => {
-      expect(passwordProblem(password, 8)).toMatch(/first that are guessed/)
+      expect(passwordProblem(password, 8)).toMatch(/first that attackers try/)
     },
   )
 })
