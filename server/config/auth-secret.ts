@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { codeOf } from '../../db/connection/errors.ts'
 import { ConfigError } from './config-error.ts'
 import { withDataDirErrors } from './data-dir.ts'
+import { systemErrorCode } from './system-error.ts'
 
 /**
  * The secret for a service without AUTH_SECRET. It is created once and kept in the data folder, readable
@@ -38,7 +38,7 @@ function createIfMissing(file: string): void {
     // A hard link appears complete or not at all, and never replaces an existing file.
     linkSync(draft, file)
   } catch (error) {
-    if (codeOf(error) !== 'EEXIST') throw error
+    if (systemErrorCode(error) !== 'EEXIST') throw error
   } finally {
     rmSync(draft)
   }

@@ -1,5 +1,5 @@
-import { codeOf } from '../../db/connection/errors.ts'
 import { ConfigError } from './config-error.ts'
+import { systemErrorCode } from './system-error.ts'
 
 const problems: Readonly<Record<string, string>> = {
   ENOTDIR: 'is not a folder',
@@ -23,7 +23,7 @@ export function withDataDirErrors<T>(dataDir: string, work: () => T): T {
   try {
     return work()
   } catch (error) {
-    const code = codeOf(error)
+    const code = systemErrorCode(error)
     const problem = problems[code]
     if (problem === undefined) throw error
     throw new ConfigError(

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
-import { codeOf } from '../../db/connection/errors.ts'
 import { ConfigError } from './config-error.ts'
+import { systemErrorCode } from './system-error.ts'
 
 type ListenAddress = { readonly host: string; readonly port: number }
 
@@ -33,7 +33,7 @@ export async function withListenErrors<T>(
   try {
     return await listen()
   } catch (error) {
-    const problem = problemOf(address, codeOf(error))
+    const problem = problemOf(address, systemErrorCode(error))
     throw problem === null ? error : new ConfigError(problem)
   }
 }

@@ -2,8 +2,9 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, cpSync, existsSync, readFileSync, readdirSync, symlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
+import { systemErrorCode } from '../config/system-error.ts'
 import type { PostgresHome, RunAs } from './home.ts'
-import { hasCode, postgresEnvironment, useOwnPostgres } from './platform.ts'
+import { postgresEnvironment, useOwnPostgres } from './platform.ts'
 import { makeFolder } from './unfinished-folder.ts'
 
 /** The folder of the platform package, or of a copy beside the data when the package is read-only or not accessible. */
@@ -61,7 +62,7 @@ function makeLinks(native: string): boolean {
       if (!existsSync(link)) symlinkSync(basename(source), link)
     } catch (error) {
       // EEXIST: another process has created it meanwhile. Any other error means that the folder is not writable.
-      if (!hasCode(error, 'EEXIST')) return false
+      if (systemErrorCode(error) !== 'EEXIST') return false
     }
   }
   return true

@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
 import postgres from 'postgres'
-import { hasCode } from './platform.ts'
+import { systemErrorCode } from '../config/system-error.ts'
 
 /**
  * postgres.js accepts a socket folder in a URL only if the host contains a comma, and then keeps the comma in the
@@ -25,7 +25,7 @@ export async function postmasterPid(socketFolder: string): Promise<number | 'bus
     `
     return row?.pid ?? 'busy'
   } catch (error) {
-    return hasCode(error, 'ENOENT') || hasCode(error, 'ECONNREFUSED') ? 'absent' : 'busy'
+    return ['ENOENT', 'ECONNREFUSED'].includes(systemErrorCode(error)) ? 'absent' : 'busy'
   } finally {
     await sql.end({ timeout: 0 })
   }

@@ -1,7 +1,7 @@
 import { readFileSync, readdirSync, readlinkSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { systemErrorCode } from '../config/system-error.ts'
 import type { PostgresFiles } from './files.ts'
-import { hasCode } from './platform.ts'
 import { socketFolders } from './socket-folder.ts'
 
 // Postgres creates a lock and writes its process id at once. One that is still empty after this was cut off.
@@ -78,7 +78,7 @@ function isIncomplete(lock: string): boolean {
   try {
     return !/^-?\d+\s/.test(readFileSync(lock, 'utf8'))
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return false
+    if (systemErrorCode(error) === 'ENOENT') return false
     throw error
   }
 }

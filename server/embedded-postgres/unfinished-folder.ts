@@ -8,8 +8,8 @@ import {
   statSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { systemErrorCode } from '../config/system-error.ts'
 import type { PostgresHome, RunAs } from './home.ts'
-import { hasCode } from './platform.ts'
 
 const prefix = '.unfinished-'
 // Filling takes seconds. The process that made an older one was killed.
@@ -33,7 +33,7 @@ export function makeFolder(
     renameSync(unfinished, place)
   } catch (error) {
     rmSync(unfinished, { recursive: true, force: true })
-    if (!hasCode(error, 'ENOTEMPTY') && !hasCode(error, 'EEXIST')) throw error
+    if (!['ENOTEMPTY', 'EEXIST'].includes(systemErrorCode(error))) throw error
   }
 }
 

@@ -1,12 +1,12 @@
-/** Why a call is refused: the same reasons as the token-ledger service itself answers. */
+/** Why a call is refused. The token-ledger service itself answers with the same reasons. */
 export type AccessTokenReason =
   | 'access_token_missing'
   | 'access_token_invalid'
   | 'access_token_expired'
-  /** Of a verifier that follows revocations alone. */
+  /** Only from a verifier that follows revocations. */
   | 'access_token_revoked'
 
-/** Also the messages of the service itself, for the same reasons. */
+/** The service itself uses the same messages for these reasons. */
 export const accessTokenMessages = {
   access_token_missing: 'The access token is missing.',
   access_token_invalid: 'The access token is not valid.',
@@ -16,8 +16,8 @@ export const accessTokenMessages = {
 } as const
 
 /**
- * The caller brought no access token that we accept: 401.
- * `detail` says what is wrong, for the log; it is not sent and holds nothing of the token.
+ * The request has no valid access token: 401.
+ * `detail` says what is wrong, for the log. It is not sent and contains nothing of the token.
  */
 export class AccessTokenError extends Error {
   readonly statusCode = 401
@@ -35,7 +35,7 @@ export class AccessTokenError extends Error {
   }
 }
 
-/** Nobody knows whether the token is good: 503, and no reason for a client to sign anybody out. */
+/** It is unknown whether the token is valid: 503. A client should try again and not sign the user out. */
 abstract class UnavailableError extends Error {
   readonly statusCode = 503
   readonly reason = 'service_unavailable'
@@ -48,7 +48,7 @@ abstract class UnavailableError extends Error {
   }
 }
 
-/** The keys could not be asked for. `cause` is what went wrong. */
+/** The signing keys could not be fetched. `cause` is the error. */
 export class KeysUnavailableError extends UnavailableError {
   readonly retryAfterSeconds = 5
   readonly detail = 'the signing keys could not be fetched'
@@ -58,10 +58,10 @@ export class KeysUnavailableError extends UnavailableError {
   }
 }
 
-/** The revocations are followed, and not at the moment. `cause` is what went wrong, when that is known. */
+/** The verifier follows revocations but has lost the feed. `cause` is the error, if it is known. */
 export class RevocationsUnavailableError extends UnavailableError {
   readonly retryAfterSeconds = 1
-  readonly detail = 'the revocations could not be followed'
+  readonly detail = 'the revocations feed could not be followed'
 
   constructor(cause: unknown) {
     super('RevocationsUnavailableError', cause)
@@ -83,7 +83,7 @@ function challengeFor(reason: AccessTokenReason): string {
     : invalidTokenChallenge(accessTokenMessages[reason])
 }
 
-/** An HTTP answer for a refused call, in the envelope of the token-ledger service. */
+/** The HTTP response for a refused call, in the same envelope as the token-ledger service. */
 export type Failure = {
   readonly statusCode: 401 | 503
   readonly code: 'UNAUTHORIZED' | 'SERVICE_UNAVAILABLE'
@@ -94,14 +94,14 @@ export type Failure = {
 }
 
 /**
- * The answer to an error that a verifier threw, also when tRPC has wrapped it; null for any other
- * error. For an adapter of your own, or an error formatter.
+ * The HTTP response for an error that a verifier threw, even if tRPC has wrapped it; null for any other
+ * error. Use it in an adapter of your own or in an error formatter.
  */
 export function failureOf(error: unknown): Failure | null {
   if (error instanceof AccessTokenError) {
     const data = { code: 'UNAUTHORIZED', httpStatus: 401, reason: error.reason } as const
     const headers = { 'WWW-Authenticate': error.wwwAuthenticate }
-    // -32001 and -32603 are the JSON-RPC numbers that tRPC gives these two codes.
+    // tRPC's JSON-RPC error numbers for the two codes are -32001 and -32603.
     return failure(data, headers, { message: error.message, code: -32001 })
   }
   if (error instanceof UnavailableError) {
