@@ -19,15 +19,15 @@ import { createPasswords } from './users/passwords.ts'
 import { verifierOf } from './verifier/verifier.ts'
 
 export type AppOptions = {
-  /** From `loadConfig`; `authSecret` must be set. */
+  /** From `loadConfig`. `authSecret` must be set. */
   readonly config: Config
-  /** From `connect`, migrated. The caller closes it, after the app. */
+  /** From `connect`, and migrated. The caller closes it, after the app. */
   readonly database: Database
-  /** Who the users are; our own table `user_account` unless given. */
+  /** Where users come from. Default: the table `user_account`. */
   readonly users?: UserDirectory
-  /** How many rotations share a transaction at most; 64 unless given, 1 on a sharded database. */
+  /** The most rotations in one transaction. Default: 64. Use 1 with a sharded database. */
   readonly rotationBatchSize?: number
-  /** Where the built example page is; beside the server's own files unless given. */
+  /** The folder of the built example page. Default: beside the files of the server. */
   readonly exampleFolder?: string
   /** Replaces the rotation, with its metrics, so that a benchmark can measure everything around it. */
   readonly rotate?: Rotate
@@ -79,10 +79,10 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     audience: config.accessTokenAudience,
   })
   const limits = config.rateLimits === 'on' ? createLimits(database, config) : noLimits
-  // Before connections are waited for: a tail would keep its own open.
+  // In `preClose`, because Fastify then waits for connections, and an open tail keeps its own open.
   app.addHook('preClose', async () => tails.close())
   const endedSessions = followEndedSessions(database, { log: app.log })
-  // It ends the streams of those who follow us.
+  // Closing it ends the streams of /revocations.
   app.addHook('preClose', () => endedSessions.close())
   return {
     ...sessionDeps,

@@ -16,7 +16,7 @@ export function loadOrCreateAuthSecret(dataDir: string): string {
   withDataDirErrors(dataDir, () => createIfMissing(file))
   const mode = statSync(file).mode & 0o777
   // Refuse, as ssh does: another user may have read it already, and a silent chmod would hide that. Windows has
-  // no such mode.
+  // no file modes.
   if (process.platform !== 'win32' && (mode & 0o077) !== 0)
     throw new ConfigError(
       `AUTH_SECRET: other users can access ${file} (mode ${mode.toString(8)}); restrict it with: chmod 600 ${file}`,

@@ -44,7 +44,7 @@ export type RotationPolicy = { readonly graceMs: number; readonly idleMs: number
 /**
  * Decides about a presented refresh token whose MAC is valid. The first rule that applies wins.
  *
- * A spent token ends the whole family, because the thief and the owner cannot be told apart. The exception
+ * A spent token ends the whole family, because the thief and the owner cannot be distinguished. The exception
  * is the direct predecessor of the current token: it gets the same successor again if it is the same
  * attempt, or within the grace window after the rotation. A lost response is therefore not mistaken for
  * reuse, and a family never has two current tokens.

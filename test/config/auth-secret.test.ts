@@ -51,7 +51,9 @@ test('a secret that its owner may only read is taken', () => {
 
 test.each(['', '\n'])('an empty secret is called empty: %j', (text) => {
   writeFileSync(file, text, { mode: 0o600 })
-  expect(problemOf(dataDir)).toMatch(/^AUTH_SECRET: .*auth-secret is empty; [^\n]+ remove it with: rm /)
+  expect(problemOf(dataDir)).toMatch(
+    /^AUTH_SECRET: .*auth-secret is empty; [^\n]+ remove it with: rm /,
+  )
 })
 
 test('a data folder that is a file is refused in one line that names DATA_DIR', () => {
