@@ -15,6 +15,13 @@ import {
   uuid,
   varchar,
 } from 'drizzle-orm/pg-core'
+import type {
+  EventKind,
+  ReplayReason,
+  RevocationReason,
+  Transport,
+} from '../server/ledger/events.ts'
+import type { EndReason, SessionStatus } from '../server/ledger/family.ts'
 
 /** The service's tables. People and tools query the views of schema `token_audit` instead. */
 export const tokenLedger = pgSchema('token_ledger')
@@ -23,8 +30,6 @@ const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' })
 const xid8 = customType<{ data: string }>({ dataType: () => 'xid8' })
 const instant = (name: string) => timestamp(name, { withTimezone: true })
 
-const eventKinds = ['issued', 'rotated', 'replayed', 'reuse_detected', 'revoked'] as const
-const transports = ['cookie', 'body'] as const
 const roles = ['user', 'admin'] as const
 
 /**
@@ -38,8 +43,8 @@ export const tokenFamily = tokenLedger.table(
   {
     familyId: uuid('family_id').primaryKey(),
     userId: uuid('user_id').notNull(),
-    transport: text('transport', { enum: transports }).notNull(),
-    /** Chosen by the user. Erasure sets it to null. */
+    transport: text('transport').$type<Transport>().notNull(),
+    /** Chosen by the user; erasable. */
     deviceName: text('device_name'),
     createdAt: instant('created_at').notNull(),
     absoluteExpiresAt: instant('absolute_expires_at').notNull(),
@@ -66,10 +71,8 @@ export const tokenEvent = tokenLedger.table(
     familyId: uuid('family_id').notNull(),
     /** Counts from 1, without gaps, in each family. */
     seq: integer('seq').notNull(),
-    kind: text('kind', {
-      enum: eventKinds,
-    }).notNull(),
-    /** The family's current generation after this event. */
+    kind: text('kind').$type<EventKind>().notNull(),
+    /** The family's current generation once this event has happened. */
     generation: integer('generation').notNull(),
     occurredAt: instant('occurred_at').notNull(),
     /** `issued`, `rotated`: when this event's token expires if it is not used. */
@@ -78,8 +81,8 @@ export const tokenEvent = tokenLedger.table(
     absoluteExpiresAt: instant('absolute_expires_at'),
     /** `issued`: the user, and how clients present the token. */
     userId: uuid('user_id'),
-    transport: text('transport', { enum: transports }),
-    /** `issued`, `rotated`: SHA-256 of the secret of this event's token. */
+    transport: text('transport').$type<Transport>(),
+    /** `issued`, `rotated`: SHA-256 of the secret of the token made by this event. */
     tokenHash: bytea('token_hash'),
     /** `rotated`: the new token is derived from the spent one and this salt, which is useless without it. */
     salt: bytea('salt'),
@@ -87,9 +90,9 @@ export const tokenEvent = tokenLedger.table(
     attemptHash: bytea('attempt_hash'),
     /** `replayed`, `reuse_detected`: the generation of the presented, spent token. */
     presentedGeneration: integer('presented_generation'),
-    /** `replayed`: why the spent token was accepted. `revoked`: why the session ended. */
-    reason: text('reason'),
-    /** `revoked`: the user who revoked it; null for the service and the command line. */
+    /** `replayed`, `revoked`: why. */
+    reason: text('reason').$type<ReplayReason | RevocationReason>(),
+    /** `revoked`: whose act it was; null when it was the service's own. */
     actorUserId: uuid('actor_user_id'),
     /** Personal data. Erasure sets these three to null: the chain covers only `origin_hash`. */
     ip: inet('ip'),
@@ -254,8 +257,8 @@ export const auditSessions = tokenAudit
     familyId: uuid('family_id').notNull(),
     userId: uuid('user_id').notNull(),
     email: text('email'),
-    status: text('status', { enum: ['active', 'expired', 'revoked', 'reuse_detected'] }).notNull(),
-    transport: text('transport', { enum: transports }).notNull(),
+    status: text('status').$type<SessionStatus>().notNull(),
+    transport: text('transport').$type<Transport>().notNull(),
     deviceName: text('device_name'),
     createdAt: instant('created_at').notNull(),
     lastRotatedAt: instant('last_rotated_at'),
@@ -263,7 +266,7 @@ export const auditSessions = tokenAudit
     expiresAt: instant('expires_at').notNull(),
     absoluteExpiresAt: instant('absolute_expires_at').notNull(),
     endedAt: instant('ended_at'),
-    endReason: text('end_reason'),
+    endReason: text('end_reason').$type<EndReason>(),
     incidentId: text('incident_id'),
     ip: inet('ip'),
     userAgent: text('user_agent'),
@@ -275,15 +278,13 @@ export const auditEvents = tokenAudit
   .view('events', {
     familyId: uuid('family_id').notNull(),
     seq: integer('seq').notNull(),
-    kind: text('kind', {
-      enum: eventKinds,
-    }).notNull(),
+    kind: text('kind').$type<EventKind>().notNull(),
     generation: integer('generation').notNull(),
     userId: uuid('user_id').notNull(),
     email: text('email'),
     occurredAt: instant('occurred_at').notNull(),
     expiresAt: instant('expires_at'),
-    reason: text('reason'),
+    reason: text('reason').$type<ReplayReason | RevocationReason>(),
     actorUserId: uuid('actor_user_id'),
     ip: inet('ip'),
     userAgent: text('user_agent'),

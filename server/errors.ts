@@ -1,4 +1,5 @@
 import { TRPCError } from '@trpc/server'
+import { accessTokenMessages } from './verifier/failure.ts'
 
 /**
  * Every public error. Clients switch on the reason; `message` is for people and may change. Add a row
@@ -25,10 +26,10 @@ export const authErrors = {
     message: 'The refresh token was issued for the other transport: cookie or body.',
   },
   /** RFC 6750 §3.1: no error code is sent when the request carries no token. */
-  access_token_missing: { trpc: 'UNAUTHORIZED', message: 'The access token is missing.' },
-  access_token_invalid: { trpc: 'UNAUTHORIZED', message: 'The access token is not valid.' },
-  access_token_expired: { trpc: 'UNAUTHORIZED', message: 'The access token has expired.' },
-  access_token_revoked: { trpc: 'UNAUTHORIZED', message: 'The session was ended. Sign in again.' },
+  access_token_missing: { trpc: 'UNAUTHORIZED', message: accessTokenMessages.access_token_missing },
+  access_token_invalid: { trpc: 'UNAUTHORIZED', message: accessTokenMessages.access_token_invalid },
+  access_token_expired: { trpc: 'UNAUTHORIZED', message: accessTokenMessages.access_token_expired },
+  access_token_revoked: { trpc: 'UNAUTHORIZED', message: accessTokenMessages.access_token_revoked },
   origin_not_allowed: { trpc: 'FORBIDDEN', message: 'Requests from this origin are not allowed.' },
   role_required: { trpc: 'FORBIDDEN', message: 'The admin role is required.' },
   registration_closed: { trpc: 'FORBIDDEN', message: 'Registration is closed.' },
@@ -44,7 +45,7 @@ export const authErrors = {
   /** Nothing was changed, or a retry with the same `attemptId` gets the same answer. */
   service_unavailable: {
     trpc: 'SERVICE_UNAVAILABLE',
-    message: 'The service is not available. Try again soon.',
+    message: accessTokenMessages.service_unavailable,
   },
 } as const satisfies Record<string, { trpc: TRPCError['code']; message: string }>
 

@@ -19,17 +19,17 @@ import { createPasswords } from './users/passwords.ts'
 import { verifierOf } from './verifier/verifier.ts'
 
 export type AppOptions = {
-  /** From `loadConfig`; `authSecret` must be set. */
+  /** From `loadConfig`. `authSecret` must be set. */
   readonly config: Config
-  /** From `connect`, migrated. The caller closes it, after the app. */
+  /** From `connect`, and migrated. The caller closes it, after the app. */
   readonly database: Database
-  /** The user directory; the service's own table `user_account` by default. */
+  /** Where users come from. Default: the table `user_account`. */
   readonly users?: UserDirectory
-  /** How many rotations may share a transaction; 64 by default, 1 on a sharded database. */
+  /** The most rotations in one transaction. Default: 64. Use 1 with a sharded database. */
   readonly rotationBatchSize?: number
-  /** The folder of the built example page; beside the server's own files by default. */
+  /** The folder of the built example page. Default: beside the files of the server. */
   readonly exampleFolder?: string
-  /** Replaces the rotation, to measure the cost of everything around it. */
+  /** Replaces the rotation, with its metrics, so that a benchmark can measure everything around it. */
   readonly rotate?: Rotate
 }
 
@@ -52,7 +52,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     openTails: () => tails.open(),
     revocationLagMs: () => endedSessions.lagMs(),
   })
-  const { logSecurityEvent, reportError } = createSecurityLog(app.log, metrics.count)
+  const { logSecurityEvent, reportError } = createSecurityLog(app.log, metrics.countSecurityEvent)
   const sessionDeps = {
     sql: database.transactions,
     users: options.users ?? createAccounts(database, passwords),
@@ -74,20 +74,16 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     audience: config.accessTokenAudience,
     lifetimeMs: config.accessTokenMs,
   })
-  const rotation = createRotation(sessionDeps, {
-    onWaited: metrics.waited,
-    whileWriting: (sessions) => sessions.forEach((one) => accessTokens.prepare(one)),
-  })
-  const rotate = metrics.timing(options.rotate ?? rotation.rotate)
+  const rotation = createRotation(sessionDeps, { accessTokens, observer: metrics.refreshObserver })
   const verifier = verifierOf(signingKeys.keySource, {
     issuer: config.publicUrl,
     audience: config.accessTokenAudience,
   })
   const limits = config.rateLimits === 'on' ? createLimits(database, config) : noLimits
-  // On `preClose`, before the server waits for connections: an open tail would keep its own open.
+  // In `preClose`, because Fastify then waits for connections, and an open tail keeps its own open.
   app.addHook('preClose', async () => tails.close())
   const endedSessions = followEndedSessions(database, { log: app.log })
-  // Closing it also ends the streams of `/revocations`.
+  // Closing it ends the streams of /revocations.
   app.addHook('preClose', () => endedSessions.close())
   return {
     ...sessionDeps,
@@ -95,7 +91,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     database,
     signingKeys,
     accessTokens,
-    rotate,
+    rotate: options.rotate ?? rotation.rotate,
     verifier,
     limits,
     metrics,

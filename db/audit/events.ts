@@ -1,5 +1,5 @@
 import type postgres from 'postgres'
-import type { LedgerEvent } from '../../server/ledger/events.ts'
+import type { EventKind, ReplayReason, RevocationReason } from '../../server/ledger/events.ts'
 import type { Database } from '../connection/connect.ts'
 import { epochMs, instantParam } from '../instant.ts'
 
@@ -11,14 +11,14 @@ export type ListedEvent = {
   readonly position: Position
   readonly familyId: string
   readonly seq: number
-  readonly kind: LedgerEvent['kind']
+  readonly kind: EventKind
   readonly generation: number
   readonly presentedGeneration: number | null
   readonly userId: string | null
   readonly email: string | null
   readonly occurredAt: number
   readonly expiresAt: number | null
-  readonly reason: string | null
+  readonly reason: ReplayReason | RevocationReason | null
   readonly actorUserId: string | null
   readonly ip: string | null
   readonly userAgent: string | null
@@ -26,7 +26,7 @@ export type ListedEvent = {
 }
 
 export type EventFilter = {
-  readonly kinds?: readonly LedgerEvent['kind'][] | undefined
+  readonly kinds?: readonly EventKind[] | undefined
   readonly userId?: string | undefined
   readonly familyId?: string | undefined
   /** Epoch milliseconds; `fromAt` is included, `toAt` is not. */
@@ -120,14 +120,14 @@ type ListedEventRow = {
   txid: string
   family_id: string
   seq: number
-  kind: LedgerEvent['kind']
+  kind: EventKind
   generation: number
   presented_generation: number | null
   user_id: string | null
   email: string | null
   occurred_at: number
   expires_at: number | null
-  reason: string | null
+  reason: ReplayReason | RevocationReason | null
   actor_user_id: string | null
   ip: string | null
   user_agent: string | null

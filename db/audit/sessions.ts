@@ -1,6 +1,7 @@
 import { and, desc, eq, lt, sql } from 'drizzle-orm'
 import type { Database } from '../connection/connect.ts'
 import { instantParam } from '../instant.ts'
+import type { EndReason, SessionStatus } from '../../server/ledger/family.ts'
 import { auditSessions, tokenEvent, type AuditSession } from '../schema.ts'
 
 /** A session as it is now; null for an unknown id. */
@@ -53,7 +54,7 @@ export type SessionFilter = {
   readonly userId?: string | undefined
   /** In canonical form: see `server/users/email.ts`. */
   readonly email?: string | undefined
-  readonly status?: AuditSession['status'] | undefined
+  readonly status?: SessionStatus | undefined
 }
 
 /** A page of the sessions of all users, newest first, older than the family `cursor`. */
@@ -84,10 +85,10 @@ export async function listSessions(
 }
 
 export type StateThen = {
-  readonly status: AuditSession['status']
+  readonly status: SessionStatus
   readonly generation: number
   readonly expiresAt: string | Date
-  readonly endReason: string | null
+  readonly endReason: EndReason | null
   readonly incidentId: string | null
 }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { checkFamily } from '../ledger/chain.ts'
+import { eventKinds } from '../ledger/events.ts'
 import type { EventRecord, FamilyRecord, LedgerRecord } from '../ledger/record.ts'
 import { uuid } from './uuid.ts'
 
@@ -132,7 +133,7 @@ const recordSchema = z.discriminatedUnion('record', [
     record: z.literal('event'),
     familyId: id,
     seq: integer,
-    kind: z.enum(['issued', 'rotated', 'replayed', 'reuse_detected', 'revoked']),
+    kind: z.enum(eventKinds),
     generation: integer,
     occurredAt: instant,
     expiresAt: instant.nullable(),

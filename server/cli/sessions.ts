@@ -3,6 +3,7 @@ import { listFamilyActions } from '../../db/audit/admin-actions.ts'
 import { listSessions, readSession } from '../../db/audit/sessions.ts'
 import type { AuditSession } from '../../db/schema.ts'
 import { listFamilyEvents } from '../../db/audit/events.ts'
+import { sessionStatuses } from '../ledger/family.ts'
 import { jsonLine } from '../audit/json-line.ts'
 import { revokeSession, revokeUserSessions } from '../admin/sessions.ts'
 import { toEventView, toSessionView } from '../audit/views.ts'
@@ -13,7 +14,6 @@ import { asService, withDatabase } from './database.ts'
 import { dateTime, pluralize, printable, table } from './output.ts'
 import { timeline } from './timeline.ts'
 
-const statuses = ['active', 'expired', 'revoked', 'reuse_detected'] as const
 const pageSize = 200
 
 export const sessionsList: Command = {
@@ -28,9 +28,9 @@ export const sessionsList: Command = {
         json: { type: 'boolean', default: false },
       },
     })
-    const status = statuses.find((one) => one === values.status)
+    const status = sessionStatuses.find((one) => one === values.status)
     if (values.status !== undefined && status === undefined)
-      throw new UsageError(`--status: must be one of ${statuses.join(', ')}`)
+      throw new UsageError(`--status: must be one of ${sessionStatuses.join(', ')}`)
     const email = values.user === undefined ? undefined : emailOf(values.user)
     let count = 0
     await withDatabase(readConfig(), asService, async (database) => {

@@ -1,43 +1,44 @@
 import { randomBytes } from 'node:crypto'
 import { linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { codeOf } from '../../db/connection/errors.ts'
 import { ConfigError } from './config-error.ts'
 import { withDataDirErrors } from './data-dir.ts'
+import { systemErrorCode } from './system-error.ts'
 
 /**
- * The secret of a service that was given none: made once, kept in the data folder, readable by its
- * owner alone. Processes that start together agree on one.
+ * The secret for a service without AUTH_SECRET. It is created once and kept in the data folder, readable
+ * only by its owner. Processes that start at the same time end up with the same secret.
  *
- * @throws {ConfigError} when it is empty, or when others may read it
+ * @throws {ConfigError} when the file is empty or other users can access it
  */
 export function loadOrCreateAuthSecret(dataDir: string): string {
   const file = path.join(dataDir, 'auth-secret')
-  withDataDirErrors(dataDir, () => createUnlessThere(file))
+  withDataDirErrors(dataDir, () => createIfMissing(file))
   const mode = statSync(file).mode & 0o777
-  // As ssh does: who could read it may have done so, which a quiet chmod would hide. Windows has no such mode.
+  // Refuse, as ssh does: another user may have read it already, and a silent chmod would hide that. Windows has
+  // no file modes.
   if (process.platform !== 'win32' && (mode & 0o077) !== 0)
     throw new ConfigError(
-      `AUTH_SECRET: ${file} may be used by others (mode ${mode.toString(8)}); shut it, such as by: chmod 600 ${file}`,
+      `AUTH_SECRET: other users can access ${file} (mode ${mode.toString(8)}); restrict it with: chmod 600 ${file}`,
     )
   const secret = withDataDirErrors(dataDir, () => readFileSync(file, 'utf8').trim())
   if (secret === '')
     throw new ConfigError(
-      `AUTH_SECRET: ${file} is empty; bring it back from a backup, or remove it when the database is new, such as by: rm ${file}`,
+      `AUTH_SECRET: ${file} is empty; restore it from a backup or, if the database is new, remove it with: rm ${file}`,
     )
   return secret
 }
 
-function createUnlessThere(file: string): void {
+function createIfMissing(file: string): void {
   mkdirSync(path.dirname(file), { recursive: true })
   const draft = `${file}.${process.pid}`
-  // Flushed, because the database that is made with it will outlive a power loss.
+  // Flushed: the database encrypts its signing keys with it, and that data survives a power loss.
   writeFileSync(draft, `${randomBytes(48).toString('base64')}\n`, { mode: 0o600, flush: true })
   try {
-    // A link is made whole or not at all, and never over one that is there.
+    // A hard link appears complete or not at all, and never replaces an existing file.
     linkSync(draft, file)
   } catch (error) {
-    if (codeOf(error) !== 'EEXIST') throw error
+    if (systemErrorCode(error) !== 'EEXIST') throw error
   } finally {
     rmSync(draft)
   }

@@ -1,13 +1,12 @@
-import { codeOf } from '../../db/connection/errors.ts'
+import { codeOf, driverError, isUnavailable } from '../../db/connection/errors.ts'
 import { migrate } from '../../db/migrate.ts'
-import { driverError, isUnavailable } from '../../db/connection/errors.ts'
 
-/** The database could not be asked. The message is one line and names the host, never the password. */
+/** The database could not be used. The message is one line; it names the host and never the password. */
 export class DatabaseUnreachable extends Error {}
 
 const insufficientPrivilege = '42501'
 
-/** @throws {DatabaseUnreachable} also when its user may not make what a migration makes */
+/** @throws {DatabaseUnreachable} also when the database user lacks a privilege that the migration needs */
 export async function migrateWithErrors(databaseUrl: string): Promise<void> {
   try {
     await withDatabaseErrors(databaseUrl, () => migrate(databaseUrl))
@@ -15,12 +14,16 @@ export async function migrateWithErrors(databaseUrl: string): Promise<void> {
     if (!(error instanceof Error) || codeOf(error) !== insufficientPrivilege) throw error
     throw unreachable(
       databaseUrl,
-      `${error.message}; its user must own all that is ours in it, and needs CREATEROLE for the first migration: alter role … createrole`,
+      `${error.message}; the database user must own the schemas and tables of token-ledger, and needs CREATEROLE for the first migration: alter role … createrole`,
     )
   }
 }
 
-/** Runs what needs the database; says so in one line when it cannot be reached, and never tells a statement. */
+/**
+ * Runs `work`, which needs the database.
+ *
+ * @throws {DatabaseUnreachable} in place of the driver's error, so that no SQL statement is printed
+ */
 export async function withDatabaseErrors<T>(
   databaseUrl: string,
   work: () => Promise<T>,
@@ -31,29 +34,29 @@ export async function withDatabaseErrors<T>(
     const error = driverError(thrown)
     if (!isUnavailable(error)) throw error
     const code = codeOf(error)
-    const said = reasons[code]
+    const reason = reasons[code]
     throw unreachable(
       databaseUrl,
-      said === undefined ? code || 'unknown error' : `${said} (${code})`,
+      reason === undefined ? code || 'unknown error' : `${reason} (${code})`,
     )
   }
 }
 
 const reasons: Readonly<Record<string, string>> = {
-  '28P01': 'the password was refused',
-  '28000': 'the user was refused',
-  '3D000': 'no such database',
-  '53300': 'it has no connection left',
-  '57P03': 'it takes nobody in at the moment',
-  ECONNREFUSED: 'nothing listens there',
-  ENOTFOUND: 'no such host',
-  EAI_AGAIN: 'the name of the host cannot be looked up',
-  CONNECT_TIMEOUT: 'no answer',
+  '28P01': 'password authentication failed',
+  '28000': 'this user is not allowed to connect',
+  '3D000': 'the database does not exist',
+  '53300': 'too many connections',
+  '57P03': 'the server is starting up or shutting down',
+  ECONNREFUSED: 'no server listens there',
+  ENOTFOUND: 'the host does not exist',
+  EAI_AGAIN: 'the host name cannot be resolved',
+  CONNECT_TIMEOUT: 'no answer from the server',
 }
 
 function unreachable(databaseUrl: string, problem: string): DatabaseUnreachable {
   const { host, pathname } = new URL(databaseUrl)
-  // The comma is for the driver: see `socketUrl`.
+  // `socketUrl` adds the comma for postgres.js.
   const place = decodeURIComponent(host).replace(/,$/, '')
   return new DatabaseUnreachable(
     `cannot use the database ${pathname.slice(1)} at ${place}: ${problem}`,

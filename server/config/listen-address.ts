@@ -1,15 +1,15 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
-import { codeOf } from '../../db/connection/errors.ts'
 import { ConfigError } from './config-error.ts'
+import { systemErrorCode } from './system-error.ts'
 
 type ListenAddress = { readonly host: string; readonly port: number }
 
 /**
- * Listens for a moment, to find out early what would be found out late. Somebody may still take the port before we
- * listen in earnest.
+ * Listens briefly, so that an unusable address is reported before the embedded database is created. Another
+ * process may still take the port before the service listens.
  *
- * @throws {ConfigError} naming HOST or PORT
+ * @throws {ConfigError} that names HOST or PORT
  */
 export async function probeAddress(address: ListenAddress): Promise<void> {
   const probe = createServer((caller) => caller.destroy())
@@ -22,9 +22,9 @@ export async function probeAddress(address: ListenAddress): Promise<void> {
 }
 
 /**
- * Runs what listens on the address.
+ * Runs `listen`, which listens on the address.
  *
- * @throws {ConfigError} naming HOST or PORT
+ * @throws {ConfigError} that names HOST or PORT
  */
 export async function withListenErrors<T>(
   address: ListenAddress,
@@ -33,7 +33,7 @@ export async function withListenErrors<T>(
   try {
     return await listen()
   } catch (error) {
-    const problem = problemOf(address, codeOf(error))
+    const problem = problemOf(address, systemErrorCode(error))
     throw problem === null ? error : new ConfigError(problem)
   }
 }
@@ -43,14 +43,14 @@ function problemOf({ host, port }: ListenAddress, code: string): string | null {
     case 'EADDRINUSE':
       return `PORT: ${port} is in use; set another, such as PORT=${port < 65_535 ? port + 1 : 3000}`
     case 'EACCES':
-      return `PORT: ${port} is not for this user; set another, such as PORT=3000`
+      return `PORT: this user may not listen on ${port}; set another, such as PORT=3000`
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
-      return `HOST: there is no host ${host} (${code}); set another, such as HOST=127.0.0.1`
+      return `HOST: ${host} cannot be resolved (${code}); set another, such as HOST=127.0.0.1`
     case 'EADDRNOTAVAIL':
     case 'EAFNOSUPPORT':
     case 'EINVAL':
-      return `HOST: ${host} is no address of this machine (${code}); set another, such as HOST=127.0.0.1`
+      return `HOST: ${host} is not an address of this machine (${code}); set another, such as HOST=127.0.0.1`
     default:
       return null
   }

@@ -4,7 +4,7 @@ export const day = 24 * 3600
 
 export const flag = <const T extends string>(...values: [T, ...T[]]) => z.enum(values)
 
-/** Whole seconds in the environment, milliseconds inside. */
+/** Whole seconds in the environment, milliseconds in `Config`. */
 export const seconds = (min: number, max: number, example: number) =>
   wholeNumber(min, max, example).transform((value) => value * 1000)
 
@@ -16,7 +16,7 @@ export function wholeNumber(min: number, max: number, example: number) {
     .refine((value) => value >= min && value <= max, `must be ${min} to ${max}, such as ${example}`)
 }
 
-/** An exact origin: scheme, host and port, nothing behind them. */
+/** An exact origin: scheme, host and port, and no path. */
 export const origin = z
   .string()
   .refine(isOrigin, 'must be an origin without a path, such as https://app.example.com')
@@ -33,7 +33,7 @@ export const cidrList = z
     z.array(
       z.union(
         [z.cidrv4(), z.cidrv6()],
-        'must be a comma list of networks, such as 10.0.0.0/8,fd00::/8',
+        'must be a comma-separated list of networks, such as 10.0.0.0/8,fd00::/8',
       ),
     ),
   )
@@ -41,20 +41,23 @@ export const cidrList = z
 export const secret = z
   .string()
   .refine((value) => Buffer.byteLength(value) >= 32, secretAdvice('must have at least 32 bytes'))
-  .refine((value) => new Set(value).size >= 10, secretAdvice('repeats too few characters'))
+  .refine(
+    (value) => new Set(value).size >= 10,
+    secretAdvice('must have at least 10 different characters'),
+  )
   .refine(
     (value) =>
       !/change[-_ ]?me|example|sample|placeholder|your[-_ ]?secret|0123456789|abcdefgh/i.test(
         value,
       ),
-    secretAdvice('looks like a sample'),
+    secretAdvice('looks like a sample value'),
   )
 
 export function secretAdvice(problem: string): string {
   return `${problem}; make one with: openssl rand -base64 48`
 }
 
-/** The driver decodes what stands before the path. */
+/** postgres.js percent-decodes everything before the path. */
 export function isDecodable(databaseUrl: string): boolean {
   const [beforePath = ''] = /^\w+:\/\/[^/?#]*/.exec(databaseUrl) ?? []
   try {
@@ -65,7 +68,7 @@ export function isDecodable(databaseUrl: string): boolean {
   }
 }
 
-/** A path of Windows is one odd name elsewhere. */
+/** On other systems a Windows path would be a single file name with backslashes in it. */
 export function isPath(value: string): boolean {
   return process.platform === 'win32' || !value.includes('\\')
 }

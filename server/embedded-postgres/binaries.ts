@@ -2,11 +2,12 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, cpSync, existsSync, readFileSync, readdirSync, symlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
+import { systemErrorCode } from '../config/system-error.ts'
 import type { PostgresHome, RunAs } from './home.ts'
-import { hasCode, postgresEnvironment, useOwnPostgres } from './platform.ts'
+import { postgresEnvironment, useOwnPostgres } from './platform.ts'
 import { makeFolder } from './unfinished-folder.ts'
 
-/** The platform package where it lies, or a copy beside the data when it is read-only or out of reach. */
+/** The folder of the platform package, or of a copy beside the data when the package is read-only or not accessible. */
 export function runnableBinaries(home: PostgresHome): string {
   const native = platformPackage()
   if (makeLinks(native) && runs(native, home.runAs)) return native
@@ -14,7 +15,7 @@ export function runnableBinaries(home: PostgresHome): string {
   if (!existsSync(place)) {
     makeFolder(home, place, (unfinished) => {
       cpSync(dirname(native), unfinished, { recursive: true, verbatimSymlinks: true })
-      // The modes are copied too, and those of a read-only store leave no room for the links.
+      // The modes are copied too. Folders from a read-only store must become writable for the links.
       for (const folder of foldersIn(unfinished)) chmodSync(folder, 0o755)
       makeLinks(join(unfinished, 'native'))
     })
@@ -50,7 +51,7 @@ export function packageVersion(native: string): string {
   return version
 }
 
-/** npm cannot pack links; the package makes them in an install script, which `--ignore-scripts` leaves out. */
+/** npm packages cannot contain links. An install script creates them, which `--ignore-scripts` skips. */
 function makeLinks(native: string): boolean {
   const list: { source: string; target: string }[] = JSON.parse(
     readFileSync(join(native, 'pg-symlinks.json'), 'utf8'),
@@ -60,8 +61,8 @@ function makeLinks(native: string): boolean {
     try {
       if (!existsSync(link)) symlinkSync(basename(source), link)
     } catch (error) {
-      // Another process of ours may have been quicker; anything else is a folder that cannot be written.
-      if (!hasCode(error, 'EEXIST')) return false
+      // EEXIST: another process has created it meanwhile. Any other error means that the folder is not writable.
+      if (systemErrorCode(error) !== 'EEXIST') return false
     }
   }
   return true

@@ -1,20 +1,22 @@
 import { connect } from 'node:net'
 import postgres from 'postgres'
+import { systemErrorCode } from '../config/system-error.ts'
 
 /**
- * postgres.js takes a socket folder from a URL only when the host holds a comma, and then takes it with the comma; psql
- * takes what stands before the comma. So Postgres listens in `socket` and in `socket,`, and one URL serves both.
+ * postgres.js accepts a socket folder in a URL only if the host contains a comma, and then keeps the comma in the
+ * path; psql takes only the part before the comma. Postgres therefore listens in both `socket` and `socket,`, and one
+ * URL works for both clients.
  */
 export function socketUrl(socketFolder: string, database: string): string {
   return `postgres://postgres@${encodeURIComponent(socketFolder)},/${database}`
 }
 
-/** The port postgres.js will name the socket after: PGPORT moves it. */
+/** The port in the name of the socket that postgres.js connects to. The variable PGPORT changes it. */
 export function socketPort(socketFolder: string): number {
   return postgres(socketUrl(socketFolder, 'postgres')).options.port[0] ?? 5432
 }
 
-/** The pid of the Postgres behind the socket; `'busy'` while it starts or stops. */
+/** The process id of the Postgres behind the socket; `'busy'` while it starts or stops. */
 export async function postmasterPid(socketFolder: string): Promise<number | 'busy' | 'absent'> {
   const sql = connection(socketFolder)
   try {
@@ -23,8 +25,7 @@ export async function postmasterPid(socketFolder: string): Promise<number | 'bus
     `
     return row?.pid ?? 'busy'
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined
-    return code === 'ENOENT' || code === 'ECONNREFUSED' ? 'absent' : 'busy'
+    return ['ENOENT', 'ECONNREFUSED'].includes(systemErrorCode(error)) ? 'absent' : 'busy'
   } finally {
     await sql.end({ timeout: 0 })
   }
@@ -43,7 +44,7 @@ export async function createDatabase(socketFolder: string, name: string): Promis
   }
 }
 
-/** Whether a process listens on the socket; it need not be awake to. */
+/** Whether a process listens on the socket. A suspended one counts, because the kernel accepts for it. */
 export function accepts(socket: string): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = connect(socket)

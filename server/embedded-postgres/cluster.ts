@@ -6,7 +6,7 @@ import type { PostgresHome } from './home.ts'
 import { postgresEnvironment, useOwnPostgres } from './platform.ts'
 import { makeFolder } from './unfinished-folder.ts'
 
-/** The folder with the data, made at the first start. */
+/** The data folder of Postgres. The first start creates it. */
 export function prepareCluster(home: PostgresHome, native: string): string {
   const cluster = join(home.folder, 'cluster')
   if (!existsSync(join(cluster, 'PG_VERSION'))) {
@@ -24,10 +24,10 @@ function initdb(at: { home: PostgresHome; native: string; folder: string }): voi
     [
       `--pgdata=${folder}`,
       '--username=postgres',
-      '--auth-local=trust', // only who may enter the socket folder gets this far
+      '--auth-local=trust', // the mode of the socket folder decides who can connect
       '--auth-host=reject',
       '--encoding=UTF8',
-      '--locale-provider=builtin', // sorts alike on every system and after every upgrade of it
+      '--locale-provider=builtin', // sorts the same on every system and after every system upgrade
       '--builtin-locale=C.UTF-8',
       '--locale=C',
       '--data-checksums',
@@ -35,15 +35,15 @@ function initdb(at: { home: PostgresHome; native: string; folder: string }): voi
     { ...home.runAs, env: postgresEnvironment, cwd: home.folder, encoding: 'utf8' },
   )
   if (made.status === 0) return
-  const said = made.error?.message ?? made.stderr.trim().split('\n').slice(-5).join(' | ')
-  // A container often runs as a number that /etc/passwd does not name; initdb insists on a name.
-  const advice = /effective user ID/.test(said)
-    ? `: ${useOwnPostgres}, or run as a user with a name`
+  const output = made.error?.message ?? made.stderr.trim().split('\n').slice(-5).join(' | ')
+  // Containers often run as a user id without an entry in /etc/passwd, which initdb requires.
+  const advice = /effective user ID/.test(output)
+    ? `: run as a user that /etc/passwd lists, or ${useOwnPostgres}`
     : ''
-  throw new Error(`initdb could not make the database: ${said}${advice}`)
+  throw new Error(`initdb could not create the database: ${output}${advice}`)
 }
 
-// initdb syncs what it wrote; the name it was moved to is ours to sync.
+// initdb syncs the files it wrote, but not the rename that follows.
 function sync(folder: string): void {
   const opened = openSync(folder, 'r')
   fsyncSync(opened)
@@ -55,7 +55,7 @@ function checkMajor(native: string, cluster: string): void {
   const wanted = packageVersion(native).split('.')[0]
   if (found === wanted) return
   throw new Error(
-    `${cluster} was made by Postgres ${found}, and this is Postgres ${wanted}, which cannot read it: ` +
-      `dump it with the version it was made by, or ${useOwnPostgres}`,
+    `${cluster} was created by Postgres ${found}, and Postgres ${wanted} cannot read it: ` +
+      `dump it with Postgres ${found}, or ${useOwnPostgres}`,
   )
 }

@@ -11,15 +11,15 @@ export type PostgresFiles = {
   readonly program: string
   readonly cluster: string
   readonly socketFolder: string
-  /** Unset: as ourselves. */
+  /** Undefined: the user of this process. */
   readonly runAs: RunAs | undefined
 }
 
-/** Makes everything ready on disk; after the first time only checks. Nothing runs afterwards. */
+/** Prepares all files at the first start and checks them at later ones. Starts no long-running process. */
 export function preparePostgresFiles(dataDir: string, warn: (line: string) => void): PostgresFiles {
   if (process.platform === 'win32') {
     throw new Error(
-      `the embedded Postgres needs unix sockets, which Windows lacks: ${useOwnPostgres}`,
+      `the embedded Postgres needs Unix sockets and does not run on Windows: ${useOwnPostgres}`,
     )
   }
   const home = withDataDirErrors(dataDir, () => prepareHome(dataDir, warn))

@@ -18,24 +18,24 @@ import { useOwnPostgres } from './platform.ts'
 
 export type RunAs = { readonly uid: number; readonly gid: number }
 
-/** The folder that holds everything of one database, and the user Postgres runs as there. */
+/** The folder with all files of one database, and the user Postgres runs as. */
 export type PostgresHome = {
   readonly folder: string
-  /** Unset: as ourselves. */
+  /** Undefined: the user of this process. */
   readonly runAs: RunAs | undefined
 }
 
-// The same number on every Linux that has the user at all.
+// The user `nobody` has this number on every Linux distribution that has it.
 const nobodyUser: RunAs = { uid: 65534, gid: 65534 }
 
-// Where root's Postgres keeps its data when nobody may not enter the folder asked for, such as one under /root.
+// For a Postgres started by root whose user `nobody` cannot enter the requested folder, such as one under /root.
 const fallbackFolder = '/var/lib/token-ledger'
 
 export function prepareHome(dataDir: string, warn: (line: string) => void): PostgresHome {
   if (process.getuid?.() !== 0) return { folder: ownHome(resolve(dataDir)), runAs: undefined }
   if (process.platform !== 'linux') {
     throw new Error(
-      `the embedded Postgres does not run as root here: use another user, or ${useOwnPostgres}`,
+      `the embedded Postgres runs as root only on Linux: start as another user, or ${useOwnPostgres}`,
     )
   }
   const folder = rootsHome(resolve(dataDir), warn)
@@ -53,8 +53,8 @@ function ownHome(dataDir: string): string {
 }
 
 /**
- * Postgres refuses to run as root, so it runs as nobody; but the folder asked for is often one that only root may
- * enter. Loosening somebody's home is not ours to do, so the data then moves out, and a link stays in its place.
+ * Postgres refuses to run as root and is run as the user `nobody` instead. The requested folder is often one that only
+ * root can enter. Its permissions are not loosened: the data goes to `fallbackFolder`, and a link takes its place.
  */
 function rootsHome(dataDir: string, warn: (line: string) => void): string {
   if (!existsSync(dataDir)) {
@@ -65,37 +65,37 @@ function rootsHome(dataDir: string, warn: (line: string) => void): string {
   const isLink = lstatSync(home, { throwIfNoEntry: false })?.isSymbolicLink() ?? false
   if (isLink && !existsSync(home)) {
     throw new Error(
-      `${home} points to ${readlinkSync(home)}, which is gone: bring it back, or remove the link`,
+      `${home} links to ${readlinkSync(home)}, which does not exist: restore it, or remove the link`,
     )
   }
   mkdirSync(home, { recursive: true, mode: 0o700 })
   const real = realpathSync(home)
   if (canRunIn(real)) return real
 
-  const refusal = `Postgres runs as nobody when started by root, and nobody may not enter ${real}`
+  const refusal = `Postgres runs as the user nobody when started by root, and that user cannot enter ${real}`
   if (isLink || readdirSync(real).length > 0) {
     throw new Error(
-      `${refusal}: open its parent folders (chmod o+x), use another user, or ${useOwnPostgres}`,
+      `${refusal}: run chmod o+x on its parent folders, start as another user, or ${useOwnPostgres}`,
     )
   }
   mkdirSync(fallbackFolder, { recursive: true })
   chmodSync(fallbackFolder, 0o755)
-  const shelter = mkdtempSync(join(fallbackFolder, 'postgres-'))
-  if (!canRunIn(shelter)) {
-    throw new Error(`${refusal}, nor ${shelter}: use another user, or ${useOwnPostgres}`)
+  const fallback = mkdtempSync(join(fallbackFolder, 'postgres-'))
+  if (!canRunIn(fallback)) {
+    throw new Error(`${refusal} or ${fallback}: start as another user, or ${useOwnPostgres}`)
   }
   try {
     rmdirSync(home)
-    symlinkSync(shelter, home)
+    symlinkSync(fallback, home)
   } catch {
-    rmdirSync(shelter)
-    throw new Error(`${home} is being made by another start at this moment: try again`)
+    rmdirSync(fallback)
+    throw new Error(`another process is creating ${home}: try again`)
   }
-  warn(`${refusal}: its data is kept in ${shelter}`)
-  return shelter
+  warn(`${refusal}: the data is kept in ${fallback}`)
+  return fallback
 }
 
-/** Gives root's folder to the user Postgres runs as. @returns false when that user cannot live in it. */
+/** Gives a folder of root to the user Postgres runs as. @returns false when that user cannot work in it. */
 function canRunIn(folder: string): boolean {
   const runAs = ownerOf(folder)
   try {
@@ -103,7 +103,7 @@ function canRunIn(folder: string): boolean {
   } catch {
     return false
   }
-  // Asked of the system by trying, because access lists and network mounts make the mode bits lie.
+  // Tried out instead of read from the mode bits, which access control lists and network mounts override.
   const script = 'cd "$0" && test -O . && test -w .'
   return spawnSync('/bin/sh', ['-c', script, folder], { ...runAs, cwd: '/' }).status === 0
 }

@@ -1,13 +1,13 @@
 import { readFileSync, readdirSync, readlinkSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { systemErrorCode } from '../config/system-error.ts'
 import type { PostgresFiles } from './files.ts'
-import { hasCode } from './platform.ts'
 import { socketFolders } from './socket-folder.ts'
 
-// Postgres makes a lock and writes its pid in one go: one that is still empty then was torn.
+// Postgres creates a lock and writes its process id at once. One that is still empty after this was cut off.
 const writtenWithinMs = 2_000
 
-/** Whether a Postgres may be writing its lock at this moment: it holds no process id yet, and is new. */
+/** Whether a Postgres may be writing its lock at this moment: the lock is new and has no process id yet. */
 export function isLockJustMade(files: PostgresFiles): boolean {
   return locksOf(files).some((lock) => isIncomplete(lock) && isNew(lock))
 }
@@ -18,41 +18,41 @@ function isNew(lock: string): boolean {
 }
 
 /**
- * Removes the locks that keep Postgres from starting for ever: those whose pid belongs to something else by now, after a
- * crash of the whole machine or container, and those that hold no pid, after a power loss or on a full disk.
+ * Removes locks that would keep Postgres from ever starting: those whose process id now belongs to another program,
+ * after a crash of the machine or container, and those without a process id, after a power loss or on a full disk.
  *
- * @throws naming the lock that holds no pid, when somebody may be using the data
+ * @throws an error that names the lock without a process id, when another process may be using the data
  */
 export function removeStaleLocks(files: PostgresFiles, warn: (line: string) => void): void {
-  const torn = locksOf(files).find(isIncomplete)
-  if (torn === undefined && !isForeign(files)) return
-  if (torn !== undefined) {
-    const problem = `${torn} holds no process id, as after a power loss or on a full disk`
-    const unless = reasonToKeepLock(files.cluster)
-    if (unless !== null) throw new Error(`${problem}: remove it and start again, unless ${unless}`)
-    // Another start may have been quicker, and its Postgres have a lock by now.
-    if (!isIncomplete(torn)) return
-    warn(`${problem}, and is removed: no process works in ${files.cluster}`)
+  const incomplete = locksOf(files).find(isIncomplete)
+  if (incomplete === undefined && !isForeign(files)) return
+  if (incomplete !== undefined) {
+    const problem = `${incomplete} contains no process id, as after a power loss or on a full disk`
+    const reason = reasonToKeepLock(files.cluster)
+    if (reason !== null) throw new Error(`${problem}: remove it and start again, unless ${reason}`)
+    // Another process may have started Postgres meanwhile, and the lock may now be its own.
+    if (!isIncomplete(incomplete)) return
+    warn(`${problem}; it is removed, because no process works in ${files.cluster}`)
   }
   for (const lock of locksOf(files)) rmSync(lock, { force: true })
 }
 
-/** Postgres' processes, and no others, work in the folder of their data. */
+/** Whether the process named in the lock is not Postgres: the working directory of Postgres is its data folder. */
 function isForeign({ cluster }: PostgresFiles): boolean {
   try {
     const pid = readFileSync(join(cluster, 'postmaster.pid'), 'utf8').split('\n')[0]
     return readlinkSync(`/proc/${pid}/cwd`) !== cluster
   } catch {
-    // No lock, no such process, or a system without /proc: Postgres judges for itself.
+    // No lock, no process of that id, or no /proc: Postgres itself decides about its lock.
     return false
   }
 }
 
-/** @returns null when surely no Postgres is on the data */
+/** @returns null when it is certain that no Postgres uses the data */
 function reasonToKeepLock(cluster: string): string | null {
-  if (process.platform !== 'linux') return `a Postgres runs on ${cluster}`
+  if (process.platform !== 'linux') return `a Postgres is using ${cluster}`
   const pid = readdirSync('/proc').find((name) => /^\d+$/.test(name) && worksIn(name, cluster))
-  return pid === undefined ? null : `process ${pid}, which works in that folder, is a Postgres`
+  return pid === undefined ? null : `process ${pid}, which works in that folder, is Postgres`
 }
 
 function worksIn(pid: string, folder: string): boolean {
@@ -63,7 +63,7 @@ function worksIn(pid: string, folder: string): boolean {
   }
 }
 
-/** The lock of the data, and the sockets with theirs. */
+/** The lock of the data folder, and the sockets with their locks. */
 function locksOf({ cluster, socketFolder }: PostgresFiles): string[] {
   const sockets = socketFolders(socketFolder).flatMap((folder) =>
     readdirSync(folder)
@@ -78,7 +78,7 @@ function isIncomplete(lock: string): boolean {
   try {
     return !/^-?\d+\s/.test(readFileSync(lock, 'utf8'))
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return false
+    if (systemErrorCode(error) === 'ENOENT') return false
     throw error
   }
 }

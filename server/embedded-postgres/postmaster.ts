@@ -7,21 +7,21 @@ import type { PostgresFiles } from './files.ts'
 import { postgresEnvironment } from './platform.ts'
 import { socketFolders } from './socket-folder.ts'
 
-/** One life of the database's main process. */
+/** One run of the main process of Postgres. */
 export type Postmaster = {
   readonly pid: Promise<number>
-  /** Resolves once it is gone, with the last it said. */
+  /** Resolves once it has exited, with its exit code and its last log lines. */
   readonly ended: Promise<string>
   hasEnded(): boolean
-  /** Fast shutdown by the guard; also what happens by itself when this process is gone. */
+  /** Asks the guard for a fast shutdown. The guard also does this when this process exits. */
   release(): void
-  /** For one that does not stop: crash recovery at the next start is the lesser evil. */
+  /** For a Postgres that does not stop. The next start then runs crash recovery. */
   quit(): void
 }
 
-// Runs as the parent of Postgres and holds a pipe to us on 3: when that closes, we asked for it or are dead, and
-// Postgres is told to stop. Again and again, because a signal before Postgres listens for it is lost. Only built-ins on
-// the way there, so a bare PATH does.
+// The parent process of Postgres. It reads a pipe from this process on descriptor 3. When the pipe closes, because of
+// `release` or because this process has died, it sends SIGINT to Postgres once a second: a signal sent before Postgres
+// has installed its handler is lost. Apart from `sleep` it uses shell built-ins only, so a minimal PATH is enough.
 const guard = `
 "$@" 3<&- & postmaster=$!
 echo $postmaster
@@ -32,9 +32,9 @@ kill $!
 exit $code
 `
 
-// Enough for Postgres' error, its detail and its hint.
+// Enough for an error of Postgres with its detail and hint.
 const tailLines = 6
-const lastWordsMs = 250
+const lastLinesMs = 250
 
 export function spawnPostmaster(
   files: PostgresFiles,
@@ -45,7 +45,7 @@ export function spawnPostmaster(
     timezone: 'UTC',
     log_timezone: 'UTC',
     log_checkpoints: 'off',
-    // A failing statement's text and detail hold e-mail addresses and hashes; who sent it gets them anyway.
+    // The text and detail of a failed statement contain e-mail addresses and hashes. The client gets them anyway.
     log_min_error_statement: 'panic',
     log_error_verbosity: 'terse',
     ...settings,
@@ -59,7 +59,7 @@ export function spawnPostmaster(
   const command = [files.program, '-D', files.cluster].concat(
     Object.entries(parameters).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
   )
-  // Its own session: the Ctrl-C of a terminal is for us, who still need the database to drain.
+  // A session of its own: Ctrl-C in a terminal must reach only the service, which needs the database to drain.
   const child = spawn('/bin/sh', ['-c', guard, 'embedded-postgres-guard', ...command], {
     ...files.runAs,
     cwd: files.cluster,
@@ -74,18 +74,19 @@ export function spawnPostmaster(
     if (tail.length > tailLines) tail.shift()
     log(line)
   })
-  const saidAll = new Promise((resolve) => lines.once('close', resolve))
+  const allRead = new Promise((resolve) => lines.once('close', resolve))
   const pid = new Promise<number>((resolve) => {
     readLines(child.stdout).once('line', (line) => resolve(Number(line)))
   })
   const ended = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(error.message))
     child.once('exit', (code, signal) => resolve(`exit ${code ?? signal}`))
-  }).then(async (how) => {
+  }).then(async (exit) => {
     over = true
-    // Its last words may still be in the pipe; and if only the guard died, Postgres keeps the pipe open.
-    await Promise.race([saidAll, sleep(lastWordsMs)])
-    return [how, ...tail].join(' | ')
+    // The last log lines may still be in the pipe. The wait is bounded, because if only the guard has died, Postgres
+    // keeps the pipe open.
+    await Promise.race([allRead, sleep(lastLinesMs)])
+    return [exit, ...tail].join(' | ')
   })
   const pipe = child.stdio[3]
   return {

@@ -10,20 +10,20 @@ import { type Postmaster, spawnPostmaster } from './postmaster.ts'
 import { makeSocketFolder, removeSocketFolder } from './socket-folder.ts'
 
 export type EmbeddedPostgresOptions = {
-  /** Postgres' files go to the folder `postgres` in it. */
+  /** Its subfolder `postgres` holds all files of Postgres. */
   readonly dataDir: string
   /** Parameters of postgresql.conf. */
   readonly settings?: Readonly<Record<string, string>>
-  /** Receives Postgres' own log, line by line. */
+  /** Receives the log of Postgres, line by line. */
   readonly log?: (line: string) => void
-  /** Receives what its operator should know: data kept elsewhere, a leftover stopped, a restart. Default: `log`. */
+  /** Receives what the operator should know: data kept elsewhere, a leftover stopped, a restart. Default: `log`. */
   readonly warn?: (line: string) => void
 }
 
 export type EmbeddedPostgres = {
-  /** For postgres.js, and for psql as it stands. */
+  /** Works in postgres.js and, unchanged, in psql. */
   readonly url: string
-  /** Fast shutdown: ends every connection and waits until Postgres is gone. May be called again. */
+  /** Fast shutdown: ends every connection and waits until Postgres has exited. May be called again. */
   stop(): Promise<void>
 }
 
@@ -31,20 +31,21 @@ const database = 'token_ledger'
 
 // Crash recovery after a busy day may take minutes on a slow disk.
 const startTimeoutMs = 5 * 60_000
-// Two starts at one moment: how long the one that came second keeps looking who the other is.
+// When two processes start at the same time: how long the second one waits to learn who holds the lock.
 const lockTimeoutMs = 30_000
-// Postgres whose owner was just killed is being stopped by its guard: that long before we stop it.
+// The guard stops a Postgres whose owner was killed. It gets this long before this process does so.
 const leftoverGraceMs = 3_000
-// A fast shutdown writes what is dirty; that may take a while, but not for ever.
+// A fast shutdown writes a checkpoint, which may take a while.
 const stopTimeoutMs = 60_000
 const longestRestartDelayMs = 30_000
 const pollMs = 25
 
 /**
- * Starts the Postgres that comes with the package, on a unix socket and no port, and starts it again if it ends by
- * itself. It does not outlive this process, however this process ends.
+ * Starts the Postgres that comes with the package, on a Unix socket and without a TCP port, and restarts it if it exits.
+ * It stops when this process ends, even if this process is killed.
  *
- * @throws one line that says what is wrong: the data is in use, of another major version, cannot be started.
+ * @throws an error whose message is one line: the data is in use, belongs to another major version, or Postgres does
+ * not start
  */
 export async function startEmbeddedPostgres(
   options: EmbeddedPostgresOptions,
@@ -63,8 +64,8 @@ export async function startEmbeddedPostgres(
       await evictLeftover({ files, warn, isOwner: owner !== undefined })
       if (isStopping()) return
       current = spawnPostmaster(files, settings, log)
-      const problem = await Promise.race([current.ended, answering(files, current)])
-      if (problem === 'answers') return
+      const problem = await Promise.race([current.ended, waitForAnswer(files, current)])
+      if (problem === null) return
       current.release()
       await current.ended
       if (isStopping()) return
@@ -78,10 +79,10 @@ export async function startEmbeddedPostgres(
   async function keepRunning(): Promise<void> {
     let delayMs = 0
     for (;;) {
-      const lastWords = await current?.ended
+      const exit = await current?.ended
       current?.release()
       if (isStopping()) return
-      warn(`Postgres ended by itself and is started again: ${lastWords}`)
+      warn(`Postgres exited unexpectedly and is restarted: ${exit}`)
       await sleep(delayMs, undefined, { signal: stopping.signal }).catch(() => {})
       delayMs = await launch().then(
         () => 0,
@@ -95,21 +96,24 @@ export async function startEmbeddedPostgres(
 
   await launch()
   owner = await announceOwner(files)
-  const kept = keepRunning()
+  const supervision = keepRunning()
   let stopped: Promise<void> | undefined
   async function stop(): Promise<void> {
     stopping.abort()
     current?.release()
-    const impatient = setTimeout(() => current?.quit(), stopTimeoutMs)
-    await kept
-    clearTimeout(impatient)
+    const quitTimer = setTimeout(() => current?.quit(), stopTimeoutMs)
+    await supervision
+    clearTimeout(quitTimer)
     await new Promise((closed) => owner?.close(closed))
     removeSocketFolder(files.socketFolder)
   }
   return { url: socketUrl(files.socketFolder, database), stop: () => (stopped ??= stop()) }
 }
 
-/** Joins the Postgres of a running owner, which `stop` then leaves alone, or starts one: for short work beside a server. */
+/**
+ * For short work beside a running server: uses the Postgres of the process that owns it, which `stop` then leaves
+ * running, or starts one.
+ */
 export async function reachEmbeddedPostgres(
   options: EmbeddedPostgresOptions,
 ): Promise<EmbeddedPostgres> {
@@ -122,9 +126,9 @@ export async function reachEmbeddedPostgres(
 }
 
 /**
- * Whether a start would find data, and not make any.
+ * Whether there is data that a start would use, so that it creates none.
  *
- * @throws when we may not look
+ * @throws when the folder is not accessible
  */
 export function hasEmbeddedPostgres(dataDir: string): boolean {
   const made = join(dataDir, 'postgres', 'cluster', 'PG_VERSION')
@@ -139,27 +143,30 @@ class DataInUse extends Error {
   }
 }
 
-/** @returns `'answers'`, or what is wrong. */
-async function answering(files: PostgresFiles, postmaster: Postmaster): Promise<string> {
+/** @returns null once Postgres answers; otherwise what is wrong */
+async function waitForAnswer(files: PostgresFiles, postmaster: Postmaster): Promise<string | null> {
   const deadlineAt = Date.now() + startTimeoutMs
   const pid = await postmaster.pid
   while (!postmaster.hasEnded() && Date.now() < deadlineAt) {
-    // Another one may answer on the same socket, before ours finds out that it is not alone.
+    // Another Postgres may answer on this socket until the new one notices that the data is in use.
     if ((await postmasterPid(files.socketFolder)) === pid) {
-      return createDatabase(files.socketFolder, database).then(() => 'answers', String)
+      return createDatabase(files.socketFolder, database).then(() => null, String)
     }
     await sleep(pollMs)
   }
   return 'it does not answer'
 }
 
-/** Waits until no Postgres runs on the data, and stops one that nobody owns: what a crash leaves behind. */
-async function evictLeftover(at: {
+/** Waits until no Postgres uses the data. Stops one that a crash left behind without an owner process. */
+async function evictLeftover({
+  files,
+  warn,
+  isOwner,
+}: {
   files: PostgresFiles
   warn: (line: string) => void
   isOwner: boolean
 }): Promise<void> {
-  const { files, warn, isOwner } = at
   const deadlineAt = Date.now() + startTimeoutMs
   let signalAt: number | undefined
   while (Date.now() < deadlineAt) {
@@ -169,7 +176,9 @@ async function evictLeftover(at: {
     if (typeof pid === 'number') {
       signalAt ??= Date.now() + leftoverGraceMs
       if (Date.now() >= signalAt) {
-        warn(`a Postgres that nobody owns runs on ${files.cluster} and is stopped: pid ${pid}`)
+        warn(
+          `a Postgres without an owner process runs on ${files.cluster} and is stopped: pid ${pid}`,
+        )
         process.kill(pid, 'SIGINT')
         signalAt = Date.now() + leftoverGraceMs
       }
@@ -179,7 +188,7 @@ async function evictLeftover(at: {
   throw new Error(`a Postgres that does not answer runs on ${files.cluster}: stop it first`)
 }
 
-/** While this listens, the Postgres on the data has an owner. Postgres' own lock decides who may call this. */
+/** Shows that this process owns the Postgres on the data. Only the process whose Postgres got the lock calls this. */
 async function announceOwner(files: PostgresFiles): Promise<Server> {
   const socket = ownerSocket(files)
   rmSync(socket, { force: true })

@@ -8,16 +8,16 @@ import {
   statSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { systemErrorCode } from '../config/system-error.ts'
 import type { PostgresHome, RunAs } from './home.ts'
-import { hasCode } from './platform.ts'
 
 const prefix = '.unfinished-'
-// Filling takes seconds; one this old was killed.
+// Filling takes seconds. The process that made an older one was killed.
 const abandonedMs = 3600 * 1000
 
 /**
- * Fills a new folder aside and renames it: a start that is killed half-way leaves no half a folder, and of two
- * processes that make the same one the first wins and both use it.
+ * Fills a new folder under a temporary name and then renames it. A start that is killed half-way leaves no incomplete
+ * folder, and of two processes that make the same folder, the first wins and both use it.
  */
 export function makeFolder(
   home: PostgresHome,
@@ -33,7 +33,7 @@ export function makeFolder(
     renameSync(unfinished, place)
   } catch (error) {
     rmSync(unfinished, { recursive: true, force: true })
-    if (!hasCode(error, 'ENOTEMPTY') && !hasCode(error, 'EEXIST')) throw error
+    if (!['ENOTEMPTY', 'EEXIST'].includes(systemErrorCode(error))) throw error
   }
 }
 

@@ -1,21 +1,19 @@
 import { createHash } from 'node:crypto'
+import { maxReplays } from './events.ts'
 import type { EventRecord, FamilyRecord } from './record.ts'
 
-/** The first place of a family that is wrong, in words that SQL's `verify_family` uses, too. */
+/** The first wrong event of a family. SQL's `verify_family` reports the same problems in the same words. */
 export type ChainProblem = { readonly seq: number; readonly problem: string }
 
-/** As in SQL's `event_hash`: the version names this very list of fields. */
+/** As in SQL's `event_hash`. The version stands for exactly this list of fields. */
 const version = 'token-ledger/v1'
 
-/** 2000-01-01, from where Postgres counts. */
+/** 2000-01-01, the epoch of Postgres timestamps. */
 const postgresEpochMs = 946_684_800_000
 
-const nothingBefore = Buffer.alloc(32)
+const noPrevHash = Buffer.alloc(32)
 
-/** At most that many times one token is handed out again. */
-const maxReplays = 20
-
-/** The hash an event must have, after the event whose hash is its `prevHash`. */
+/** The hash the event must have. It covers `prevHash`, the hash of the event before it. */
 export function eventHash(e: EventRecord): string {
   const fields = [
     text(e.kind),
@@ -37,12 +35,12 @@ export function eventHash(e: EventRecord): string {
   hash.update(text(version))
   hash.update(uuid(e.familyId))
   hash.update(int(e.seq))
-  hash.update(hex(e.prevHash) ?? nothingBefore)
+  hash.update(hex(e.prevHash) ?? noPrevHash)
   for (const value of fields) hash.update(field(value))
   return hash.digest('hex')
 }
 
-/** What `originHash` must be while the address and the user agent have not been erased. */
+/** The value `originHash` must have, unless the IP address and the user agent were erased. */
 export function originHash(e: EventRecord): string {
   const hash = createHash('sha256')
   for (const value of [hex(e.originSalt), text(e.ip), text(e.userAgent)]) hash.update(field(value))
@@ -50,9 +48,10 @@ export function originHash(e: EventRecord): string {
 }
 
 /**
- * Checks the hashes, the legality and the meaning of one family's history, in the order it is written.
+ * Checks one family's events in order: their hashes, and whether the rules allow each event after the one
+ * before.
  *
- * @returns null when all of it holds
+ * @returns null if everything is correct
  */
 export function checkFamily(
   family: FamilyRecord | null,
@@ -60,7 +59,7 @@ export function checkFamily(
 ): ChainProblem | null {
   const [first] = events
   if (first === undefined) return { seq: 1, problem: 'event 1 is missing' }
-  let made: EventRecord | null = null
+  let tokenEvent: EventRecord | null = null
   for (const [i, event] of events.entries()) {
     const before = events[i - 1] ?? null
     const expected = (before?.seq ?? 0) + 1
@@ -69,10 +68,10 @@ export function checkFamily(
     const problem =
       linkProblem(event, before) ??
       historyProblem(event, before, first) ??
-      timeProblem(event, before, made) ??
+      timeProblem(event, before, tokenEvent) ??
       (before === null ? familyProblem(event, family) : null)
     if (problem !== null) return { seq: event.seq, problem }
-    if (event.kind === 'issued' || event.kind === 'rotated') made = event
+    if (event.kind === 'issued' || event.kind === 'rotated') tokenEvent = event
   }
   return null
 }
@@ -118,14 +117,14 @@ function historyProblem(
 function timeProblem(
   e: EventRecord,
   before: EventRecord | null,
-  made: EventRecord | null,
+  tokenEvent: EventRecord | null,
 ): string | null {
   if (e.expiresAt !== null && e.absoluteExpiresAt !== null)
     if (Date.parse(e.expiresAt) > Date.parse(e.absoluteExpiresAt))
       return 'the token outlives the family'
-  if (made?.expiresAt && Date.parse(e.occurredAt) >= Date.parse(made.expiresAt))
+  if (tokenEvent?.expiresAt && Date.parse(e.occurredAt) >= Date.parse(tokenEvent.expiresAt))
     return `${e.kind} after the token had expired`
-  if (e.kind === 'replayed' && made !== null && e.seq - made.seq > maxReplays)
+  if (e.kind === 'replayed' && tokenEvent !== null && e.seq - tokenEvent.seq > maxReplays)
     return `replayed more than ${maxReplays} times`
   return before !== null && BigInt(e.txid) < BigInt(before.txid)
     ? 'its transaction is older than the one before'
@@ -142,7 +141,7 @@ function familyProblem(issued: EventRecord, family: FamilyRecord | null): string
   return isSame ? null : 'the family row differs from the first event'
 }
 
-/** Its length, then its bytes; -1 for null. No two records share a form. */
+/** Its length, then its bytes; -1 for null. Different lists of values never give the same bytes. */
 function field(value: Buffer | null): Buffer {
   return value === null ? int(-1) : Buffer.concat([int(value.length), value])
 }

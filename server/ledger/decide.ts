@@ -1,14 +1,15 @@
-import type {
-  LedgerEvent,
-  ReplayReason,
-  RevocationReason,
-  Revoked,
-  Rotated,
-  Transport,
+import {
+  maxReplays,
+  type LedgerEvent,
+  type ReplayReason,
+  type RevocationReason,
+  type Revoked,
+  type Rotated,
+  type Transport,
 } from './events.ts'
 import { expiryOf, isActive, type Family } from './family.ts'
 
-/** Why a refresh was refused; each is a reason of the public contract. */
+/** Why a refresh was refused. Each is a public reason, see `authErrors`. */
 export type Refusal =
   | 'refresh_token_malformed'
   | 'transport_mismatch'
@@ -17,22 +18,22 @@ export type Refusal =
   | 'refresh_token_reused'
   | 'too_many_attempts'
 
-/** What to append, and whether the caller is turned away. A refusal may still append. */
+/** The event to append, and the refusal if there is one. A refusal can come with an event. */
 export type Decision = { readonly event: LedgerEvent | null; readonly refusal: Refusal | null }
 
 export type RotateToken = {
   readonly presented: {
     readonly generation: number
-    /** The secret is the one that the ledger's hash of this generation was made of. */
+    /** Whether its secret matches the hash that the ledger has for this generation. */
     readonly isIssued: boolean
     readonly transport: Transport
     readonly attemptHash: Uint8Array | null
   }
-  /** How the family's token travels, as written when it was born. */
+  /** The transport of the family, fixed at sign-in. */
   readonly transport: Transport
-  /** The user exists and is not disabled. */
+  /** Whether the user exists and is not disabled. */
   readonly userMayRefresh: boolean
-  /** The successor the presented token would get, made ready. */
+  /** The successor that a rotation would give, already derived. */
   readonly next: { readonly tokenHash: Uint8Array; readonly salt: Uint8Array }
   readonly now: number
   readonly policy: RotationPolicy
@@ -40,15 +41,13 @@ export type RotateToken = {
 
 export type RotationPolicy = { readonly graceMs: number; readonly idleMs: number }
 
-/** A client that needs more than this is broken, and each one is a row. */
-const maxReplays = 20
-
 /**
- * Decides one presentation of an authentic refresh token: the first rule that applies.
+ * Decides about a presented refresh token whose MAC is valid. The first rule that applies wins.
  *
- * A spent token ends the whole family, because nobody can tell the thief from the owner; but the
- * direct predecessor gets the same successor again when it is the same attempt, or within the grace
- * window of the first rotation. So a lost answer costs nothing, and no chain is ever forked.
+ * A spent token ends the whole family, because the thief and the owner cannot be distinguished. The exception
+ * is the direct predecessor of the current token: it gets the same successor again if it is the same
+ * attempt, or within the grace window after the rotation. A lost response is therefore not mistaken for
+ * reuse, and a family never has two current tokens.
  *
  * @see {@link https://www.rfc-editor.org/rfc/rfc9700.html#section-4.14.2 RFC 9700 §4.14.2}
  * @see OWASP ASVS 5.0, 10.4.5 (rotation and reuse) and 10.4.8 (absolute expiration)
@@ -61,7 +60,7 @@ export function decideRotation(family: Family, command: RotateToken): Decision {
     return refuse('refresh_token_malformed')
   if (presented.transport !== command.transport) return refuse('transport_mismatch')
   if (family.end !== null) return refuse(refusalForEnd(family.end))
-  // Of a future that a restored backup does not know.
+  // Newer than the ledger, which was restored from a backup.
   if (presented.generation > generation) return refuse('session_revoked')
   if (now >= expiryOf(family)) return refuse('session_expired')
   if (!command.userMayRefresh) return refuse('session_revoked')
@@ -84,12 +83,12 @@ export function decideRotation(family: Family, command: RotateToken): Decision {
   }
 }
 
-/** The reason a caller is given for a family that is over. */
+/** The reason for a family that has ended. */
 export function refusalForEnd(end: NonNullable<Family['end']>): Refusal {
   return end.kind === 'reuse_detected' ? 'refresh_token_reused' : 'session_revoked'
 }
 
-/** Ends a family on purpose; null when it is over or has expired already. */
+/** Revokes a family; null if it has already ended or expired. */
 export function decideRevocation(
   family: Family,
   command: {
@@ -112,13 +111,13 @@ function rotate(family: Family, { presented, next, now, policy }: RotateToken): 
     tokenHash: next.tokenHash,
     salt: next.salt,
     attemptHash: presented.attemptHash,
-    // Sliding, but never past the family's absolute end.
+    // Sliding, but never beyond the absolute expiry of the family.
     expiresAt: Math.min(now + policy.idleMs, absoluteExpiresAt),
     absoluteExpiresAt,
   }
 }
 
-/** The rule that lets the direct predecessor of the current token in again; null when none does. */
+/** Why the token gets the same successor again; null if no replay rule applies. */
 function replayReason(
   { current }: Family,
   presented: RotateToken['presented'],
@@ -141,7 +140,7 @@ function after(family: Family, now: number) {
   return { seq: family.lastSeq + 1, generation: family.current.generation, at: now }
 }
 
-/** Hashes of random ids: comparing them byte by byte tells a guesser nothing. */
+/** These are hashes of random ids, so the timing of the comparison does not help to guess an id. */
 function isSameAttempt(one: Uint8Array | null, other: Uint8Array | null): boolean {
   return one !== null && other !== null && one.every((byte, i) => byte === other[i])
 }

@@ -1,10 +1,14 @@
 /**
- * The facts the ledger records, one stream a token family. Past tense, never changed.
+ * The events of the ledger, one stream for each token family. An event is never changed.
  *
- * Instants (`…At`, `at`) are epoch milliseconds of the database's clock. Tokens appear only as
+ * Instants (`…At`, `at`) are epoch milliseconds of the database's clock. Tokens appear only as the
  * SHA-256 of their secret (32 bytes).
  */
 export type LedgerEvent = Issued | Rotated | Replayed | ReuseDetected | Revoked
+
+export const eventKinds = ['issued', 'rotated', 'replayed', 'reuse_detected', 'revoked'] as const
+
+export type EventKind = (typeof eventKinds)[number]
 
 export type Issued = {
   readonly kind: 'issued'
@@ -14,9 +18,9 @@ export type Issued = {
   readonly userId: string
   readonly transport: Transport
   readonly tokenHash: Uint8Array
-  /** When the token expires if it is not used. */
+  /** When the token expires unless it is used. */
   readonly expiresAt: number
-  /** When the family ends however active it is (OWASP ASVS 5.0, 10.4.8). */
+  /** When the family ends, however active it is (OWASP ASVS 5.0, 10.4.8). */
   readonly absoluteExpiresAt: number
 }
 
@@ -26,14 +30,14 @@ export type Rotated = {
   readonly generation: number
   readonly at: number
   readonly tokenHash: Uint8Array
-  /** What the successor was derived with (16 bytes), so that a retry can be given it again. */
+  /** The successor was derived with these 16 bytes, so a retry can get the same one again. */
   readonly salt: Uint8Array
   readonly attemptHash: Uint8Array | null
   readonly expiresAt: number
   readonly absoluteExpiresAt: number
 }
 
-/** A spent token came back and was given the same successor again. */
+/** A spent token was presented again and got the same successor again. */
 export type Replayed = {
   readonly kind: 'replayed'
   readonly seq: number
@@ -44,7 +48,7 @@ export type Replayed = {
   readonly reason: ReplayReason
 }
 
-/** A spent token came back and no replay rule covered it. The family is over. */
+/** A spent token was presented again and no replay rule applied. The family is over. */
 export type ReuseDetected = {
   readonly kind: 'reuse_detected'
   readonly seq: number
@@ -53,27 +57,39 @@ export type ReuseDetected = {
   readonly presentedGeneration: number
 }
 
-/** The family was ended on purpose. */
+/** A user, an admin or the service ended the family. */
 export type Revoked = {
   readonly kind: 'revoked'
   readonly seq: number
   readonly generation: number
   readonly at: number
   readonly reason: RevocationReason
-  /** Whose act it was; null when it was the service's own. */
+  /** The user or admin who ended it; null for the service and the command line. */
   readonly actorUserId: string | null
 }
 
+/** How the refresh token of a family travels. */
 export type Transport = 'cookie' | 'body'
 
-export type ReplayReason = 'same_attempt' | 'grace_window'
+export const replayReasons = ['same_attempt', 'grace_window'] as const
 
-export type RevocationReason =
-  | 'logout'
-  | 'logout_everywhere'
-  | 'user_revoked'
-  | 'admin_revoked'
-  | 'password_changed'
-  | 'user_disabled'
-  | 'reuse_elsewhere'
-  | 'session_limit'
+export type ReplayReason = (typeof replayReasons)[number]
+
+/**
+ * How often the current token may be handed out again. A client that needs more is broken, and each
+ * replay is a row. SQL's `check_families` has the same limit.
+ */
+export const maxReplays = 20
+
+export const revocationReasons = [
+  'logout',
+  'logout_everywhere',
+  'user_revoked',
+  'admin_revoked',
+  'password_changed',
+  'user_disabled',
+  'reuse_elsewhere',
+  'session_limit',
+] as const
+
+export type RevocationReason = (typeof revocationReasons)[number]

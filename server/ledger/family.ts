@@ -1,22 +1,37 @@
-import type { Issued, LedgerEvent, ReuseDetected, Revoked, Rotated } from './events.ts'
+import type {
+  Issued,
+  LedgerEvent,
+  ReuseDetected,
+  RevocationReason,
+  Revoked,
+  Rotated,
+} from './events.ts'
 
-/** What the ledger says about one token family. Derived by folding, never stored. */
+/** The statuses of a session in SQL's view `token_audit.sessions`. */
+export const sessionStatuses = ['active', 'expired', 'revoked', 'reuse_detected'] as const
+
+export type SessionStatus = (typeof sessionStatuses)[number]
+
+/** The end reasons in that view. */
+export type EndReason = 'expired' | 'reuse_detected' | RevocationReason
+
+/** The state of one token family. Folded from its events, never stored. */
 export type Family = {
   /** The event that made the current token. */
   readonly current: Issued | Rotated
-  /** How often the current token was handed out again. */
+  /** How often the current token was given out again. */
   readonly replays: number
   readonly lastSeq: number
   readonly lastAt: number
-  /** The event that ended the family; null while it is not over. It may still have expired. */
+  /** The event that ended the family; null if none did. The family may have expired all the same. */
   readonly end: ReuseDetected | Revoked | null
 }
 
 /**
- * Folds a family's history, oldest first: the whole of it, or its tail from the event that made the
- * current token on. Both give the same family.
+ * Folds the events of a family, oldest first: all of them, or only those from the event that made the current
+ * token on. Both give the same family.
  *
- * @throws {Error} when the events are no history, or begin with neither `issued` nor `rotated`
+ * @throws {Error} if the events do not follow one another, or start with neither `issued` nor `rotated`
  */
 export function foldFamily(events: readonly LedgerEvent[]): Family {
   const [first, ...rest] = events
@@ -26,11 +41,11 @@ export function foldFamily(events: readonly LedgerEvent[]): Family {
 
 function begin(first: LedgerEvent): Family {
   if (first.kind !== 'issued' && first.kind !== 'rotated')
-    throw new Error(`ledger corrupt: a history that begins with ${first.kind}`)
+    throw new Error(`ledger corrupt: a history that starts with ${first.kind}`)
   return { current: first, replays: 0, lastSeq: first.seq, lastAt: first.at, end: null }
 }
 
-/** The family once `event` has happened. */
+/** The family after `event`. */
 export function evolve(family: Family, event: LedgerEvent): Family {
   if (event.seq !== family.lastSeq + 1 || family.end !== null)
     throw new Error(`ledger corrupt: ${event.kind} ${event.seq} after ${family.lastSeq}`)
@@ -40,7 +55,7 @@ export function evolve(family: Family, event: LedgerEvent): Family {
   const next = { ...family, lastSeq: event.seq, lastAt: event.at }
   switch (event.kind) {
     case 'issued':
-      throw new Error('ledger corrupt: a family is issued once')
+      throw new Error('ledger corrupt: a second issued event in a family')
     case 'rotated':
       return { ...next, current: event, replays: 0 }
     case 'replayed':
@@ -51,12 +66,12 @@ export function evolve(family: Family, event: LedgerEvent): Family {
   }
 }
 
-/** When the family stops working by time alone. */
+/** When the family expires. */
 export function expiryOf({ current }: Family): number {
   return Math.min(current.expiresAt, current.absoluteExpiresAt)
 }
 
-/** Whether its newest token could be rotated at `now`. */
+/** Whether the family has neither ended nor expired at `now`. */
 export function isActive(family: Family, now: number): boolean {
   return family.end === null && now < expiryOf(family)
 }

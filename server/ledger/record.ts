@@ -1,15 +1,15 @@
 /**
- * The ledger as an export writes it: one record a line, a family before its events. Bytes are hex, instants
- * ISO 8601 in UTC with milliseconds, absent columns null. Nothing else is needed to check it.
+ * The lines of an export: one record a line, and each family before its events. Bytes are in hex, instants in
+ * ISO 8601 (UTC, with milliseconds), and absent columns are null. An export can be checked without the database.
  */
 export type LedgerRecord = ExportBegin | FamilyRecord | EventRecord | ExportEnd
 
 export type ExportBegin = {
   readonly record: 'export'
   readonly version: 1
-  /** Families that began from here on; null from the beginning. */
+  /** Only families that started at this instant or later; null for no limit. */
   readonly from: string | null
-  /** Families that began before; null until now. */
+  /** Only families that started before this instant; null for no limit. */
   readonly to: string | null
 }
 
@@ -18,7 +18,7 @@ export type FamilyRecord = {
   readonly familyId: string
   readonly userId: string
   readonly transport: string
-  /** Not covered by any hash: it is erasable. */
+  /** Not covered by a hash, because it can be erased. */
   readonly deviceName: string | null
   readonly createdAt: string
   readonly absoluteExpiresAt: string
@@ -47,11 +47,11 @@ export type EventRecord = {
   readonly originHash: string
   readonly prevHash: string | null
   readonly hash: string
-  /** Where the event stands in the order of the live tail; a decimal number, not hashed. */
+  /** The event's place in the order of the live tail: a decimal number, not hashed. */
   readonly txid: string
 }
 
-/** The last line: without it, a file was cut. */
+/** The last line. A file without it was truncated. */
 export type ExportEnd = {
   readonly record: 'end'
   readonly families: number

@@ -3,7 +3,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { RevocationReason } from '../ledger/events.ts'
 import { AuthError, type Reason } from '../errors.ts'
 
-/** One security-relevant event, typed (OWASP ASVS 5.0, 16.3). Never a secret, hash or token. */
+/** A security-relevant event (OWASP ASVS 5.0, 16.3). It never holds a secret, a hash or a token. */
 export type SecurityEvent =
   | { readonly event: 'session_started'; readonly familyId: string; readonly userId: string }
   | {
@@ -20,8 +20,8 @@ export type SecurityEvent =
     }
   | {
       /**
-       * An authentic refresh token of a generation, or of a family (`currentGeneration` is null), that
-       * the ledger does not know: it was restored from a copy, or the family was archived.
+       * An authentic refresh token whose generation, or whose family (`currentGeneration` is null), is
+       * not in the ledger: the ledger was restored from a backup, or the family was archived.
        */
       readonly event: 'token_ahead_of_ledger'
       readonly familyId: string
@@ -31,14 +31,14 @@ export type SecurityEvent =
     }
   | { readonly event: 'sign_in_refused'; readonly reason: Reason; readonly ip: string | null }
   | {
-      /** One that breaks a rule, or tries to: what is missing, late or misspelt is no such call. */
+      /** A call that breaks a security rule. Missing or expired tokens and invalid input are not reported. */
       readonly event: 'call_refused'
       readonly procedure: string
       readonly reason: Reason
       readonly ip: string | null
     }
   | {
-      /** By an admin, who may. What it changed is in `token_audit` with the reason given. */
+      /** A permitted call by an admin. What it changed is in `token_audit`, with the reason given. */
       readonly event: 'admin_called'
       readonly procedure: string
       readonly actorUserId: string
@@ -52,22 +52,25 @@ export type SecurityEvent =
 
 export type LogSecurityEvent = (event: SecurityEvent) => void
 
-/** What no line holds anyway; censored for the day that somebody logs a request, a body or headers. */
+/**
+ * Defence in depth: no log line contains these fields today. pino redacts them in case a request, a body or
+ * headers are logged in the future.
+ */
 const secretKeys = ['authorization', 'cookie', 'password', 'currentPassword', 'newPassword']
   .concat(['refreshToken', 'accessToken', 'authSecret'])
   .map((name) => `.${name}`)
   .concat('["set-cookie"]')
 
-/** For pino: as deep as `req.headers.cookie`. */
+/** For pino: these keys at up to three levels, such as `req.headers.cookie`. */
 export const redact = {
   paths: secretKeys.flatMap((key) => [key.replace(/^\./, ''), `*${key}`, `*.*${key}`]),
   censor: '[redacted]',
 }
 
-/** Logs an error that a caller at `ip` was shown the public face of. */
+/** Logs an error of which the caller at `ip` got only the public part. */
 export type ReportError = (error: TRPCError, procedure: string, ip: string | null) => void
 
-/** Refusals that are facts (ASVS 5.0, 16.3.2 and 16.3.3). */
+/** Refusals that are security events (ASVS 5.0, 16.3.2 and 16.3.3). */
 const suspicious: ReadonlySet<Reason> = new Set<Reason>([
   'access_token_invalid',
   'access_token_revoked',
@@ -79,9 +82,9 @@ const suspicious: ReadonlySet<Reason> = new Set<Reason>([
 ])
 
 /**
- * Writes facts, and errors whose public face a caller was shown, as one JSON line each.
+ * Writes security events, and errors of which the caller got only the public part, as one JSON line each.
  *
- * @param count is told each fact, too
+ * @param count is called with each security event as well
  */
 export function createSecurityLog(
   log: FastifyBaseLogger,
@@ -108,15 +111,15 @@ export function createSecurityLog(
 }
 
 /**
- * What a log may hold of an unexpected error. Messages of libraries quote values: drizzle's the
- * parameters of the query, `JSON.parse`'s the body. Our own are plain Errors, and name no secret.
+ * The parts of an unexpected error that may be logged. Messages of libraries quote values: drizzle the
+ * parameters of a query, `JSON.parse` the body. Plain Errors are thrown by this code and name no secret.
  */
 export function describeError(error: unknown): Record<string, unknown> {
   if (!(error instanceof Error)) return { error: typeof error }
-  const isOurs = Object.getPrototypeOf(error) === Error.prototype
+  const isPlainError = Object.getPrototypeOf(error) === Error.prototype
   return {
     error: error.name,
-    ...(isOurs && { message: error.message }),
+    ...(isPlainError && { message: error.message }),
     ...('code' in error && { code: error.code }),
     stack: error.stack?.split('\n').filter((line) => /^\s+at /.test(line)),
     ...(error.cause instanceof Error && { cause: describeError(error.cause) }),

@@ -4,37 +4,37 @@ import { NodeSDK } from '@opentelemetry/sdk-node'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 
 /**
- * For an app that has no route yet: each request becomes a span, which ends with its answer.
+ * Makes a span of each request, which ends with its response. Call it before the app has routes.
  *
- * @param procedurePaths paths that may stand in a span as they were sent; of all others the route's pattern does
+ * @param procedurePaths paths that a span may name; other requests are named by the pattern of their route
  */
 export type TraceRequests = (app: FastifyInstance, procedurePaths: ReadonlySet<string>) => void
 
 export type Telemetry = {
   readonly traceRequests: TraceRequests
-  /** What a log line says of the request it belongs to. */
+  /** The trace and span of the current request, for each log line. */
   readonly logFields: () => Record<string, string>
-  /** Sends what is left. */
+  /** Sends the remaining spans. */
   stop(): Promise<void>
 }
 
-/** A collector that is away is tried for ten seconds; no stop waits that long. */
+/** The SDK retries an unreachable collector for ten seconds. Stopping does not wait that long. */
 const stopMs = 2_000
 
-/** Asked every few seconds by machines: they would be most of all spans. */
+/** Machines request these every few seconds: they would make up most of the spans. */
 const untraced: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics'])
 
 /**
- * Starts the SDK, which reads the standard variables by itself. This file is imported only when they
- * ask for traces.
+ * Starts the SDK, which reads the standard variables itself. This file is imported only when they turn
+ * tracing on.
  *
- * The spans are made here, and not by an instrumentation of HTTP or of Fastify: these write down URLs
- * with their query, or what an error says, and either may hold a secret (ASVS 5.0, 16.2.5). Nothing that
- * a caller wrote is in a span of ours, but the W3C context of the trace it belongs to.
+ * The spans are made here and not by an instrumentation of HTTP or Fastify: those record URLs with their
+ * query, or error messages, and both may contain a secret (ASVS 5.0, 16.2.5). The only client input in
+ * these spans is the W3C context of the trace they belong to.
  */
 export function startTelemetry(): Telemetry {
   const sdk = new NodeSDK({
-    // Numbers are at /metrics, and lines on stdout.
+    // Metrics are at /metrics, and logs on stdout.
     metricReaders: [],
     logRecordProcessors: [],
   })
@@ -61,7 +61,7 @@ function traceRequests(app: FastifyInstance, procedurePaths: ReadonlySet<string>
     }
     const name = `${request.method} ${route}`.trim()
     const span = tracer.startSpan(name, { kind: SpanKind.SERVER, attributes }, caller)
-    // Also when its caller has gone before the end, which the hook `onResponse` is not told.
+    // Fires too when the client disconnects early; the hook `onResponse` does not.
     raw.once('close', () => {
       if (raw.headersSent) span.setAttribute('http.response.status_code', raw.statusCode)
       if (raw.statusCode >= 500) span.setStatus({ code: SpanStatusCode.ERROR })
@@ -71,7 +71,7 @@ function traceRequests(app: FastifyInstance, procedurePaths: ReadonlySet<string>
   })
 }
 
-/** The procedure's path, or the pattern of the route; '' where there is none. Never a path as it was sent. */
+/** The path of a known procedure, or the pattern of the route; '' without a route. Never any other path a client sent. */
 function routeOf(
   { url, routeOptions }: FastifyRequest,
   procedurePaths: ReadonlySet<string>,

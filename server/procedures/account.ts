@@ -31,7 +31,7 @@ export const changePassword = liveProcedure
       by: { reason: 'password_changed', actorUserId: user.id, caller },
       exceptFamilyId: session.familyId,
       // The session may have been ended while the password was being checked.
-      onlyWhileActive: session.familyId,
+      callingSession: session.familyId,
       inSameTransaction: (transaction) =>
         accounts.setPasswordHash(transaction, user.id, passwordHash),
     })

@@ -150,7 +150,7 @@ async function endPresented(
   const actorUserId = family.userId
   if (everywhere) {
     const by = { reason: 'logout_everywhere', actorUserId, caller } as const
-    const revoked = await endAllSessions(deps, family.userId, { by, onlyWhileActive: familyId })
+    const revoked = await endAllSessions(deps, family.userId, { by, callingSession: familyId })
     return revoked ?? 0
   }
   const ended = await endSession(deps, { familyId }, { reason: 'logout', actorUserId, caller })
@@ -159,7 +159,7 @@ async function endPresented(
 
 function toGrant({ deps, cookie }: AuthContext, session: LiveSession) {
   const { familyId, user, token, transport } = session
-  const { accessToken, expiresIn } = deps.accessTokens.of(session)
+  const { accessToken, expiresIn } = deps.accessTokens.forSession(session)
   if (transport === 'cookie') cookie.set(token.value, session.refreshRemainingMs)
   return {
     accessToken,

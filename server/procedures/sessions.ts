@@ -39,7 +39,7 @@ const revokeOthers = liveProcedure.mutation(async ({ ctx }) => {
   const revoked = await endAllSessions(ctx.deps, userId, {
     by: { reason: 'user_revoked', actorUserId: userId, caller: ctx.caller },
     exceptFamilyId: familyId,
-    onlyWhileActive: familyId,
+    callingSession: familyId,
   })
   if (revoked === null)
     throw new AuthError('access_token_revoked', 'the session was ended meanwhile')

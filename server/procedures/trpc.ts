@@ -1,5 +1,6 @@
 import { initTRPC, TRPCError } from '@trpc/server'
 import type { output, ZodType } from 'zod'
+import { maxAccessTokenSeconds } from '../verifier/access-token-life.ts'
 import type { AppContext, AuthContext } from './context.ts'
 import { settings } from './error-formatter.ts'
 
@@ -10,7 +11,7 @@ export const appTrpc = initTRPC.context<AppContext>().create({
   sse: {
     // Proxies close silent connections. No stream outlives the longest possible access token.
     ping: { enabled: true, intervalMs: 15_000 },
-    maxDurationMs: 900_000,
+    maxDurationMs: maxAccessTokenSeconds * 1000,
     client: { reconnectAfterInactivityMs: 45_000 },
   },
 })

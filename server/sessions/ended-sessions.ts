@@ -13,40 +13,40 @@ import {
 } from '../verifier/revocations/ended-set.ts'
 import { createFreshness } from '../verifier/revocations/freshness.ts'
 
-/** The database is asked so often though nothing was told: it proves that the connection still hears. */
+/** Poll interval without notifications. A successful poll also proves that LISTEN still works. */
 const pollIntervalMs = 1_000
 
-/** After being told, never sooner than this after the last look: many ends are one look. */
+/** Minimum time between two polls, so that many notifications cause one poll. */
 const minPollSpacingMs = 100
 
-/** How far each look reaches back before the last one: for writers that tell nothing, as older versions. */
+/** Each poll reads again what the last one could have missed: ends by writers that do not notify, such as older versions. */
 const overlapMs = 5_000
 
-/** A look that takes longer is given up with its connection. The first may read `maxEnded` rows. */
+/** A poll that takes longer is abandoned together with its connection. The first may read `maxEndedSessions` rows. */
 const pollTimeoutMs = 2_500
 const firstPollTimeoutMs = 10_000
 
 const retryMs = 500
 
 export type EndedSessions = Pick<EndedSet, 'after'> & {
-  /** `unknown` while this process is behind, or had no room for all of them: ask the database. */
+  /** `unknown` while this process is behind or the set has overflowed: ask the database. */
   stateOf(familyId: string): 'ended' | 'active' | 'unknown'
-  /** Whether all that ended until `lagMs` ago is known, and that is not too long ago. */
+  /** Whether every end is known that happened up to `lagMs` ago, and `lagMs` is small enough. */
   isCurrent(): boolean
-  /** How long ago the database was asked with success; since the start while it never was. */
+  /** Milliseconds since the last successful poll, or since the start before the first one. */
   lagMs(): number
-  /** Waits until the database has been asked again, for two seconds at most. False: nothing will follow. */
+  /** Waits for the next successful poll, for two seconds at most. False after `close`. */
   nextChange(): Promise<boolean>
   close(): Promise<void>
 }
 
 /**
- * Follows the ends of sessions on one connection of its own, so that every process refuses their access
- * tokens soon after, without a question for each call.
+ * Follows the ends of sessions on a connection of its own, so that this process refuses their access tokens
+ * soon afterwards without a query for each call.
  *
- * Nothing is missed. First the connection listens, then it reads all that ended in the last `keepEndedMs`;
- * from then on whoever ends a session tells, with its commit, how far back to look. So an end that is
- * committed minutes after its time is found, too. When the connection is lost all of this begins anew.
+ * No end is missed. The connection first listens, then reads every end of the last `endedRetentionMs`. From
+ * then on, each transaction that ends a session notifies, with its commit, how far back to read. An end that
+ * is committed minutes after its timestamp is therefore found as well. A lost connection starts over.
  */
 export function followEndedSessions(
   database: Database,
@@ -55,8 +55,8 @@ export function followEndedSessions(
   const { log, capacity = maxEndedSessions } = options
   const set = createEndedSet(endedRetentionMs, capacity)
   const freshness = createFreshness()
-  const wake = createSignal()
-  const polled = createSignal()
+  const pollNow = createSignal()
+  const pollDone = createSignal()
   let notifiedAt = Infinity
   let listener: Listener | null = null
   const closing = new AbortController()
@@ -67,39 +67,39 @@ export function followEndedSessions(
     while (!closing.signal.aborted) {
       listener = database.openListener((payload) => {
         notifiedAt = Math.min(notifiedAt, notifiedTime(payload))
-        wake.notify()
+        pollNow.notify()
       })
       try {
         await listener.query(listenForFamilyEnds, pollTimeoutMs)
         let readAt = await poll(listener, 0, firstPollTimeoutMs)
         isReported = false
-        // Until the line is lost, which throws.
+        // Ends when the connection is lost, which throws.
         for (;;) {
           await sleep(minPollSpacingMs, undefined, { ref: false })
-          if (notifiedAt === Infinity) await wake.wait(pollIntervalMs)
+          if (notifiedAt === Infinity) await pollNow.wait(pollIntervalMs)
           readAt = await poll(listener, readAt - overlapMs, pollTimeoutMs)
         }
       } catch (error) {
         if (!isReported && !closing.signal.aborted)
-          log.warn(describeError(error), 'the ends of sessions cannot be followed')
+          log.warn(describeError(error), 'ended sessions cannot be followed')
         isReported = true
       } finally {
         listener.close()
       }
-      if (!closing.signal.aborted) await wake.wait(retryMs)
+      if (!closing.signal.aborted) await pollNow.wait(retryMs)
     }
   }
 
-  /** @returns the database's time */
-  async function poll(on: Listener, since: number, timeoutMs: number): Promise<number> {
+  /** @returns the time of the database */
+  async function poll(connection: Listener, since: number, timeoutMs: number): Promise<number> {
     const sinceAt = Math.min(since, notifiedAt)
     notifiedAt = Infinity
-    const beganAt = performance.now()
+    const startedAt = performance.now()
     const range = { sinceAt, keepMs: endedRetentionMs, limit: capacity + 1 }
-    const { now, ended } = await on.query((sql) => readFamilyEnds(sql, range), timeoutMs)
+    const { now, ended } = await connection.query((sql) => readFamilyEnds(sql, range), timeoutMs)
     set.add(ended.toReversed())
-    freshness.confirm(performance.now() - beganAt)
-    polled.notify()
+    freshness.confirm(performance.now() - startedAt)
+    pollDone.notify()
     return now
   }
 
@@ -113,14 +113,14 @@ export function followEndedSessions(
     lagMs: () => freshness.lagMs(),
     after: (position, limit) => set.after(position, limit),
     async nextChange() {
-      if (!closing.signal.aborted) await polled.wait(2 * pollIntervalMs)
+      if (!closing.signal.aborted) await pollDone.wait(2 * pollIntervalMs)
       return !closing.signal.aborted
     },
     async close() {
       closing.abort()
       listener?.close()
-      wake.notify()
-      polled.notify()
+      pollNow.notify()
+      pollDone.notify()
       await following
     },
   }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { uuidOf } from '../../db/uuid.ts'
 
-/** A UUIDv7 of this instant: families sort, and are partitioned, by when they began (RFC 9562 §5.7). */
+/** A UUIDv7 of this instant: families are sorted and partitioned by their start time (RFC 9562 §5.7). */
 export function createFamilyId(atMs: number): string {
   const bytes = randomBytes(16)
   bytes.writeUIntBE(atMs, 0, 6)

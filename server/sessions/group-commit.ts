@@ -2,8 +2,8 @@ import { AuthError } from '../errors.ts'
 
 /**
  * Group commit: many rotations share one transaction, because a commit costs the same for one as
- * for sixty-four. A rotation that comes alone goes out at once; while batches are in the database,
- * those that arrive wait together for the next.
+ * for sixty-four. A rotation that arrives alone starts at once. Those that arrive while batches are
+ * in the database wait together for the next batch.
  */
 export type RotationQueue<Item, Result> = {
   /** @throws {AuthError} `service_unavailable` at once when the queue is full */
@@ -15,23 +15,23 @@ export type RotationQueue<Item, Result> = {
 export type RotationQueueOptions<Item, Result> = {
   /**
    * Settles a batch, in which no family appears twice, in one transaction. An item that is missing
-   * in the answer was locked by somebody else and goes again.
+   * from the result lost to another transaction and is submitted again.
    */
   readonly settle: (batch: readonly Item[]) => Promise<ReadonlyMap<Item, Result>>
-  /** Whether a failed batch has certainly not happened, and may be tried one by one. */
+  /** Whether a failed batch was certainly not written, so that its items may be retried one by one. */
   readonly mayRetry: (error: unknown) => boolean
-  /** Told of each item how long it waited for its batch, in milliseconds. */
+  /** Called with the time each item waited for its batch, in milliseconds. */
   readonly onWaited?: (ms: number) => void
   readonly maxBatch?: number
   readonly maxInFlight?: number
   readonly maxWaiting?: number
 }
 
-/** How long a family may be locked by somebody else before its caller is told to come again. */
+/** How long an item is resubmitted while other transactions win, before its caller gets `service_unavailable`. */
 const maxLockedMs = 5_000
-/** A batch that takes longer than this, ten times the usual, holds back nobody any more. */
-const patienceMs = 100
-/** How soon a locked family is looked at again. */
+/** After this long, a running batch no longer delays the next one (ten times the usual duration). */
+const slowBatchMs = 100
+/** How soon such an item is submitted again. */
 const lockedPauseMs = 10
 
 type Entry<Item, Result> = {
@@ -42,9 +42,9 @@ type Entry<Item, Result> = {
 }
 
 /**
- * @param options.maxBatch 64: more makes each wait longer and saves little.
- * @param options.maxInFlight 2: beside a full batch, or a slow one.
- * @param options.maxWaiting 2,000: what a busy server settles in half a second.
+ * @param options.maxBatch 64 by default: a larger batch makes each item wait longer and saves little.
+ * @param options.maxInFlight 2 by default: one batch beside a running one.
+ * @param options.maxWaiting 2,000 by default: what a busy server settles in half a second.
  */
 export function createRotationQueue<Item extends { readonly familyId: string }, Result>({
   settle,
@@ -58,7 +58,7 @@ export function createRotationQueue<Item extends { readonly familyId: string }, 
   const familiesInFlight = new Set<string>()
   let batchesInFlight = 0
   let lastBatchAt = 0
-  let nextLook: NodeJS.Timeout | null = null
+  let dispatchTimer: NodeJS.Timeout | null = null
 
   return {
     submit(item) {
@@ -91,26 +91,26 @@ export function createRotationQueue<Item extends { readonly familyId: string }, 
         dispatch()
       })
     }
-    // Nobody else need come for those left behind a slow batch to go out.
-    if (waiting.length > 0) nextLook ??= setTimeout(lookAgain, patienceMs)
+    // Dispatch again after a slow batch even if no further item arrives.
+    if (waiting.length > 0) dispatchTimer ??= setTimeout(dispatchAfterSlowBatch, slowBatchMs)
   }
 
-  function lookAgain(): void {
-    nextLook = null
+  function dispatchAfterSlowBatch(): void {
+    dispatchTimer = null
     dispatch()
   }
 
   /**
-   * One transaction for sixty costs less than two for thirty, but while the database works on the only one this
-   * process has nothing to do: a batch that is half full goes beside another.
+   * One transaction for sixty items costs less than two for thirty. But while the database works on the only
+   * batch, this process is idle, so a second batch starts once it is half full.
    */
   function mayStart(): boolean {
     if (batchesInFlight === 0) return true
     if (batchesInFlight === maxInFlight) return false
-    return waiting.length >= maxBatch / 2 || performance.now() - lastBatchAt >= patienceMs
+    return waiting.length >= maxBatch / 2 || performance.now() - lastBatchAt >= slowBatchMs
   }
 
-  /** The oldest ones, each family once: two tokens of one family are decided one after the other. */
+  /** The oldest items, one for each family: two tokens of one family are decided one after the other. */
   function takeBatch(): Entry<Item, Result>[] {
     const batch: Entry<Item, Result>[] = []
     const left: Entry<Item, Result>[] = []
@@ -132,12 +132,12 @@ export function createRotationQueue<Item extends { readonly familyId: string }, 
       const results = await settle(batch.map(({ item }) => item))
       for (const entry of batch) {
         const result = results.get(entry.item)
-        if (result === undefined) comeAgain(entry)
+        if (result === undefined) resubmit(entry)
         else entry.resolve(result)
       }
     } catch (error) {
       if (batch.length > 1 && mayRetry(error)) {
-        // One bad item must not fail its neighbours.
+        // One bad item must not fail the rest of its batch.
         for (const entry of batch) await run([entry])
       } else {
         for (const entry of batch) entry.reject(error)
@@ -145,7 +145,7 @@ export function createRotationQueue<Item extends { readonly familyId: string }, 
     }
   }
 
-  function comeAgain(entry: Entry<Item, Result>): void {
+  function resubmit(entry: Entry<Item, Result>): void {
     if (performance.now() - entry.since > maxLockedMs) {
       entry.reject(
         new AuthError('service_unavailable', 'the family is locked by another transaction', {

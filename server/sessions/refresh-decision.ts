@@ -16,6 +16,7 @@ import {
   type RefreshToken,
 } from '../tokens/refresh-token.ts'
 import type { LiveSession, SessionDeps } from './session.ts'
+import type { OwnDirectory } from '../users/accounts.ts'
 import type { User } from '../users/directory.ts'
 
 export type RefreshRequest = {
@@ -24,17 +25,17 @@ export type RefreshRequest = {
   readonly attemptId: string | null
   readonly caller: Caller
   /**
-   * Asked once the history is known; nothing is decided for whom nobody waits any more. Its caller may
-   * have got the successor elsewhere meanwhile, and gone on: the late request would look like a thief.
+   * Checked right before deciding. If the client has hung up, the refresh is not carried out: it may have
+   * retried through another process already, and this late request would look like reuse.
    */
   readonly isClientWaiting?: () => boolean
-  /** What it is refused with whatever it is, but for a reuse: a thief must not hide behind a limit. */
+  /** If set (rate limit exceeded), refuse with this error unless the request is a reuse: reuse must always be recorded. */
   readonly refusalUnlessReuse?: AuthError | null
 }
 
 export type Pending = RefreshRequest & { readonly familyId: string }
 
-/** A request with the successor it would get. */
+/** A request with the successor it would get. `salt` is what the successor was derived with. */
 export type Candidate = {
   readonly pending: Pending
   readonly attemptHash: Buffer | null
@@ -56,7 +57,7 @@ export type Snapshot = {
 
 export type Decided = { readonly pending: Pending; readonly answer: Granted | Refused }
 
-/** All that can be made of a request before its family is known. */
+/** Prepares everything that does not depend on the state of the family. */
 export function prepareCandidate({ refreshKeys }: SessionDeps, pending: Pending): Candidate {
   const { token, attemptId } = pending
   const salt = randomSalt()
@@ -68,34 +69,43 @@ export function prepareCandidate({ refreshKeys }: SessionDeps, pending: Pending)
   }
 }
 
-/** The families that are asked for, and who their users are now. */
+/** Reads the requested families, and their users as they are now. */
 export async function readSnapshot(
-  { users }: SessionDeps,
+  { users: directory }: SessionDeps,
   sql: postgres.Sql | Transaction,
-  asked: readonly Pending[],
+  requests: readonly Pending[],
 ): Promise<Snapshot> {
   const { now, families } = await readFamilies(
     sql,
-    asked.map(({ token }) => token),
+    requests.map(({ token }) => token),
   )
-  const { fromAccountRow } = users
   const found = [...families.values()]
-  if (fromAccountRow === undefined) {
-    const ids = new Set(found.map(({ userId }) => userId))
-    return { now, families, users: await users.findMany([...ids]) }
-  }
-  const known = found.flatMap(({ account }) => (account === null ? [] : [fromAccountRow(account)]))
-  return { now, families, users: new Map(known.map((user) => [user.id, user])) }
+  // `readFamilies` has read our own accounts in the same statement. Another directory is asked for the batch.
+  const users =
+    'fromAccountRow' in directory
+      ? usersOfAccounts(directory, found)
+      : await directory.findMany([...new Set(found.map(({ userId }) => userId))])
+  return { now, families, users }
 }
 
-/** What becomes of one refresh, as the rules say of what is known; nothing is written yet. */
-export function decideOne(deps: SessionDeps, candidate: Candidate, known: Snapshot): Decided {
+function usersOfAccounts(
+  directory: OwnDirectory,
+  families: readonly FamilyState[],
+): ReadonlyMap<string, User> {
+  const users = new Map<string, User>()
+  for (const { userId, account } of families)
+    if (account !== null) users.set(userId, directory.fromAccountRow(account))
+  return users
+}
+
+/** Applies the rotation rules to one refresh. Nothing is written yet. */
+export function decideOne(deps: SessionDeps, candidate: Candidate, snapshot: Snapshot): Decided {
   const { pending } = candidate
-  const family = known.families.get(pending.familyId)
+  const family = snapshot.families.get(pending.familyId)
   if (!isClientWaiting(pending)) return { pending, answer: abandoned() }
   if (family === undefined) return { pending, answer: unknownFamily() }
-  const user = known.users.get(family.userId)
-  const answer = decide(deps, candidate, { row: family, now: known.now, user })
+  const user = snapshot.users.get(family.userId)
+  const answer = decide(deps, candidate, { row: family, now: snapshot.now, user })
   if (pending.refusalUnlessReuse && !isReuse(answer))
     return { pending, answer: { refusal: pending.refusalUnlessReuse, family: null, event: null } }
   return { pending, answer }
@@ -152,7 +162,7 @@ function grant(
     event.kind === 'rotated'
       ? successor
       : findSuccessor(refreshKeys, pending.token, { salt: made.salt, tokenHash: made.tokenHash })
-  if (token === null) throw new Error('no key of ours makes the successor the ledger holds')
+  if (token === null) throw new Error('no configured key derives the successor in the ledger')
   return {
     familyId: row.familyId,
     user,
@@ -164,12 +174,12 @@ function grant(
   }
 }
 
-/** Asked right before what it would write is sent. */
+/** Checked right before the decision, and so before anything is written. */
 export function isClientWaiting(pending: Pending): boolean {
   return pending.isClientWaiting?.() ?? true
 }
 
-/** Whether the family goes on with it, and nobody else need be told. */
+/** Whether the family stays active: such an event needs no notification to other processes. */
 export function keepsFamilyActive(event: LedgerEvent | null): event is Rotated | Replayed {
   return event?.kind === 'rotated' || event?.kind === 'replayed'
 }

@@ -6,9 +6,9 @@ import type { Family } from '../ledger/family.ts'
 import type { RefreshToken } from '../tokens/refresh-token.ts'
 import type { SecurityEvent } from '../observability/security-log.ts'
 
-/** A refresh that was turned away. */
+/** A refresh that the rotation rules refused. */
 export class RefreshRefused extends AuthError {
-  /** The family is known to be over: nothing the caller holds of it will ever work again. */
+  /** The family has ended: no token of it that the client holds will work again. */
   readonly isFinal: boolean
 
   constructor(reason: Refusal, isFinal: boolean, details: { detail: string; incidentId?: string }) {
@@ -21,16 +21,16 @@ export class RefreshRefused extends AuthError {
   }
 }
 
-/** A refusal with what is known of the family, and what was written of it. */
+/** A refusal, with the family if it is known and the event that records the refusal, if there is one. */
 export type Refused = {
   readonly refusal: AuthError
   readonly family: LockedFamily | null
   readonly event: LedgerEvent | null
-  /** The token is authentic, and newer than anything this ledger knows: it was restored from a copy. */
+  /** The token is authentic but newer than the ledger, which was probably restored from a backup. */
   readonly isAhead?: { readonly currentGeneration: number | null }
 }
 
-/** The refusal, with the incident that a family which is over ended with. */
+/** The refusal. If the family has ended, it names the incident: the event that ended the family. */
 export function toRefusal(
   refusal: Refusal,
   { row, family, event }: { row: LockedFamily; family: Family; event: LedgerEvent | null },
@@ -44,20 +44,20 @@ export function toRefusal(
   })
 }
 
-/** Authentic, but of a family that a restored backup does not know, or that was archived. */
+/** For an authentic token whose family is not in the ledger: the ledger was restored from a backup, or the family was archived. */
 export function unknownFamily(): Refused {
-  const refusal = new RefreshRefused('session_revoked', false, { detail: 'no such family' })
+  const refusal = new RefreshRefused('session_revoked', false, { detail: 'unknown family' })
   return { refusal, family: null, event: null, isAhead: { currentGeneration: null } }
 }
 
-/** Nothing was decided. */
+/** For a client that no longer waits: nothing was decided. */
 export function abandoned(): Refused {
   const details = { retryAfterSeconds: 1 }
-  const refusal = new AuthError('service_unavailable', 'nobody waits for it any more', details)
+  const refusal = new AuthError('service_unavailable', 'the client no longer waits', details)
   return { refusal, family: null, event: null }
 }
 
-/** What the security log is told of it; null when it is nothing to be told. */
+/** The security event of a refusal; null for a refusal that is not security-relevant. */
 export function securityEventOf(
   { event, family, isAhead }: Refused,
   { familyId, generation }: RefreshToken,

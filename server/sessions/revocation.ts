@@ -13,10 +13,10 @@ import { foldFamily, isActive } from '../ledger/family.ts'
 import { randomSalt } from '../tokens/salt.ts'
 import type { SessionDeps } from './session.ts'
 
-/** What ending sessions needs. */
+/** What is needed to end sessions. */
 export type EndDeps = Pick<SessionDeps, 'sql' | 'logSecurityEvent'>
 
-/** Who ended a session, why and from where. */
+/** Who ends a session, why and from where. `actorUserId` is null for the service and the command line. */
 export type EndedBy = {
   readonly reason: RevocationReason
   readonly actorUserId: string | null
@@ -26,40 +26,39 @@ export type EndedBy = {
 /**
  * Ends one session.
  *
- * @param target.ownerId whose it must be, where that is the caller's right to end it
- * @param target.inSameTransaction what is written with the end or not at all
- * @returns whether it was active until now; null when there is none, or none of this owner
+ * @param target.ownerId if set, only a session of this user is ended
+ * @param target.inSameTransaction further writes, committed together with the end of the session
+ * @returns whether the session was active until now; null if it does not exist or belongs to another user
  */
 export async function endSession(
   deps: EndDeps,
   target: {
     familyId: string
     ownerId?: string
-    inSameTransaction?: (within: FencedTransaction, userId: string) => Promise<void>
+    inSameTransaction?: (fenced: FencedTransaction, userId: string) => Promise<void>
   },
   by: EndedBy,
 ): Promise<boolean | null> {
-  const ended = await inTransactionPer(deps.sql, target.familyId, async (tx) => {
+  const revoked = await inTransactionPer(deps.sql, target.familyId, async (tx) => {
     const { txid, families } = await lockFamilies(tx, [target.familyId])
     const family = families.get(target.familyId)
     if (family === undefined) return null
     if (target.ownerId !== undefined && family.userId !== target.ownerId) return null
-    const ends = await revokeLocked(tx, { txid, families: [family], by })
-    if (ends.length > 0) await target.inSameTransaction?.({ tx, txid }, family.userId)
-    return ends
+    const ended = await revokeLocked(tx, { txid, families: [family], by })
+    if (ended.length > 0) await target.inSameTransaction?.({ tx, txid }, family.userId)
+    return ended
   })
-  logRevocations(deps, ended ?? [], by)
-  return ended && ended.length > 0
+  logRevocations(deps, revoked ?? [], by)
+  return revoked && revoked.length > 0
 }
 
 /**
- * Ends everything of a user, and every sign-in that has begun: once this returned, nothing older
- * works.
+ * Ends all sessions of a user and invalidates sign-ins in progress. After it returns, no older token works.
  *
- * @param options.exceptFamilyId the session that may go on
- * @param options.onlyWhileActive the session whose word this is: when it is over, nothing happens
- * @param options.inSameTransaction other changes that happen with it or not at all
- * @returns how many sessions were ended; null when the one whose word it was is over
+ * @param options.exceptFamilyId a session to keep
+ * @param options.callingSession do nothing unless this session is still active
+ * @param options.inSameTransaction further writes, committed together with the ends of the sessions
+ * @returns the number of sessions ended, or null if the calling session is over
  */
 export async function endAllSessions(
   deps: EndDeps,
@@ -67,37 +66,37 @@ export async function endAllSessions(
   options: {
     by: EndedBy
     exceptFamilyId?: string
-    onlyWhileActive?: string
-    inSameTransaction?: (within: FencedTransaction) => Promise<void>
+    callingSession?: string
+    inSameTransaction?: (fenced: FencedTransaction) => Promise<void>
   },
 ): Promise<number | null> {
-  const ended = await inTransactionPer(deps.sql, userId, async (tx) => {
+  const revoked = await inTransactionPer(deps.sql, userId, async (tx) => {
     const { txid } = await lockUser(tx, userId)
     const open = await listOpenFamilies(tx, userId)
-    const speaker = options.onlyWhileActive
-    if (speaker !== undefined && !(await isAlive(tx, speaker))) return null
+    const { callingSession } = options
+    if (callingSession !== undefined && !(await isSessionActive(tx, callingSession))) return null
     await bumpEpoch(tx, txid, userId)
     const toRevoke = open.filter((familyId) => familyId !== options.exceptFamilyId)
     const { families } = await lockFamilies(tx, toRevoke)
-    const ends = await revokeLocked(tx, {
+    const ended = await revokeLocked(tx, {
       txid,
       families: [...families.values()],
       by: options.by,
     })
     await options.inSameTransaction?.({ tx, txid })
-    return ends
+    return ended
   })
-  logRevocations(deps, ended ?? [], options.by)
-  return ended && ended.length
+  logRevocations(deps, revoked ?? [], options.by)
+  return revoked && revoked.length
 }
 
-async function isAlive(tx: Transaction, familyId: string): Promise<boolean> {
+async function isSessionActive(tx: Transaction, familyId: string): Promise<boolean> {
   const { now, families } = await readFamilies(tx, [{ familyId, generation: null }])
   const family = families.get(familyId)
   return family !== undefined && isActive(foldFamily(family.events), now)
 }
 
-/** Revokes those of the locked families that are active. */
+/** Revokes the active ones of these locked families. */
 export async function revokeLocked(
   tx: Transaction,
   locked: { txid: string; families: readonly LockedFamily[]; by: EndedBy },
@@ -130,13 +129,13 @@ export function newAppend<Event extends LedgerEvent>(
   return { familyId, event, caller, callerSalt: randomSalt() }
 }
 
-/** Call it after the commit: a transaction may be tried more than once. */
+/** Call it after the commit, because a transaction may be retried. */
 export function logRevocations(
   { logSecurityEvent }: EndDeps,
-  ended: readonly LockedFamily[],
+  revoked: readonly LockedFamily[],
   by: EndedBy,
 ): void {
   const { reason, actorUserId } = by
-  for (const { familyId, userId } of ended)
+  for (const { familyId, userId } of revoked)
     logSecurityEvent({ event: 'session_revoked', familyId, userId, reason, actorUserId })
 }

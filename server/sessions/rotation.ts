@@ -1,113 +1,125 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { isUnavailable } from '../../db/connection/errors.ts'
+import { inTransactionPer, retryOnConflict } from '../../db/connection/transaction.ts'
 import { appendEvents, appendUnlessChanged } from '../../db/ledger/append.ts'
 import { bumpEpoch, listOpenFamilies, lockFamilies, lockUser } from '../../db/ledger/locks.ts'
-import { retryOnConflict, inTransactionPer } from '../../db/connection/transaction.ts'
-import { isUnavailable } from '../../db/connection/errors.ts'
-import { securityEventOf, abandoned, type Refused } from './refresh-refused.ts'
+import { AuthError } from '../errors.ts'
+import type { RefreshObserver } from '../observability/metrics.ts'
+import type { AccessTokens } from '../tokens/access-token.ts'
 import type { RefreshToken } from '../tokens/refresh-token.ts'
+import { createRotationQueue, type RotationQueue } from './group-commit.ts'
 import {
   decideOne,
-  keepsFamilyActive,
-  isReuse,
   isClientWaiting,
+  isReuse,
+  keepsFamilyActive,
   prepareCandidate,
   readSnapshot,
   type Granted,
   type Pending,
   type RefreshRequest,
 } from './refresh-decision.ts'
-import { createRotationQueue, type RotationQueue } from './group-commit.ts'
-import { newAppend, logRevocations, revokeLocked, type EndedBy } from './revocation.ts'
+import { abandoned, securityEventOf, type Refused } from './refresh-refused.ts'
+import { logRevocations, newAppend, revokeLocked, type EndedBy } from './revocation.ts'
 import type { LiveSession, SessionDeps } from './session.ts'
 
 export type Rotate = (request: RefreshRequest) => Promise<LiveSession>
 
 export type RotationOptions = {
-  /** Told of each refresh how long it waited for its batch, in milliseconds. */
-  readonly onWaited?: (ms: number) => void
-  /**
-   * Told of the sessions of a batch while the database writes what will make them so: time to prepare the
-   * answers, which must not be given before `rotate` resolves.
-   */
-  readonly whileWriting?: (sessions: readonly LiveSession[]) => void
+  /** Signs the access tokens of a batch while the database writes it. Without it, none are signed ahead. */
+  readonly accessTokens?: Pick<AccessTokens, 'signAhead'>
+  readonly observer?: RefreshObserver
 }
 
+const noObserver: RefreshObserver = { waited: () => {}, answered: () => {} }
+
 /**
- * @returns `rotate`, which resolves with the session and its newest token.
- * @throws {RefreshRefused} by `rotate`, with the contract's reason
- * @throws {AuthError} by `rotate`: `service_unavailable` when the queue is full, or nobody waits any more
+ * @returns `rotate`, which resolves with the session and its newest token, and the queue it uses.
+ * @throws {RefreshRefused} by `rotate`, with the reason of the rule that refused it
+ * @throws {AuthError} by `rotate`: `service_unavailable` when the queue is full or the client has hung up
  */
 export function createRotation(
   deps: SessionDeps,
-  { onWaited, whileWriting = () => {} }: RotationOptions = {},
+  { accessTokens, observer = noObserver }: RotationOptions = {},
 ): {
   rotate: Rotate
   queue: RotationQueue<Pending, RotationOutcome>
 } {
   const queue = createRotationQueue<Pending, RotationOutcome>({
-    settle: (batch) => retryOnConflict(() => settle(deps, batch, whileWriting)),
-    ...(onWaited && { onWaited }),
-    // After a lost connection nobody knows whether it was written: the caller asks again, with its attempt.
+    settle: (batch) => retryOnConflict(() => settle(deps, batch, accessTokens)),
+    onWaited: observer.waited,
+    // After a lost connection it is unknown whether the batch was written. The client retries with its attempt id.
     mayRetry: (error) => !isUnavailable(error),
     ...(deps.policy.rotationBatchSize && { maxBatch: deps.policy.rotationBatchSize }),
-    // Without grouping each has a statement of its own, and a few connections stay free for the rest.
+    // Each rotation has a statement of its own then; five leave connections free for other work.
     ...(deps.policy.rotationBatchSize === 1 && { maxInFlight: 5 }),
   })
 
   async function rotate(request: RefreshRequest): Promise<LiveSession> {
-    const { familyId } = request.token
-    const pending = { ...request, familyId }
-    const first = await queue.submit(pending)
-    const answer = 'reuseOf' in first ? await decideReuse(deps, pending, first.reuseOf) : first
-    report(deps, request.token, answer)
-    if (answer.refusal !== null) throw answer.refusal
-    return answer.session
+    const startedAt = performance.now()
+    try {
+      const pending = { ...request, familyId: request.token.familyId }
+      const first = await queue.submit(pending)
+      const answer = 'reuseOf' in first ? await decideReuse(deps, pending, first.reuseOf) : first
+      logAnswer(deps, request.token, answer)
+      if (answer.refusal !== null) throw answer.refusal
+      observer.answered('granted', performance.now() - startedAt)
+      return answer.session
+    } catch (error) {
+      const outcome = error instanceof AuthError ? error.reason : 'internal_error'
+      observer.answered(outcome, performance.now() - startedAt)
+      throw error
+    }
   }
 
   return { rotate, queue }
 }
 
-/** A reuse is not believed before it was decided again under the lock. */
+/** `reuseOf`: the user of a detected reuse, which takes effect only once `decideReuse` confirms it under the lock. */
 type RotationOutcome = Granted | Refused | { readonly reuseOf: string }
 
 /**
- * Read, decide, append. Nothing is locked while it is decided: the append takes the locks, and writes where
- * the history is still the one that was read. Whatever was overtaken is missing in the answer.
+ * Reads the families, decides, appends. No lock is held in between: the append locks the families and
+ * writes only where the history is still the one that was read. Rotations that were overtaken by another
+ * write are missing from the result.
  *
- * What can be made without the database's answers is made while they are on their way, for the whole batch
- * at once: it takes half as long as one by one.
+ * Successors are derived and access tokens signed while a query is in flight, for the whole batch at once:
+ * that takes half as long as one by one.
  */
 async function settle(
   deps: SessionDeps,
   batch: readonly Pending[],
-  whileWriting: (sessions: readonly LiveSession[]) => void,
+  accessTokens: RotationOptions['accessTokens'],
 ): Promise<ReadonlyMap<Pending, RotationOutcome>> {
-  const [known, candidates] = await Promise.all([
+  const [snapshot, candidates] = await Promise.all([
     readSnapshot(deps, deps.sql, batch),
     afterFlush(() => batch.map((pending) => prepareCandidate(deps, pending))),
   ])
-  const decided = candidates.map((candidate) => decideOne(deps, candidate, known))
-  const writing = decided.flatMap(({ pending, answer }) =>
+  const decided = candidates.map((candidate) => decideOne(deps, candidate, snapshot))
+  const appends = decided.flatMap(({ pending, answer }) =>
     keepsFamilyActive(answer.event)
       ? [newAppend(pending.familyId, answer.event, pending.caller)]
       : [],
   )
-  const appending = appendUnlessChanged(deps.sql, writing)
-  const sessions = decided.flatMap(({ answer }) => (answer.refusal ? [] : [answer.session]))
-  void afterFlush(() => whileWriting(sessions))
+  const appending = appendUnlessChanged(deps.sql, appends)
+  // The tokens are not sent before the append has succeeded: `rotate` resolves only then.
+  void afterFlush(() => {
+    for (const { answer } of decided)
+      if (answer.refusal === null) accessTokens?.signAhead(answer.session)
+  })
   const appended = await appending
 
   const answers = new Map<Pending, RotationOutcome>()
   for (const { pending, answer } of decided) {
     const { familyId } = pending
-    const userId = known.families.get(familyId)?.userId
+    const userId = snapshot.families.get(familyId)?.userId
     if (isReuse(answer) && userId !== undefined) answers.set(pending, { reuseOf: userId })
     else if (answer.event === null || appended.has(familyId)) answers.set(pending, answer)
   }
   return answers
 }
 
-/** Does this when the driver has sent what it was given: it waits a turn for more. */
+/** Runs `work` after postgres.js has flushed its queue, which it does on the next turn of the event loop. */
 async function afterFlush<T>(work: () => T): Promise<T> {
   await nextTurn()
   await nextTurn()
@@ -115,9 +127,9 @@ async function afterFlush<T>(work: () => T): Promise<T> {
 }
 
 /**
- * A spent token, decided again while its family is locked, in one transaction with what it ends: with
- * `REUSE_SCOPE=user` the user's every other family, and sign-ins that have begun. That takes the user's
- * turn first, as everything does that locks more than one family.
+ * Decides a spent token again while its family is locked, and ends the family in the same transaction. With
+ * `REUSE_SCOPE=user` it also ends the user's other families and invalidates sign-ins in progress. Like
+ * everything that locks more than one family, it locks the user first then.
  */
 async function decideReuse(
   deps: SessionDeps,
@@ -132,22 +144,21 @@ async function decideReuse(
     if (endsUser) await lockUser(tx, userId)
     const open = endsUser ? await listOpenFamilies(tx, userId) : []
     const { txid, families } = await lockFamilies(tx, [...open, pending.familyId])
-    const known = await readSnapshot(deps, tx, [pending])
-    const { answer: decided } = decideOne(deps, prepareCandidate(deps, pending), known)
+    const snapshot = await readSnapshot(deps, tx, [pending])
+    const { answer: decided } = decideOne(deps, prepareCandidate(deps, pending), snapshot)
     const { event } = decided
     if (event !== null)
       await appendEvents(tx, txid, [newAppend(pending.familyId, event, pending.caller)])
     if (!endsUser || !isReuse(decided)) return { answer: decided, ended: [] }
     await bumpEpoch(tx, txid, userId)
     const others = [...families.values()].filter(({ familyId }) => familyId !== pending.familyId)
-    const ends = await revokeLocked(tx, { txid, families: others, by })
-    return { answer: decided, ended: ends }
+    return { answer: decided, ended: await revokeLocked(tx, { txid, families: others, by }) }
   })
   logRevocations(deps, ended, by)
   return answer
 }
 
-function report(
+function logAnswer(
   { logSecurityEvent }: SessionDeps,
   token: RefreshToken,
   answer: Granted | Refused,

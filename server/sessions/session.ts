@@ -3,25 +3,26 @@ import type { RotationPolicy } from '../ledger/decide.ts'
 import type { Transport } from '../ledger/events.ts'
 import type { LogSecurityEvent } from '../observability/security-log.ts'
 import type { RefreshToken, RefreshTokenKeys } from '../tokens/refresh-token.ts'
+import type { OwnDirectory } from '../users/accounts.ts'
 import type { User, UserDirectory } from '../users/directory.ts'
 
 export type SessionPolicy = RotationPolicy & {
   readonly absoluteMs: number
   readonly reuseScope: 'family' | 'user'
   readonly maxSessionsPerUser: number
-  /** How many rotations share a transaction at most. 1 suits a sharded database. */
+  /** The most rotations in one transaction. Use 1 with a sharded database. */
   readonly rotationBatchSize?: number
 }
 
 export type SessionDeps = {
   readonly sql: postgres.Sql
-  readonly users: UserDirectory
+  readonly users: UserDirectory | OwnDirectory
   readonly refreshKeys: RefreshTokenKeys
   readonly policy: SessionPolicy
   readonly logSecurityEvent: LogSecurityEvent
 }
 
-/** A session with the token its client is given next. */
+/** A session with the next refresh token for its client. */
 export type LiveSession = {
   readonly familyId: string
   readonly user: User
@@ -29,6 +30,6 @@ export type LiveSession = {
   readonly token: RefreshToken
   readonly signedInAt: number
   readonly refreshExpiresAt: number
-  /** By the database's clock, so that nobody's wrong clock shortens a cookie. */
+  /** By the database's clock, so that a wrong clock of the process does not shorten the cookie. */
   readonly refreshRemainingMs: number
 }

@@ -14,7 +14,7 @@ import type { LiveSession, SessionDeps } from './session.ts'
 
 export type NewSession = {
   readonly user: User
-  /** As `readEpoch` gave it before the password was checked. */
+  /** From `readEpoch`, called before the password was checked. */
   readonly epoch: number
   readonly transport: Transport
   readonly deviceName: string | null
@@ -22,10 +22,10 @@ export type NewSession = {
 }
 
 /**
- * Begins a session: a new family and its first token.
+ * Starts a session: a new family and its first token.
  *
- * @throws {AuthError} `session_revoked` when everything of this user was ended since the sign-in
- * began: it must not outlive that
+ * @throws {AuthError} `session_revoked` if all sessions of the user were ended since this sign-in
+ * started
  */
 export async function startSession(deps: SessionDeps, signIn: NewSession): Promise<LiveSession> {
   const { user, transport, caller } = signIn
@@ -34,7 +34,10 @@ export async function startSession(deps: SessionDeps, signIn: NewSession): Promi
   const { session, ended } = await inTransactionPer(deps.sql, user.id, async (tx) => {
     const { txid, epoch, now } = await lockUser(tx, user.id)
     if (epoch !== signIn.epoch)
-      throw new AuthError('session_revoked', 'everything was ended during the sign-in')
+      throw new AuthError(
+        'session_revoked',
+        'all sessions of the user were ended during the sign-in',
+      )
     const madeRoom = await makeRoom(deps, tx, { userId: user.id, txid, by })
 
     const familyId = createFamilyId(now)
@@ -77,7 +80,7 @@ export async function startSession(deps: SessionDeps, signIn: NewSession): Promi
   return session
 }
 
-/** Ends the user's oldest sessions where the new one would be one too many (ASVS 5.0, 7.1.2). */
+/** Ends the user's oldest sessions if the new one would exceed the limit (ASVS 5.0, 7.1.2). */
 async function makeRoom(
   deps: SessionDeps,
   tx: Transaction,

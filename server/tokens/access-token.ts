@@ -12,8 +12,9 @@ export type AccessTokenSettings = {
 export type AccessToken = { readonly accessToken: string; readonly expiresIn: number }
 
 /**
- * `signedInAt` in epoch milliseconds; becomes `auth_time`. Its access token does not outlive what remains
- * of the session: one that has expired is not revoked, and nobody would be told.
+ * The session an access token is for. `signedInAt`, in epoch milliseconds, becomes `auth_time`. The access
+ * token expires with the session at the latest: an expired session is not revoked, so verifiers would not
+ * learn of its end.
  */
 export type Subject = {
   readonly familyId: string
@@ -24,20 +25,21 @@ export type Subject = {
 
 /** Mints the access tokens of sessions. */
 export type AccessTokens = {
-  of(session: Subject): AccessToken
-  /** Mints it ahead, when there is nothing else to do; `of` then has it. Never throws. */
-  prepare(session: Subject): void
+  /** The token that was signed ahead for this very object, or a new one. */
+  forSession(session: Subject): AccessToken
+  /** Signs while the process would otherwise wait for the database. Never throws. */
+  signAhead(session: Subject): void
 }
 
 export function createAccessTokens(keys: SigningKeys, settings: AccessTokenSettings): AccessTokens {
   const ahead = new WeakMap<Subject, AccessToken>()
   return {
-    of: (session) => ahead.get(session) ?? mintAccessToken(keys, settings, session),
-    prepare(session) {
+    forSession: (session) => ahead.get(session) ?? mintAccessToken(keys, settings, session),
+    signAhead(session) {
       try {
         ahead.set(session, mintAccessToken(keys, settings, session))
       } catch {
-        // `of` tries again, and tells whoever asked.
+        // `forSession` tries again, and its caller gets the error.
       }
     },
   }
@@ -70,8 +72,8 @@ export function mintAccessToken(
 }
 
 /**
- * A JWS in compact form (RFC 7515 §3.1), signed at once: `jose` hands each signature to another
- * thread and waits for it, which costs twice the processor time of making it.
+ * A JWS in compact form (RFC 7515 §3.1), signed synchronously: `jose` signs in another thread and waits
+ * for it, which costs twice the processor time.
  */
 function signES256(claims: object, key: SigningKey): string {
   const payload = Buffer.from(JSON.stringify(claims)).toString('base64url')
@@ -79,19 +81,19 @@ function signES256(claims: object, key: SigningKey): string {
   return `${input}.${joseSignature(sign('sha256', Buffer.from(input), key.privateKey)).toString('base64url')}`
 }
 
-/** Bytes of a number of P-256. */
+/** Bytes of `r` and of `s` for P-256. */
 const numberSize = 32
 
 /**
- * r ‖ s, as RFC 7518 §3.4 wants it, of what OpenSSL gives: a SEQUENCE of two INTEGERs (RFC 3279 §2.2.3).
- * `sign` can do it, too (`dsaEncoding`), and then takes twice as long on Node 24.
+ * Converts OpenSSL's signature, a SEQUENCE of two INTEGERs (RFC 3279 §2.2.3), to r ‖ s (RFC 7518 §3.4).
+ * `sign` has an option for this (`dsaEncoding`), but takes twice as long with it on Node 24.
  */
 export function joseSignature(der: Buffer): Buffer {
   const signature = Buffer.alloc(2 * numberSize)
   let at = 2
   for (const end of [numberSize, 2 * numberSize]) {
     const length = der.readUInt8(at + 1)
-    // Signed: a zero in front keeps a high bit from being a sign, and small numbers are short.
+    // INTEGERs are signed: a leading zero protects a high bit, and small numbers have fewer bytes.
     const number = der.subarray(at + 2, at + 2 + length).subarray(-numberSize)
     number.copy(signature, end - number.length)
     at += 2 + length

@@ -10,7 +10,7 @@ import {
 
 /**
  * A refresh token: `tlr1.` and the base64url of family (16 bytes) ‖ generation (4) ‖ secret (32) ‖
- * MAC (16). The MAC is checked before anything else, so a forged token reaches no database.
+ * MAC (16). The MAC is checked first, so a forged token never causes a query.
  */
 export type RefreshToken = {
   readonly familyId: string
@@ -20,16 +20,16 @@ export type RefreshToken = {
   readonly value: string
 }
 
-/** Keys derived from `AUTH_SECRET`, and from its predecessor while it is being changed; newest first. */
+/** Keys derived from `AUTH_SECRET` and, while it is being changed, from its predecessor. Newest first. */
 export type RefreshTokenKeys = readonly [RefreshTokenKey, ...RefreshTokenKey[]]
-/** Key objects: made of bytes at each use, a key costs Node 24 five times what the HMAC does. */
+/** Key objects, because creating a key from bytes for each use costs five times the HMAC itself on Node 24. */
 type RefreshTokenKey = { readonly mac: KeyObject; readonly ratchet: KeyObject }
 
 const prefix = 'tlr1.'
 const secretAt = 20
 const macAt = 52
 const size = 68
-/** 68 bytes in base64url, without padding. The last character has two bits to spare: one token has one spelling. */
+/** 68 bytes in base64url, without padding. The two unused bits of the last character must be 0, so a token has one spelling. */
 const tokenPattern = /^tlr1\.[A-Za-z0-9_-]{90}[AEIMQUYcgkosw048]$/
 
 export function deriveRefreshTokenKeys(secrets: readonly [string, ...string[]]): RefreshTokenKeys {
@@ -46,20 +46,20 @@ function keyOf(secret: string): RefreshTokenKey {
   }
 }
 
-/** The first token of a family: 256 random bits. */
+/** The first token of a family, with a secret of 256 random bits. */
 export function createRefreshToken(keys: RefreshTokenKeys, familyId: string): RefreshToken {
   const secret = randomBytes(32)
   const value = seal(keys[0], headOf(familyId, 0), secret)
   return { familyId, generation: 0, secret, value }
 }
 
-/** @returns null when it is not one of ours: another shape, another spelling, another MAC. */
+/** @returns null if the format, the spelling or the MAC is wrong */
 export function parseRefreshToken(keys: RefreshTokenKeys, value: string): RefreshToken | null {
   if (!tokenPattern.test(value)) return null
   const bytes = Buffer.from(value.slice(prefix.length), 'base64url')
   const body = bytes.subarray(0, macAt)
-  const isOurs = keys.some((key) => timingSafeEqual(macOf(key, body), bytes.subarray(macAt)))
-  if (!isOurs) return null
+  const isAuthentic = keys.some((key) => timingSafeEqual(macOf(key, body), bytes.subarray(macAt)))
+  if (!isAuthentic) return null
   return {
     familyId: formatUuid(bytes.subarray(0, 16)),
     generation: bytes.readUInt32BE(16),
@@ -69,8 +69,8 @@ export function parseRefreshToken(keys: RefreshTokenKeys, value: string): Refres
 }
 
 /**
- * The one successor of a token under a salt. To make it one needs the token in hand, the server's
- * secret and the salt in the ledger: each alone is useless, and a retry gets the very same bytes.
+ * The only successor of a token with this salt. Deriving it needs the presented token, the server's
+ * secret and the salt in the ledger; none of them is enough alone. A retry gets the same bytes.
  */
 export function deriveSuccessor(
   key: RefreshTokenKey,
@@ -87,22 +87,22 @@ export function deriveSuccessor(
   return { familyId: token.familyId, generation, secret, value: seal(key, head, secret) }
 }
 
-/** The successor whose hash the ledger holds, whichever key it was made with; null when none fits. */
+/** The successor whose hash is in the ledger, whichever of the keys derived it; null if none did. */
 export function findSuccessor(
   keys: RefreshTokenKeys,
   token: RefreshToken,
-  made: { readonly salt: Uint8Array; readonly tokenHash: Uint8Array },
+  rotated: { readonly salt: Uint8Array; readonly tokenHash: Uint8Array },
 ): RefreshToken | null {
-  const successors = keys.map((key) => deriveSuccessor(key, token, made.salt))
-  return successors.find((successor) => hashSecret(successor).equals(made.tokenHash)) ?? null
+  const successors = keys.map((key) => deriveSuccessor(key, token, rotated.salt))
+  return successors.find((successor) => hashSecret(successor).equals(rotated.tokenHash)) ?? null
 }
 
-/** What the ledger keeps of a token: SHA-256 is enough for 256 random bits (ASVS 5.0, 6.5.2). */
+/** The hash that the ledger stores. SHA-256 is enough for 256 random bits (ASVS 5.0, 6.5.2). */
 export function hashSecret({ secret }: RefreshToken): Buffer {
   return hash('sha256', secret, 'buffer')
 }
 
-/** What a token begins with: family ‖ generation. */
+/** The first bytes of a token: family ‖ generation. */
 function headOf(familyId: string, generation: number): Buffer {
   const head = Buffer.alloc(secretAt)
   parseUuid(familyId).copy(head)

@@ -25,26 +25,24 @@ import {
   resealSigningKey,
   type SigningKeyRow,
 } from '../../db/signing-keys.ts'
+import { accessTokenRetentionMs } from '../verifier/access-token-life.ts'
 
-/** Verifiers keep our JWKS for this long at most; it is its `max-age`. */
+/** The `max-age` of the JWKS: verifiers cache it for this long at most. */
 export const jwksMaxAgeSeconds = 300
 
-/** A new key is published this long before it signs: every verifier has seen it by then. */
+/** A new key is published this long before it signs, so that every verifier has fetched it by then. */
 const publishAheadMs = 2 * jwksMaxAgeSeconds * 1000
 
-/** The longest life of an access token, a verifier's tolerated skew, and a minute to spare. */
-const retiredKeyMs = (900 + 30 + 60) * 1000
-
-/** How soon a process notices that a key was added, or taken away in an emergency. */
+/** How soon a process notices that a key was added, or removed in an emergency. */
 const reloadEveryMs = 5_000
 
-/** A key signs for this long; then the next one is made by itself. */
+/** After this long, a process creates the next key automatically. */
 const maxKeyAgeMs = 30 * 24 * 3600 * 1000
 
 export type SigningKeys = {
   /** The key that signs now. */
   current(): SigningKey
-  /** Public keys of every token that may still be about, and of the next. */
+  /** The public keys of all tokens that may still be valid, and the next key. */
   jwks(): { keys: JWK[] }
   readonly keySource: JWTVerifyGetKey
   reload(): Promise<void>
@@ -53,7 +51,7 @@ export type SigningKeys = {
 
 export type SigningKey = {
   readonly kid: string
-  /** The protected header of what it signs (RFC 9068 §2.1), encoded. */
+  /** The protected header of its tokens (RFC 9068 §2.1), encoded. */
   readonly jwsHeader: string
   readonly privateKey: KeyObject
 }
@@ -61,15 +59,16 @@ export type SigningKey = {
 type LoadedKey = SigningKey & {
   readonly publicJwk: JWK
   readonly publicKey: CryptoKey
-  /** On the process's own monotonic clock (`performance.now`). */
+  /** By the monotonic clock of this process (`performance.now`). */
   readonly signsAt: number
 }
 
 /**
- * Keys live in the database, shared by all processes; the first process makes the first key.
+ * Loads the signing keys from the database, which all processes share. The first process creates the first
+ * key.
  *
  * @param secrets `AUTH_SECRET`, then `AUTH_SECRET_PREVIOUS`
- * @throws {Error} when no secret of ours opens a key
+ * @throws {Error} if none of the secrets decrypts a key
  */
 export async function loadSigningKeys(
   database: Database,
@@ -93,7 +92,7 @@ export async function loadSigningKeys(
     keys = await Promise.all(
       rows.map(async (row) => {
         const key = known.get(row.kid) ?? (await openKey(database, row, secrets))
-        // Looked at afresh: the process's clock stands still while the machine sleeps.
+        // Computed again at each reload, because the monotonic clock may stop while the machine sleeps.
         return { ...key, signsAt: performance.now() + row.signsInMs }
       }),
     )
@@ -101,7 +100,7 @@ export async function loadSigningKeys(
 
   await reload()
   const timer = setInterval(() => {
-    // What is loaded still works; the next round tries again.
+    // The keys in memory still work, and the next round tries again.
     reload().catch(() => {})
   }, reloadEveryMs)
   timer.unref()
@@ -125,23 +124,23 @@ export async function loadSigningKeys(
 }
 
 const wrongSecret =
-  'AUTH_SECRET does not open the signing keys of this database; set it, or AUTH_SECRET_PREVIOUS, to the one they were made with'
+  'AUTH_SECRET cannot decrypt the signing keys in this database; set it, or AUTH_SECRET_PREVIOUS, to the secret they were encrypted with'
 
 /**
- * Adds the next key, and takes out those that are long retired.
+ * Adds the next key and removes keys whose tokens have all expired.
  *
- * @throws {Error} when none of the secrets is what the service's keys are sealed with
+ * @throws {Error} if none of the secrets decrypts the newest key
  */
 export async function rotateSigningKey(
   database: Database,
   secrets: readonly [string, ...string[]],
 ): Promise<string> {
   const rows = await listSigningKeys(database)
-  mustOpenNewest(rows, secrets)
+  assertOpensNewest(rows, secrets)
   const isFirst = rows.length === 0
   const key = await createKey(secrets[0], isFirst ? 0 : publishAheadMs)
   await insertSigningKey(database, key, { unlessYoungerThanMs: -Infinity })
-  const retired = rows.filter((_, i) => (rows[i + 1]?.signsInMs ?? 0) < -retiredKeyMs)
+  const retired = rows.filter((_, i) => (rows[i + 1]?.signsInMs ?? 0) < -accessTokenRetentionMs)
   if (retired.length > 0)
     await deleteSigningKeys(
       database,
@@ -151,24 +150,24 @@ export async function rotateSigningKey(
 }
 
 /**
- * For the day a private key is known to somebody: a new key signs from now on, and no token of any
- * other is good any more. Clients refresh; other services follow within the life of their JWKS cache.
+ * For a leaked private key: a new key signs from now on, and tokens of all other keys become invalid.
+ * Clients refresh. Other services follow within the lifetime of their JWKS cache.
  *
- * @throws {Error} when none of the secrets is what the service's keys are sealed with
+ * @throws {Error} if none of the secrets decrypts the newest key
  */
 export async function replaceSigningKeys(
   database: Database,
   secrets: readonly [string, ...string[]],
 ): Promise<string> {
-  mustOpenNewest(await listSigningKeys(database), secrets)
+  assertOpensNewest(await listSigningKeys(database), secrets)
   const key = await createKey(secrets[0], 0)
   const options = { unlessYoungerThanMs: -Infinity, removeOthers: true }
   await insertSigningKey(database, key, options)
   return key.kid
 }
 
-/** A key sealed with a secret that the service does not have would keep it from starting. */
-function mustOpenNewest(rows: readonly SigningKeyRow[], secrets: readonly string[]): void {
+/** Prevents adding a key under a secret that the service does not have: the service could not start any more. */
+function assertOpensNewest(rows: readonly SigningKeyRow[], secrets: readonly string[]): void {
   const newest = rows.at(-1)
   if (newest === undefined) return
   const { kid, sealedPrivateKey } = newest
@@ -176,10 +175,10 @@ function mustOpenNewest(rows: readonly SigningKeyRow[], secrets: readonly string
     throw new Error(wrongSecret)
 }
 
-/** Not those whose successor has signed for longer than a token lives. */
+/** All keys but those whose tokens have expired: their successor has been signing for long enough. */
 function published(keys: readonly LoadedKey[]): readonly LoadedKey[] {
   const now = performance.now()
-  return keys.filter((_, i) => (keys[i + 1]?.signsAt ?? Infinity) + retiredKeyMs > now)
+  return keys.filter((_, i) => (keys[i + 1]?.signsAt ?? Infinity) + accessTokenRetentionMs > now)
 }
 
 async function createKey(secret: string, signsInMs: number): Promise<SigningKeyRow> {
@@ -214,7 +213,7 @@ async function openKey(
   return { kid, publicJwk, publicKey, jwsHeader, privateKey }
 }
 
-/** AES-256-GCM, bound to the key's id: iv (12 bytes) ‖ tag (16) ‖ ciphertext. */
+/** AES-256-GCM with the key id as additional data: iv (12 bytes) ‖ tag (16) ‖ ciphertext. */
 function seal(secret: string, kid: string, text: string): Buffer {
   const iv = randomBytes(12)
   const cipher = createCipheriv('aes-256-gcm', sealingKey(secret), iv).setAAD(Buffer.from(kid))

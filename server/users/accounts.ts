@@ -18,11 +18,17 @@ import { AuthError } from '../errors.ts'
 import type { Passwords } from './passwords.ts'
 import type { AccountStore, User, UserDirectory } from './directory.ts'
 
-/** Our own user directory: the table `user_account`. */
-export function createAccounts(
-  database: Database,
-  passwords: Passwords,
-): UserDirectory & { readonly accounts: AccountStore } {
+/** The directory over the table `user_account`, which is used unless the team brings its own. */
+export interface OwnDirectory extends UserDirectory {
+  readonly accounts: AccountStore
+  /**
+   * The user of a row that was read together with the ledger. A refresh needs no `findMany` then, which
+   * would be a second round trip to the database.
+   */
+  readonly fromAccountRow: (row: UserRow) => User
+}
+
+export function createAccounts(database: Database, passwords: Passwords): OwnDirectory {
   return {
     async findByEmail(email) {
       const row = await findUserByEmail(database, email)
@@ -36,7 +42,7 @@ export function createAccounts(
     async checkPassword(user, password) {
       const phc = user && (await readPasswordHash(database, user.id))
       const isRight = await passwords.verify(phc, password)
-      // Made when hashing was cheaper: this is the moment the password is there.
+      // The hash uses older parameters. Only now is the password available to hash it again.
       if (isRight && user !== null && phc !== null && passwords.needsRehash(phc))
         await replacePasswordHash(database, user.id, {
           from: phc,
@@ -53,9 +59,9 @@ export function createAccounts(
           inSameTransaction === undefined
             ? await insertUser(database, row)
             : await inTransaction(database.transactions, async (tx) => {
-                const within = await fenced(tx)
-                const isInserted = await insertUserWithin(within, row)
-                if (isInserted) await inSameTransaction(within, user)
+                const fencedTx = await fenced(tx)
+                const isInserted = await insertUserWithin(fencedTx, row)
+                if (isInserted) await inSameTransaction(fencedTx, user)
                 return isInserted
               })
         if (!isNew) throw new AuthError('email_taken', 'the canonical address has an account')

@@ -1,5 +1,4 @@
 import type { FencedTransaction } from '../../db/connection/transaction.ts'
-import type { UserRow } from '../../db/users.ts'
 
 export type Role = 'user' | 'admin'
 
@@ -12,45 +11,46 @@ export type User = {
 }
 
 /**
- * Who the users are. A team with its own users table implements these three functions and hands them
- * to `buildApp({ users })`; the ledger refers to users by id alone.
+ * Where users come from. A team with its own users table implements `findByEmail`, `findMany` and
+ * `checkPassword`, and passes them to `buildApp({ users })`. The ledger refers to users only by id.
  */
 export interface UserDirectory {
   /** @param email canonical: ASCII, lower case */
   findByEmail(email: string): Promise<User | null>
   /**
-   * Users as they are now; who is gone is missing. Called once for a batch of refreshes, so that a
-   * new role or address is in the very next access token.
+   * The users as they are now, by id. Deleted users are missing. Called once for each batch of refreshes,
+   * so that the next access token has a new role or address.
    */
   findMany(userIds: readonly string[]): Promise<ReadonlyMap<string, User>>
-  /** Of our own directory alone: a refresh reads its table in one statement with the ledger. */
-  readonly fromAccountRow?: (row: UserRow) => User
   /**
-   * Reads the password's hash afresh and compares. For `null`, an unknown user, it takes the same
-   * time and answers false.
+   * Reads the password hash and compares. For `null`, an unknown user, it must take the same time and
+   * return false.
    */
   checkPassword(user: User | null, password: string): Promise<boolean>
-  /** What our own directory can do besides; without it those procedures answer `not_found`. */
+  /**
+   * Changes to users. Without it `register` answers `registration_closed`, and procedures that change users
+   * answer `not_found`.
+   */
   readonly accounts?: AccountStore
 }
 
-/** Changes to users. Those that end sessions take part in the transaction that ends them. */
+/** Changes to users. Those that come with the end of sessions are written in the same transaction. */
 export interface AccountStore {
   /**
-   * @param inSameTransaction what happens with it or not at all
+   * @param inSameTransaction further writes, committed together with the new user
    * @throws {AuthError} `email_taken`
    */
   create(
     account: { email: string; password: string; role: Role },
-    inSameTransaction?: (within: FencedTransaction, user: User) => Promise<void>,
+    inSameTransaction?: (fenced: FencedTransaction, user: User) => Promise<void>,
   ): Promise<User>
   hashPassword(password: string): Promise<string>
-  setPasswordHash(within: FencedTransaction, userId: string, passwordHash: string): Promise<void>
-  /** @throws an error of SQLSTATE TL003 when it is the last admin */
-  setDisabled(within: FencedTransaction, userId: string, disabled: boolean): Promise<void>
-  /** @throws an error of SQLSTATE TL003 when it is the last admin */
-  setRole(within: FencedTransaction, userId: string, role: Role): Promise<void>
-  /** Users in the order of their addresses, after the address `cursor`; the erased are left out. */
+  setPasswordHash(fenced: FencedTransaction, userId: string, passwordHash: string): Promise<void>
+  /** @throws an error with SQLSTATE TL003 for the last admin */
+  setDisabled(fenced: FencedTransaction, userId: string, disabled: boolean): Promise<void>
+  /** @throws an error with SQLSTATE TL003 for the last admin */
+  setRole(fenced: FencedTransaction, userId: string, role: Role): Promise<void>
+  /** Users sorted by address, after the address `cursor`. Erased users are left out. */
   list(
     filter: { emailPrefix?: string | undefined },
     page: { cursor?: string | undefined; limit: number },

@@ -10,19 +10,18 @@ export { passwordProblem } from './password-rule.ts'
 
 export type Passwords = {
   /**
-   * @returns a PHC string, 97 characters.
-   * @throws AuthError `service_unavailable` when too many hashes wait; `validation_failed` for a
-   * password that `passwordProblem` refuses whatever the shortest length.
+   * @returns a PHC string of 97 characters
+   * @throws {AuthError} `service_unavailable` if too many hashes wait; `validation_failed` for a
+   * password that `passwordProblem` refuses whatever the minimum length
    */
   hash(password: string): Promise<string>
   /**
-   * `phc` is null when there is no such user: the answer is then false, after the same work.
-   *
-   * @throws AuthError `service_unavailable` when too many hashes wait; `internal_error` for a stored
-   * hash that is not argon2id within our bounds.
+   * @param phc null for an unknown user: the result is then false, after the same work
+   * @throws {AuthError} `service_unavailable` if too many hashes wait; `internal_error` for a stored
+   * hash that is not argon2id or exceeds the bounds
    */
   verify(phc: string | null, password: string): Promise<boolean>
-  /** True when `phc` was not made with today's parameters: hash again while the password is known. */
+  /** Whether `phc` was made with other parameters than the current ones: hash again while the password is known. */
   needsRehash(phc: string): boolean
   load(): HashLoad
 }
@@ -32,7 +31,7 @@ export type PasswordsOptions = {
   readonly queueLimit?: number
 }
 
-// Both enums are ambient `const enum`s, of which nothing exists at run time: the numbers are all there is.
+// Both enums are ambient `const enum`s, which do not exist at run time.
 /* oxlint-disable typescript/no-unsafe-enum-assignment */
 const argon2id: Algorithm.Argon2id = 2
 const version19: Version.V0x13 = 1
@@ -43,8 +42,8 @@ const parameters = { memoryCost: 19_456, timeCost: 2, parallelism: 1, outputLen:
 const saltBytes = 16
 
 /**
- * What a stored hash may ask of us. Wide enough for every argon2id row of the OWASP table and for
- * stronger imports; a row beyond it would let whoever wrote it take gigabytes or minutes per sign-in.
+ * The highest parameters accepted in a stored hash: enough for every argon2id row of the OWASP table and for
+ * stronger imported hashes. A hash beyond them could take gigabytes or minutes at each sign-in.
  */
 const bounds = {
   memoryKiB: 128 * 1024,
@@ -54,27 +53,31 @@ const bounds = {
   outputBytes: 64,
 } as const
 
-/** A PHC string within the bounds is at most about 230 characters. */
+/** A PHC string within the bounds has about 230 characters at most. */
 const maxPhcLength = 256
 
 /**
- * argon2 runs on libuv's pool: four threads, shared with DNS, files and WebCrypto (our signatures).
- * Two leave half of it free, and hold 38 MiB at the worst.
+ * argon2 runs on libuv's pool of four threads, which DNS, files and WebCrypto share. Two hashes leave half
+ * of the pool free and need 38 MiB at most.
  */
 const defaultConcurrency = 2
 
-/** About a second of waiting at 25–35 ms a hash and two at a time; later callers try again. */
+/** About one second of waiting at 25–35 ms a hash and two at a time. Further callers get 503 and try again. */
 const defaultQueueLimit = 64
 
 export function createPasswords(options: PasswordsOptions = {}): Passwords {
   const { concurrency = defaultConcurrency, queueLimit = defaultQueueLimit } = options
   const queue = createHashQueue({ concurrency, queueLimit })
-  const nobodysHash = unmatchableHash()
+  const unmatchable = unmatchableHash()
 
   return {
     async hash(password) {
       const normal = normalPassword(password)
-      if (normal === null) throw new AuthError('validation_failed', 'a password no rule allows')
+      if (normal === null)
+        throw new AuthError(
+          'validation_failed',
+          'the password is never accepted, whatever the minimum length',
+        )
       const salt = randomBytes(saltBytes)
       const all = { ...parameters, algorithm: argon2id, version: version19, salt }
       return queue.run(() => argon2Hash(normal, all))
@@ -82,9 +85,9 @@ export function createPasswords(options: PasswordsOptions = {}): Passwords {
 
     async verify(phc, password) {
       const normal = normalPassword(password)
-      // Told by the password alone, so the quick answer says nothing about the user.
+      // Depends on the password alone, so the quick answer reveals nothing about the user.
       if (normal === null) return false
-      const stored = phc ?? nobodysHash
+      const stored = phc ?? unmatchable
       const problem = phcProblem(stored)
       if (problem) throw new AuthError('internal_error', `stored password hash: ${problem}`)
       return queue.run(() => argon2Verify(stored, normal))
@@ -96,8 +99,8 @@ export function createPasswords(options: PasswordsOptions = {}): Passwords {
 }
 
 /**
- * A hash in today's parameters whose output was drawn, not computed: it costs a verification the same
- * as a user's own hash, and no password leads to it (ASVS 6.3.8).
+ * A hash with the current parameters and a random output: verifying it takes as long as verifying a user's
+ * hash, and no password matches it (ASVS 6.3.8).
  */
 function unmatchableHash(): string {
   const { memoryCost, timeCost, parallelism, outputLen } = parameters
@@ -112,12 +115,12 @@ function phcBase64(bytes: number): string {
 function phcProblem(phc: string): string | null {
   const options = parsed(phc)
   if (!options) return 'not a PHC string of argon2'
-  // Before any verification: argon2 allocates what the string asks for.
+  // Checked before the verification, which allocates as much memory as the string says.
   if (options.algorithm !== argon2id) return 'not argon2id'
   if (options.version !== version19) return 'not version 19'
-  if (options.memoryCost > bounds.memoryKiB) return `m=${options.memoryCost} is too much`
-  if (options.timeCost > bounds.passes) return `t=${options.timeCost} is too much`
-  if (options.parallelism > bounds.lanes) return `p=${options.parallelism} is too much`
+  if (options.memoryCost > bounds.memoryKiB) return `m=${options.memoryCost} is above the limit`
+  if (options.timeCost > bounds.passes) return `t=${options.timeCost} is above the limit`
+  if (options.parallelism > bounds.lanes) return `p=${options.parallelism} is above the limit`
   if (options.saltLen > bounds.saltBytes) return 'the salt is too long'
   if (options.outputLen > bounds.outputBytes) return 'the output is too long'
   return null
@@ -136,7 +139,7 @@ function isCurrent(options: ParsedHashOptions | null): boolean {
   )
 }
 
-/** Read by the library's own parser, so that we judge the numbers that it will use. */
+/** Parsed by the library, so that the numbers checked are the ones it will use. */
 function parsed(phc: string): ParsedHashOptions | null {
   if (phc.length > maxPhcLength) return null
   try {

@@ -1,7 +1,7 @@
 import { AccessTokenError } from './failure.ts'
 
 /**
- * The token of an `Authorization: Bearer …` header, the only place one is looked for: never the query, a
+ * The token of an `Authorization: Bearer …` header. Tokens are read only from there, never from the query, a
  * cookie or a form (RFC 6750 §5.3).
  *
  * @throws AccessTokenError `access_token_missing` for no header, another scheme or an empty token.

@@ -1,12 +1,13 @@
-/** Why a call is refused: the same reasons as the token-ledger service itself answers. */
+/** Why a call is refused. The token-ledger service itself answers with the same reasons. */
 export type AccessTokenReason =
   | 'access_token_missing'
   | 'access_token_invalid'
   | 'access_token_expired'
-  /** Of a verifier that follows revocations alone. */
+  /** Only from a verifier that follows revocations. */
   | 'access_token_revoked'
 
-const messages = {
+/** The service itself uses the same messages for these reasons. */
+export const accessTokenMessages = {
   access_token_missing: 'The access token is missing.',
   access_token_invalid: 'The access token is not valid.',
   access_token_expired: 'The access token has expired.',
@@ -15,8 +16,8 @@ const messages = {
 } as const
 
 /**
- * The caller brought no access token that we accept: 401.
- * `detail` says what is wrong, for the log; it is not sent and holds nothing of the token.
+ * The request has no valid access token: 401.
+ * `detail` says what is wrong, for the log. It is not sent and contains nothing of the token.
  */
 export class AccessTokenError extends Error {
   readonly statusCode = 401
@@ -26,7 +27,7 @@ export class AccessTokenError extends Error {
   readonly wwwAuthenticate: string
 
   constructor(reason: AccessTokenReason, detail: string) {
-    super(messages[reason])
+    super(accessTokenMessages[reason])
     this.name = 'AccessTokenError'
     this.reason = reason
     this.detail = detail
@@ -34,7 +35,7 @@ export class AccessTokenError extends Error {
   }
 }
 
-/** Nobody knows whether the token is good: 503, and no reason for a client to sign anybody out. */
+/** It is unknown whether the token is valid: 503. A client should try again and not sign the user out. */
 abstract class UnavailableError extends Error {
   readonly statusCode = 503
   readonly reason = 'service_unavailable'
@@ -42,12 +43,12 @@ abstract class UnavailableError extends Error {
   abstract readonly detail: string
 
   constructor(name: string, cause: unknown) {
-    super(messages.service_unavailable, { cause })
+    super(accessTokenMessages.service_unavailable, { cause })
     this.name = name
   }
 }
 
-/** The keys could not be asked for. `cause` is what went wrong. */
+/** The signing keys could not be fetched. `cause` is the error. */
 export class KeysUnavailableError extends UnavailableError {
   readonly retryAfterSeconds = 5
   readonly detail = 'the signing keys could not be fetched'
@@ -57,24 +58,32 @@ export class KeysUnavailableError extends UnavailableError {
   }
 }
 
-/** The revocations are followed, and not at the moment. `cause` is what went wrong, when that is known. */
+/** The verifier follows revocations but has lost the feed. `cause` is the error, if it is known. */
 export class RevocationsUnavailableError extends UnavailableError {
   readonly retryAfterSeconds = 1
-  readonly detail = 'the revocations could not be followed'
+  readonly detail = 'the revocations feed could not be followed'
 
   constructor(cause: unknown) {
     super('RevocationsUnavailableError', cause)
   }
 }
 
-/** RFC 6750 §3.1: a request without a token is told how to authenticate and no error code. */
-function challengeFor(reason: AccessTokenReason): string {
-  const challenge = 'Bearer realm="token-ledger"'
-  if (reason === 'access_token_missing') return challenge
-  return `${challenge}, error="invalid_token", error_description="${messages[reason]}"`
+/** The `WWW-Authenticate` value for a request without a token, which gets no error code (RFC 6750 §3.1). */
+export const bearerChallenge = 'Bearer realm="token-ledger"'
+
+/** The `WWW-Authenticate` value for a request with a token that is not accepted (RFC 6750 §3). */
+export function invalidTokenChallenge(description?: string): string {
+  const challenge = `${bearerChallenge}, error="invalid_token"`
+  return description === undefined ? challenge : `${challenge}, error_description="${description}"`
 }
 
-/** An HTTP answer for a refused call, in the envelope of the token-ledger service. */
+function challengeFor(reason: AccessTokenReason): string {
+  return reason === 'access_token_missing'
+    ? bearerChallenge
+    : invalidTokenChallenge(accessTokenMessages[reason])
+}
+
+/** The HTTP response for a refused call, in the same envelope as the token-ledger service. */
 export type Failure = {
   readonly statusCode: 401 | 503
   readonly code: 'UNAUTHORIZED' | 'SERVICE_UNAVAILABLE'
@@ -85,14 +94,14 @@ export type Failure = {
 }
 
 /**
- * The answer to an error that a verifier threw, also when tRPC has wrapped it; null for any other
- * error. For an adapter of your own, or an error formatter.
+ * The HTTP response for an error that a verifier threw, even if tRPC has wrapped it; null for any other
+ * error. Use it in an adapter of your own or in an error formatter.
  */
 export function failureOf(error: unknown): Failure | null {
   if (error instanceof AccessTokenError) {
     const data = { code: 'UNAUTHORIZED', httpStatus: 401, reason: error.reason } as const
     const headers = { 'WWW-Authenticate': error.wwwAuthenticate }
-    // -32001 and -32603 are the JSON-RPC numbers that tRPC gives these two codes.
+    // tRPC's JSON-RPC error numbers for the two codes are -32001 and -32603.
     return failure(data, headers, { message: error.message, code: -32001 })
   }
   if (error instanceof UnavailableError) {

@@ -1,5 +1,6 @@
 /**
- * `token-ledger/verifier`: what a service that accepts our access tokens imports. At run time it needs `jose` alone.
+ * `token-ledger/verifier`: for services that accept the access tokens of a token-ledger service. Its only dependency at
+ * run time is `jose`.
  *
  * @module
  */

@@ -10,24 +10,24 @@ export type RemoteKeysTiming = {
 }
 
 export const remoteKeysTiming: RemoteKeysTiming = {
-  /** A withdrawn key is dropped this long after the last fetch, at the next call. */
+  /** The first call this long after the last fetch fetches again. A withdrawn key is dropped then. */
   refreshMs: 5 * 60 * 1000,
   /**
-   * How long known keys serve while the set cannot be fetched. Access tokens are dead after 15½ minutes,
-   * so keeping keys past refresh + 15 minutes would serve nobody.
+   * How long known keys are used while fetching fails. An access token is accepted for 15½ minutes at most,
+   * so keys that are kept much longer would verify no token any more.
    */
   retentionMs: 20 * 60 * 1000,
-  /** After a fetch, tokens with an unknown `kid` cause no other one for this long. */
+  /** For this long after a fetch, tokens with an unknown `kid` cause no further fetch. */
   cooldownMs: 30 * 1000,
-  /** While fetching fails, it is tried once in this time, however many calls arrive. */
+  /** While fetching fails, it is tried at most once in this time, however many calls arrive. */
   spacingMs: 5 * 1000,
-  /** Shorter than the spacing, so that callers are not held by one attempt after the other. */
+  /** Shorter than the spacing, so that a call waits for one attempt at most. */
   timeoutMs: 3 * 1000,
 }
 
 /**
- * The keys published at `url`, fetched when first needed. A known `kid` never waits for the network: its
- * set is refreshed behind its back.
+ * The keys published at `url`, fetched when first needed. A token with a known `kid` never waits for the
+ * network: the keys are refreshed in the background.
  */
 export function remoteKeys(url: URL, timing: RemoteKeysTiming = remoteKeysTiming): JWTVerifyGetKey {
   const cache: JWKSCacheInput = {}
@@ -35,7 +35,8 @@ export function remoteKeys(url: URL, timing: RemoteKeysTiming = remoteKeysTiming
 
   const spacedFetch: FetchImplementation = async (href, options) => {
     const now = performance.now()
-    if (now - attemptedAt < timing.spacingMs) throw new Error('the last attempt was moments ago')
+    if (now - attemptedAt < timing.spacingMs)
+      throw new Error('the keys could not be fetched a moment ago, and are not fetched again yet')
     attemptedAt = now
     return fetch(href, options)
   }
@@ -50,7 +51,7 @@ export function remoteKeys(url: URL, timing: RemoteKeysTiming = remoteKeysTiming
 
   return (header, jws) => {
     if (cache.uat !== undefined && Date.now() - cache.uat > timing.refreshMs) {
-      // A failed refresh is no news: it is tried again, and told once the keys are too old to serve.
+      // A failed refresh is tried again. It becomes an error only when the keys are too old to be used.
       remote.reload().catch(() => {})
     }
     return remote(header, jws)

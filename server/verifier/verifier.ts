@@ -10,41 +10,41 @@ import { followRevocations, type RevocationsOptions } from './revocations/follow
 
 export type Verifier = {
   /**
-   * @throws AccessTokenError when the token is missing, invalid or expired, or its session is known to be over.
-   * @throws KeysUnavailableError when the keys could not be fetched: try again, sign nobody out.
-   * @throws RevocationsUnavailableError when `revocations` are followed and cannot be at the moment: the same.
+   * @throws AccessTokenError if the token is missing, invalid or expired, or its session is known to have ended.
+   * @throws KeysUnavailableError if the keys could not be fetched: try again, do not sign the user out.
+   * @throws RevocationsUnavailableError if `revocations` are followed and the feed is lost: try again as well.
    */
   verify(token: string): Promise<AccessTokenClaims>
-  /** As `verify`, for the value of an `Authorization` header. */
+  /** Like `verify`, for the value of an `Authorization` header. */
   verifyAuthorization(authorization: string | null | undefined): Promise<AccessTokenClaims>
 }
 
 export type VerifierOptions = ExpectedToken & {
   /**
-   * Where the keys are, when not at `<issuer>/.well-known/jwks.json`: an address inside your network, say.
-   * Whoever can answer there can sign tokens: use https or a network you trust.
+   * The URL of the keys, if it is not `<issuer>/.well-known/jwks.json`: an address inside your network, for
+   * example. The server behind it decides which tokens are accepted: use https or a network you trust.
    */
   readonly jwksUrl?: string | URL | undefined
   /**
-   * Follows the ends of sessions from now on, until `close`: a token of one that was ended is refused within
-   * seconds. Without this the verifier keeps nothing, and believes a token until it expires.
+   * Follows the ends of sessions until `close`: a token of an ended session is refused within seconds.
+   * Without it the verifier accepts a token until it expires.
    */
   readonly revocations?: RevocationsOptions | undefined
 }
 
 export type CreatedVerifier = Verifier & {
-  /** Stops following revocations, if it does: an open feed keeps the process alive. */
+  /** Stops following revocations. An open feed keeps the process alive. */
   close(): void
 }
 
 /**
- * A verifier for the tokens of one token-ledger service. Keys are not fetched until the first token.
+ * Creates a verifier for the tokens of one token-ledger service. Keys are fetched with the first token.
  *
- * @throws TypeError for an issuer that is no http(s) URL, an empty audience or an empty `revocations.token`.
+ * @throws TypeError for an issuer that is not an http(s) URL, an empty audience or an empty `revocations.token`.
  */
 export function createVerifier(options: VerifierOptions): CreatedVerifier {
   const { issuer, audience, jwksUrl, revocations } = options
-  if (!/^https?:\/\//.test(issuer)) throw new TypeError(`issuer is no http(s) URL: ${issuer}`)
+  if (!/^https?:\/\//.test(issuer)) throw new TypeError(`issuer is not an http(s) URL: ${issuer}`)
   if (!audience) throw new TypeError('audience is empty')
   const base = issuer.replace(/\/$/, '')
   const keySource = remoteKeys(new URL(jwksUrl ?? `${base}/.well-known/jwks.json`))
@@ -57,9 +57,9 @@ export function createVerifier(options: VerifierOptions): CreatedVerifier {
 }
 
 /**
- * A verifier over keys that are at hand, for the adapters: the service itself uses it so.
+ * Creates a verifier from a source of keys. The service itself uses it with its own keys.
  *
- * @param checkSession what else may refuse a good token, by throwing
+ * @param checkSession called for a valid token; throws to refuse it
  */
 export function verifierOf(
   keySource: JWTVerifyGetKey,
@@ -73,7 +73,7 @@ export function verifierOf(
   }
   return {
     verify,
-    // `async`, so that a missing token rejects as a bad one does.
+    // `async`, so that a missing token rejects the promise, like an invalid one.
     verifyAuthorization: async (authorization) => verify(bearerToken(authorization)),
   }
 }

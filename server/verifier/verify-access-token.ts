@@ -1,53 +1,51 @@
 import { errors, jwtVerify } from 'jose'
 import type { JWTPayload, JWTVerifyGetKey } from 'jose'
+import { clockToleranceSeconds, maxAccessTokenSeconds } from './access-token-life.ts'
 import { AccessTokenError, KeysUnavailableError } from './failure.ts'
 
-/** Who is calling, as the access token says. Instants are epoch milliseconds. */
+/** The claims of an access token. Instants are epoch milliseconds. */
 export type AccessTokenClaims = {
   /** `sub` */
   readonly userId: string
-  /** `sid`: the session, by which it is listed and ended. */
+  /** `sid`: the session. It is listed and ended under this id. */
   readonly familyId: string
-  /** As it was when the token was minted, at most 15 minutes ago. */
+  /** The role when the token was signed, at most 15 minutes ago. */
   readonly role: 'user' | 'admin'
   readonly email: string
   /** `client_id` */
   readonly clientId: string
-  /** `jti`. Name a token by this, never by its text: ECDSA allows two signatures for one token. */
+  /** `jti`. Identify a token by this, never by its text: ECDSA allows two signatures for one token. */
   readonly tokenId: string
   readonly issuedAt: number
   readonly expiresAt: number
-  /** `auth_time`: when the user last typed a password. */
+  /** `auth_time`: when the user signed in with a password. */
   readonly authenticatedAt: number
 }
 
 export type ExpectedToken = {
-  /** `iss`, to the letter: no slash may be added or missing. */
+  /** `iss`, compared exactly, including a trailing slash. */
   readonly issuer: string
-  /** `aud`, to the letter. A list of audiences is refused, for the service never issues one. */
+  /** `aud`, compared exactly. A list of audiences is refused, because the service never issues one. */
   readonly audience: string
 }
 
-/** Ours are about 700 characters. The cap comes before any parsing (ASVS 4.2.5). */
+/** Issued tokens have about 700 characters. The limit is checked before any parsing (ASVS 4.2.5). */
 const maxTokenLength = 4096
 
 /**
- * Three base64url parts of which the last is 64 bytes: 86 characters, the last with four unused bits that
- * must be zero. So a token has one spelling, except that (r, n−s) is as good an ECDSA signature as
- * (r, s); harmless, because sessions are ended by `sid`.
+ * Three base64url parts. The last one is a signature of 64 bytes: 86 characters, and the four unused bits of the
+ * last character must be zero. A token therefore has one spelling, except that (r, n−s) is as valid an ECDSA
+ * signature as (r, s). That is harmless, because sessions are ended by `sid`.
  */
 const compactEs256 = /^[\w-]+\.[\w-]+\.[\w-]{85}[AQgw]$/
 
-const maxAgeSeconds = 15 * 60
-const clockToleranceSeconds = 30
-
 /**
- * Checks one access token: ES256 and nothing else, `typ: at+jwt`, a `kid` that `keySource` knows, every
- * claim, at most 900 s old and of 900 s lifetime, 30 s of skew. What a header says about keys (`jwk`,
- * `jku`, `x5u`, `x5c`) is ignored.
+ * Checks one access token: the algorithm ES256 and no other, `typ: at+jwt`, a `kid` that `keySource` knows,
+ * every claim, an age and a lifetime of 900 s at most, with 30 s of clock tolerance. Headers about keys (`jwk`,
+ * `jku`, `x5u`, `x5c`) are ignored.
  *
- * @throws AccessTokenError when the token is missing, invalid or expired.
- * @throws KeysUnavailableError when `keySource` failed for another reason than an unknown `kid`.
+ * @throws AccessTokenError if the token is missing, invalid or expired.
+ * @throws KeysUnavailableError if `keySource` failed for another reason than an unknown `kid`.
  * @see RFC 9068 §4, RFC 8725 §3
  */
 export async function verifyAccessToken(
@@ -66,7 +64,7 @@ export async function verifyAccessToken(
       typ: 'at+jwt',
       issuer: expected.issuer,
       audience: expected.audience,
-      maxTokenAge: maxAgeSeconds,
+      maxTokenAge: maxAccessTokenSeconds,
       clockTolerance: clockToleranceSeconds,
     })
     return claimsOf(payload, expected)
@@ -79,7 +77,7 @@ async function keyFor(
   keySource: JWTVerifyGetKey,
   ...[header, jws]: Parameters<JWTVerifyGetKey>
 ): Promise<Awaited<ReturnType<JWTVerifyGetKey>>> {
-  // Without a `kid` a key set of one key would answer with that one.
+  // Without a `kid`, `jose` would use the only key of a set that has one key.
   if (typeof header.kid !== 'string' || header.kid === '') throw invalid('no kid')
   try {
     return await keySource(header, jws)
@@ -96,16 +94,18 @@ function refusalFor(error: unknown): unknown {
   return error instanceof errors.JOSEError ? invalid(`${error.code}: ${error.message}`) : error
 }
 
-/** Each claim is required here, by being read: `jose` takes a token without `exp`. */
+/** Reads and thereby requires each claim: `jose` accepts a token without `exp`. */
 function claimsOf(payload: JWTPayload, expected: ExpectedToken): AccessTokenClaims {
-  // Once more by hand: `jose` takes a list that holds the audience, and checks nothing against undefined.
+  // `jose` has checked these, but it accepts a list that contains the audience, and skips an undefined option.
   if (payload.iss !== expected.issuer || payload.aud !== expected.audience) {
-    throw invalid('iss or aud is not exactly ours')
+    throw invalid('iss or aud is not exactly the expected one')
   }
   const issuedAt = instantOf(payload, 'iat')
   const expiresAt = instantOf(payload, 'exp')
-  // The age alone would give a token minted for a day 15 minutes of it.
-  if (expiresAt - issuedAt > maxAgeSeconds * 1000) throw invalid('lives longer than 900 s')
+  // Checking the age alone would accept a token with a lifetime of a day for its first 15 minutes.
+  if (expiresAt - issuedAt > maxAccessTokenSeconds * 1000) {
+    throw invalid(`lives longer than ${maxAccessTokenSeconds} s`)
+  }
   const role = textOf(payload, 'role')
   if (role !== 'user' && role !== 'admin') throw invalid('role is neither user nor admin')
   return {
@@ -123,15 +123,15 @@ function claimsOf(payload: JWTPayload, expected: ExpectedToken): AccessTokenClai
 
 function textOf(payload: JWTPayload, claim: string): string {
   const value = payload[claim]
-  if (typeof value !== 'string' || value === '') throw invalid(`${claim} is not a text`)
+  if (typeof value !== 'string' || value === '') throw invalid(`${claim} is not a non-empty string`)
   return value
 }
 
-/** RFC 7519 §2 NumericDate, of which we issue whole seconds only, as epoch milliseconds. */
+/** A NumericDate (RFC 7519 §2) as epoch milliseconds. The service issues whole seconds only. */
 function instantOf(payload: JWTPayload, claim: string): number {
   const value = payload[claim]
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
-    throw invalid(`${claim} is not in whole seconds`)
+    throw invalid(`${claim} is not a whole number of seconds`)
   }
   return value * 1000
 }

@@ -36,8 +36,8 @@ test.each(['640', '604', '620', '666'])(
   (mode) => {
     loadOrCreateAuthSecret(dataDir)
     chmodSync(file, Number.parseInt(mode, 8))
-    const said = `AUTH_SECRET: ${file} may be used by others (mode ${mode})`
-    expect(problemOf(dataDir)).toBe(`${said}; shut it, such as by: chmod 600 ${file}`)
+    const said = `AUTH_SECRET: other users can access ${file} (mode ${mode})`
+    expect(problemOf(dataDir)).toBe(`${said}; restrict it with: chmod 600 ${file}`)
     chmodSync(file, 0o600)
     expect(problemOf(dataDir)).toBe('none')
   },
@@ -54,7 +54,9 @@ test.each([
   ['a secret file with a newline alone', '\n'],
 ])('%s is reported as empty', (_what, text) => {
   writeFileSync(file, text, { mode: 0o600 })
-  expect(problemOf(dataDir)).toMatch(/^AUTH_SECRET: .*auth-secret is empty; [^\n]+ such as by: rm /)
+  expect(problemOf(dataDir)).toMatch(
+    /^AUTH_SECRET: .*auth-secret is empty; [^\n]+ remove it with: rm /,
+  )
 })
 
 test('a data folder that is a file is refused in one line that names DATA_DIR', () => {

@@ -64,10 +64,10 @@ test('a migration that fails is reported in the words of Postgres, without its S
 })
 
 test.each([
-  ['28P01', 'the password was refused (28P01)'],
-  ['28000', 'the user was refused (28000)'],
-  ['3D000', 'no such database (3D000)'],
-])('a database that refuses with %s is reported as: %s', async (code, said) => {
+  ['28P01', 'password authentication failed (28P01)'],
+  ['28000', 'this user is not allowed to connect (28000)'],
+  ['3D000', 'the database does not exist (3D000)'],
+])('a database that refuses with %s: %s', async (code, said) => {
   using server = await refusing(code)
   const where = /^cannot use the database nothing at 127\.0\.0\.1:\d+: /
   await expect(migrateWithErrors(server.url)).rejects.toThrow(where)
@@ -76,7 +76,7 @@ test.each([
 
 test('a database that is down is reported as: nothing listens there', async () => {
   const url = `postgres://boss:hunter2@127.0.0.1:${await freePort()}/nothing`
-  await expect(migrateWithErrors(url)).rejects.toThrow('nothing listens there (ECONNREFUSED)')
+  await expect(migrateWithErrors(url)).rejects.toThrow('no server listens there (ECONNREFUSED)')
 })
 
 test('an error that is not about the database is thrown unchanged', async () => {

@@ -49,20 +49,20 @@ test('the address of another machine is one line that names HOST', async () => {
   const trying = probeAddress({ host: '192.0.2.1', port: await freePort() })
   await expect(trying).rejects.toBeInstanceOf(ConfigError)
   await expect(trying).rejects.toThrow(
-    'HOST: 192.0.2.1 is no address of this machine (EADDRNOTAVAIL); set another, such as HOST=127.0.0.1',
+    'HOST: 192.0.2.1 is not an address of this machine (EADDRNOTAVAIL); set another, such as HOST=127.0.0.1',
   )
 })
 
 test('a host that does not exist is one line that names HOST', async () => {
   await expect(probeAddress({ host: 'nowhere.invalid', port: 3000 })).rejects.toThrow(
-    /^HOST: there is no host nowhere\.invalid \(E\w+\); set another, such as HOST=127\.0\.0\.1$/,
+    /^HOST: nowhere\.invalid cannot be resolved \(E\w+\); set another, such as HOST=127\.0\.0\.1$/,
   )
 })
 
 test('a port that needs more rights is one line that names PORT', async () => {
   const refused = () => Promise.reject(Object.assign(new Error('listen'), { code: 'EACCES' }))
   await expect(withListenErrors({ host: '127.0.0.1', port: 80 }, refused)).rejects.toThrow(
-    'PORT: 80 is not for this user; set another, such as PORT=3000',
+    'PORT: this user may not listen on 80; set another, such as PORT=3000',
   )
 })
 

@@ -139,7 +139,7 @@ test('an interrupt from the terminal does not stop the database of an owner that
   // A Postgres that got the same interrupt would refuse the next connections.
   for (let i = 0; i < 20; i++) expect(await query(url, 'select 1 as one')).toEqual([{ one: 1 }])
   await owner.stop()
-  expect(owner.stderr()).not.toContain('ended by itself')
+  expect(owner.stderr()).not.toContain('exited unexpectedly')
   await expect(query(url, 'select 1')).rejects.toMatchObject({ code: 'ENOENT' })
 })
 
@@ -148,7 +148,7 @@ test('a Postgres that dies is started again', async () => {
   const url = await owner.url
   const postmaster = postmasterPid(dataDir)
   process.kill(postmaster, 'SIGKILL')
-  await waitFor(() => owner.stderr().includes('ended by itself'), 'the owner says so')
+  await waitFor(() => owner.stderr().includes('exited unexpectedly'), 'the owner says so')
   await waitFor(
     () =>
       query(url, 'select 1').then(
@@ -176,7 +176,7 @@ test.runIf(onLinux)(
 
     const second = start()
     expect(await query(await second.url, 'select answer from mark')).toEqual([{ answer: 42 }])
-    expect(second.stderr()).toContain('nobody owns')
+    expect(second.stderr()).toContain('without an owner process')
     expect(isProcessAlive(postmaster)).toBe(false)
   },
 )
@@ -257,7 +257,7 @@ test.runIf(onLinux).each([
   const database = await startEmbeddedPostgres({ dataDir, warn: (line) => warned.push(line) })
   expect(await query(database.url, 'select 1 as one')).toEqual([{ one: 1 }])
   await database.stop()
-  expect(warned).toEqual([expect.stringContaining(`${lock} holds no process id`)])
+  expect(warned).toEqual([expect.stringContaining(`${lock} contains no process id`)])
 })
 
 test.runIf(onLinux)(
@@ -268,8 +268,8 @@ test.runIf(onLinux)(
     try {
       const began = performance.now()
       await expect(startEmbeddedPostgres({ dataDir })).rejects.toThrow(
-        `${lock} holds no process id, as after a power loss or on a full disk: remove it and start again, ` +
-          `unless process ${stranger.pid}, which works in that folder, is a Postgres`,
+        `${lock} contains no process id, as after a power loss or on a full disk: remove it and start again, ` +
+          `unless process ${stranger.pid}, which works in that folder, is Postgres`,
       )
       expect(performance.now() - began).toBeLessThan(10_000)
       expect(existsSync(lock)).toBe(true)
@@ -324,7 +324,7 @@ test.runIf(asRoot)(
     mkdirSync(join(nameless, 'postgres'), { recursive: true })
     chownSync(join(nameless, 'postgres'), 54_321, 54_321)
     await expect(startEmbeddedPostgres({ dataDir: nameless })).rejects.toThrow(
-      /effective user ID 54321.*: set DATABASE_URL to a Postgres of your own, or run as a user with a name$/,
+      /effective user ID 54321.*: run as a user that \/etc\/passwd lists, or set DATABASE_URL to a Postgres of your own$/,
     )
   },
 )
@@ -334,7 +334,7 @@ test('a data folder that is a file is refused in one line that names DATA_DIR', 
   writeFileSync(file, '')
   for (const place of [file, join(file, 'inside')]) {
     await expect(startEmbeddedPostgres({ dataDir: place })).rejects.toThrow(
-      /^DATA_DIR: .*file.* is not a folder \(\w+\); set another folder, such as DATA_DIR=\.data$/,
+      /^DATA_DIR: .*file.* is not a folder \(\w+\); choose another folder, such as DATA_DIR=\.data$/,
     )
   }
 })
@@ -345,7 +345,7 @@ test.skipIf(asRoot)(
     const shut = join(dataDir, 'shut')
     mkdirSync(shut, { mode: 0o500 })
     await expect(startEmbeddedPostgres({ dataDir: shut })).rejects.toThrow(
-      /^DATA_DIR: .* may not be used by this user \(EACCES\); set another folder, such as DATA_DIR=/,
+      /^DATA_DIR: .* is not accessible to this user \(EACCES\); choose another folder, such as DATA_DIR=/,
     )
   },
 )
@@ -362,7 +362,7 @@ test.runIf(spawnSync('psql', ['--version']).status === 0)('psql accepts the same
 test('data of another major version is refused in one line that says so', async () => {
   writeFileSync(join(dataDir, 'postgres/cluster/PG_VERSION'), '16\n')
   await expect(startEmbeddedPostgres({ dataDir })).rejects.toThrow(
-    /made by Postgres 16, and this is Postgres 17.*DATABASE_URL/,
+    /created by Postgres 16, and Postgres 17 cannot read it.*DATABASE_URL/,
   )
 })
 

@@ -6,7 +6,7 @@ export const tokens = [
     'server/tokens/refresh-token.ts',
     ['test/tokens/refresh-token.test.ts'],
     [
-      ['the MAC is not checked', '  if (!isOurs) return null\n', ''],
+      ['the MAC is not checked', '  if (!isAuthentic) return null\n', ''],
       [
         'the MAC does not cover the family and the generation',
         "createHmac('sha256', key.mac)\n    .update(body)",
@@ -15,8 +15,8 @@ export const tokens = [
       ['a token has two spellings', '{90}[AEIMQUYcgkosw048]$/', '{91}$/'],
       [
         'a token of the previous secret is refused',
-        'const isOurs = keys.some(',
-        'const isOurs = keys.slice(0, 1).some(',
+        'const isAuthentic = keys.some(',
+        'const isAuthentic = keys.slice(0, 1).some(',
       ],
       ['a successor needs no predecessor', '    .update(token.secret)\n', ''],
       ['a successor needs no salt', '    .update(salt)\n', ''],

@@ -181,7 +181,7 @@ export const writes = [
     ['the end of everything leaves sign-ins alone', '    await bumpEpoch(tx, txid, userId)\n', ''],
     [
       'an ended session still ends the others',
-      'if (speaker !== undefined && !(await isAlive(tx, speaker))) return null\n',
+      'if (callingSession !== undefined && !(await isSessionActive(tx, callingSession))) return null\n',
       '',
     ],
     [

@@ -60,8 +60,8 @@ test('a call of a session that has ended ends no other session and invalidates n
   await endAllSessions(ledger.deps, user.id, { by })
   const epoch = await readEpoch(ledger.database, user.id)
   await ledger.start(user, { epoch })
-  const onlyWhileActive = speaker.familyId
-  expect(await endAllSessions(ledger.deps, user.id, { by, onlyWhileActive })).toBeNull()
+  const callingSession = speaker.familyId
+  expect(await endAllSessions(ledger.deps, user.id, { by, callingSession })).toBeNull()
   expect(await readEpoch(ledger.database, user.id)).toBe(epoch)
   expect(await statuses(ledger)).toEqual(['revoked', 'revoked', 'active'])
 })

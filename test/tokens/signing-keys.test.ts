@@ -163,7 +163,7 @@ describe('keys rotate', () => {
       const before = await ownerSql`select * from token_ledger.signing_key`
       const { code, stdout, stderr } = await cli(url, command.split(' '))
       expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
-      expect(stderr).toMatch(/^AUTH_SECRET does not open the signing keys of this database; .+\n$/)
+      expect(stderr).toMatch(/^AUTH_SECRET cannot decrypt the signing keys in this database; .+\n$/)
       expect(await ownerSql`select * from token_ledger.signing_key`).toEqual(before)
     },
   )

@@ -234,7 +234,7 @@ describe('a new password', () => {
   test.each(['Password', '12345678', 'passwordpassword', 'zzzzzzzzzzzzzzz'])(
     'a new password is not %s',
     (password) => {
-      expect(passwordProblem(password, 8)).toMatch(/first that are guessed/)
+      expect(passwordProblem(password, 8)).toMatch(/first that attackers try/)
     },
   )
 })

@@ -5,6 +5,7 @@ import type { ServiceDeps } from '../../procedures/deps.ts'
 import type { EndedSessions } from '../../sessions/ended-sessions.ts'
 import { AuthError } from '../../errors.ts'
 import { hasSharedToken } from '../shared-token.ts'
+import { bearerChallenge, invalidTokenChallenge } from '../../verifier/failure.ts'
 import { endedRetentionMs, type Ended } from '../../verifier/revocations/ended-set.ts'
 
 /** Enough for each process of each following service. */
@@ -97,11 +98,7 @@ function positionIn(feedId: string, id: unknown): number {
 
 function refusal(request: FastifyRequest, reply: FastifyReply): AuthError {
   const isMissing = request.headers.authorization === undefined
-  const challenge = 'Bearer realm="token-ledger"'
-  void reply.header(
-    'www-authenticate',
-    isMissing ? challenge : `${challenge}, error="invalid_token"`,
-  )
+  void reply.header('www-authenticate', isMissing ? bearerChallenge : invalidTokenChallenge())
   const reason = isMissing ? 'access_token_missing' : 'access_token_invalid'
   return new AuthError(reason, 'not REVOCATIONS_TOKEN')
 }

@@ -7,6 +7,7 @@ import { toPublicError } from '../../procedures/error-formatter.ts'
 import { appRouter } from '../../procedures/router.ts'
 import { callerOf } from '../caller.ts'
 import { acceptJsonOnly } from '../json-body.ts'
+import { bearerChallenge, invalidTokenChallenge } from '../../verifier/failure.ts'
 
 /** Larger batches are refused; a page needs a handful of calls at once. */
 const maxBatchSize = 10
@@ -74,17 +75,11 @@ function headersOf(reply: FastifyReply, errors: readonly TRPCError[]): Headers {
   for (const { reason, message, extras } of errors.map(toPublicError)) {
     // A wrong current password is a 401 too, and every 401 names a scheme (RFC 9110 §15.5.2).
     if (reason === 'access_token_missing' || reason === 'invalid_credentials')
-      headers.set('www-authenticate', realm)
+      headers.set('www-authenticate', bearerChallenge)
     else if (reason.startsWith('access_token_'))
-      headers.set(
-        'www-authenticate',
-        `${realm}, error="invalid_token", error_description="${message}"`,
-      )
+      headers.set('www-authenticate', invalidTokenChallenge(message))
     if (extras.retryAfterSeconds !== undefined)
       headers.set('retry-after', String(extras.retryAfterSeconds))
   }
   return headers
 }
-
-/** RFC 6750 §3.1: without a token there is nothing to call invalid. */
-const realm = 'Bearer realm="token-ledger"'

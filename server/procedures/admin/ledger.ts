@@ -8,19 +8,18 @@ import { positionText } from '../../audit/position.ts'
 import { followLedger } from '../../audit/tail.ts'
 import { toEventView } from '../../audit/views.ts'
 import { AuthError } from '../../errors.ts'
+import { eventKinds } from '../../ledger/events.ts'
 import type { AccessTokenClaims } from '../../verifier/index.ts'
 import { adminProcedure, mustBeAdmin } from '../access.ts'
 import type { ServiceDeps } from '../deps.ts'
 import { id, instant, limit, pageOf, position } from '../input.ts'
 import { appRouterOf } from '../trpc.ts'
 
-const kind = z.enum(['issued', 'rotated', 'replayed', 'reuse_detected', 'revoked'])
-
 const events = adminProcedure
   .input(
     z
       .strictObject({
-        kinds: z.array(kind).min(1).max(5).optional(),
+        kinds: z.array(z.enum(eventKinds)).min(1).max(eventKinds.length).optional(),
         userId: id.optional(),
         familyId: id.optional(),
         from: instant.optional(),

@@ -5,6 +5,7 @@ import { listSessions, readSession, readStateAt } from '../../../db/audit/sessio
 import { revokeSession } from '../../admin/sessions.ts'
 import { iso, toEventView, toSessionView } from '../../audit/views.ts'
 import { AuthError } from '../../errors.ts'
+import { sessionStatuses } from '../../ledger/family.ts'
 import { canonicalEmail } from '../../users/email.ts'
 import { adminProcedure } from '../access.ts'
 import { id, instant, limit, pageOf, reason } from '../input.ts'
@@ -19,7 +20,7 @@ const list = adminProcedure
       .strictObject({
         userId: id.optional(),
         email: z.string().max(1_000).optional(),
-        status: z.enum(['active', 'expired', 'revoked', 'reuse_detected']).optional(),
+        status: z.enum(sessionStatuses).optional(),
         cursor: id.optional(),
         limit,
       })

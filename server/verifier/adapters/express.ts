@@ -4,7 +4,7 @@ import type { AccessTokenClaims } from '../verify-access-token.ts'
 import { failureOf } from '../failure.ts'
 
 declare global {
-  // Merges with the types of Express where they are installed, and is nothing elsewhere.
+  // Merges with the types of Express if they are installed, and has no effect otherwise.
   namespace Express {
     interface Request {
       /** Set by `expressVerifier`. */
@@ -13,7 +13,7 @@ declare global {
   }
 }
 
-/** Express's request, or a plain one of `node:http`. */
+/** A request of Express or of plain `node:http`. */
 export type VerifiedRequest = IncomingMessage & { accessToken?: AccessTokenClaims }
 
 export type VerifierMiddleware = (
@@ -24,7 +24,7 @@ export type VerifierMiddleware = (
 
 /**
  * Middleware for Express, Connect or plain `node:http`: sets `request.accessToken` and calls `next()`.
- * Refusals are answered here, 401 or 503, without `next`; other errors are given to `next`.
+ * It answers a refused request with 401 or 503 and does not call `next`. Other errors are passed to `next`.
  */
 export function expressVerifier(verifier: Verifier): VerifierMiddleware {
   return (request, response, next) => {

@@ -5,15 +5,15 @@ import { failureOf } from '../failure.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** There only on the routes of a scope that registered `fastifyVerifier`. */
+    /** Set only on routes of a scope that registered `fastifyVerifier`. */
     accessToken: AccessTokenClaims
   }
 }
 
 /**
- * A plugin: every route of the scope that registers it needs an access token, which handlers read as
- * `request.accessToken`. It is checked before the body is read. Refusals are answered here, 401 or 503;
- * other errors go to Fastify's error handler.
+ * A plugin: every route of the scope that registers it requires an access token, and handlers read its claims
+ * as `request.accessToken`. The token is checked before the body is read. Refused requests are answered with
+ * 401 or 503. Other errors go to Fastify's error handler.
  *
  * @example
  * app.register(async (api) => {
@@ -35,6 +35,6 @@ export function fastifyVerifier(verifier: Verifier): (app: FastifyInstance) => P
       return undefined
     })
   }
-  // What `fastify-plugin` does: without it the hook would hold for the plugin's own, empty scope.
+  // As `fastify-plugin` does it. Otherwise the hook would apply only to the plugin's own, empty scope.
   return Object.assign(plugin, { [Symbol.for('skip-override')]: true })
 }

@@ -5,27 +5,27 @@ import { failureOf } from '../failure.ts'
 
 export type AccessTokenContext = {
   /**
-   * Checks the request's token, once for all calls of a batch.
+   * Checks the token of the request, once for all calls of a batch.
    *
    * @throws TRPCError `UNAUTHORIZED` or `SERVICE_UNAVAILABLE`; `failureOf(error)?.reason` says which.
    */
   readonly readAccessToken: () => Promise<AccessTokenClaims>
 }
 
-/** The part of tRPC's `createContext` options that is read: Node's request or the Fetch API's. */
+/** The part of tRPC's `createContext` options that is read: a request of Node or of the Fetch API. */
 export type ContextOptions = {
   readonly req: { readonly headers: Headers | { readonly authorization?: string | undefined } }
 }
 
 export type TrpcVerifier = {
   readonly createContext: (options: ContextOptions) => AccessTokenContext
-  /** Adds `WWW-Authenticate` or `Retry-After`. A streamed answer has sent its headers before. */
+  /** Adds `WWW-Authenticate` or `Retry-After`. It cannot for a streamed response, whose headers are sent first. */
   readonly responseMeta: (answer: { readonly errors: readonly Error[] }) => { headers?: Headers }
 }
 
 /**
- * Context and headers for a tRPC router of your own. It takes your `TRPCError`, so that this package
- * brings no tRPC of its own.
+ * Context and headers for a tRPC router of your own. Pass the `TRPCError` of your tRPC, because this package
+ * does not depend on tRPC.
  *
  * @example
  * const auth = trpcVerifier(verifier, TRPCError)

@@ -1,38 +1,37 @@
-/**
- * The longest life of an access token (900 s), a verifier's skew (30 s), and a minute to spare for clocks
- * that differ. Once a session has been over for so long, none of its tokens is good any more.
- */
-export const endedRetentionMs = (900 + 30 + 60) * 1000
+import { accessTokenRetentionMs } from '../access-token-life.ts'
 
-/** About 15 MB. More ends than this in 16 minutes are somebody ending everybody. */
+/** How long an ended session is remembered: all its access tokens have expired then. */
+export const endedRetentionMs = accessTokenRetentionMs
+
+/** About 15 MB. More ends than this in 16 minutes happen only when all users are signed out at once. */
 export const maxEndedSessions = 100_000
 
 export type Ended = {
   readonly familyId: string
-  /** Epoch milliseconds, by the database's clock. */
+  /** Epoch milliseconds by the database's clock. */
   readonly endedAt: number
 }
 
-/** Sessions that have ended lately, in the order in which they were learned of. */
+/** Recently ended sessions, in the order in which they were added. */
 export type EndedSet = {
   has(familyId: string): boolean
   add(ended: readonly Ended[]): void
-  /** False while one is missing for want of room: then `has` may say no of a session that is over. */
+  /** False while sessions may be missing because the set was full: `has` may then be wrong about an ended session. */
   isComplete(): boolean
   /**
-   * Those learned of after `position`, at most `limit`, and the position of the last. From the first on for
-   * 0, and for a position that was never given.
+   * Up to `limit` sessions added after `position`, and the position of the last of them. For 0 and for an
+   * unknown position it starts with the first session.
    */
   after(position: number, limit: number): { ended: readonly Ended[]; position: number }
 }
 
 /**
- * Each session is kept for `keepMs` from when it was learned of, which is never too short: it was over by
- * then. Nothing that is over begins again, so one too many or one told twice does no harm.
+ * Each session is kept for `retentionMs` after it was added. That is long enough, because it had ended by
+ * then. An ended session never becomes active again, so keeping one too long or adding it twice does no harm.
  */
 export function createEndedSet(retentionMs: number, capacity: number): EndedSet {
   let log: (Ended & { readonly forgetAt: number })[] = []
-  /** The position of `log[0]` less one: how many have been forgotten. */
+  /** How many sessions were removed: the position of `log[0]` minus one. */
   let forgotten = 0
   const known = new Set<string>()
   let incompleteUntil = -Infinity

@@ -2,43 +2,43 @@ import { createSignal } from './signal.ts'
 import { createEndedSet, endedRetentionMs, maxEndedSessions } from './ended-set.ts'
 import { AccessTokenError, RevocationsUnavailableError } from '../failure.ts'
 import { createFreshness } from './freshness.ts'
-import { readMessages } from './sse.ts'
+import { readMessages, type SseMessage } from './sse.ts'
 
 export type RevocationsOptions = {
   /** The service's `REVOCATIONS_TOKEN`. */
   readonly token: string
-  /** Where the feed is, when not at `<issuer>/revocations`. It is sent `token`: use https or a network you trust. */
+  /** The URL of the feed, if it is not `<issuer>/revocations`. It receives `token`: use https or a network you trust. */
   readonly url?: string | URL | undefined
   /**
-   * What happens to a good token while nobody knows of the last five seconds: `refuse` it with 503, the
-   * default, or `accept` it, as a verifier does that follows nothing.
+   * What to do with a valid token while the feed is more than five seconds behind: `refuse` it with 503, the
+   * default, or `accept` it, like a verifier without revocations.
    */
   readonly whenBehind?: 'refuse' | 'accept' | undefined
-  /** Called when the feed is lost or cannot be had, once an outage. It comes back by itself. */
+  /** Called once for each outage of the feed. The verifier reconnects by itself. */
   readonly onProblem?: ((error: unknown) => void) | undefined
 }
 
 export type RevocationsFollower = {
   /**
    * @throws AccessTokenError `access_token_revoked`
-   * @throws RevocationsUnavailableError when it is not known, unless that is accepted
+   * @throws RevocationsUnavailableError if the feed is behind, unless `whenBehind` is `accept`
    */
   readonly check: (familyId: string) => Promise<void>
   close(): void
 }
 
-/** The feed says something every second; silent for so long, it is given up and asked for anew. */
+/** The feed sends something every second. After this long without data, the connection is replaced. */
 const silenceMs = 3_000
 
-/** The first calls wait so long for the feed to tell what there is. */
-const firstNewsMs = 3_000
+/** How long the first calls wait for the feed's first report. */
+const firstReportMs = 3_000
 
 const minRetryMs = 250
 const maxRetryMs = 4_000
 
 /**
- * Keeps the sessions that the feed at `url` says are over. A feed that was lost goes on after the last
- * message where it can, and begins anew where not: nothing is missed.
+ * Keeps the sessions that the feed at `url` reports as ended. A lost feed is continued after its last message if
+ * the service still can, and started again otherwise. No end is missed.
  *
  * @throws TypeError for an empty token.
  */
@@ -51,7 +51,7 @@ export function followRevocations(url: URL, options: RevocationsOptions): Revoca
   let lastId: string | null = null
   let problem: unknown = null
   const changed = createSignal()
-  const firstNews = changed.wait(firstNewsMs)
+  const firstReport = changed.wait(firstReportMs)
 
   async function follow(): Promise<void> {
     let failures = 0
@@ -74,42 +74,15 @@ export function followRevocations(url: URL, options: RevocationsOptions): Revoca
   }
 
   async function followOnce(onCurrent: () => void): Promise<void> {
-    const leaving = new AbortController()
-    let reader: ReadableStreamDefaultReader<Uint8Array> | null = null
-    const leave = () => {
-      leaving.abort(new Error('the feed is silent'))
-      // Node's fetch may have forgotten the signal by the time that it has answered.
-      reader?.cancel().catch(() => {})
-    }
-    const silence = setTimeout(leave, silenceMs)
-    closing.signal.addEventListener('abort', leave)
-    try {
-      const response = await fetch(url, {
-        headers: {
-          accept: 'text/event-stream',
-          authorization: `Bearer ${token}`,
-          ...(lastId !== null && { 'last-event-id': lastId }),
-        },
-        // Whoever it would lead to would be sent the token.
-        redirect: 'error',
-        signal: leaving.signal,
-      })
-      if (response.status !== 200 || response.body === null)
-        throw new Error(`the feed answered ${response.status}`)
-      reader = response.body.getReader()
-      for await (const { event, id, data } of readMessages(reader, () => silence.refresh())) {
-        if (event === 'ended') set.add([endedIn(data)])
-        lastId = id ?? lastId
-        if (event !== 'checked') continue
-        // Nothing new: those whose time is over are forgotten.
-        set.add([])
-        freshness.confirm(lagIn(data))
-        onCurrent()
-      }
-    } finally {
-      clearTimeout(silence)
-      closing.signal.removeEventListener('abort', leave)
-      leave()
+    const feed = readFeed(url, { token, lastId, closing: closing.signal })
+    for await (const { event, id, data } of feed) {
+      if (event === 'ended') set.add([endedIn(data)])
+      lastId = id ?? lastId
+      if (event !== 'checked') continue
+      // Adds nothing, but removes sessions whose retention is over.
+      set.add([])
+      freshness.confirm(lagIn(data))
+      onCurrent()
     }
   }
 
@@ -117,9 +90,9 @@ export function followRevocations(url: URL, options: RevocationsOptions): Revoca
   return {
     async check(familyId) {
       const isCurrent = () => freshness.isCurrent() && set.isComplete()
-      if (!isCurrent()) await firstNews
+      if (!isCurrent()) await firstReport
       if (set.has(familyId))
-        throw new AccessTokenError('access_token_revoked', 'the session is over')
+        throw new AccessTokenError('access_token_revoked', 'the session has ended')
       if (whenBehind === 'refuse' && !isCurrent()) throw new RevocationsUnavailableError(problem)
     },
     close() {
@@ -129,15 +102,56 @@ export function followRevocations(url: URL, options: RevocationsOptions): Revoca
   }
 }
 
+/**
+ * Opens the feed after the message `lastId` and reads its messages until `closing` aborts.
+ *
+ * @throws when the feed cannot be opened, is lost or sends nothing for too long
+ */
+async function* readFeed(
+  url: URL,
+  { token, lastId, closing }: { token: string; lastId: string | null; closing: AbortSignal },
+): AsyncGenerator<SseMessage, void> {
+  const disconnecting = new AbortController()
+  let reader: ReadableStreamDefaultReader<Uint8Array> | null = null
+  const disconnect = () => {
+    disconnecting.abort(new Error(`the feed sent nothing for ${silenceMs / 1000} s`))
+    // Node's fetch may ignore the signal once the response has arrived.
+    reader?.cancel().catch(() => {})
+  }
+  const silence = setTimeout(disconnect, silenceMs)
+  closing.addEventListener('abort', disconnect)
+  try {
+    const response = await fetch(url, {
+      headers: {
+        accept: 'text/event-stream',
+        authorization: `Bearer ${token}`,
+        ...(lastId !== null && { 'last-event-id': lastId }),
+      },
+      // A redirect would send the token to another server.
+      redirect: 'error',
+      signal: disconnecting.signal,
+    })
+    if (response.status !== 200 || response.body === null)
+      throw new Error(`the feed answered ${response.status}`)
+    reader = response.body.getReader()
+    yield* readMessages(reader, () => silence.refresh())
+  } finally {
+    clearTimeout(silence)
+    closing.removeEventListener('abort', disconnect)
+    disconnect()
+  }
+}
+
 function endedIn(data: unknown): { familyId: string; endedAt: number } {
   const { sid, endedAt } = data as { sid?: unknown; endedAt?: unknown }
   if (typeof sid !== 'string' || typeof endedAt !== 'string')
-    throw new Error('the feed names no session')
+    throw new Error('the feed sent an ended message without sid or endedAt')
   return { familyId: sid, endedAt: Date.parse(endedAt) }
 }
 
 function lagIn(data: unknown): number {
   const { lagMs } = data as { lagMs?: unknown }
-  if (typeof lagMs !== 'number' || !(lagMs >= 0)) throw new Error('the feed names no lag')
+  if (typeof lagMs !== 'number' || !(lagMs >= 0))
+    throw new Error('the feed sent a checked message without a valid lagMs')
   return lagMs
 }

@@ -1,13 +1,13 @@
-/** A copy that is further behind than this decides nothing any more. */
+/** A copy that is further behind than this is not used for decisions. */
 export const maxLagMs = 5_000
 
-/** How far a copy of something is behind. */
+/** How far a copy is behind its source. */
 export type Freshness = {
-  /** All that was so `ageMs` ago is known. */
+  /** The copy contains everything up to `ageMs` ago. */
   confirm(ageMs: number): void
-  /** Since when something may be missing; since the start while nothing was confirmed. */
+  /** How far the copy may be behind, in milliseconds; counted from the start before the first confirmation. */
   lagMs(): number
-  /** False before the first confirmation, too. */
+  /** Also false before the first confirmation. */
   isCurrent(): boolean
 }
 
@@ -16,7 +16,7 @@ export function createFreshness(): Freshness {
   let at = clocks()
   const lagMs = () => {
     const now = clocks()
-    // One clock stands still while the machine sleeps, the other can be set: the worse one counts.
+    // The monotonic clock may stop while the machine sleeps, and the wall clock can be set. The larger lag counts.
     return Math.max(now.monotonic - at.monotonic, now.wall - at.wall)
   }
   return {

@@ -1,10 +1,10 @@
 export type Signal = {
   notify(): void
-  /** Waits for the next ring, `ms` at most. */
+  /** Waits for the next `notify`, for `ms` milliseconds at most. */
   wait(ms: number): Promise<void>
 }
 
-/** For those who wait for something that may not come. It keeps no process alive. */
+/** Lets several callers wait for a notification with a timeout. A waiting caller does not keep the process alive. */
 export function createSignal(): Signal {
   const waiting = new Set<() => void>()
   return {

@@ -5,15 +5,14 @@ export type SseMessage = {
   readonly data: unknown
 }
 
-/** Ours are about 200 characters. */
+/** Messages of the feed have about 200 characters. */
 const maxMessageLength = 16_384
 
 /**
- * Messages of a stream of server-sent events whose data are one line of JSON; comments are left out. Cancelling
- * `reader` ends it.
+ * Reads server-sent events whose data is one line of JSON, without comments. Cancelling `reader` ends it.
  *
- * @param onChunk called whenever something arrives
- * @throws for a message that is too long, or no JSON
+ * @param onChunk called whenever data arrives
+ * @throws for a message that is too long or not JSON
  */
 export async function* readMessages(
   reader: ReadableStreamDefaultReader<Uint8Array>,
@@ -28,7 +27,7 @@ export async function* readMessages(
     text += decoder.decode(value, { stream: true })
     const blocks = text.split('\n\n')
     text = blocks.pop() ?? ''
-    if (text.length > maxMessageLength) throw new Error('the feed sent too long a message')
+    if (text.length > maxMessageLength) throw new Error('the feed sent a message that is too long')
     for (const block of blocks) {
       const message = parse(block)
       if (message !== null) yield message
