@@ -1,4 +1,4 @@
-// Run by `npm run build`, after tsc and into the same folder: the example page, and the size that the README states.
+// Run by `npm run build`, after tsc and into the same folder: the example page, and the size that docs/guides/frontend.md states.
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'

@@ -241,7 +241,7 @@ export const rateLimit = tokenLedger.table('rate_limit', {
   expire: bigint('expire', { mode: 'number' }),
 })
 
-/** What people, tools and the service itself read: views, documented in the README. */
+/** What people, tools and the service itself read: views, documented in docs/reference/sql.md. */
 const tokenAudit = pgSchema('token_audit')
 
 /** `token_audit.sessions`: a row a session, as it is now. */

@@ -8,7 +8,7 @@ import type {
 } from './events.ts'
 import { expiryOf, isActive, type Family } from './family.ts'
 
-/** Why a refresh was refused; each is a reason of the public contract. */
+/** Why a refresh was refused; each is a reason in docs/reference/http.md. */
 export type Refusal =
   | 'refresh_token_malformed'
   | 'transport_mismatch'
@@ -44,7 +44,7 @@ export type RotationPolicy = { readonly graceMs: number; readonly idleMs: number
 const maxReplays = 20
 
 /**
- * Decides one presentation of an authentic refresh token: the first rule that applies.
+ * Decides one presentation of an authentic refresh token: the first rule of docs/reference/rotation.md that applies.
  *
  * A spent token ends the whole family, because nobody can tell the thief from the owner; but the
  * direct predecessor gets the same successor again when it is the same attempt, or within the grace

@@ -3,7 +3,7 @@ import { ZodError } from 'zod'
 import { isUnavailable } from '../../db/connection/errors.ts'
 import { AuthError, authErrors, type ErrorExtras, type Reason } from '../errors.ts'
 
-/** What a caller is told of an error: the contract's envelope, and nothing of the error itself. */
+/** What a caller sees of an error: the envelope of docs/reference/http.md, and nothing of the error itself. */
 export type ErrorData = {
   code: TRPCError['code']
   httpStatus: number

@@ -34,7 +34,7 @@ export type RotationOptions = {
 
 /**
  * @returns `rotate`, which resolves with the session and its newest token.
- * @throws {RefreshRefused} by `rotate`, with the contract's reason
+ * @throws {RefreshRefused} by `rotate`, with a reason of docs/reference/http.md
  * @throws {AuthError} by `rotate`: `service_unavailable` when the queue is full, or nobody waits any more
  */
 export function createRotation(

@@ -206,7 +206,7 @@ describe('LE-05 (ASVS 16.4.2): a chain computed anew is found by what it says, w
   })
 })
 
-describe('V28: what a chain alone cannot see, and the README says so', () => {
+describe('V28: what a chain alone cannot see, as docs/guides/sql.md says', () => {
   test.each([
     ['the tail of a family', () => `delete from token_ledger.token_event ${event(5)}`],
     [

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { auth, type Answer } from '../support/http.ts'
 import { testPassword } from '../support/users.ts'
 
-/** Clients as contract §5 wants them: an attempt is repeated until it is settled, the newest token kept. */
+/** Clients that use docs/reference/rotation.md, rule 5: an attempt is repeated until it is settled, the newest token kept. */
 export type Crowd = AsyncDisposable & {
   readonly clients: readonly Client[]
   /** Refreshes that were granted so far. */

@@ -35,7 +35,7 @@ beforeAll(async () => {
 
 afterAll(() => app?.[Symbol.asyncDispose]())
 
-test('an honest pair with a bad line is never found, and never signed out (contract §5)', async () => {
+test('the service never detects reuse by an honest pair with a bad line, nor signs it out (docs/reference/rotation.md, rules 5 and 6)', async () => {
   await fc.assert(
     fc.asyncProperty(honestDays, async (days) => {
       await expectHonestPairUnharmed(await newWorld(), days)

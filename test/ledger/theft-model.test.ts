@@ -16,7 +16,7 @@ import {
 
 const numRuns = 3_000
 
-test('an honest pair with a bad line is never found, and never signed out (contract §5)', async () => {
+test('the rules never detect reuse by an honest pair with a bad line, nor sign it out (docs/reference/rotation.md, rules 5 and 6)', async () => {
   let rotations = 0
   await fc.assert(
     fc.asyncProperty(honestDays, async (days) => {

@@ -17,7 +17,7 @@ import { makeUser } from '../support/users.ts'
 vi.setConfig({ testTimeout: 300_000 })
 
 const presentations = 50
-/** The first and the replays that may follow it (contract: at most 20 for one generation). */
+/** The first and the replays that may follow it: at most 20 (docs/reference/rotation.md, limits). */
 const grants = 21
 /** Families that are raced for at the same time. */
 const lanes = 5

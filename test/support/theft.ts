@@ -5,7 +5,7 @@ import { graceMs } from './family-events.ts'
 /**
  * An owner with two tabs, a line that loses and delays, and a thief, in front of anything that rotates.
  *
- * The owner is honest as contract §5 wants it: both tabs share one jar, which keeps the newest token and the
+ * The owner uses docs/reference/rotation.md, rule 5: both tabs share one jar, which keeps the newest token and the
  * attempt that is not settled yet; whoever presents the token presents that attempt with it. The thief copies
  * the whole jar, the attempt as well, and presents what he has at any moment.
  */
@@ -26,7 +26,7 @@ type Tab = { request: Held | null; readonly answers: Token[] }
 
 export type World = {
   readonly service: Service
-  /** What contract §5 says of the family now. */
+  /** What docs/reference/rotation.md says of the family now. */
   readonly law: {
     now: number
     current: number
@@ -64,7 +64,7 @@ const maxReplays = 20
 
 type Verdict = 'rotated' | 'replayed' | 'reused' | 'worn out'
 
-/** Contract §5, lines 1 and 4 to 7, of a family that has not expired. */
+/** docs/reference/rotation.md, rules 1 and 4 to 7, of a family that has not expired. */
 function judge({ law }: World, { token, attempt }: Held): Verdict {
   if (law.isOver) return 'reused'
   if (token.generation === law.current) return 'rotated'
@@ -74,7 +74,7 @@ function judge({ law }: World, { token, attempt }: Held): Verdict {
   return law.replays < maxReplays ? 'replayed' : 'worn out'
 }
 
-/** Somebody presents a token: the service must do what the contract says, and never fork. */
+/** Presents a token: the service must do what the rules say, and never fork. */
 async function present(world: World, held: Held): Promise<{ verdict: Verdict; got: Token | null }> {
   const { service, law, handedOut } = world
   const verdict = judge(world, held)

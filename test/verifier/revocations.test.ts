@@ -58,7 +58,7 @@ test(
     }
     const answer = await careful.me('fastify', `Bearer ${ends.accessToken}`)
     expect(answer.headers.get('www-authenticate')).toContain('error="invalid_token"')
-    // Who follows nothing keeps nothing, and believes the token (contract §6).
+    // A verifier that follows nothing accepts the token until it expires (docs/guides/services.md).
     expect(await says(stateless, ends.accessToken)).toEqual(accepted)
 
     await server.kill('SIGKILL')
