@@ -126,7 +126,7 @@ test('the top level is short: what a user looks for, and what tools demand', asy
   const folders = (await readdir('.', { withFileTypes: true }))
     .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
     .map(({ name }) => name)
-  const ours = ['client', 'db', 'drizzle', 'server', 'test']
+  const ours = ['client', 'db', 'docs', 'drizzle', 'server', 'test']
   const made = ['node_modules', 'dist']
   expect(folders.filter((name) => ![...ours, ...made].includes(name))).toEqual([])
 })
