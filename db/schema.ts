@@ -248,7 +248,7 @@ export const rateLimit = tokenLedger.table('rate_limit', {
   expire: bigint('expire', { mode: 'number' }),
 })
 
-/** Views that people, tools and the service itself read. */
+/** What people, tools and the service itself read: views, documented in docs/reference/sql.md. */
 const tokenAudit = pgSchema('token_audit')
 
 /** `token_audit.sessions`: one row per session, as it is now. */

@@ -9,7 +9,7 @@ import {
 } from './events.ts'
 import { expiryOf, isActive, type Family } from './family.ts'
 
-/** Why a refresh was refused. Each is a public reason, see `authErrors`. */
+/** Why a refresh was refused; each is a reason in docs/reference/http.md. */
 export type Refusal =
   | 'refresh_token_malformed'
   | 'transport_mismatch'
@@ -42,7 +42,7 @@ export type RotateToken = {
 export type RotationPolicy = { readonly graceMs: number; readonly idleMs: number }
 
 /**
- * Decides about a presented refresh token whose MAC is valid. The first rule that applies wins.
+ * Decides one presentation of an authentic refresh token: the first rule of docs/reference/rotation.md that applies.
  *
  * A spent token ends the whole family, because the thief and the owner cannot be distinguished. The exception
  * is the direct predecessor of the current token: it gets the same successor again if it is the same

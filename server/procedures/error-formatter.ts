@@ -3,7 +3,7 @@ import { ZodError } from 'zod'
 import { codeOf, isUnavailable } from '../../db/connection/errors.ts'
 import { AuthError, authErrors, type ErrorExtras, type Reason } from '../errors.ts'
 
-/** The `data` of an error's envelope: all that a caller learns of the error apart from its message. */
+/** What a caller sees of an error: the envelope of docs/reference/http.md, and nothing of the error itself. */
 export type ErrorData = {
   code: TRPCError['code']
   httpStatus: number

@@ -1,5 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
+import path from 'node:path'
 import { expect, test } from 'vitest'
+import { readPage, rowsOf } from '../docs/pages.ts'
 
 type Row = { readonly ids: readonly string[]; readonly files: readonly string[] }
 
@@ -7,17 +9,14 @@ const ids = /\b(?:[A-Z]{2}-\d\d|V\d{1,2})\b/g
 /** A title that begins with what it proves, and with its clause where a standard has one. */
 const titled = /['"`]((?:(?:[A-Z]{2}-\d\d|V\d{1,2})\b,? ?)+)/g
 
-/** The README's checklist: requirements, what they ask, links to the tests that prove them. */
-async function readRows(): Promise<Row[]> {
-  const readme = await readFile('README.md', 'utf8')
-  const [, checklist = ''] = /### Checklist\n([^]*?)\n###? /.exec(readme) ?? []
-  const lines = checklist.split('\n').filter((line) => /^\| (?:[A-Z]{2}-\d\d|V\d)/.test(line))
-  return lines.map((line) => {
-    const [first = '', , last = ''] = line.split(' | ')
-    return {
-      ids: first.match(ids) ?? [],
-      files: [...last.matchAll(/\]\(([^)]+)\)/g)].map(([, file]) => file!),
-    }
+const page = 'docs/security/checklist.md'
+
+/** Requirements by their ids, what they ask, links to the tests that prove them. */
+function readRows(): Row[] {
+  return rowsOf(readPage(page).text).flatMap(([first = '', , last = '']) => {
+    const links = [...last.matchAll(/\]\(([^)]+)\)/g)].map(([, link]) => link!)
+    const files = links.map((link) => path.posix.join(path.posix.dirname(page), link))
+    return /^(?:[A-Z]{2}-\d\d|V\d)/.test(first) ? [{ ids: first.match(ids) ?? [], files }] : []
   })
 }
 
@@ -34,8 +33,8 @@ async function readTitles(): Promise<Map<string, Set<string>>> {
   return titles
 }
 
-test('every requirement of the README has a test with its name in the file that is linked', async () => {
-  const [rows, titles] = [await readRows(), await readTitles()]
+test('every requirement of docs/security/checklist.md has a test with its name in the file that is linked', async () => {
+  const [rows, titles] = [readRows(), await readTitles()]
   expect(rows.length).toBeGreaterThan(50)
   for (const row of rows) {
     expect([row.ids.length > 0, row.files.length > 0]).toEqual([true, true])
@@ -50,8 +49,8 @@ test('every requirement of the README has a test with its name in the file that 
   }
 })
 
-test('every test with the name of a requirement is linked in the README', async () => {
-  const [rows, titles] = [await readRows(), await readTitles()]
+test('every test with the name of a requirement is linked in docs/security/checklist.md', async () => {
+  const [rows, titles] = [readRows(), await readTitles()]
   const linked = new Set(
     rows.flatMap((row) => row.ids.flatMap((id) => row.files.map((file) => `${id} ${file}`))),
   )
@@ -61,7 +60,7 @@ test('every test with the name of a requirement is linked in the README', async 
   expect(missing).toEqual([])
 })
 
-test('each requirement has one row', async () => {
-  const all = (await readRows()).flatMap((row) => row.ids)
+test('each requirement has one row', () => {
+  const all = readRows().flatMap((row) => row.ids)
   expect(all.toSorted()).toEqual([...new Set(all)].toSorted())
 })

@@ -206,7 +206,7 @@ describe('LE-05 (ASVS 16.4.2): a recomputed chain is found when its history is i
   })
 })
 
-describe('V28: what a hash chain alone cannot detect, as the documentation states', () => {
+describe('V28: what a chain alone cannot see, as docs/guides/sql.md says', () => {
   test.each([
     ['the tail of a family', () => `delete from token_ledger.token_event ${event(5)}`],
     [

@@ -17,7 +17,7 @@ export type Fault = {
 /** The time until silence is noticed (12 s), for the newest request, and for a new connection. */
 const halfOpenMs = 30_000
 
-/** What the README tells operators, row by row. */
+/** The fault table of docs/guides/recover.md, row by row. */
 export const faults: readonly Fault[] = [
   { name: 'the server is killed', recoversWithinMs: 15_000, inflict: killServer },
   { name: 'the database is killed', recoversWithinMs: 30_000, inflict: killDatabase },

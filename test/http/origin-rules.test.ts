@@ -42,7 +42,7 @@ const procedures = ['login', 'register', 'refresh', 'logout']
 const origins = { none: undefined, null: 'null', foreign, own: 'own', allowed: appOrigin }
 const sites = [undefined, 'same-origin', 'same-site', 'cross-site', 'none'] as const
 
-/** The documented rule, written a second time. */
+/** The rule of docs/reference/http.md (origins), written a second time. */
 function mayPass(origin: keyof typeof origins, site: string | undefined): boolean {
   if (origin === 'allowed') return true
   return origin === 'own' && (site === undefined || site === 'same-origin')

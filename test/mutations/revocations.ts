@@ -4,7 +4,7 @@ const inService = ['test/revocation/service.test.ts']
 const inFeed = ['test/revocation/feed.test.ts']
 const inFollowers = ['test/verifier/revocations.test.ts']
 
-/** Contract §6: how soon a revoked session's access token is refused elsewhere. */
+/** docs/guides/services.md: how soon a revoked session's access token is refused elsewhere. */
 export const revocations = [
   ...mutationsOf('db/ledger/append.ts', inService, [
     [

@@ -2,7 +2,7 @@ import { mutationsOf } from './mutation.ts'
 
 const decide = ['test/ledger/decide.test.ts']
 
-/** Contract §5, as the pure rules have it. */
+/** docs/reference/rotation.md, as the pure rules have it. */
 export const rules = [
   ...mutationsOf('server/ledger/decide.ts', decide, [
     [

@@ -1,6 +1,6 @@
 import { mutationsOf } from './mutation.ts'
 
-/** Contract §5: the MAC before all, and one successor a token. */
+/** docs/reference/rotation.md: the MAC is checked first, and a token has one successor. */
 export const tokens = [
   ...mutationsOf(
     'server/tokens/refresh-token.ts',

@@ -6,7 +6,7 @@ const sessions = ['test/sessions/session-rules.test.ts']
 const ends = ['test/sessions/end-of-everything.test.ts']
 const fences = ['test/db/fence.test.ts']
 
-/** Contract §5 and §2 of the design: lock, read, decide, append. */
+/** docs/internals/architecture.md, the walk of a refresh: read, decide, append; a reuse also locks. */
 export const writes = [
   ...mutationsOf('server/sessions/refresh-decision.ts', wire, [
     [

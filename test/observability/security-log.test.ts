@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
 import { Writable } from 'node:stream'
 import { pino } from 'pino'
 import { expect, test } from 'vitest'
 import { redact } from '../../server/observability/security-log.ts'
+import { readPage, rowsOf, sectionOf } from '../docs/pages.ts'
 import { freshDatabase } from '../support/database.ts'
 import { auth, mutate, query, type Answer } from '../support/http.ts'
 import { startServer } from '../support/server.ts'
@@ -10,9 +10,10 @@ import { makeUser, testPassword } from '../support/users.ts'
 
 type LoggedEvent = { event: string; reason?: string; procedure?: string; ip?: string }
 
-/** Facts and metrics that are named in the operators' table of the README. */
-const table = readFileSync('README.md', 'utf8').split('**Watch it.**')[1]!.split('\n\n')[1]!
-const alerts = table.split('\n').map((row) => row.split('|')[1] ?? '')
+/** What docs/guides/monitor.md wants an alert for: events, reasons and metrics. */
+const alerts = rowsOf(sectionOf(readPage('docs/guides/monitor.md'), 'Alerts')).map(
+  ([what = '']) => what,
+)
 
 test('LG-02 (ASVS 16.2.1, 16.3.1–16.3.4): each security event is logged once, with its user and its caller', async () => {
   await using database = await freshDatabase()

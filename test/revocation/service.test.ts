@@ -100,7 +100,7 @@ test(
 )
 
 test(
-  'AT-08, V6 (ASVS 7.4.1): sessions.*, account.* and admin.* refuse an ended session at once in every process',
+  'AT-08, V6 (ASVS 7.4.1): sessions.*, account.* and admin.* refuse at once in every process (docs/guides/services.md)',
   { timeout },
   async () => {
     await using two = await startTwo()

@@ -1,0 +1,131 @@
+import { execFile } from 'node:child_process'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import { expect, test } from 'vitest'
+import { procedures } from '../support/procedures.ts'
+import { blocksOf, codeIn, readPage, readPages, rowsOf, sectionOf } from './pages.ts'
+
+const run = promisify(execFile)
+
+/** Ignored by git, and not among what `npm run typecheck` and the other tools read. */
+const folder = '.docs-snippets'
+
+/** One run of the compiler over all that the blocks import, on a machine that is busy with other tests. */
+const timeout = 180_000
+
+test(
+  'every TypeScript block compiles, and tables of names are those of the types',
+  { timeout },
+  async () => {
+    rmSync(folder, { recursive: true, force: true })
+    mkdirSync(folder)
+    try {
+      const blocks = readPages()
+        .flatMap(blocksOf)
+        .filter(({ language, flag }) => language === 'ts' && flag !== 'ignore')
+      expect(blocks.length).toBeGreaterThan(0)
+      for (const { page, line, text } of blocks) {
+        // So that a line of the compiler's names the page and its line.
+        const before = '\n'.repeat(line - 1)
+        const after = page === 'docs/reference/http.md' ? `\n${answerChecks()}` : ''
+        write(`${page.replaceAll('/', '+')}.${line}.ts`, before + text + after)
+      }
+      write('names.ts', nameChecks())
+      write('tsconfig.json', JSON.stringify(settings()))
+      expect(await problemsOf(`${folder}/tsconfig.json`)).toEqual([])
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  },
+)
+
+async function problemsOf(project: string): Promise<string[]> {
+  const tsc = path.resolve('node_modules/.bin/tsc')
+  const { stdout } = await run(tsc, ['-p', project, '--pretty', 'false']).catch(
+    (failed: { stdout: string }) => failed,
+  )
+  return stdout.split('\n').filter((line) => line !== '')
+}
+
+/** What a page imports by the package's name is the source that the package is built from. */
+function settings() {
+  const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as {
+    exports: Record<string, string | { types: string }>
+  }
+  const paths = Object.entries(exports).flatMap(([name, to]) => {
+    if (typeof to === 'string') return []
+    const source = to.types.replace('./dist/', '../').replace('.d.ts', '.ts')
+    return [[name.replace('.', 'token-ledger'), [source]]]
+  })
+  return {
+    extends: '../tsconfig.json',
+    compilerOptions: { paths: Object.fromEntries(paths), noUnusedLocals: false },
+    include: ['*.ts'],
+  }
+}
+
+/** Each answer of docs/reference/http.md and that of its procedure can stand for one another. */
+function answerChecks(): string {
+  const rows = rowsOf(sectionOf(readPage('docs/reference/http.md'), 'Procedures'))
+  const checks = rows.flatMap(([name = '', , answer = ''], i) => {
+    const [procedure = ''] = codeIn(name)
+    const [documented] = codeIn(answer)
+    const found = procedures.find(({ url }) => url.replace(/^\/\w+\//, '') === procedure)
+    if (found === undefined || found.type === 'subscription' || documented === undefined) return []
+    const router = found.url.startsWith('/auth/') ? 'AuthRouter' : 'AppRouter'
+    const steps = procedure.split('.').map((step) => `['${step}']`)
+    return [
+      `type Actual${i} = inferRouterOutputs<${router}>${steps.join('')}`,
+      `export const documented${i} = (actual: Actual${i}): ${documented} => actual`,
+      `export const actual${i} = (documented: ${documented}): Actual${i} => documented`,
+    ]
+  })
+  expect(checks.length).toBeGreaterThan(3 * 20)
+  return [
+    "import type { inferRouterOutputs } from '@trpc/server'",
+    "import type { AppRouter, AuthRouter } from 'token-ledger'",
+    ...checks,
+  ].join('\n')
+}
+
+/** Objects with the names of a table as keys: the compiler names what is missing and what is too much. */
+function nameChecks(): string {
+  const events = readPage('docs/reference/events.md')
+  const metrics = readPage('docs/reference/metrics.md')
+  const sql = readPage('docs/reference/sql.md')
+  const firstCells = (rows: readonly (readonly string[])[]) =>
+    rows.map(([name = '']) => codeIn(name)[0] ?? name)
+  const reasons = firstCells(rowsOf(sectionOf(events, 'Reasons')))
+  const isReplay = (reason: string) => ['same_attempt', 'grace_window'].includes(reason)
+  const action = rowsOf(sectionOf(sql, 'View `token_audit.admin_actions`')).find(
+    ([name]) => name === '`action`',
+  )
+  const securityEvents = rowsOf(sectionOf(metrics, 'Security events')).map(
+    ([name = '', fields = '']) => `${codeIn(name)[0]}: ${keys(codeIn(fields))}`,
+  )
+  return `
+import type { AdminAction } from '../db/audit/admin-actions.ts'
+import type { LedgerEvent, ReplayReason, RevocationReason } from '../server/ledger/events.ts'
+import type { SecurityEvent } from '../server/observability/security-log.ts'
+
+type FieldsOf<Name, One = SecurityEvent> = One extends { event: infer Names }
+  ? Name extends Names ? Exclude<keyof One, 'event'> : never
+  : never
+
+export const kinds = ${keys(firstCells(rowsOf(sectionOf(events, 'Kinds'))))} satisfies Record<LedgerEvent['kind'], true>
+export const replays = ${keys(reasons.filter(isReplay))} satisfies Record<ReplayReason, true>
+export const revocations = ${keys(reasons.filter((one) => !isReplay(one)))} satisfies Record<RevocationReason, true>
+export const actions = ${keys(codeIn(action?.[2] ?? ''))} satisfies Record<AdminAction['action'], true>
+export const securityEvents = { ${securityEvents.join(', ')} } satisfies
+  { [Name in SecurityEvent['event']]: Record<FieldsOf<Name>, true> }
+`
+}
+
+function keys(names: readonly string[]): string {
+  return `{ ${names.map((name) => `${name}: true`).join(', ')} }`
+}
+
+function write(name: string, text: string): void {
+  writeFileSync(path.join(folder, name), text)
+}
