@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { eventHash } from '../../server/ledger/chain.ts'
 import type { EventRecord, LedgerRecord } from '../../server/ledger/record.ts'
-import { blocksOf, codeIn, readPage, rowsOf, sectionOf } from './pages.ts'
+import { blocksOf, codeIn, readPage, readPages, rowsOf, sectionOf } from './pages.ts'
 
 const page = readPage('docs/reference/events.md')
 const section = sectionOf(page, 'The hash, version 1')
@@ -48,4 +48,14 @@ test('the program in docs/reference/events.md finds every event that was changed
   )
   const found = events.map(({ familyId, seq }) => `${familyId} ${seq}\n`)
   expect(run(changed.join('\n')).stdout).toBe(found.join(''))
+})
+
+test('every Python block is run: here, or by test/verifier/python.test.ts', () => {
+  const blocks = readPages()
+    .flatMap(blocksOf)
+    .filter(({ language }) => language === 'python')
+  expect(new Set(blocks.map((block) => block.page))).toEqual(
+    new Set(['docs/guides/services.md', 'docs/reference/events.md']),
+  )
+  expect(blocks).toHaveLength(2)
 })

@@ -6,7 +6,9 @@ import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
+import { auth } from '../support/http.ts'
 import { startServer, testSecret, type ServerProcess } from '../support/server.ts'
+import { makeUser, testPassword } from '../support/users.ts'
 import { blocksOf, codeIn, readPage, readPages, rowsOf, sectionOf, type Block } from './pages.ts'
 
 const run = promisify(execFile)
@@ -30,18 +32,18 @@ afterAll(async () => {
   rmSync(clone, { recursive: true })
 })
 
-/** As a reader goes on: the README first, whose user the guides ask for. */
-const pages = [
+/** The README first: it makes the user that the guides ask for. */
+const pages = new Set([
   'README.md',
   'docs/start.md',
   ...readPages()
-    .map((page) => page.path)
-    .filter((page) => page.startsWith('docs/guides/'))
+    .map(({ path: file }) => file)
     .toSorted(),
-].filter((page) => shellBlocks(page).length > 0)
+])
+const pastedPages = [...pages].filter((page) => shellBlocks(page).length > 0)
 
 describe('what a reader pastes into a shell runs, and answers as the page shows', () => {
-  test.each(pages)('%s', { timeout }, async (page) => {
+  test.each(pastedPages)('%s', { timeout }, async (page) => {
     const pasted = shellBlocks(page)
     const outputs = await paste(pasted)
     for (const [i, output] of outputs.entries()) {
@@ -64,7 +66,9 @@ describe('what a reader pastes into a shell runs, and answers as the page shows'
   })
 })
 
-test('docs/reference/metrics.md has every metric of ours, with its type and labels', async () => {
+test('docs/reference/metrics.md has every metric of the service, with its type and labels', async () => {
+  const { refreshToken } = await signIn()
+  await auth(server.url, 'refresh', { refreshToken })
   const text = await (await fetch(`${server.url}/metrics`)).text()
   const lines = text.split('\n').filter((line) => line.includes('token_ledger_'))
   const types = lines.flatMap((line) => {
@@ -87,13 +91,8 @@ test('docs/reference/metrics.md has every metric of ours, with its type and labe
 })
 
 test('docs/reference/access-token.md has every field of the header and every claim', async () => {
-  const answer = await fetch(`${server.url}/auth/register`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ email: 'claims@example.com', password: 'four words are enough' }),
-  })
-  const { result } = (await answer.json()) as { result: { data: { accessToken: string } } }
-  const [header, claims] = result.data.accessToken
+  const { accessToken } = await signIn()
+  const [header, claims] = accessToken
     .split('.', 2)
     .map((part) => JSON.parse(Buffer.from(part, 'base64url').toString()) as object)
   const page = readPage('docs/reference/access-token.md')
@@ -105,6 +104,12 @@ test('docs/reference/access-token.md has every field of the header and every cla
   ])
   expect(documented).toEqual(Object.entries(claims!).map(([name, value]) => [name, typeof value]))
 })
+
+async function signIn(): Promise<{ accessToken: string; refreshToken: string }> {
+  const { email } = await makeUser(database.url)
+  const input = { email, password: testPassword, transport: 'body' }
+  return (await auth(server.url, 'login', input)).data
+}
 
 function shellBlocks(page: string): readonly Block[] {
   return blocksOf(readPage(page)).filter(

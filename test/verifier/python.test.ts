@@ -69,7 +69,7 @@ describe.skipIf(!python)(
   },
 )
 
-/** The page's program with an issuer and an audience of our own; it prints who the token is for. */
+/** The page's program for the issuer and the audience it is called with; it prints the user id. */
 function programIn(path: string): string {
   const block = blocksOf(readPage(path)).find(({ language }) => language === 'python')
   const lines = block!.text
