@@ -9,7 +9,7 @@ import { expect, test } from 'vitest'
 const budgets: Record<string, number> = {
   client: 0,
   db: 0,
-  server: 0,
+  server: 4,
   'drizzle/schema.sql': 1,
   'README.md': 0,
   docs: 6,

@@ -36,7 +36,7 @@ test('the program in docs/reference/events.md finds every event that was changed
   const run = (input: string) =>
     spawnSync('python3', ['-c', program!.text], { input, encoding: 'utf8' })
   const { error, status, stdout, stderr } = run(golden)
-  if (error !== undefined) {
+  if (error !== undefined && process.env.CI !== 'true') {
     console.warn('\n*** SKIPPED: no python3 to run the program of docs/reference/events.md ***\n')
     return
   }

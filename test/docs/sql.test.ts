@@ -4,7 +4,7 @@ import { insertAdminAction } from '../../db/audit/admin-actions.ts'
 import { endAllSessions, endSession } from '../../server/sessions/revocation.ts'
 import { moveClock } from '../support/clock.ts'
 import { freshDatabase } from '../support/database.ts'
-import { startLedger, testOrigin } from '../support/ledger.ts'
+import { startLedger, testCaller } from '../support/ledger.ts'
 import { blocksOf, codeIn, readPage, readPages, rowsOf, sectionOf } from './pages.ts'
 
 const guide = 'docs/guides/sql.md'
@@ -33,19 +33,19 @@ test('each query of docs/guides/sql.md runs as the auditor and finds what it say
     ledger.deps,
     {
       familyId: second.familyId,
-      alongside: (within) =>
-        insertAdminAction(within, {
+      inSameTransaction: (transaction) =>
+        insertAdminAction(transaction, {
           action: 'session_revoked',
           actorUserId: admin.id,
           familyId: second.familyId,
           reason: 'asked',
         }),
     },
-    { reason: 'admin_revoked', actorUserId: admin.id, origin: testOrigin },
+    { reason: 'admin_revoked', actorUserId: admin.id, caller: testCaller },
   )
   await ledger.start(ada)
   await endAllSessions(ledger.deps, ada.id, {
-    by: { reason: 'password_changed', actorUserId: ada.id, origin: testOrigin },
+    by: { reason: 'password_changed', actorUserId: ada.id, caller: testCaller },
   })
   await moveClock(ownerSql, -3_600_000)
   await ledger.start(await ledger.makeUser())

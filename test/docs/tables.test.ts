@@ -50,7 +50,7 @@ test('docs/reference/http.md has every reason with its status', () => {
 test('docs/reference/cli.md has every command as its help does', async () => {
   const rows = rowsOf(sectionOf(readPage('docs/reference/cli.md'), 'Commands'))
   const documented = namesIn(rows)
-  const { stdout } = await cli(null, '--help')
+  const { stdout } = await cli(null, ['--help'])
   const listed = stdout.split('\n').filter((line) => line.startsWith('  '))
   // A usage is followed by spaces up to a column, and by one where it is longer.
   const isListed = (usage: string) =>
