@@ -12,7 +12,7 @@ export const revocations = [
       '  if (endedAt.length > 0) await notifyFamilyEnds(tx, Math.min(...endedAt))\n',
       '',
     ],
-    ['a sign-in is told to everybody', '(isEnd(event) ? [event.at] : [])', '[event.at]'],
+    ['a sign-in is notified as an end', '(isEnd(event) ? [event.at] : [])', '[event.at]'],
   ]),
   ...mutationsOf('server/sessions/ended-sessions.ts', inService, [
     [
