@@ -7,7 +7,7 @@ import type { PostgresHome, RunAs } from './home.ts'
 import { postgresEnvironment, useOwnPostgres } from './platform.ts'
 import { makeFolder } from './unfinished-folder.ts'
 
-/** The folder of the platform package, or of a copy beside the data when the package is read-only or not accessible. */
+/** The folder of the platform package, or of a copy beside the data if the package is read-only or not accessible. */
 export function runnableBinaries(home: PostgresHome): string {
   const native = platformPackage()
   if (makeLinks(native) && runs(native, home.runAs)) return native

@@ -45,8 +45,8 @@ export function removeSocketFolder(socketFolder: string): void {
   }
 }
 
-// The path of a socket is limited to 104 bytes (macOS) or 108, including the final zero. `@`, `"`, colons and commas have
-// a meaning in the URL or in the list of folders that Postgres is given.
+// The path of a socket has at most 104 bytes (macOS) or 108, including the final zero. `@`, `"`, colons and commas
+// have a meaning in the URL or in the list of folders that Postgres is given.
 function fitsSocket(folder: string): boolean {
   const longest = join(`${folder},`, '.s.PGSQL.65535')
   const limit = process.platform === 'darwin' ? 103 : 107

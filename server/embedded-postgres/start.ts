@@ -41,8 +41,8 @@ const longestRestartDelayMs = 30_000
 const pollMs = 25
 
 /**
- * Starts the Postgres that comes with the package, on a Unix socket and without a TCP port, and restarts it if it exits.
- * It stops when this process ends, even if this process is killed.
+ * Starts the Postgres that comes with the package, on a Unix socket and without a TCP port. Restarts it if it exits,
+ * and stops it when this process ends, even if this process is killed.
  *
  * @throws an error whose message is one line: the data is in use, belongs to another major version, or Postgres does
  * not start

@@ -71,7 +71,7 @@ function traceRequests(app: FastifyInstance, procedurePaths: ReadonlySet<string>
   })
 }
 
-/** The path of a known procedure, or the pattern of the route; '' without a route. Never any other path a client sent. */
+/** The path of a known procedure, or the pattern of the route; '' without a route. Never another path from a client. */
 function routeOf(
   { url, routeOptions }: FastifyRequest,
   procedurePaths: ReadonlySet<string>,

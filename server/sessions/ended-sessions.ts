@@ -19,10 +19,10 @@ const pollIntervalMs = 1_000
 /** Minimum time between two polls, so that many notifications cause one poll. */
 const minPollSpacingMs = 100
 
-/** Each poll reads again what the last one could have missed: ends by writers that do not notify, such as older versions. */
+/** Each poll overlaps the last one by this much, to find ends by writers that do not notify, such as older versions. */
 const overlapMs = 5_000
 
-/** A poll that takes longer is abandoned together with its connection. The first may read `maxEndedSessions` rows. */
+/** A poll that takes longer is abandoned with its connection. The first may read `maxEndedSessions` rows. */
 const pollTimeoutMs = 2_500
 const firstPollTimeoutMs = 10_000
 

@@ -29,7 +29,10 @@ export type RefreshRequest = {
    * retried through another process already, and this late request would look like reuse.
    */
   readonly isClientWaiting?: () => boolean
-  /** If set (rate limit exceeded), refuse with this error unless the request is a reuse: reuse must always be recorded. */
+  /**
+   * If set (rate limit exceeded), refuse with this error unless the request is a reuse: reuse must always be
+   * recorded.
+   */
   readonly refusalUnlessReuse?: AuthError | null
 }
 

@@ -44,7 +44,10 @@ export function toRefusal(
   })
 }
 
-/** For an authentic token whose family is not in the ledger: the ledger was restored from a backup, or the family was archived. */
+/**
+ * For an authentic token whose family is not in the ledger: the ledger was restored from a backup, or the
+ * family was archived.
+ */
 export function unknownFamily(): Refused {
   const refusal = new RefreshRefused('session_revoked', false, { detail: 'unknown family' })
   return { refusal, family: null, event: null, isAhead: { currentGeneration: null } }

@@ -75,7 +75,7 @@ export function createRotation(
   return { rotate, queue }
 }
 
-/** `reuseOf`: the user of a detected reuse, which takes effect only once `decideReuse` confirms it under the lock. */
+/** `reuseOf` is the user of a detected reuse, which counts only once `decideReuse` confirms it under the lock. */
 type RotationOutcome = Granted | Refused | { readonly reuseOf: string }
 
 /**

@@ -29,7 +29,7 @@ const prefix = 'tlr1.'
 const secretAt = 20
 const macAt = 52
 const size = 68
-/** 68 bytes in base64url, without padding. The two unused bits of the last character must be 0, so a token has one spelling. */
+/** 68 bytes in base64url without padding. The two unused bits of the last character must be 0: one token, one spelling. */
 const tokenPattern = /^tlr1\.[A-Za-z0-9_-]{90}[AEIMQUYcgkosw048]$/
 
 export function deriveRefreshTokenKeys(secrets: readonly [string, ...string[]]): RefreshTokenKeys {

@@ -1,6 +1,6 @@
 /**
- * `token-ledger/verifier`: for services that accept the access tokens of a token-ledger service. Its only dependency at
- * run time is `jose`.
+ * `token-ledger/verifier`: for services that accept the access tokens of a token-ledger service. Its only
+ * dependency at run time is `jose`.
  *
  * @module
  */

@@ -7,7 +7,7 @@ import { readMessages, type SseMessage } from './sse.ts'
 export type RevocationsOptions = {
   /** The service's `REVOCATIONS_TOKEN`. */
   readonly token: string
-  /** The URL of the feed, if it is not `<issuer>/revocations`. It receives `token`: use https or a network you trust. */
+  /** The URL of the feed, if not `<issuer>/revocations`. `token` is sent to it: use https or a network you trust. */
   readonly url?: string | URL | undefined
   /**
    * What to do with a valid token while the feed is more than five seconds behind: `refuse` it with 503, the
