@@ -23,6 +23,8 @@ export async function buildPrograms(): Promise<() => void> {
     outbase: '.',
     outdir: folder,
     bundle: true,
+    // Keeps modules that are imported on demand, such as tracing, in files of their own.
+    splitting: true,
     platform: 'node',
     format: 'esm',
     packages: 'external',
