@@ -29,6 +29,8 @@ export type AppOptions = {
   readonly rotationBatchSize?: number
   /** The folder of the built example page. Default: beside the files of the server. */
   readonly exampleFolder?: string
+  /** How often the signing keys are read again. Default: 5,000. */
+  readonly signingKeyReloadMs?: number
   /** Replaces the rotation, with its metrics, so that a benchmark can measure everything around it. */
   readonly rotate?: Rotate
 }
@@ -40,7 +42,9 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
   const secrets: [string, ...string[]] = [config.authSecret]
   if (config.authSecretPrevious !== undefined) secrets.push(config.authSecretPrevious)
 
-  const signingKeys = await loadSigningKeys(database, secrets)
+  const signingKeys = await loadSigningKeys(database, secrets, {
+    ...(options.signingKeyReloadMs !== undefined && { reloadEveryMs: options.signingKeyReloadMs }),
+  })
   app.addHook('onClose', async () => signingKeys.close())
   await keepPartitionsAhead(app, database)
   const passwords = createPasswords()

@@ -34,7 +34,7 @@ export const jwksMaxAgeSeconds = 300
 const publishAheadMs = 2 * jwksMaxAgeSeconds * 1000
 
 /** How soon a process notices that a key was added, or removed in an emergency. */
-const reloadEveryMs = 5_000
+const defaultReloadEveryMs = 5_000
 
 /** After this long, a process creates the next key automatically. */
 const maxKeyAgeMs = 30 * 24 * 3600 * 1000
@@ -73,6 +73,7 @@ type LoadedKey = SigningKey & {
 export async function loadSigningKeys(
   database: Database,
   secrets: readonly [string, ...string[]],
+  { reloadEveryMs = defaultReloadEveryMs }: { reloadEveryMs?: number } = {},
 ): Promise<SigningKeys> {
   let keys: readonly LoadedKey[] = []
 
