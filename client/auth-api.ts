@@ -6,13 +6,13 @@ import { AuthClientError } from './errors.ts'
 type Inputs = inferRouterInputs<AuthRouter>
 type Outputs = inferRouterOutputs<AuthRouter>
 
-export type Procedure = keyof Outputs
+export type AuthProcedure = keyof Outputs
 export type Credentials = Inputs['register']
 export type Grant = Outputs['refresh']
 export type User = Grant['user']
 
 /** Calls `POST /auth/<procedure>`. Rejects only with `AuthClientError`. */
-export type AuthApi = <P extends Procedure>(
+export type AuthApi = <P extends AuthProcedure>(
   procedure: P,
   input: Inputs[P],
   signal?: AbortSignal,
@@ -97,7 +97,7 @@ function refusalIn(response: Response, body: unknown): AuthClientError {
   })
 }
 
-function dataIn<P extends Procedure>(procedure: P, body: unknown): Outputs[P] {
+function dataIn<P extends AuthProcedure>(procedure: P, body: unknown): Outputs[P] {
   const data = field(field(body, 'result'), 'data')
   const isWhole = procedure === 'logout' ? field(data, 'success') === true : isGrant(data)
   if (!isWhole) throw new AuthClientError('unreadable_answer')

@@ -4,7 +4,7 @@ import { AuthClientError, toAuthClientError } from './errors.ts'
 import { openCredential } from './credential/open.ts'
 import { readOptions, type AuthClientOptions } from './options.ts'
 import { createSessionCore } from './lifecycle/session-core.ts'
-import { familyIdOf, type Session, type SignedIn } from './session.ts'
+import { familyIdIn, type Session, type SignedIn } from './session.ts'
 import { byUser, createSignIn } from './lifecycle/sign-in.ts'
 import { singleFlight } from './lifecycle/single-flight.ts'
 import { openTabChannel, type TabMessage } from './tabs/channel.ts'
@@ -73,7 +73,7 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
   }
 
   function onTabMessage(message: TabMessage): void {
-    const familyId = familyIdOf(state.get())
+    const familyId = familyIdIn(state.get())
     switch (message.kind) {
       case 'refreshed':
         return core.observeRefresh(message.record)

@@ -1,6 +1,6 @@
 import type { Credentials } from './auth-api.ts'
 import type { Settings } from './options.ts'
-import type { Listener, Session, SignedIn } from './session.ts'
+import type { SessionListener, Session, SignedIn } from './session.ts'
 
 export type SignIn = Credentials & {
   /** Shown in the user's list of sessions; at most 100 characters. */
@@ -17,7 +17,7 @@ export type AuthClient = {
   /** The current session; a new object at each change. */
   readonly session: Session
   /** Calls `listener` now and at each change. @returns a function that unsubscribes */
-  subscribe(listener: Listener): () => void
+  subscribe(listener: SessionListener): () => void
   /**
    * Call it on page load: continues the stored session, if there is one. Never rejects. If the server cannot be
    * reached, it resolves with `unknown`, keeps trying, and calls the subscribers once it succeeds.

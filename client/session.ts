@@ -28,11 +28,11 @@ export type SignedIn = {
 }
 
 export type Problem = AuthClientError['reason']
-export type Listener = (session: Session) => void
+export type SessionListener = (session: Session) => void
 
 export function createSessionState() {
   let session: Session = { status: 'unknown', problem: null }
-  const listeners = new Set<Listener>()
+  const listeners = new Set<SessionListener>()
   return {
     get: () => session,
     set(next: Session): void {
@@ -44,9 +44,9 @@ export function createSessionState() {
       if (session.status !== 'signed-out') this.set({ ...session, problem })
     },
     /** Calls `listener` now and at each change. @returns a function that unsubscribes */
-    subscribe(listener: Listener): () => void {
+    subscribe(listener: SessionListener): () => void {
       // A new function each time, because the same listener may subscribe twice.
-      const own: Listener = (next) => listener(next)
+      const own: SessionListener = (next) => listener(next)
       listeners.add(own)
       listener(session)
       return () => void listeners.delete(own)
@@ -67,6 +67,6 @@ export function signedIn({ user, familyId, refreshExpiresAt, expiresIn }: Grant)
   }
 }
 
-export function familyIdOf(session: Session): string | null {
+export function familyIdIn(session: Session): string | null {
   return session.status === 'signed-in' ? session.familyId : null
 }

@@ -24,7 +24,7 @@ import type {
 import type { EndReason, SessionStatus } from '../server/ledger/family.ts'
 
 /** The service's tables. People and tools query the views of schema `token_audit` instead. */
-export const tokenLedger = pgSchema('token_ledger')
+export const tokenLedgerSchema = pgSchema('token_ledger')
 
 const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' })
 const xid8 = customType<{ data: string }>({ dataType: () => 'xid8' })
@@ -38,7 +38,7 @@ const roles = ['user', 'admin'] as const
  * Partitioned by month of `family_id` (a UUIDv7), so that whole months can be archived. Whether the session is
  * valid is not stored here: it follows from the session's events.
  */
-export const tokenFamily = tokenLedger.table(
+export const tokenFamily = tokenLedgerSchema.table(
   'token_family',
   {
     familyId: uuid('family_id').primaryKey(),
@@ -65,7 +65,7 @@ export const tokenFamily = tokenLedger.table(
  * Only `db/ledger/append.ts` writes it. Triggers compute `hash` and `prev_hash`, and refuse illegal histories,
  * updates, deletes and truncation. Instants are whole milliseconds.
  */
-export const tokenEvent = tokenLedger.table(
+export const tokenEvent = tokenLedgerSchema.table(
   'token_event',
   {
     familyId: uuid('family_id').notNull(),
@@ -162,13 +162,13 @@ export const tokenEvent = tokenLedger.table(
  * A sign-in reads `epoch` before it checks the password, and again when it writes the session. If the two
  * differ, all sessions were ended in between, and the sign-in is refused.
  */
-export const userEpoch = tokenLedger.table('user_epoch', {
+export const userEpoch = tokenLedgerSchema.table('user_epoch', {
   userId: uuid('user_id').primaryKey(),
   epoch: integer('epoch').notNull().default(0),
 })
 
 /** The built-in user directory. A service may use its own instead: no table of the ledger refers to this one. */
-export const userAccount = tokenLedger.table(
+export const userAccount = tokenLedgerSchema.table(
   'user_account',
   {
     userId: uuid('user_id').primaryKey(),
@@ -192,7 +192,7 @@ export const userAccount = tokenLedger.table(
  * Actions of admins and of the command line, append-only. When one ends a session, the ledger records the end
  * and the actor; this table records the reason given.
  */
-export const adminAction = tokenLedger.table(
+export const adminAction = tokenLedgerSchema.table(
   'admin_action',
   {
     actionId: bigint('action_id', { mode: 'number' }).primaryKey().generatedAlwaysAsIdentity(),
@@ -232,7 +232,7 @@ export const adminAction = tokenLedger.table(
 )
 
 /** Keys that sign access tokens. The private half is encrypted with a key derived from `AUTH_SECRET`. */
-export const signingKey = tokenLedger.table('signing_key', {
+export const signingKey = tokenLedgerSchema.table('signing_key', {
   kid: text('kid').primaryKey(),
   publicJwk: jsonb('public_jwk').$type<Record<string, string>>().notNull(),
   sealedPrivateKey: bytea('sealed_private_key').notNull(),
@@ -242,17 +242,17 @@ export const signingKey = tokenLedger.table('signing_key', {
 })
 
 /** Rate limits. The table and its columns are those of `rate-limiter-flexible`. */
-export const rateLimit = tokenLedger.table('rate_limit', {
+export const rateLimit = tokenLedgerSchema.table('rate_limit', {
   key: varchar('key', { length: 255 }).primaryKey(),
   points: integer('points').notNull().default(0),
   expire: bigint('expire', { mode: 'number' }),
 })
 
 /** What people, tools and the service itself read: views, documented in docs/reference/sql.md. */
-const tokenAudit = pgSchema('token_audit')
+const tokenAuditSchema = pgSchema('token_audit')
 
 /** `token_audit.sessions`: one row per session, as it is now. */
-export const auditSessions = tokenAudit
+export const auditSessions = tokenAuditSchema
   .view('sessions', {
     familyId: uuid('family_id').notNull(),
     userId: uuid('user_id').notNull(),
@@ -274,7 +274,7 @@ export const auditSessions = tokenAudit
   .existing()
 
 /** `token_audit.events`: one row per event, without token hashes and salts. */
-export const auditEvents = tokenAudit
+export const auditEvents = tokenAuditSchema
   .view('events', {
     familyId: uuid('family_id').notNull(),
     seq: integer('seq').notNull(),

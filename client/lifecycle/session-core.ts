@@ -6,7 +6,7 @@ import { AuthClientError, isDefinitive } from '../errors.ts'
 import { createRefresher } from './refresher.ts'
 import {
   createSessionState,
-  familyIdOf,
+  familyIdIn,
   signedIn,
   type SignedIn,
   type SignedOut,
@@ -78,7 +78,7 @@ export function createSessionCore(parts: {
     abortPending()
     held = null
     if (tabs === 'notify-tabs' && (before.status === 'signed-in' || reason === 'logout'))
-      notifyTabs({ kind: 'signed-out', familyId: familyIdOf(before), session })
+      notifyTabs({ kind: 'signed-out', familyId: familyIdIn(before), session })
     state.set(session)
   }
 

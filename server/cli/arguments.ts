@@ -16,7 +16,7 @@ export function emailOf(text: string): string {
   return email
 }
 
-export function familyIdOf(text: string): string {
+export function familyIdArgument(text: string): string {
   const id = text.toLowerCase()
   if (!uuid.test(id))
     throw new UsageError(`not a family id, which is a UUID: ${JSON.stringify(text)}`)

@@ -8,7 +8,7 @@ import { jsonLine } from '../audit/json-line.ts'
 import { revokeSession, revokeUserSessions } from '../admin/sessions.ts'
 import { toEventView, toSessionView } from '../audit/views.ts'
 import { actDeps, commandLine, findUser } from './acts.ts'
-import { emailOf, exactlyOne, familyIdOf, reasonArgument } from './arguments.ts'
+import { emailOf, exactlyOne, familyIdArgument, reasonArgument } from './arguments.ts'
 import { UsageError, type Command } from './command.ts'
 import { asService, withDatabase } from './database.ts'
 import { dateTime, pluralize, printable, table } from './output.ts'
@@ -56,7 +56,7 @@ export const sessionsInspect: Command = {
       allowPositionals: true,
       options: { json: { type: 'boolean', default: false } },
     })
-    const familyId = familyIdOf(exactlyOne(positionals, 'family id'))
+    const familyId = familyIdArgument(exactlyOne(positionals, 'family id'))
     return withDatabase(readConfig(), asService, async (database) => {
       const session = await readSession(database, familyId)
       if (session === null) throw new Error(`session not found: ${familyId}`)
@@ -85,7 +85,7 @@ export const sessionsRevoke: Command = {
       allowPositionals: true,
       options: { reason: { type: 'string' } },
     })
-    const familyId = familyIdOf(exactlyOne(positionals, 'family id'))
+    const familyId = familyIdArgument(exactlyOne(positionals, 'family id'))
     const reason = reasonArgument(values.reason)
     const wasActive = await withDatabase(readConfig(), asService, (database) =>
       revokeSession(actDeps(database), familyId, { ...commandLine, reason }),

@@ -15,15 +15,15 @@ import { startEmbeddedPostgres } from '../../server/embedded-postgres/start.ts'
 import { asAdmin, databaseUrl } from '../support/admin.ts'
 import { freePort } from '../support/server.ts'
 import { seedFleet, type Fleet } from './fleet.ts'
-import type { Job, JobResult, Session } from './load.ts'
+import type { Job, JobResult, BenchSession } from './load.ts'
 import {
   cpuSecondsOf,
   postgresCpuSeconds,
   startLoad,
-  startServer,
+  startBenchServer,
   startStore,
   type Child,
-  type Load,
+  type LoadGenerator,
   type Server,
   type ServerKind,
 } from './processes.ts'
@@ -41,7 +41,7 @@ export type Row = {
   readonly loadCpu: number
 }
 
-export type Target = {
+export type BenchTarget = {
   readonly name: string
   readonly value: number
   readonly atLeast?: number
@@ -60,14 +60,14 @@ export type BenchOptions = {
 export type Bench = {
   readonly options: BenchOptions
   readonly rows: Row[]
-  readonly targets: Target[]
+  readonly targets: BenchTarget[]
   readonly facts: Record<string, number>
-  readonly load: Load
+  readonly load: LoadGenerator
   say(line: string): void
   database(name: string): Promise<BenchDatabase>
-  fleet(database: BenchDatabase, fleet: Fleet): Promise<Session[]>
+  fleet(database: BenchDatabase, fleet: Fleet): Promise<BenchSession[]>
   server(kind: ServerKind, database: BenchDatabase): Promise<Server>
-  store(database: BenchDatabase): Promise<Load>
+  store(database: BenchDatabase): Promise<LoadGenerator>
   /** One run with its cost. `rounds` makes rows of such runs. */
   measure(job: Omit<Job, 'seconds'> & { seconds?: number }, at: Measured): Promise<Row>
   /** Compares the clients' tokens with the ledger and verifies their access tokens. */
@@ -77,7 +77,11 @@ export type Bench = {
   stop(): Promise<void>
 }
 
-export type Measured = { readonly name: string; readonly child: Child; readonly load?: Load }
+export type Measured = {
+  readonly name: string
+  readonly child: Child
+  readonly load?: LoadGenerator
+}
 export type Line = { readonly run: () => Promise<Row> }
 
 export async function createBench(options: BenchOptions): Promise<Bench> {
@@ -111,7 +115,7 @@ export async function createBench(options: BenchOptions): Promise<Bench> {
       return seedFleet(sql, fleet)
     },
     async server(kind, { url }) {
-      const server = await startServer(kind, { databaseUrl: url, port: await freePort() })
+      const server = await startBenchServer(kind, { databaseUrl: url, port: await freePort() })
       children.push(server.child)
       return server
     },

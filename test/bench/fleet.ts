@@ -7,7 +7,7 @@ import {
   deriveSuccessor,
   hashSecret,
 } from '../../server/tokens/refresh-token.ts'
-import { benchPassword, type Session } from './load.ts'
+import { benchPassword, type BenchSession } from './load.ts'
 
 /** The secret of the benchmark's servers: 48 bytes, used nowhere else. */
 export const benchSecret = 'n4Vt8Qz2Lk6Wm0Rx3Hc7Yp5Jd9Gs1BfAeUiOoTzKyXbCvNq'
@@ -26,7 +26,7 @@ const keys = deriveRefreshTokenKeys([benchSecret])
  * Writes sessions with their histories directly into the ledger, as its owner, and returns the newest token of
  * each. The hashes are random bytes, because a million real ones would take longer than the benchmark.
  */
-export async function seedFleet(sql: Sql, fleet: Fleet): Promise<Session[]> {
+export async function seedFleet(sql: Sql, fleet: Fleet): Promise<BenchSession[]> {
   const seeds = makeSeeds(fleet)
   const passwordHash = await createPasswords().hash(benchPassword)
   const users = seeds.filter((_seed, i) => i % fleet.sessionsPerUser === 0)
@@ -87,7 +87,7 @@ async function insertEvents(
     cross join lateral (select sha256(uuid_send(family_id) || int4send(${seq}::integer)) as random_bytes) r`
 }
 
-type Seed = Session & { readonly tokenHash: string }
+type Seed = BenchSession & { readonly tokenHash: string }
 
 function makeSeeds({ sessions, eventsEach, sessionsPerUser }: Fleet): Seed[] {
   const now = Date.now()

@@ -6,17 +6,17 @@ import {
   type Exchange,
   type Job,
   type JobResult,
-  type Session,
+  type BenchSession,
 } from './load.ts'
 import { answerCalls } from './processes.ts'
 import { summarize } from './statistics.ts'
 
 // The load generator. It uses raw sockets, because an HTTP client would need as much CPU as the server.
 
-const fleets = new Map<string, Session[]>()
+const fleets = new Map<string, BenchSession[]>()
 
 answerCalls({
-  enlist: ({ fleet, sessions }: { fleet: string; sessions: Session[] }) =>
+  enlist: ({ fleet, sessions }: { fleet: string; sessions: BenchSession[] }) =>
     void fleets.set(fleet, sessions),
   run,
   checkAccessTokens,
@@ -58,7 +58,7 @@ async function run(job: Job): Promise<JobResult> {
 function createClient(
   url: string,
   exchange: Exchange,
-  { sessions, latencies }: { sessions: Session[]; latencies: number[] },
+  { sessions, latencies }: { sessions: BenchSession[]; latencies: number[] },
 ) {
   const { hostname, port } = new URL(url)
   const socket = connect({ host: hostname, port: Number(port), noDelay: true })

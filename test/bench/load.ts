@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 
 /** One virtual client's session, with the newest token it was given. */
-export type Session = {
+export type BenchSession = {
   readonly familyId: string
   readonly userId: string
   readonly email: string
@@ -31,9 +31,9 @@ export type JobResult = {
 
 /** A request and the check of its answer. */
 export type Exchange = {
-  request(session: Session, origin: string): string
+  request(session: BenchSession, origin: string): string
   /** Keeps the tokens of a correct answer. @throws {Error} for a wrong answer */
-  accept(session: Session, answer: { status: number; head: string; body: string }): void
+  accept(session: BenchSession, answer: { status: number; head: string; body: string }): void
   /** Whether the session can be used again. */
   readonly isRepeatable: boolean
 }
@@ -111,7 +111,7 @@ export const exchanges: Record<JobKind, Exchange> = {
   },
 }
 
-function acceptRotation(session: Session, answer: Answer): void {
+function acceptRotation(session: BenchSession, answer: Answer): void {
   const data = dataOf(answer)
   const successor = cookieOf(answer)
   const before = readToken(session.token)

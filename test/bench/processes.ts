@@ -4,16 +4,16 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { benchSecret } from './fleet.ts'
-import type { Job, JobResult, Session } from './load.ts'
+import type { Job, JobResult, BenchSession } from './load.ts'
 
 /** `ceiling` makes no database call; `one-by-one` uses a transaction for each rotation. */
 export type ServerKind = 'full' | 'one-by-one' | 'ceiling'
 
 export type Server = { readonly url: string; readonly child: Child }
 
-export type Load = {
+export type LoadGenerator = {
   /** Hands sessions to the load generator, which keeps their newest tokens from then on. */
-  enlist(fleet: string, sessions: readonly Session[]): Promise<void>
+  enlist(fleet: string, sessions: readonly BenchSession[]): Promise<void>
   run(job: Job): Promise<JobResult>
   readonly child: Child
 }
@@ -25,7 +25,7 @@ export type Child = {
   stop(): Promise<void>
 }
 
-export async function startServer(
+export async function startBenchServer(
   kind: ServerKind,
   { databaseUrl, port }: { databaseUrl: string; port: number },
 ): Promise<Server> {
@@ -42,7 +42,7 @@ export async function startServer(
   return { url, child }
 }
 
-export function startLoad(): Load {
+export function startLoad(): LoadGenerator {
   const child = start('load-process.ts', {})
   return {
     child,
@@ -52,7 +52,7 @@ export function startLoad(): Load {
 }
 
 /** A process that sends the SQL of a rotation, without HTTP and without signing. */
-export async function startStore(databaseUrl: string): Promise<Load> {
+export async function startStore(databaseUrl: string): Promise<LoadGenerator> {
   const child = start('store-process.ts', { DATABASE_URL: databaseUrl, AUTH_SECRET: benchSecret })
   return {
     child,

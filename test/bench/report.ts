@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
-import type { Bench, Row, Target } from './bench.ts'
+import type { Bench, Row, BenchTarget } from './bench.ts'
 
 /** Prints the table to stdout and writes everything to `bench-results.json`. */
 export function report({ rows, targets, facts, options }: Bench): void {
@@ -27,11 +27,11 @@ export function report({ rows, targets, facts, options }: Bench): void {
   writeFileSync('bench-results.json', `${JSON.stringify(results, null, 2)}\n`)
 }
 
-export function isReached({ value, atLeast = -Infinity, atMost = Infinity }: Target): boolean {
+export function isReached({ value, atLeast = -Infinity, atMost = Infinity }: BenchTarget): boolean {
   return value >= atLeast && value <= atMost
 }
 
-function verdict(target: Target): string[] {
+function verdict(target: BenchTarget): string[] {
   const wanted = target.atLeast === undefined ? `≤ ${target.atMost}` : `≥ ${target.atLeast}`
   return [target.name, wanted, number(target.value), isReached(target) ? 'reached' : 'missed']
 }

@@ -4,7 +4,7 @@ import type * as Passwords from '../../server/users/passwords.ts'
 import type * as Tokens from '../../server/tokens/refresh-token.ts'
 import type * as Rotation from '../../server/sessions/rotation.ts'
 import { fromDist } from './dist.ts'
-import type { Job, JobResult, Session } from './load.ts'
+import type { Job, JobResult, BenchSession } from './load.ts'
 import { answerCalls } from './processes.ts'
 import { summarize } from './statistics.ts'
 
@@ -33,10 +33,10 @@ const { rotate } = createRotation({
   logSecurityEvent: () => {},
 })
 const caller = { ip: '127.0.0.1', userAgent: null }
-const fleets = new Map<string, Session[]>()
+const fleets = new Map<string, BenchSession[]>()
 
 answerCalls({
-  enlist: ({ fleet, sessions }: { fleet: string; sessions: Session[] }) =>
+  enlist: ({ fleet, sessions }: { fleet: string; sessions: BenchSession[] }) =>
     void fleets.set(fleet, sessions),
   run,
 })

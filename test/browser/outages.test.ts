@@ -19,7 +19,7 @@ import {
 import { freshDatabase } from '../support/database.ts'
 import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { startOwner } from '../support/owner-process.ts'
-import { noFault, startBehindProxy, type Fault } from '../support/proxy.ts'
+import { noFault, startBehindProxy, type AnswerFault } from '../support/proxy.ts'
 import { freePort, testSecret } from '../support/server.ts'
 import { makeUser } from '../support/users.ts'
 
@@ -72,7 +72,7 @@ describe.runIf(hasChromium)('an outage signs no user out', () => {
     rmSync(dataDir, { recursive: true })
   }, 180_000)
 
-  test.each<[string, Fault]>([
+  test.each<[string, AnswerFault]>([
     ['a 503 of the service', refusal(503, 'service_unavailable', 1)],
     ['a 429 of the service', refusal(429, 'too_many_attempts', 1)],
     ['a 500 of the service', refusal(500, 'internal_error')],
@@ -152,7 +152,7 @@ describe.runIf(hasChromium)('an outage signs no user out', () => {
   }
 })
 
-function refusal(status: number, reason: string, retryAfterSeconds?: number): Fault {
+function refusal(status: number, reason: string, retryAfterSeconds?: number): AnswerFault {
   const data = { code: '', httpStatus: status, reason, retryAfterSeconds }
   const body = JSON.stringify({ error: { message: reason, code: -1, data } })
   return { kind: 'answer', status, headers: { 'content-type': 'application/json' }, body }

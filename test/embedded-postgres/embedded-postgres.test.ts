@@ -25,7 +25,7 @@ import {
   childrenOf,
   isProcessAlive,
   type OwnerProcess,
-  postmasterPid,
+  postmasterPidIn,
   processesOn,
   startOwner,
 } from '../support/owner-process.ts'
@@ -115,7 +115,7 @@ test('the database uses UTF-8, sorts the same everywhere, and listens on no port
 test('a killed owner leaves no Postgres behind, and committed data is there at the next start', async () => {
   const first = start()
   await query(await first.url, 'create table mark as select 42 as answer')
-  const postmaster = postmasterPid(dataDir)
+  const postmaster = postmasterPidIn(dataDir)
   await first.kill('SIGKILL')
 
   // At once: the next start has to wait for the old Postgres by itself.
@@ -146,7 +146,7 @@ test('an interrupt from the terminal does not stop the database of an owner that
 test('a Postgres that dies is started again', async () => {
   const owner = start()
   const url = await owner.url
-  const postmaster = postmasterPid(dataDir)
+  const postmaster = postmasterPidIn(dataDir)
   process.kill(postmaster, 'SIGKILL')
   await waitFor(() => owner.stderr().includes('exited unexpectedly'), 'the owner says so')
   await waitFor(
@@ -157,7 +157,7 @@ test('a Postgres that dies is started again', async () => {
       ),
     'it answers',
   )
-  expect(postmasterPid(dataDir)).not.toBe(postmaster)
+  expect(postmasterPidIn(dataDir)).not.toBe(postmaster)
 })
 
 test.runIf(onLinux)(
@@ -165,7 +165,7 @@ test.runIf(onLinux)(
   async () => {
     const first = start()
     await query(await first.url, 'create table mark as select 42 as answer')
-    const postmaster = postmasterPid(dataDir)
+    const postmaster = postmasterPidIn(dataDir)
     const spared = new Set([postmaster, ...childrenOf(postmaster)])
     const guards = processesOn(dataDir).filter((pid) => !spared.has(pid))
     for (const pid of guards) process.kill(pid, 'SIGSTOP')

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { auth } from '../support/http.ts'
-import { childrenOf, postmasterPid } from '../support/owner-process.ts'
+import { childrenOf, postmasterPidIn } from '../support/owner-process.ts'
 import { testPassword } from '../support/users.ts'
 import type { Lost } from '../support/wire.ts'
 import type { Rig } from './rig.ts'
@@ -55,7 +55,7 @@ async function killServer(rig: Rig): Promise<number> {
 
 /** All its processes at once, as when its machine dies. Its owner starts it again. */
 async function killDatabase({ dataDir }: Rig): Promise<number> {
-  const postmaster = postmasterPid(dataDir)
+  const postmaster = postmasterPidIn(dataDir)
   for (const pid of [postmaster, ...childrenOf(postmaster)]) kill(pid)
   return performance.now()
 }

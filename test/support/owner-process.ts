@@ -69,7 +69,7 @@ export function childrenOf(pid: number): number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number)
 }
 
-export function postmasterPid(dataDir: string): number {
+export function postmasterPidIn(dataDir: string): number {
   const lock = join(dataDir, 'postgres', 'cluster', 'postmaster.pid')
   return Number(readFileSync(lock, 'utf8').split('\n')[0])
 }

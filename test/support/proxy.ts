@@ -3,7 +3,7 @@ import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import { startApp, type TestApp } from './app.ts'
 import { freePort } from './server.ts'
 
-export type Fault =
+export type AnswerFault =
   | { readonly kind: 'none' }
   /** The request does not reach the server. */
   | { readonly kind: 'drop-request' }
@@ -27,15 +27,15 @@ export type Fault =
 export type FaultyProxy = AsyncDisposable & {
   readonly url: string
   /** Called for each request; may be replaced at any time. */
-  chooseFault: (path: string) => Fault
+  chooseFault: (path: string) => AnswerFault
   /** The paths of all requests, in order. */
   readonly seen: string[]
 }
 
-export const noFault: Fault = { kind: 'none' }
+export const noFault: AnswerFault = { kind: 'none' }
 
 /** A fault that holds answers back until `release`. */
-export function hold(): { readonly fault: Fault; release(): void } {
+export function hold(): { readonly fault: AnswerFault; release(): void } {
   const opened = new EventEmitter()
   const until = once(opened, 'open').then(() => {})
   return { fault: { kind: 'hold', until }, release: () => void opened.emit('open') }
@@ -92,7 +92,7 @@ type Forwarded = { status: number; headers: http.IncomingHttpHeaders; body: Buff
 async function pass(
   request: IncomingMessage,
   response: ServerResponse,
-  { upstream, fault }: { upstream: string; fault: Fault },
+  { upstream, fault }: { upstream: string; fault: AnswerFault },
 ): Promise<void> {
   const body = Buffer.concat(await request.toArray())
   if (fault.kind === 'drop-request') return void request.socket.destroy()
@@ -157,7 +157,7 @@ export function seeded(seed: number): () => number {
 }
 
 /** One request in four meets a fault. */
-export function randomFault(random: () => number): Fault {
+export function randomFault(random: () => number): AnswerFault {
   const roll = random()
   if (roll < 0.04) return { kind: 'drop-request' }
   if (roll < 0.09) return { kind: 'drop-answer' }

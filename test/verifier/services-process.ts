@@ -15,7 +15,7 @@ export type TokenSource = {
   readonly revocations?: { readonly token: string; readonly whenBehind?: 'accept' }
 }
 
-export type Answer = {
+export type ServiceAnswer = {
   readonly status: number
   readonly reason: string | undefined
   readonly data: unknown
@@ -25,7 +25,7 @@ export type Answer = {
 export type Services = AsyncDisposable & {
   readonly addresses: Readonly<Record<Adapter, string>>
   /** `GET /me` with this `Authorization` header; null sends none. */
-  me(adapter: Adapter, authorization: string | null): Promise<Answer>
+  me(adapter: Adapter, authorization: string | null): Promise<ServiceAnswer>
 }
 
 /** Starts `services.ts` as a second process without a database. */
@@ -64,7 +64,7 @@ export async function startServices(source: TokenSource): Promise<Services> {
   }
 }
 
-export async function answerOf(response: Response): Promise<Answer> {
+export async function answerOf(response: Response): Promise<ServiceAnswer> {
   const body = JSON.parse((await response.text()) || '{}') as {
     result?: { data: unknown }
     error?: { data?: { reason?: string } }
