@@ -1,23 +1,21 @@
 import { execFile } from 'node:child_process'
-import { randomUUID } from 'node:crypto'
 import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import postgres from 'postgres'
-import { expect, inject, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { connect } from '../../db/connection/connect.ts'
 import { isMigrated, migrate } from '../../db/migrate.ts'
-import { asAdmin, databaseUrl } from '../support/admin.ts'
 import { cli } from '../support/cli.ts'
+import { emptyDatabase, type FreshDatabase } from '../support/database.ts'
 
 type Entry = { idx: number; when: number; tag: string }
 
 test('from nothing to the newest schema, and again: nothing to do', async () => {
   await using empty = await emptyDatabase()
   await migrate(empty.url)
-  const first = await empty.applied()
+  const first = await applied(empty)
   await migrate(empty.url)
-  expect(await empty.applied()).toEqual(first)
+  expect(await applied(empty)).toEqual(first)
   expect(first).toHaveLength((await journal()).length)
   const database = connect(empty.url, { role: 'token_ledger_app', maxConnections: 1 })
   expect(await isMigrated(database)).toBe(true)
@@ -29,7 +27,7 @@ test('four processes at once: each is content, and each migration is applied onc
   const outcomes = await Promise.all(Array.from({ length: 4 }, () => cli(empty.url, ['migrate'])))
   for (const { code, stderr } of outcomes)
     expect({ code, stderr }).toEqual({ code: 0, stderr: 'the schema is up to date\n' })
-  expect(await empty.applied()).toHaveLength((await journal()).length)
+  expect(await applied(empty)).toHaveLength((await journal()).length)
 })
 
 test('the journal is in the order of time: a late one with an early date would be skipped', async () => {
@@ -37,7 +35,7 @@ test('the journal is in the order of time: a late one with an early date would b
   expect(entries.map(({ idx }) => idx)).toEqual(entries.map((_, i) => i))
   const times = entries.map(({ when }) => when)
   expect(times).toEqual([...new Set(times)].toSorted((a, b) => a - b))
-  const files = (await readdir('drizzle')).filter((name) => name.endsWith('.sql')).toSorted()
+  const files = (await readdir('drizzle')).filter((name) => /^\d.*\.sql$/.test(name)).toSorted()
   expect(files).toEqual(entries.map(({ tag }) => `${tag}.sql`))
   for (const [i, { tag }] of entries.entries())
     expect(tag).toMatch(new RegExp(`^${String(i).padStart(4, '0')}_[a-z_]+$`))
@@ -48,6 +46,53 @@ test('every migration says on its first line what it is for', async () => {
     const sql = await readFile(`drizzle/${tag}.sql`, 'utf8')
     expect(sql).toMatch(/^-- \S.{20,}/)
   }
+})
+
+/** Written before the rule of the next test. A migration is not edited once it is merged. */
+const olderThanTheRule = [
+  '0000_ledger_tables',
+  '0001_ledger_guards',
+  '0002_ledger_partitions',
+  '0003_roles_and_grants',
+  '0004_audit_views',
+  '0005_admin_actions',
+  '0006_audit_time_travel',
+  '0007_audit_verification',
+  '0008_audit_erasure_and_archive',
+  '0009_ledger_ends_index',
+  '0010_ledger_hashes_inlined',
+  '0011_append_unless_changed',
+  '0012_event_hash_of_fields',
+]
+
+/** Such as `-- An index for X. Older processes may run beside this: yes, because they never name it.` */
+const lineOne = /^-- \S.*\. Older processes may run beside this: (?:yes|no), because \S.*\.$/
+
+test('line 1 of a migration says whether processes of the version before may run beside it, and why', async () => {
+  const tags = (await journal()).map(({ tag }) => tag)
+  expect(tags.slice(0, olderThanTheRule.length)).toEqual(olderThanTheRule)
+  const silent: string[] = []
+  for (const tag of tags.slice(olderThanTheRule.length)) {
+    const [first = ''] = (await readFile(`drizzle/${tag}.sql`, 'utf8')).split('\n')
+    if (!lineOne.test(first)) silent.push(`${tag}: ${first}`)
+  }
+  expect(silent, `line 1 must match ${lineOne}`).toEqual([])
+})
+
+test.each([
+  [
+    '-- An index for X. Older processes may run beside this: yes, because they never name it.',
+    true,
+  ],
+  [
+    '-- Splits a column. Older processes may run beside this: no, because they read it whole.',
+    true,
+  ],
+  ['-- An index for X.', false],
+  ['-- An index for X. Older processes may run beside this: yes.', false],
+  ['CREATE INDEX "x" ON "y";', false],
+])('line 1 of a migration: %s', (line, isRight) => {
+  expect(lineOne.test(line)).toBe(isRight)
 })
 
 test('the schema in TypeScript and the migrations say the same', async () => {
@@ -72,21 +117,8 @@ async function journal(): Promise<Entry[]> {
   return (JSON.parse(text) as { entries: Entry[] }).entries
 }
 
-async function emptyDatabase() {
-  const { adminUrl, template } = inject('testDatabases')
-  const name = template.replace(/template$/, `empty_${randomUUID().slice(0, 8)}`)
-  await asAdmin(adminUrl, (admin) => admin`create database ${admin(name)}`)
-  const url = databaseUrl(adminUrl, name)
-  return {
-    url,
-    async applied() {
-      const sql = postgres(url, { max: 1, onnotice: () => {} })
-      const rows =
-        await sql`select hash, created_at from token_ledger_migrations.applied order by id`
-      await sql.end()
-      return [...rows]
-    },
-    [Symbol.asyncDispose]: () =>
-      asAdmin(adminUrl, (admin) => admin`drop database if exists ${admin(name)} with (force)`),
-  }
+async function applied({ ownerSql }: FreshDatabase) {
+  return [
+    ...(await ownerSql`select hash, created_at from token_ledger_migrations.applied order by id`),
+  ]
 }

@@ -14,11 +14,16 @@ export type TestApp = AsyncDisposable & {
   readonly owner: FreshDatabase
 }
 
+type Options = Partial<AppOptions & Parameters<typeof buildApp>[0]> & {
+  /** The migrated database to serve from; a fresh one unless given. Dropped with the app either way. */
+  readonly owner?: FreshDatabase
+}
+
 export async function startApp(
   env: Record<string, string> = {},
-  options: Partial<AppOptions & Parameters<typeof buildApp>[0]> = {},
+  { owner: given, ...options }: Options = {},
 ): Promise<TestApp> {
-  const owner = await freshDatabase()
+  const owner = given ?? (await freshDatabase())
   const port = await freePort()
   const config = loadConfig({
     PORT: String(port),

@@ -10,12 +10,21 @@ export type FreshDatabase = AsyncDisposable & {
 }
 
 /** A migrated, empty database of one's own: `await using database = await freshDatabase()`. */
-export async function freshDatabase(): Promise<FreshDatabase> {
+export function freshDatabase(): Promise<FreshDatabase> {
+  return createDatabase(inject('testDatabases').template)
+}
+
+/** A database that no migration has touched yet: `await using database = await emptyDatabase()`. */
+export function emptyDatabase(): Promise<FreshDatabase> {
+  return createDatabase('template0')
+}
+
+async function createDatabase(copyOf: string): Promise<FreshDatabase> {
   const { adminUrl, template } = inject('testDatabases')
   const name = template.replace(/template$/, randomUUID().replaceAll('-', '').slice(0, 16))
   await asAdmin(
     adminUrl,
-    (admin) => admin`create database ${admin(name)} template ${admin(template)} strategy file_copy`,
+    (admin) => admin`create database ${admin(name)} template ${admin(copyOf)} strategy file_copy`,
   )
   const url = databaseUrl(adminUrl, name)
   const ownerSql = postgres(url, { max: 4, onnotice: () => {} })

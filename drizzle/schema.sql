@@ -1,0 +1,1063 @@
+-- The schema after the last migration, each object once. For reading: only the migrations make or change a database.
+-- Written by `npm run schema:dump`; the sentences are in test/schema/rooms.ts.
+
+-- 1. Roles, schemas and the clock
+-- 2. The ledger
+-- 3. Guards: the ledger is append-only
+-- 4. The chain: how events are hashed and appended
+-- 5. Partitions: one per month of family_id, a UUIDv7
+-- 6. Users, admins, keys and limits
+-- 7. Audit: views and functions
+-- 8. Rights
+
+-- ----------------------------------------------------------------------------
+-- 1. Roles, schemas and the clock
+-- ----------------------------------------------------------------------------
+
+-- What the server runs as: each of its connections becomes this role. It cannot log in.
+create role token_ledger_app nologin;
+
+-- For people and tools that ask in SQL: it reads token_audit and nothing else.
+create role token_ledger_auditor nologin;
+
+-- The tables, and the functions that guard them.
+create schema token_ledger;
+
+-- The public SQL interface. It returns no token hash, salt or password.
+create schema token_audit;
+
+-- Which migrations have been applied.
+create schema token_ledger_migrations;
+
+-- The only clock: every instant in the ledger and every expiry check comes from it. Whole milliseconds.
+create function token_ledger.clock()
+returns timestamptz
+language sql
+return date_trunc('milliseconds', clock_timestamp());
+
+-- ----------------------------------------------------------------------------
+-- 2. The ledger
+-- ----------------------------------------------------------------------------
+
+-- One row per session (token family), written once at sign-in. Whether the session is still valid follows from its
+-- events alone. Transactions lock this row with SELECT … FOR UPDATE, which needs the right to update a column: that
+-- column is lock_mark, and it stays 0.
+create table token_ledger.token_family (
+  family_id uuid not null,
+  user_id uuid not null,
+  transport text not null,
+  device_name text,
+  created_at timestamptz not null,
+  absolute_expires_at timestamptz not null,
+  lock_mark smallint not null default 0,
+  constraint token_family_pkey primary key (family_id),
+  constraint token_family_device_name_short check (length(device_name) <= 100),
+  constraint token_family_expires_later check (absolute_expires_at > created_at),
+  constraint token_family_transport_known check (transport in ('cookie', 'body'))
+)
+partition by range (family_id);
+create index token_family_by_user on token_ledger.token_family (user_id, family_id);
+
+-- One row per event, numbered by seq within its family. Append-only, with two exceptions: erasing a person nulls ip,
+-- user_agent and origin_salt, and archiving drops the partition of a past month. The constraint token_event_shape says
+-- which columns each kind of event has.
+create table token_ledger.token_event (
+  family_id uuid not null,
+  seq integer not null,
+  kind text not null,
+  generation integer not null,
+  occurred_at timestamptz not null,
+  expires_at timestamptz,
+  absolute_expires_at timestamptz,
+  user_id uuid,
+  transport text,
+  token_hash bytea,
+  salt bytea,
+  attempt_hash bytea,
+  presented_generation integer,
+  reason text,
+  actor_user_id uuid,
+  ip inet,
+  user_agent text,
+  origin_salt bytea,
+  origin_hash bytea not null,
+  prev_hash bytea,
+  hash bytea not null,
+  txid xid8 not null default pg_current_xact_id(),
+  constraint token_event_family_id_seq_pk primary key (family_id, seq),
+  constraint token_event_expires_in_time check (expires_at <= absolute_expires_at),
+  constraint token_event_seq_positive check (seq >= 1),
+  constraint token_event_shape check (
+    case kind
+      when 'issued' then generation = 0
+        and num_nonnulls(expires_at, user_id, absolute_expires_at, transport, token_hash) = 5
+        and num_nonnulls(salt, attempt_hash, presented_generation, reason, actor_user_id) = 0
+      when 'rotated' then generation >= 1
+        and num_nonnulls(expires_at, absolute_expires_at, token_hash, salt) = 4
+        and num_nonnulls(user_id, transport, presented_generation, reason, actor_user_id) = 0
+      when 'replayed' then presented_generation = generation - 1
+        and reason in ('same_attempt', 'grace_window')
+        and num_nonnulls(
+          expires_at, user_id, absolute_expires_at, transport, token_hash, salt, actor_user_id
+        ) = 0
+      when 'reuse_detected' then presented_generation >= 0
+        and presented_generation <= generation - 1
+        and num_nonnulls(
+          expires_at, user_id, absolute_expires_at, transport, token_hash, salt, attempt_hash,
+          reason, actor_user_id
+        ) = 0
+      when 'revoked' then reason in (
+          'logout', 'logout_everywhere', 'user_revoked', 'admin_revoked', 'password_changed',
+          'user_disabled', 'reuse_elsewhere', 'session_limit'
+        )
+        and num_nonnulls(
+          expires_at, user_id, absolute_expires_at, transport, token_hash, salt, attempt_hash,
+          presented_generation
+        ) = 0
+      else false
+    end is true
+  ),
+  constraint token_event_sizes check (
+    length(token_hash) = 32
+    and length(salt) = 16
+    and length(attempt_hash) = 32
+    and length(origin_hash) = 32
+    and length(origin_salt) = 16
+    and length(hash) = 32
+    and length(prev_hash) = 32
+    and length(user_agent) <= 512
+  ),
+  constraint token_event_whole_milliseconds check (
+    occurred_at = date_trunc('milliseconds', occurred_at)
+    and expires_at = date_trunc('milliseconds', expires_at)
+    and absolute_expires_at = date_trunc('milliseconds', absolute_expires_at)
+  )
+)
+partition by range (family_id);
+alter table token_ledger.token_event alter column family_id set (n_distinct_inherited = -0.02);
+create index token_event_by_time on token_ledger.token_event using brin (occurred_at)
+with (autosummarize='true');
+create index token_event_by_txid on token_ledger.token_event (txid, family_id, seq);
+create index token_event_ends on token_ledger.token_event (occurred_at, family_id)
+where kind in ('revoked', 'reuse_detected');
+create index token_event_reuse on token_ledger.token_event (occurred_at, family_id)
+where kind = 'reuse_detected';
+
+-- ----------------------------------------------------------------------------
+-- 3. Guards: the ledger is append-only
+-- ----------------------------------------------------------------------------
+
+-- Refuses the statement (SQLSTATE TL001).
+create function token_ledger.refuse_change()
+returns trigger
+language plpgsql
+as $$
+begin
+  raise exception '%.% is append-only: % refused', tg_table_schema, tg_table_name, lower(tg_op)
+    using errcode = 'TL001';
+end
+$$;
+
+create trigger refuse_delete before delete on token_ledger.token_event
+for each row execute function token_ledger.refuse_change();
+alter table token_ledger.token_event enable always trigger refuse_delete;
+
+create trigger refuse_truncate before truncate on token_ledger.token_event
+for each statement execute function token_ledger.refuse_change();
+alter table token_ledger.token_event enable always trigger refuse_truncate;
+
+create trigger refuse_delete before delete on token_ledger.token_family
+for each row execute function token_ledger.refuse_change();
+alter table token_ledger.token_family enable always trigger refuse_delete;
+
+create trigger refuse_truncate before truncate on token_ledger.token_family
+for each statement execute function token_ledger.refuse_change();
+alter table token_ledger.token_family enable always trigger refuse_truncate;
+
+-- Allows one change of an event: erasing ip and user_agent with the salt of their hash.
+create function token_ledger.refuse_event_change()
+returns trigger
+language plpgsql
+as $$
+declare
+  erased token_ledger.token_event := old;
+begin
+  erased.ip := null;
+  erased.user_agent := null;
+  erased.origin_salt := null;
+  if new is distinct from erased then
+    raise exception '%.% is append-only: update refused', tg_table_schema, tg_table_name
+      using errcode = 'TL001';
+  end if;
+  return new;
+end
+$$;
+
+create trigger refuse_update before update on token_ledger.token_event
+for each row execute function token_ledger.refuse_event_change();
+alter table token_ledger.token_event enable always trigger refuse_update;
+
+-- Allows one change of a family: erasing the device name.
+create function token_ledger.refuse_family_change()
+returns trigger
+language plpgsql
+as $$
+declare
+  erased token_ledger.token_family := old;
+begin
+  erased.device_name := null;
+  if new is distinct from erased then
+    raise exception '%.% is written once: update refused', tg_table_schema, tg_table_name
+      using errcode = 'TL001';
+  end if;
+  return new;
+end
+$$;
+
+create trigger refuse_update before update on token_ledger.token_family
+for each row execute function token_ledger.refuse_family_change();
+alter table token_ledger.token_family enable always trigger refuse_update;
+
+-- ----------------------------------------------------------------------------
+-- 4. The chain: how events are hashed and appended
+-- ----------------------------------------------------------------------------
+
+-- A field of a hashed record: its length, then its bytes. Null is the length -1.
+create function token_ledger.field(value bytea)
+returns bytea
+language sql immutable parallel safe
+return coalesce(int4send(length(value)) || value, '\xffffffff'::bytea);
+
+-- The hash of the address and user agent of a caller. The chain covers this hash, not the two themselves, so that they
+-- can be erased.
+create function token_ledger.origin_hash(salt bytea, ip inet, user_agent text)
+returns bytea
+language sql stable parallel safe
+return sha256(
+  token_ledger.field(salt)
+  || token_ledger.field(convert_to(host(ip), 'UTF8'))
+  || token_ledger.field(convert_to(user_agent, 'UTF8'))
+);
+
+-- The hash of an event: version 1 is this list of fields.
+create function token_ledger.event_hash_of(
+  family_id uuid, seq integer, prev_hash bytea, kind text, generation integer,
+  occurred_at timestamptz, expires_at timestamptz, absolute_expires_at timestamptz, user_id uuid,
+  transport text, token_hash bytea, salt bytea, attempt_hash bytea, presented_generation integer,
+  reason text, actor_user_id uuid, origin_hash bytea
+)
+returns bytea
+language sql stable parallel safe
+return sha256(
+  convert_to('token-ledger/v1', 'UTF8')
+  || uuid_send(family_id)
+  || int4send(seq)
+  || coalesce(prev_hash, decode(repeat('00', 32), 'hex'))
+  || token_ledger.field(convert_to(kind, 'UTF8'))
+  || token_ledger.field(int4send(generation))
+  || token_ledger.field(timestamptz_send(occurred_at))
+  || token_ledger.field(timestamptz_send(expires_at))
+  || token_ledger.field(timestamptz_send(absolute_expires_at))
+  || token_ledger.field(uuid_send(user_id))
+  || token_ledger.field(convert_to(transport, 'UTF8'))
+  || token_ledger.field(token_hash)
+  || token_ledger.field(salt)
+  || token_ledger.field(attempt_hash)
+  || token_ledger.field(int4send(presented_generation))
+  || token_ledger.field(convert_to(reason, 'UTF8'))
+  || token_ledger.field(uuid_send(actor_user_id))
+  || token_ledger.field(origin_hash)
+);
+
+-- The same, of a row.
+create function token_ledger.event_hash(e token_ledger.token_event)
+returns bytea
+language sql stable parallel safe
+return token_ledger.event_hash_of(
+  (e).family_id, (e).seq, (e).prev_hash, (e).kind, (e).generation, (e).occurred_at, (e).expires_at,
+  (e).absolute_expires_at, (e).user_id, (e).transport, (e).token_hash, (e).salt, (e).attempt_hash,
+  (e).presented_generation, (e).reason, (e).actor_user_id, (e).origin_hash
+);
+
+-- Checks that a new event continues its family (TL002), then sets txid, origin_hash, prev_hash and hash. A txid is
+-- never below that of the event before it, so that readers who follow (txid, family_id, seq) get a family's events in
+-- order.
+create function token_ledger.chain_event()
+returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, token_ledger
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  last record;
+  problem text;
+begin
+  select seq, kind, generation, occurred_at, absolute_expires_at, hash, txid into last
+  from token_ledger.token_event
+  where family_id = new.family_id
+  order by seq desc
+  limit 1;
+
+  if last.kind = 'replayed' and new.kind = 'rotated' then
+    select absolute_expires_at into last.absolute_expires_at
+    from token_ledger.token_event
+    where family_id = new.family_id and seq = 1;
+  end if;
+
+  problem := case
+    when last.seq is null and new.seq <> 1 then 'a family begins with seq 1'
+    when last.seq is null and new.kind <> 'issued' then 'a family begins with issued'
+    when last.seq is null then null
+    when new.seq <> last.seq + 1 then format('seq %s does not follow %s', new.seq, last.seq)
+    when last.kind in ('reuse_detected', 'revoked') then format('the family is over: %s', last.kind)
+    when new.kind = 'issued' then 'a family is issued once'
+    when new.kind = 'rotated' and new.generation <> last.generation + 1
+      then format('generation %s does not follow %s', new.generation, last.generation)
+    when new.kind = 'rotated' and new.absolute_expires_at <> last.absolute_expires_at
+      then 'a rotation does not move the end of the family'
+    when new.kind <> 'rotated' and new.generation <> last.generation
+      then format('%s may not change the generation %s to %s', new.kind, last.generation, new.generation)
+    when new.occurred_at < last.occurred_at then 'an event may not come before the last one'
+  end;
+  if problem is not null then
+    raise exception 'illegal history of family %: %', new.family_id, problem using errcode = 'TL002';
+  end if;
+
+  new.txid := greatest(pg_current_xact_id(), last.txid);
+  new.origin_hash := token_ledger.origin_hash(new.origin_salt, new.ip, new.user_agent);
+  new.prev_hash := last.hash;
+  new.hash := token_ledger.event_hash_of(
+    new.family_id, new.seq, new.prev_hash, new.kind, new.generation, new.occurred_at, new.expires_at,
+    new.absolute_expires_at, new.user_id, new.transport, new.token_hash, new.salt, new.attempt_hash,
+    new.presented_generation, new.reason, new.actor_user_id, new.origin_hash);
+  return new;
+end
+$$;
+
+create trigger chain_event before insert on token_ledger.token_event
+for each row execute function token_ledger.chain_event();
+alter table token_ledger.token_event enable always trigger chain_event;
+
+-- Appends one event to each of these families, except those that another transaction has locked or appended to since
+-- the caller read them. Returns the families that got their event.
+create function token_ledger.append_unless_changed(family_ids uuid[], events json)
+returns setof uuid
+language plpgsql
+set search_path = pg_catalog, token_ledger
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  locked uuid[];
+begin
+  select array_agg(l.family_id) into locked
+  from (
+    select f.family_id
+    from token_ledger.token_family f
+    where f.family_id = any(family_ids)
+    order by f.family_id
+    for update skip locked
+  ) l;
+
+  -- In a statement of its own: the one that locks has not seen what others appended before it had the lock.
+  return query
+  insert into token_ledger.token_event (
+    family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, token_hash, salt,
+    attempt_hash, presented_generation, reason, ip, user_agent, origin_salt)
+  select
+    e.family_id, e.seq, e.kind, e.generation, e.occurred_at, e.expires_at, e.absolute_expires_at, e.token_hash, e.salt,
+    e.attempt_hash, e.presented_generation, e.reason, e.ip, e.user_agent, e.origin_salt
+  from json_to_recordset(events) as e(
+    family_id uuid, seq integer, kind text, generation integer, occurred_at timestamptz, expires_at timestamptz,
+    absolute_expires_at timestamptz, token_hash bytea, salt bytea, attempt_hash bytea, presented_generation integer,
+    reason text, ip inet, user_agent text, origin_salt bytea)
+  where e.family_id = any(locked)
+    and e.seq - 1 = (
+      select last.seq
+      from token_ledger.token_event last
+      where last.family_id = e.family_id
+      order by last.seq desc
+      limit 1
+    )
+  returning family_id;
+end
+$$;
+
+-- ----------------------------------------------------------------------------
+-- 5. Partitions: one per month of family_id, a UUIDv7
+-- ----------------------------------------------------------------------------
+
+-- The lowest family_id of an instant.
+create function token_ledger.first_family_id(at timestamptz)
+returns uuid
+language sql immutable parallel safe
+return (rpad(lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0'), 32, '0'))::uuid;
+
+-- The highest family_id of the millisecond before an instant.
+create function token_ledger.last_family_id_before(at timestamptz)
+returns uuid
+language sql immutable parallel safe
+return (
+  "left"(replace((token_ledger.first_family_id(at - '00:00:00.001'::interval))::text, '-', ''), 12)
+  || repeat('f', 20)
+)::uuid;
+
+-- Row triggers of a table apply to its partitions; a truncate trigger does not, and is added here.
+create function token_ledger.guard_partition(part text)
+returns void
+language plpgsql security definer
+set search_path = pg_catalog, token_ledger
+as $$
+begin
+  execute format(
+    'create trigger refuse_truncate before truncate on token_ledger.%I for each statement execute function token_ledger.refuse_change()',
+    part);
+  execute format('alter table token_ledger.%I enable always trigger refuse_truncate', part);
+end
+$$;
+
+-- Tells the planner that families have about fifty events. By its own estimate, made while families are young, it would
+-- read whole families where the newest event is enough.
+create function token_ledger.expect_long_families(part text)
+returns void
+language plpgsql security definer
+set search_path = pg_catalog, token_ledger
+as $$
+begin
+  execute format('alter table token_ledger.%I alter column family_id set (n_distinct = -0.02)', part);
+end
+$$;
+
+-- Takes families that no month takes, so that a sign-in never fails for want of a partition.
+create table token_ledger.token_family_default partition of token_ledger.token_family default;
+
+create trigger refuse_truncate before truncate on token_ledger.token_family_default
+for each statement execute function token_ledger.refuse_change();
+alter table token_ledger.token_family_default enable always trigger refuse_truncate;
+
+-- Takes the events of these families.
+create table token_ledger.token_event_default partition of token_ledger.token_event default;
+alter table token_ledger.token_event_default alter column family_id set (n_distinct = -0.02);
+
+create trigger refuse_truncate before truncate on token_ledger.token_event_default
+for each statement execute function token_ledger.refuse_change();
+alter table token_ledger.token_event_default enable always trigger refuse_truncate;
+
+-- Makes the partitions token_family_YYYYMM and token_event_YYYYMM from this month on where they are missing. They
+-- depend on the date and are not shown here.
+create function token_ledger.ensure_partitions(months_ahead integer default 3)
+returns integer
+language plpgsql security definer
+set search_path = pg_catalog, token_ledger
+set timezone = 'UTC'
+as $$
+declare
+  parent text;
+  part text;
+  month timestamptz;
+  made integer := 0;
+begin
+  -- Several processes start at once: one makes them, the others find them.
+  perform pg_advisory_xact_lock(hashtextextended('token_ledger.ensure_partitions', 0));
+  foreach parent in array array['token_family', 'token_event'] loop
+    for month in
+      select generate_series(date_trunc('month', now()), date_trunc('month', now()) + months_ahead * interval '1 month', '1 month')
+    loop
+      part := parent || to_char(month, '_YYYYMM');
+      continue when to_regclass(format('token_ledger.%I', part)) is not null;
+      execute format(
+        'create table token_ledger.%I partition of token_ledger.%I for values from (%L) to (%L)',
+        part, parent, token_ledger.first_family_id(month), token_ledger.first_family_id(month + interval '1 month'));
+      perform token_ledger.guard_partition(part);
+      if parent = 'token_event' then
+        perform token_ledger.expect_long_families(part);
+      end if;
+      made := made + 1;
+    end loop;
+  end loop;
+  return made;
+end
+$$;
+
+-- Months that ended before an instant, with the lowest and the highest family_id of each: what can be archived.
+create function token_ledger.closed_months(before timestamptz)
+returns table(month text, first_id uuid, last_id uuid)
+language plpgsql stable
+set search_path = pg_catalog, token_ledger
+set timezone = 'UTC'
+as $$
+declare
+  part text;
+  begins timestamptz;
+begin
+  for part in
+    select c.relname
+    from pg_inherits i
+    join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'token_ledger.token_family'::regclass and c.relname ~ '^token_family_\d{6}$'
+    order by c.relname
+  loop
+    month := right(part, 6);
+    begins := to_timestamp(month, 'YYYYMM');
+    continue when begins + interval '1 month' > least(before, token_ledger.clock());
+    first_id := token_ledger.first_family_id(begins);
+    last_id := token_ledger.last_family_id_before(begins + interval '1 month');
+    return next;
+  end loop;
+end
+$$;
+
+-- ----------------------------------------------------------------------------
+-- 6. Users, admins, keys and limits
+-- ----------------------------------------------------------------------------
+
+-- The service's own user directory. The ledger does not refer to it: an application may bring its own.
+create table token_ledger.user_account (
+  user_id uuid not null,
+  email text,
+  password_hash text not null,
+  role text not null,
+  disabled_at timestamptz,
+  created_at timestamptz not null default token_ledger.clock(),
+  constraint user_account_pkey primary key (user_id),
+  constraint user_account_email_taken unique (email),
+  constraint user_account_email_length check (length(email) >= 3 and length(email) <= 254),
+  constraint user_account_role_known check (role in ('user', 'admin'))
+);
+
+-- Raises TL003 rather than let the last enabled admin lose the role or be disabled.
+create function token_ledger.keep_an_admin()
+returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, token_ledger
+as $$
+begin
+  perform pg_advisory_xact_lock(hashtextextended('token_ledger.keep_an_admin', 0));
+  if not exists (
+    select
+    from token_ledger.user_account
+    where role = 'admin' and disabled_at is null and user_id <> old.user_id
+  ) then
+    raise exception 'user % is the last admin', old.user_id using errcode = 'TL003';
+  end if;
+  return new;
+end
+$$;
+
+create trigger keep_an_admin before update on token_ledger.user_account
+for each row
+when (
+  old.role = 'admin'
+  and old.disabled_at is null
+  and (new.role <> 'admin' or new.disabled_at is not null)
+)
+execute function token_ledger.keep_an_admin();
+
+-- One row per user who ever signed in, locked by each sign-in and by "end all sessions". A sign-in reads epoch before
+-- it checks the password and compares it before it writes; ending all sessions raises it.
+create table token_ledger.user_epoch (
+  user_id uuid not null,
+  epoch integer not null default 0,
+  constraint user_epoch_pkey primary key (user_id)
+);
+
+-- What admins and the command line did, and the reason they gave; append-only. actor_user_id is null for the command
+-- line.
+create table token_ledger.admin_action (
+  action_id bigint not null generated always as identity,
+  occurred_at timestamptz not null default token_ledger.clock(),
+  actor_user_id uuid,
+  action text not null,
+  target_user_id uuid,
+  family_id uuid,
+  role text,
+  reason text,
+  constraint admin_action_pkey primary key (action_id),
+  constraint admin_action_known check (
+    action in (
+      'user_created', 'role_set', 'user_disabled', 'user_enabled', 'user_erased', 'session_revoked',
+      'sessions_revoked', 'ledger_archived'
+    )
+  ),
+  constraint admin_action_reason_short check (length(reason) <= 500)
+);
+create index admin_action_by_family on token_ledger.admin_action (family_id);
+create index admin_action_by_target on token_ledger.admin_action (target_user_id, action_id);
+
+create trigger refuse_change before delete or update on token_ledger.admin_action
+for each row execute function token_ledger.refuse_change();
+alter table token_ledger.admin_action enable always trigger refuse_change;
+
+create trigger refuse_truncate before truncate on token_ledger.admin_action
+for each statement execute function token_ledger.refuse_change();
+alter table token_ledger.admin_action enable always trigger refuse_truncate;
+
+-- Keys that sign access tokens. The private half is sealed with a key derived from AUTH_SECRET.
+create table token_ledger.signing_key (
+  kid text not null,
+  public_jwk jsonb not null,
+  sealed_private_key bytea not null,
+  created_at timestamptz not null,
+  signs_from timestamptz not null,
+  constraint signing_key_pkey primary key (kid)
+);
+
+-- Counters of rate-limiter-flexible, with its column names.
+create table token_ledger.rate_limit (
+  key varchar(255) not null,
+  points integer not null default 0,
+  expire bigint,
+  constraint rate_limit_pkey primary key (key)
+);
+
+-- Nulls the addresses, user agents and device names of a user. The hashes stay. Returns the number of rows that held
+-- something.
+create function token_ledger.erase_traces(erased_user_id uuid)
+returns integer
+language plpgsql
+set search_path = pg_catalog, token_ledger
+as $$
+declare
+  erased integer;
+  renamed integer;
+begin
+  update token_ledger.token_event e
+  set ip = null, user_agent = null, origin_salt = null
+  where num_nonnulls(e.ip, e.user_agent, e.origin_salt) > 0
+    and (
+      e.actor_user_id = erased_user_id
+      or e.family_id in (select f.family_id from token_ledger.token_family f where f.user_id = erased_user_id)
+    );
+  get diagnostics erased = row_count;
+  update token_ledger.token_family f
+  set device_name = null
+  where f.user_id = erased_user_id and f.device_name is not null;
+  get diagnostics renamed = row_count;
+  return erased + renamed;
+end
+$$;
+
+-- Written by drizzle's migrator.
+create table token_ledger_migrations.applied (
+  id serial not null,
+  hash text not null,
+  created_at bigint,
+  constraint applied_pkey primary key (id)
+);
+
+-- ----------------------------------------------------------------------------
+-- 7. Audit: views and functions
+-- ----------------------------------------------------------------------------
+
+-- One row per event.
+create view token_audit.events as
+select
+  e.family_id,
+  e.seq,
+  e.kind,
+  e.generation,
+  f.user_id,
+  u.email,
+  e.occurred_at,
+  e.expires_at,
+  e.reason,
+  e.actor_user_id,
+  e.ip,
+  e.user_agent,
+  e.hash,
+  e.prev_hash
+from token_ledger.token_event e
+join token_ledger.token_family f using (family_id)
+left join token_ledger.user_account u on u.user_id = f.user_id;
+
+-- One row per session, as it is now. ip and user_agent are those of its last sign-in or rotation.
+create view token_audit.sessions as
+select
+  f.family_id,
+  f.user_id,
+  u.email,
+  case
+    when last.kind in ('revoked', 'reuse_detected') then last.kind
+    when made.expires_at <= token_ledger.clock() then 'expired'
+    else 'active'
+  end as status,
+  f.transport,
+  f.device_name,
+  f.created_at,
+  case when made.kind = 'rotated' then made.occurred_at end as last_rotated_at,
+  made.generation as rotations,
+  made.expires_at,
+  f.absolute_expires_at,
+  case
+    when last.kind in ('revoked', 'reuse_detected') then last.occurred_at
+    when made.expires_at <= token_ledger.clock() then made.expires_at
+  end as ended_at,
+  case
+    when last.kind = 'revoked' then last.reason
+    when last.kind = 'reuse_detected' then last.kind
+    when made.expires_at <= token_ledger.clock() then 'expired'
+  end as end_reason,
+  case
+    when last.kind in ('revoked', 'reuse_detected') then f.family_id || ':' || last.seq
+  end as incident_id,
+  made.ip,
+  made.user_agent
+from token_ledger.token_family f
+cross join lateral (
+  select
+    e.kind,
+    e.generation,
+    e.occurred_at,
+    e.expires_at,
+    e.ip,
+    e.user_agent
+  from token_ledger.token_event e
+  where e.family_id = f.family_id and e.kind in ('issued', 'rotated')
+  order by e.seq desc
+  limit 1
+) made
+cross join lateral (
+  select
+    e.seq,
+    e.kind,
+    e.occurred_at,
+    e.reason
+  from token_ledger.token_event e
+  where e.family_id = f.family_id
+  order by e.seq desc
+  limit 1
+) last
+left join token_ledger.user_account u on u.user_id = f.user_id;
+
+-- One row per reuse: how old the presented token was, and whether it came from where the current one had gone. The same
+-- address and the same user agent suggest a bug in the client rather than a theft.
+create view token_audit.reuse_incidents as
+select
+  e.family_id || ':' || e.seq as incident_id,
+  e.family_id,
+  e.seq,
+  f.user_id,
+  u.email,
+  e.occurred_at,
+  e.presented_generation,
+  e.generation as current_generation,
+  e.generation - e.presented_generation as generations_behind,
+  e.occurred_at - spent.occurred_at as since_rotation,
+  e.ip = newest.ip as same_ip,
+  e.user_agent = newest.user_agent as same_user_agent,
+  e.ip,
+  e.user_agent
+from token_ledger.token_event e
+join token_ledger.token_family f using (family_id)
+join token_ledger.token_event spent on spent.family_id = e.family_id
+  and spent.kind = 'rotated'
+  and spent.generation = e.presented_generation + 1
+join token_ledger.token_event newest on newest.family_id = e.family_id
+  and newest.kind = 'rotated'
+  and newest.generation = e.generation
+left join token_ledger.user_account u on u.user_id = f.user_id
+where e.kind = 'reuse_detected';
+
+-- One row per action, with the e-mail addresses of today.
+create view token_audit.admin_actions as
+select
+  a.action_id,
+  a.occurred_at,
+  a.actor_user_id,
+  actor.email as actor_email,
+  a.action,
+  a.target_user_id,
+  target.email as target_email,
+  a.family_id,
+  a.role,
+  a.reason
+from token_ledger.admin_action a
+left join token_ledger.user_account actor on actor.user_id = a.actor_user_id
+left join token_ledger.user_account target on target.user_id = a.target_user_id;
+
+-- What a session was at an instant, events of that very instant included. No row when it had not begun.
+create function token_audit.session_state_at(family_id uuid, at timestamptz)
+returns table(
+  status text, generation integer, expires_at timestamptz, end_reason text, incident_id text
+)
+language sql stable security definer
+set search_path = pg_catalog, token_ledger
+as $$
+  select
+    case
+      when last.kind in ('revoked', 'reuse_detected') then last.kind
+      when made.expires_at <= session_state_at.at then 'expired'
+      else 'active'
+    end,
+    made.generation,
+    made.expires_at,
+    case
+      when last.kind = 'revoked' then last.reason
+      when last.kind = 'reuse_detected' then last.kind
+      when made.expires_at <= session_state_at.at then 'expired'
+    end,
+    case
+      when last.kind in ('revoked', 'reuse_detected') then session_state_at.family_id || ':' || last.seq
+    end
+  from (
+    select e.generation, e.expires_at
+    from token_ledger.token_event e
+    where e.family_id = session_state_at.family_id
+      and e.kind in ('issued', 'rotated')
+      and e.occurred_at <= session_state_at.at
+    order by e.seq desc
+    limit 1
+  ) made
+  cross join (
+    select e.seq, e.kind, e.reason
+    from token_ledger.token_event e
+    where e.family_id = session_state_at.family_id
+      and e.occurred_at <= session_state_at.at
+    order by e.seq desc
+    limit 1
+  ) last
+$$;
+
+-- The sessions that were active at an instant. E-mail addresses and device names are those of today.
+create function token_audit.sessions_at(at timestamptz)
+returns setof token_audit.sessions
+language sql stable security definer
+set search_path = pg_catalog, token_ledger
+as $$
+  select
+    f.family_id,
+    f.user_id,
+    u.email,
+    'active',
+    f.transport,
+    f.device_name,
+    f.created_at,
+    case when made.kind = 'rotated' then made.occurred_at end,
+    made.generation,
+    made.expires_at,
+    f.absolute_expires_at,
+    null::timestamptz,
+    null::text,
+    null::text,
+    made.ip,
+    made.user_agent
+  from token_ledger.token_family f
+  cross join lateral (
+    select e.kind, e.generation, e.occurred_at, e.expires_at, e.ip, e.user_agent
+    from token_ledger.token_event e
+    where e.family_id = f.family_id
+      and e.kind in ('issued', 'rotated')
+      and e.occurred_at <= sessions_at.at
+    order by e.seq desc
+    limit 1
+  ) made
+  left join token_ledger.user_account u on u.user_id = f.user_id
+  where f.created_at <= sessions_at.at
+    and f.absolute_expires_at > sessions_at.at
+    and made.expires_at > sessions_at.at
+    and not exists (
+      select
+      from token_ledger.token_event ended
+      where ended.family_id = f.family_id
+        and ended.kind in ('revoked', 'reuse_detected')
+        and ended.occurred_at <= sessions_at.at
+    )
+  order by f.family_id
+$$;
+
+-- Computes every hash again and checks every history; server/ledger/chain.ts does the same for an export. One row per
+-- family, with its first problem or null.
+create function token_ledger.check_families(first uuid, last uuid)
+returns table(family_id uuid, events integer, first_broken_seq integer, problem text)
+language plpgsql stable security definer
+set search_path = pg_catalog, token_ledger
+set plan_cache_mode = force_custom_plan
+as $$
+#variable_conflict use_column
+begin
+  return query
+  with event as (
+    select
+      e.*,
+      token_ledger.event_hash(e) as right_hash,
+      token_ledger.origin_hash(e.origin_salt, e.ip, e.user_agent) as right_origin_hash,
+      lag(e.seq) over history as before_seq,
+      lag(e.kind) over history as before_kind,
+      lag(e.generation) over history as before_generation,
+      lag(e.occurred_at) over history as before_at,
+      lag(e.hash) over history as before_hash,
+      lag(e.txid) over history as before_txid,
+      first_value(e.absolute_expires_at) over history as family_ends_at,
+      -- Of the newest token there was: its seq, and when it expires in microseconds.
+      max(case when e.kind in ('issued', 'rotated') and e.expires_at is not null
+        then array[e.seq, (extract(epoch from e.expires_at) * 1000000)::bigint] end)
+        over (history rows between unbounded preceding and 1 preceding) as made
+    from token_ledger.token_event e
+    where e.family_id between first and last
+    window history as (partition by e.family_id order by e.seq)
+  ),
+  judged as (
+    select
+      e.family_id,
+      case when e.seq > coalesce(e.before_seq, 0) + 1 then coalesce(e.before_seq, 0) + 1 else e.seq end as at_seq,
+      case
+        when e.seq <> coalesce(e.before_seq, 0) + 1 then format('event %s is missing', coalesce(e.before_seq, 0) + 1)
+        when e.prev_hash is distinct from e.before_hash and e.before_seq is null then 'prev_hash of the first event is not empty'
+        when e.prev_hash is distinct from e.before_hash then format('prev_hash is not the hash of event %s', e.before_seq)
+        when e.hash is distinct from e.right_hash then 'the hash does not match the content'
+        when e.origin_salt is null and num_nonnulls(e.ip, e.user_agent) > 0 then 'ip or user_agent without their salt'
+        when e.origin_salt is not null and (e.origin_hash is distinct from e.right_origin_hash or e.ip <> host(e.ip)::inet)
+          then 'ip or user_agent do not match their hash'
+        when e.before_seq is null and e.kind <> 'issued' then format('it begins with %s', e.kind)
+        when e.before_kind in ('revoked', 'reuse_detected') then format('%s after the family was over', e.kind)
+        when e.before_seq is not null and e.kind = 'issued' then 'it is issued twice'
+        when e.kind = 'issued' and e.generation <> 0 then format('it begins with generation %s', e.generation)
+        when e.kind = 'rotated' and e.generation <> e.before_generation + 1
+          then format('generation %s follows %s', e.generation, e.before_generation)
+        when e.kind not in ('issued', 'rotated') and e.generation <> e.before_generation
+          then format('%s changes the generation', e.kind)
+        when e.kind = 'replayed' and e.presented_generation is distinct from e.generation - 1
+          then 'replayed, but not the direct predecessor'
+        when e.kind = 'reuse_detected' and (e.presented_generation is null or e.presented_generation >= e.generation)
+          then 'the token that came back was not spent'
+        when e.occurred_at < e.before_at then 'it comes before the event before it'
+        when e.kind in ('issued', 'rotated') and e.absolute_expires_at is distinct from e.family_ends_at
+          then 'the end of the family moved'
+        when e.expires_at > e.absolute_expires_at then 'the token outlives the family'
+        when (extract(epoch from e.occurred_at) * 1000000)::bigint >= e.made[2]
+          then format('%s after the token had expired', e.kind)
+        when e.kind = 'replayed' and e.seq - e.made[1] > 20 then 'replayed more than 20 times'
+        when e.txid < e.before_txid then 'its transaction is older than the one before'
+        when e.seq = 1 and f.family_id is null then 'the family row is missing'
+        when e.seq = 1 and (f.user_id, f.transport, f.created_at, f.absolute_expires_at, f.lock_mark)
+          is distinct from (e.user_id, e.transport, e.occurred_at, e.absolute_expires_at, 0::smallint)
+          then 'the family row differs from the first event'
+      end as problem
+    from event e
+    left join token_ledger.token_family f
+      on e.seq = 1 and f.family_id = e.family_id and f.family_id between first and last
+  ),
+  family as (
+    select
+      judged.family_id,
+      count(*)::integer as events,
+      min(judged.at_seq) filter (where judged.problem is not null) as at_seq,
+      (array_agg(judged.problem order by judged.at_seq) filter (where judged.problem is not null))[1] as problem
+    from judged
+    group by judged.family_id
+  )
+  select family.family_id, family.events, family.at_seq, family.problem
+  from family
+  union all
+  select f.family_id, 0, 1, 'event 1 is missing'
+  from token_ledger.token_family f
+  where f.family_id between first and last
+    and not exists (
+      select
+      from token_ledger.token_event e
+      where e.family_id = f.family_id and e.family_id between first and last
+    )
+  order by 1;
+end
+$$;
+
+-- One row. An unknown family is not intact.
+create function token_audit.verify_family(family_id uuid)
+returns table(intact boolean, events integer, first_broken_seq integer, problem text)
+language sql stable security definer
+set search_path = pg_catalog, token_ledger
+as $$
+  select
+    c.family_id is not null and c.problem is null,
+    coalesce(c.events, 0),
+    c.first_broken_seq,
+    case when c.family_id is null then 'there is no such family' else c.problem end
+  from (values (1)) one
+  left join token_ledger.check_families(verify_family.family_id, verify_family.family_id) c on true
+$$;
+
+-- One row per broken family; none when the ledger is intact.
+create function token_audit.verify_ledger()
+returns table(family_id uuid, first_broken_seq integer, problem text)
+language sql stable security definer
+set search_path = pg_catalog, token_ledger
+as $$
+  select c.family_id, c.first_broken_seq, c.problem
+  from token_ledger.check_families(
+    '00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff') c
+  where c.problem is not null
+$$;
+
+-- ----------------------------------------------------------------------------
+-- 8. Rights
+-- ----------------------------------------------------------------------------
+
+-- The login that migrates owns everything. Any role with USAGE on a schema may execute the functions in it that are not
+-- revoked from PUBLIC here.
+
+revoke all on function
+  token_audit.session_state_at,
+  token_audit.sessions_at,
+  token_audit.verify_family,
+  token_audit.verify_ledger,
+  token_ledger.append_unless_changed,
+  token_ledger.check_families,
+  token_ledger.closed_months,
+  token_ledger.ensure_partitions,
+  token_ledger.erase_traces,
+  token_ledger.expect_long_families,
+  token_ledger.guard_partition
+from public;
+
+grant usage on schema token_audit, token_ledger, token_ledger_migrations to token_ledger_app;
+grant select on
+  token_audit.admin_actions,
+  token_audit.events,
+  token_audit.reuse_incidents,
+  token_audit.sessions,
+  token_ledger_migrations.applied
+to token_ledger_app;
+grant select,
+  insert (actor_user_id, action, target_user_id, family_id, role, reason)
+on token_ledger.admin_action to token_ledger_app;
+grant select, insert, update, delete on
+  token_ledger.rate_limit,
+  token_ledger.signing_key
+to token_ledger_app;
+grant select,
+  insert (
+    family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id,
+    transport, token_hash, salt, attempt_hash, presented_generation, reason, actor_user_id, ip,
+    user_agent, origin_salt
+  )
+on token_ledger.token_event to token_ledger_app;
+grant select,
+  insert (family_id, user_id, transport, device_name, created_at, absolute_expires_at),
+  update (lock_mark)
+on token_ledger.token_family to token_ledger_app;
+grant select, insert, update on
+  token_ledger.user_account,
+  token_ledger.user_epoch
+to token_ledger_app;
+grant execute on function
+  token_audit.session_state_at,
+  token_audit.sessions_at,
+  token_audit.verify_family,
+  token_audit.verify_ledger,
+  token_ledger.append_unless_changed,
+  token_ledger.check_families,
+  token_ledger.ensure_partitions
+to token_ledger_app;
+
+grant usage on schema token_audit to token_ledger_auditor;
+grant select on
+  token_audit.admin_actions,
+  token_audit.events,
+  token_audit.reuse_incidents,
+  token_audit.sessions
+to token_ledger_auditor;
+grant execute on function
+  token_audit.session_state_at,
+  token_audit.sessions_at,
+  token_audit.verify_family,
+  token_audit.verify_ledger
+to token_ledger_auditor;

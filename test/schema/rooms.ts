@@ -1,0 +1,134 @@
+/** A section of `drizzle/schema.sql`. */
+export type Room = {
+  readonly title: string
+  /** By kind and name, in an order in which they can be created: what each is for. */
+  readonly objects: Readonly<Record<string, string>>
+}
+
+/**
+ * The order of `drizzle/schema.sql`. Indexes and constraints are shown with their table, and a trigger after its table
+ * or its function, whichever comes last. Rights are shown in a last room, which needs no list.
+ */
+export const rooms: readonly Room[] = [
+  {
+    title: 'Roles, schemas and the clock',
+    objects: {
+      'role token_ledger_app':
+        'What the server runs as: each of its connections becomes this role. It cannot log in.',
+      'role token_ledger_auditor':
+        'For people and tools that ask in SQL: it reads token_audit and nothing else.',
+      'schema token_ledger': 'The tables, and the functions that guard them.',
+      'schema token_audit': 'The public SQL interface. It returns no token hash, salt or password.',
+      'schema token_ledger_migrations': 'Which migrations have been applied.',
+      'function token_ledger.clock':
+        'The only clock: every instant in the ledger and every expiry check comes from it. Whole milliseconds.',
+    },
+  },
+  {
+    title: 'The ledger',
+    objects: {
+      'table token_ledger.token_family':
+        'One row per session (token family), written once at sign-in. Whether the session is still valid follows from ' +
+        'its events alone. Transactions lock this row with SELECT … FOR UPDATE, which needs the right to update a ' +
+        'column: that column is lock_mark, and it stays 0.',
+      'table token_ledger.token_event':
+        'One row per event, numbered by seq within its family. Append-only, with two exceptions: erasing a person nulls ' +
+        'ip, user_agent and origin_salt, and archiving drops the partition of a past month. The constraint ' +
+        'token_event_shape says which columns each kind of event has.',
+    },
+  },
+  {
+    title: 'Guards: the ledger is append-only',
+    objects: {
+      'function token_ledger.refuse_change': 'Refuses the statement (SQLSTATE TL001).',
+      'function token_ledger.refuse_event_change':
+        'Allows one change of an event: erasing ip and user_agent with the salt of their hash.',
+      'function token_ledger.refuse_family_change':
+        'Allows one change of a family: erasing the device name.',
+    },
+  },
+  {
+    title: 'The chain: how events are hashed and appended',
+    objects: {
+      'function token_ledger.field':
+        'A field of a hashed record: its length, then its bytes. Null is the length -1.',
+      'function token_ledger.origin_hash':
+        'The hash of the address and user agent of a caller. The chain covers this hash, not the two themselves, so ' +
+        'that they can be erased.',
+      'function token_ledger.event_hash_of':
+        'The hash of an event: version 1 is this list of fields.',
+      'function token_ledger.event_hash': 'The same, of a row.',
+      'function token_ledger.chain_event':
+        'Checks that a new event continues its family (TL002), then sets txid, origin_hash, prev_hash and hash. A ' +
+        "txid is never below that of the event before it, so that readers who follow (txid, family_id, seq) get a family's events in order.",
+      'function token_ledger.append_unless_changed':
+        'Appends one event to each of these families, except those that another transaction has locked or appended ' +
+        'to since the caller read them. Returns the families that got their event.',
+    },
+  },
+  {
+    title: 'Partitions: one per month of family_id, a UUIDv7',
+    objects: {
+      'function token_ledger.first_family_id': 'The lowest family_id of an instant.',
+      'function token_ledger.last_family_id_before':
+        'The highest family_id of the millisecond before an instant.',
+      'function token_ledger.guard_partition':
+        'Row triggers of a table apply to its partitions; a truncate trigger does not, and is added here.',
+      'function token_ledger.expect_long_families':
+        'Tells the planner that families have about fifty events. By its own estimate, made while families are young, ' +
+        'it would read whole families where the newest event is enough.',
+      'table token_ledger.token_family_default':
+        'Takes families that no month takes, so that a sign-in never fails for want of a partition.',
+      'table token_ledger.token_event_default': 'Takes the events of these families.',
+      'function token_ledger.ensure_partitions':
+        'Makes the partitions token_family_YYYYMM and token_event_YYYYMM from this month on where they are missing. ' +
+        'They depend on the date and are not shown here.',
+      'function token_ledger.closed_months':
+        'Months that ended before an instant, with the lowest and the highest family_id of each: what can be archived.',
+    },
+  },
+  {
+    title: 'Users, admins, keys and limits',
+    objects: {
+      'table token_ledger.user_account':
+        "The service's own user directory. The ledger does not refer to it: an application may bring its own.",
+      'function token_ledger.keep_an_admin':
+        'Raises TL003 rather than let the last enabled admin lose the role or be disabled.',
+      'table token_ledger.user_epoch':
+        'One row per user who ever signed in, locked by each sign-in and by "end all sessions". A sign-in reads epoch ' +
+        'before it checks the password and compares it before it writes; ending all sessions raises it.',
+      'table token_ledger.admin_action':
+        'What admins and the command line did, and the reason they gave; append-only. actor_user_id is null for the ' +
+        'command line.',
+      'table token_ledger.signing_key':
+        'Keys that sign access tokens. The private half is sealed with a key derived from AUTH_SECRET.',
+      'table token_ledger.rate_limit': 'Counters of rate-limiter-flexible, with its column names.',
+      'function token_ledger.erase_traces':
+        'Nulls the addresses, user agents and device names of a user. The hashes stay. Returns the number of rows ' +
+        'that held something.',
+      'table token_ledger_migrations.applied': "Written by drizzle's migrator.",
+    },
+  },
+  {
+    title: 'Audit: views and functions',
+    objects: {
+      'view token_audit.events': 'One row per event.',
+      'view token_audit.sessions':
+        'One row per session, as it is now. ip and user_agent are those of its last sign-in or rotation.',
+      'view token_audit.reuse_incidents':
+        'One row per reuse: how old the presented token was, and whether it came from where the current one had gone. ' +
+        'The same address and the same user agent suggest a bug in the client rather than a theft.',
+      'view token_audit.admin_actions': 'One row per action, with the e-mail addresses of today.',
+      'function token_audit.session_state_at':
+        'What a session was at an instant, events of that very instant included. No row when it had not begun.',
+      'function token_audit.sessions_at':
+        'The sessions that were active at an instant. E-mail addresses and device names are those of today.',
+      'function token_ledger.check_families':
+        'Computes every hash again and checks every history; server/ledger/chain.ts does the same for an export. One row ' +
+        'per family, with its first problem or null.',
+      'function token_audit.verify_family': 'One row. An unknown family is not intact.',
+      'function token_audit.verify_ledger':
+        'One row per broken family; none when the ledger is intact.',
+    },
+  },
+]
