@@ -4,7 +4,7 @@ import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate as applyMigrations } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
-import type { Database } from './connection/connect.ts'
+import { safeSearchPath, type Database } from './connection/connect.ts'
 
 /** Beside `package.json`, from the sources and from `dist` alike. */
 const packageRoot = path.dirname(
@@ -18,10 +18,15 @@ const migrationsFolder = path.join(packageRoot, 'drizzle')
  * All pending migrations run in one transaction. Processes that start together take turns, because
  * drizzle's own migrator fails when two run at once.
  *
+ * @returns rights that let any login of the database create objects in it, and that the role may not revoke
  * @throws {postgres.PostgresError} when the role may not create schemas or roles; nothing was changed
  */
-export async function migrate(databaseUrl: string): Promise<void> {
-  const sql = postgres(databaseUrl, { max: 1, onnotice: () => {} })
+export async function migrate(databaseUrl: string): Promise<string[]> {
+  const sql = postgres(databaseUrl, {
+    max: 1,
+    onnotice: () => {},
+    connection: { search_path: safeSearchPath },
+  })
   try {
     await sql`select pg_advisory_lock(hashtextextended('token_ledger.migrate', 0))`
     await applyMigrations(drizzle(sql), {
@@ -29,6 +34,9 @@ export async function migrate(databaseUrl: string): Promise<void> {
       migrationsSchema: 'token_ledger_migrations',
       migrationsTable: 'applied',
     })
+    const kept = await sql<{ right: string }[]>`
+      select token_ledger.revoke_create_from_public() as right`
+    return kept.map(({ right }) => right)
   } finally {
     await sql.end()
   }

@@ -39,6 +39,12 @@ const statementMs = 10_000
 const silenceMs = statementMs + 2_000
 
 /**
+ * Where names without a schema are looked up. Other logins may be able to create functions in the schema public, and
+ * one with closer argument types would run in place of Postgres's own, with the rights of this connection.
+ */
+export const safeSearchPath = 'pg_catalog, pg_temp'
+
+/**
  * The arrays that statements send, by their number in pg_type. The driver (postgres.js 3.4) would ask for
  * all there are on each new connection, and one that is lost meanwhile ends the process: nobody waits for
  * that answer.
@@ -69,6 +75,7 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
     fetch_types: false,
     connection: {
       application_name: 'token-ledger',
+      search_path: safeSearchPath,
       ...(role && { role }),
       // Each statement is planned once a connection: over the partitions, planning it each time
       // costs ten times what running it does, and Postgres by itself does not see that.

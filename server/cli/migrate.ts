@@ -8,7 +8,8 @@ export const migrateCommand: Command = {
   summary: 'brings the database to the newest schema',
   async run(args, config) {
     parseArgs({ args: [...args], options: {} })
-    await withDatabaseUrl(config, migrateWithErrors)
+    for (const right of await withDatabaseUrl(config, migrateWithErrors))
+      console.error(`PUBLIC keeps ${right}: this user may not revoke it`)
     console.error('the schema is up to date')
     return 0
   },

@@ -7,10 +7,13 @@ export class DatabaseUnreachable extends Error {}
 
 const insufficientPrivilege = '42501'
 
-/** @throws {DatabaseUnreachable} also when its user may not make what a migration makes */
-export async function migrateWithErrors(databaseUrl: string): Promise<void> {
+/**
+ * @returns rights of PUBLIC that stay, as `migrate` does
+ * @throws {DatabaseUnreachable} also when its user may not make what a migration makes
+ */
+export async function migrateWithErrors(databaseUrl: string): Promise<string[]> {
   try {
-    await withDatabaseErrors(databaseUrl, () => migrate(databaseUrl))
+    return await withDatabaseErrors(databaseUrl, () => migrate(databaseUrl))
   } catch (error) {
     if (!(error instanceof Error) || codeOf(error) !== insufficientPrivilege) throw error
     throw unreachable(

@@ -176,4 +176,49 @@ export const guards = [
       'grant usage on schema token_audit, token_ledger to token_ledger_auditor; grant select on token_ledger.token_event to token_ledger_auditor;',
     ],
   ]),
+  ...mutationsOf(
+    'drizzle/0013_functions_resolve_no_names_of_callers.sql',
+    ['test/attack/names-of-callers.test.ts'],
+    [
+      ...['token_audit.sessions_at(timestamptz)', 'token_ledger.ensure_partitions(integer)'].map(
+        (name) =>
+          [
+            `SQL: types of the caller run as the owner in ${name}`,
+            `alter function ${name} set search_path = pg_catalog, pg_temp;`,
+            `alter function ${name} set search_path = pg_catalog, token_ledger;`,
+          ] as const,
+      ),
+      [
+        'SQL: the service attaches chain_event to a table of its own',
+        'revoke all on function\n  token_ledger.chain_event(),\n',
+        'revoke all on function\n',
+      ],
+      [
+        'SQL: any login may create temporary objects',
+        "execute format('revoke temporary on database %I from public', current_database());",
+        'null;',
+      ],
+      [
+        'SQL: any login may create functions in public',
+        'revoke create on schema public from public;',
+        'null;',
+      ],
+      [
+        'SQL: an owner that is no superuser cannot become the role of the service',
+        "execute format('grant %I to %I', name, current_user);",
+        'null;',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'db/migrate.ts',
+    ['test/attack/names-of-callers.test.ts'],
+    [
+      [
+        'a migration runs functions that a login planted in public',
+        'connection: { search_path: safeSearchPath },\n',
+        '',
+      ],
+    ],
+  ),
 ]

@@ -106,6 +106,9 @@ export const rooms: readonly Room[] = [
       'function token_ledger.erase_traces':
         'Nulls the addresses, user agents and device names of a user. The hashes stay. Returns the number of rows ' +
         'that held something.',
+      'function token_ledger.revoke_create_from_public':
+        'Revokes TEMPORARY on the database and CREATE on the schema public from PUBLIC, so that a login can create no ' +
+        'function or type. Returns what the caller may not revoke. Each migrate calls it.',
       'table token_ledger_migrations.applied': "Written by drizzle's migrator.",
     },
   },
