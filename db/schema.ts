@@ -241,6 +241,11 @@ export const rateLimit = tokenLedger.table('rate_limit', {
   expire: bigint('expire', { mode: 'number' }),
 })
 
+/** Work that only one process does at a time: a row each, which it locks. */
+export const turn = tokenLedger.table('turn', {
+  name: text('name').primaryKey(),
+})
+
 /** What people, tools and the service itself read: views, documented in the README. */
 const tokenAudit = pgSchema('token_audit')
 

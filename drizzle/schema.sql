@@ -445,8 +445,8 @@ create trigger refuse_truncate before truncate on token_ledger.token_event_defau
 for each statement execute function token_ledger.refuse_change();
 alter table token_ledger.token_event_default enable always trigger refuse_truncate;
 
--- Makes the partitions token_family_YYYYMM and token_event_YYYYMM from this month on where they are missing. They
--- depend on the date and are not shown here.
+-- Makes the partitions token_family_YYYYMM and token_event_YYYYMM from this month on where they are missing. At most 24
+-- months ahead. They depend on the date and are not shown here.
 create function token_ledger.ensure_partitions(months_ahead integer default 3)
 returns integer
 language plpgsql security definer
@@ -459,8 +459,11 @@ declare
   month timestamptz;
   made integer := 0;
 begin
+  if months_ahead is null or months_ahead not between 0 and 24 then
+    raise exception 'months_ahead must be from 0 to 24' using errcode = 'invalid_parameter_value';
+  end if;
   -- Several processes start at once: one makes them, the others find them.
-  perform pg_advisory_xact_lock(hashtextextended('token_ledger.ensure_partitions', 0));
+  perform token_ledger.take_turn('partitions');
   foreach parent in array array['token_family', 'token_event'] loop
     for month in
       select generate_series(date_trunc('month', now()), date_trunc('month', now()) + months_ahead * interval '1 month', '1 month')
@@ -527,6 +530,50 @@ create table token_ledger.user_account (
   constraint user_account_role_known check (role in ('user', 'admin'))
 );
 
+-- Work that one transaction does at a time, a row each. Only the owner can lock a row; the service does it by
+-- take_turn.
+create table token_ledger.turn (
+  name text not null,
+  constraint turn_pkey primary key (name)
+);
+
+-- Locks a turn until the transaction ends. After five seconds it raises 55P03, and names the session that has it.
+create function token_ledger.take_turn(turn_name text)
+returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  deadline timestamptz := clock_timestamp() + interval '5 seconds';
+  holder text;
+begin
+  loop
+    perform from token_ledger.turn t where t.name = turn_name for update skip locked;
+    if found then
+      return;
+    end if;
+    exit when clock_timestamp() > deadline;
+    perform pg_sleep(0.02);
+  end loop;
+
+  -- A row that was locked in a subtransaction leads to no session: then it is one of those that use the table.
+  select string_agg(format('pid %s, user %s, application "%s"', a.pid, a.usename, a.application_name), '; ') into holder
+  from (
+    select l.pid, rank() over (order by l.locktype = 'transactionid' desc) as place
+    from token_ledger.turn t
+    join pg_locks l
+      on l.locktype = 'transactionid' and l.transactionid = t.xmax
+      or l.locktype = 'relation' and l.relation = t.tableoid
+        and l.database = (select oid from pg_database where datname = current_database())
+    where t.name = turn_name and l.granted and l.pid <> pg_backend_pid()
+  ) h
+  join pg_stat_activity a on a.pid = h.pid
+  where h.place = 1;
+  raise exception 'the turn % is held by %', turn_name, coalesce(holder, 'a transaction that is over by now')
+    using errcode = 'lock_not_available';
+end
+$$;
+
 -- Raises TL003 rather than let the last enabled admin lose the role or be disabled.
 create function token_ledger.keep_an_admin()
 returns trigger
@@ -534,7 +581,7 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform pg_advisory_xact_lock(hashtextextended('token_ledger.keep_an_admin', 0));
+  perform token_ledger.take_turn('keep_an_admin');
   if not exists (
     select
     from token_ledger.user_account
@@ -1048,7 +1095,8 @@ revoke all on function
   token_ledger.refuse_change,
   token_ledger.refuse_event_change,
   token_ledger.refuse_family_change,
-  token_ledger.revoke_create_from_public
+  token_ledger.revoke_create_from_public,
+  token_ledger.take_turn
 from public;
 
 grant usage on schema token_audit, token_ledger, token_ledger_migrations to token_ledger_app;
@@ -1088,7 +1136,8 @@ grant execute on function
   token_audit.verify_ledger,
   token_ledger.append_unless_changed,
   token_ledger.check_families,
-  token_ledger.ensure_partitions
+  token_ledger.ensure_partitions,
+  token_ledger.take_turn
 to token_ledger_app;
 
 grant usage on schema token_audit to token_ledger_auditor;

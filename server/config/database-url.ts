@@ -6,6 +6,7 @@ import { driverError, isUnavailable } from '../../db/connection/errors.ts'
 export class DatabaseUnreachable extends Error {}
 
 const insufficientPrivilege = '42501'
+const lockNotAvailable = '55P03'
 
 /**
  * @returns rights of PUBLIC that stay, as `migrate` does
@@ -34,7 +35,8 @@ export async function withDatabaseErrors<T>(
     const error = driverError(thrown)
     if (!isUnavailable(error)) throw error
     const code = codeOf(error)
-    const said = reasons[code]
+    // Who holds a lock is in the message, and never a statement.
+    const said = code === lockNotAvailable && error instanceof Error ? error.message : reasons[code]
     throw unreachable(
       databaseUrl,
       said === undefined ? code || 'unknown error' : `${said} (${code})`,
