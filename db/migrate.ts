@@ -1,10 +1,13 @@
 import { createRequire } from 'node:module'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate as applyMigrations } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
-import type { Database } from './connection/connect.ts'
+import { safeSearchPath, type Database } from './connection/connect.ts'
+import { codeOf, driverError } from './connection/errors.ts'
+import { describeHolders, readBlockers, type LockHolder } from './connection/lock-holders.ts'
 
 /** Found by the package's name, because the sources and `dist` are at different depths. */
 const packageRoot = path.dirname(
@@ -12,25 +15,142 @@ const packageRoot = path.dirname(
 )
 const migrationsFolder = path.join(packageRoot, 'drizzle')
 
+const schema = 'token_ledger_migrations'
+const table = 'applied'
+
 /**
  * Applies the pending migrations, if any, as the owner of the database.
  *
- * They run in one transaction, under an advisory lock: drizzle's migrator fails when two processes run it
- * at once.
+ * They run in one transaction, under a lock on the table of applied migrations: drizzle's migrator fails
+ * when two processes run it at once.
  *
- * @throws {postgres.PostgresError} when the role may not create schemas or roles; nothing has changed then
+ * @param options.turnMs how long another process may migrate
+ * @param options.lockMs how long a migration waits for a lock; statements of the service queue behind it meanwhile
+ * @returns rights that let any login of the database create objects in it, and that the role may not revoke
+ * @throws {MigrationBlocked} when another session holds the turn, or a table, for longer
+ * @throws {postgres.PostgresError} when the role may not create schemas or roles; nothing was changed
  */
-export async function migrate(databaseUrl: string): Promise<void> {
-  const sql = postgres(databaseUrl, { max: 1, onnotice: () => {} })
+export async function migrate(
+  databaseUrl: string,
+  options: { turnMs?: number; lockMs?: number } = {},
+): Promise<string[]> {
+  const { turnMs = 60_000, lockMs = 5_000 } = options
+  const settings = {
+    max: 1,
+    onnotice: () => {},
+    connection: {
+      application_name: 'token-ledger migrate',
+      search_path: safeSearchPath,
+      lock_timeout: turnMs,
+    },
+  }
+  const sql = postgres(databaseUrl, settings)
+  const watching = postgres(databaseUrl, settings)
   try {
-    await sql`select pg_advisory_lock(hashtextextended('token_ledger.migrate', 0))`
-    await applyMigrations(drizzle(sql), {
-      migrationsFolder,
-      migrationsSchema: 'token_ledger_migrations',
-      migrationsTable: 'applied',
+    const [backend] = await sql<{ pid: number }[]>`select pg_backend_pid() as pid`
+    return await sayingWhoBlocks(watching, backend?.pid ?? 0, async () => {
+      await createMigrationsTable(sql)
+      const kept = await sql.begin(async (tx) => {
+        await takeOldTurn(tx, turnMs)
+        await tx`lock table ${tx(`${schema}.${table}`)} in share row exclusive mode`
+        await tx`select set_config('lock_timeout', ${String(lockMs)}, true)`
+        await applyPending(tx, sql)
+        return tx<{ right: string }[]>`
+          select token_ledger.revoke_create_from_public() as right`
+      })
+      return kept.map(({ right }) => right)
     })
   } finally {
-    await sql.end()
+    await Promise.all([sql.end(), watching.end()])
+  }
+}
+
+/** Runs drizzle's migrator inside this transaction: its own transaction becomes a savepoint. */
+function applyPending(tx: postgres.TransactionSql, sql: postgres.Sql): Promise<void> {
+  const begin = (work: (tx: postgres.TransactionSql) => Promise<unknown>) => tx.savepoint(work)
+  const client = new Proxy(tx, {
+    get(target, key) {
+      if (key === 'begin') return begin
+      return Reflect.get(key === 'options' ? sql : target, key) as unknown
+    },
+  }) as unknown as postgres.Sql
+  const config = { migrationsFolder, migrationsSchema: schema, migrationsTable: table }
+  return applyMigrations(drizzle(client), config)
+}
+
+/** Another session holds a lock that the migration needs. Nothing was changed. */
+export class MigrationBlocked extends Error {
+  override readonly name = 'MigrationBlocked'
+}
+
+const lockNotAvailable = '55P03'
+
+/** Replaces a lock timeout by an error that names the blocking sessions, which Postgres knows only during the wait. */
+async function sayingWhoBlocks<T>(
+  watching: postgres.Sql,
+  pid: number,
+  work: () => Promise<T>,
+): Promise<T> {
+  let holders: readonly LockHolder[] = []
+  const look = async () => {
+    const seen = await readBlockers(watching, pid)
+    if (seen.length > 0) holders = seen
+  }
+  const timer = setInterval(() => void look().catch(() => {}), 100)
+  try {
+    return await work()
+  } catch (error) {
+    if (codeOf(driverError(error)) !== lockNotAvailable) throw error
+    throw blockedBy(holders)
+  } finally {
+    clearInterval(timer)
+  }
+}
+
+function blockedBy(holders: readonly LockHolder[]): MigrationBlocked {
+  return new MigrationBlocked(`the migration waits for ${describeHolders(holders)}`)
+}
+
+/** Creates drizzle's table before it can be locked. Several processes may do so at once. */
+async function createMigrationsTable(sql: postgres.Sql): Promise<void> {
+  const [row] = await sql<{ exists: boolean }[]>`
+    select to_regclass(${`${schema}.${table}`}) is not null as exists`
+  if (row?.exists === true) return
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await sql.unsafe(`
+        create schema if not exists ${schema};
+        create table if not exists ${schema}.${table} (
+          id serial primary key, hash text not null, created_at bigint)`)
+      return
+    } catch (error) {
+      const isMadeByAnother = ['23505', '42P06', '42P07'].includes(codeOf(error))
+      if (!isMadeByAnother || attempt === 5) throw error
+    }
+  }
+}
+
+/**
+ * Takes the advisory lock that versions before 0014 use. Any login can hold it, so a holder that could not
+ * migrate is ignored.
+ *
+ * @throws {MigrationBlocked} when that one holds it for longer than `turnMs`
+ */
+async function takeOldTurn(tx: postgres.TransactionSql, turnMs: number): Promise<void> {
+  for (const startedAt = performance.now(); ; await sleep(100)) {
+    const [row] = await tx<{ taken: boolean }[]>`
+      select pg_try_advisory_xact_lock(hashtextextended('token_ledger.migrate', 0)) as taken`
+    if (row?.taken === true) return
+    const holders = await tx<LockHolder[]>`
+      select a.pid, a.usename as user, a.application_name as application
+      from pg_locks l
+      join pg_stat_activity a on a.pid = l.pid
+      where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+        and l.database = (select oid from pg_database where datname = current_database())
+        and ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended('token_ledger.migrate', 0)
+        and pg_has_role(a.usesysid, current_user, 'member')`
+    if (holders.length === 0) return
+    if (performance.now() - startedAt > turnMs) throw blockedBy(holders)
   }
 }
 

@@ -248,6 +248,11 @@ export const rateLimit = tokenLedgerSchema.table('rate_limit', {
   expire: bigint('expire', { mode: 'number' }),
 })
 
+/** Work that only one process does at a time: a row each, which it locks. */
+export const turn = tokenLedgerSchema.table('turn', {
+  name: text('name').primaryKey(),
+})
+
 /** What people, tools and the service itself read: views, documented in docs/reference/sql.md. */
 const tokenAuditSchema = pgSchema('token_audit')
 

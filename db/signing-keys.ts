@@ -42,7 +42,7 @@ export async function insertSigningKey(
   options: { unlessYoungerThanMs: number; removeOthers?: boolean },
 ): Promise<void> {
   await transactions.begin(async (tx) => {
-    await tx`select pg_advisory_xact_lock(hashtextextended('token_ledger.signing_key', 0))`
+    await tx`select token_ledger.take_turn('signing_keys')`
     if (options.removeOthers === true) await tx`delete from token_ledger.signing_key`
     await tx`
       insert into token_ledger.signing_key (kid, public_jwk, sealed_private_key, created_at, signs_from)

@@ -151,6 +151,7 @@ where kind = 'reuse_detected';
 create function token_ledger.refuse_change()
 returns trigger
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   raise exception '%.% is append-only: % refused', tg_table_schema, tg_table_name, lower(tg_op)
@@ -178,6 +179,7 @@ alter table token_ledger.token_family enable always trigger refuse_truncate;
 create function token_ledger.refuse_event_change()
 returns trigger
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   erased token_ledger.token_event := old;
@@ -201,6 +203,7 @@ alter table token_ledger.token_event enable always trigger refuse_update;
 create function token_ledger.refuse_family_change()
 returns trigger
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   erased token_ledger.token_family := old;
@@ -285,7 +288,7 @@ return token_ledger.event_hash_of(
 create function token_ledger.chain_event()
 returns trigger
 language plpgsql security definer
-set search_path = pg_catalog, token_ledger
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -343,7 +346,7 @@ alter table token_ledger.token_event enable always trigger chain_event;
 create function token_ledger.append_unless_changed(family_ids uuid[], events json)
 returns setof uuid
 language plpgsql
-set search_path = pg_catalog, token_ledger
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -405,7 +408,7 @@ return (
 create function token_ledger.guard_partition(part text)
 returns void
 language plpgsql security definer
-set search_path = pg_catalog, token_ledger
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   execute format(
@@ -420,7 +423,7 @@ $$;
 create function token_ledger.expect_long_families(part text)
 returns void
 language plpgsql security definer
-set search_path = pg_catalog, token_ledger
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   execute format('alter table token_ledger.%I alter column family_id set (n_distinct = -0.02)', part);
@@ -442,12 +445,12 @@ create trigger refuse_truncate before truncate on token_ledger.token_event_defau
 for each statement execute function token_ledger.refuse_change();
 alter table token_ledger.token_event_default enable always trigger refuse_truncate;
 
--- Makes the partitions token_family_YYYYMM and token_event_YYYYMM from this month on where they are missing. They
--- depend on the date and are not shown here.
+-- Makes the partitions token_family_YYYYMM and token_event_YYYYMM from this month on where they are missing. At most 24
+-- months ahead. They depend on the date and are not shown here.
 create function token_ledger.ensure_partitions(months_ahead integer default 3)
 returns integer
 language plpgsql security definer
-set search_path = pg_catalog, token_ledger
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 declare
@@ -456,8 +459,11 @@ declare
   month timestamptz;
   made integer := 0;
 begin
+  if months_ahead is null or months_ahead not between 0 and 24 then
+    raise exception 'months_ahead must be from 0 to 24' using errcode = 'invalid_parameter_value';
+  end if;
   -- Several processes start at once: one makes them, the others find them.
-  perform pg_advisory_xact_lock(hashtextextended('token_ledger.ensure_partitions', 0));
+  perform token_ledger.take_turn('partitions');
   foreach parent in array array['token_family', 'token_event'] loop
     for month in
       select generate_series(date_trunc('month', now()), date_trunc('month', now()) + months_ahead * interval '1 month', '1 month')
@@ -482,7 +488,7 @@ $$;
 create function token_ledger.closed_months(before timestamptz)
 returns table(month text, first_id uuid, last_id uuid)
 language plpgsql stable
-set search_path = pg_catalog, token_ledger
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 declare
@@ -524,14 +530,58 @@ create table token_ledger.user_account (
   constraint user_account_role_known check (role in ('user', 'admin'))
 );
 
+-- Work that one transaction does at a time, a row each. Only the owner can lock a row; the service does it by
+-- take_turn.
+create table token_ledger.turn (
+  name text not null,
+  constraint turn_pkey primary key (name)
+);
+
+-- Locks a turn until the transaction ends. After five seconds it raises 55P03, and names the session that has it.
+create function token_ledger.take_turn(turn_name text)
+returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  deadline timestamptz := clock_timestamp() + interval '5 seconds';
+  holder text;
+begin
+  loop
+    perform from token_ledger.turn t where t.name = turn_name for update skip locked;
+    if found then
+      return;
+    end if;
+    exit when clock_timestamp() > deadline;
+    perform pg_sleep(0.02);
+  end loop;
+
+  -- A row that was locked in a subtransaction leads to no session: then it is one of those that use the table.
+  select string_agg(format('pid %s, user %s, application "%s"', a.pid, a.usename, a.application_name), '; ') into holder
+  from (
+    select l.pid, rank() over (order by l.locktype = 'transactionid' desc) as place
+    from token_ledger.turn t
+    join pg_locks l
+      on l.locktype = 'transactionid' and l.transactionid = t.xmax
+      or l.locktype = 'relation' and l.relation = t.tableoid
+        and l.database = (select oid from pg_database where datname = current_database())
+    where t.name = turn_name and l.granted and l.pid <> pg_backend_pid()
+  ) h
+  join pg_stat_activity a on a.pid = h.pid
+  where h.place = 1;
+  raise exception 'the turn % is held by %', turn_name, coalesce(holder, 'a transaction that is over by now')
+    using errcode = 'lock_not_available';
+end
+$$;
+
 -- Raises TL003 rather than let the last enabled admin lose the role or be disabled.
 create function token_ledger.keep_an_admin()
 returns trigger
 language plpgsql security definer
-set search_path = pg_catalog, token_ledger
+set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform pg_advisory_xact_lock(hashtextextended('token_ledger.keep_an_admin', 0));
+  perform token_ledger.take_turn('keep_an_admin');
   if not exists (
     select
     from token_ledger.user_account
@@ -614,7 +664,7 @@ create table token_ledger.rate_limit (
 create function token_ledger.erase_traces(erased_user_id uuid)
 returns integer
 language plpgsql
-set search_path = pg_catalog, token_ledger
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   erased integer;
@@ -633,6 +683,39 @@ begin
   where f.user_id = erased_user_id and f.device_name is not null;
   get diagnostics renamed = row_count;
   return erased + renamed;
+end
+$$;
+
+-- Revokes TEMPORARY on the database and CREATE on the schema public from PUBLIC, so that a login can create no function
+-- or type. Returns what the caller may not revoke. Each migrate calls it.
+create function token_ledger.revoke_create_from_public()
+returns setof text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set client_min_messages = error
+as $$
+declare
+  has_public_schema boolean := to_regnamespace('public') is not null;
+begin
+  if has_database_privilege('public', current_database(), 'temporary') then
+    begin
+      execute format('revoke temporary on database %I from public', current_database());
+    exception when insufficient_privilege then null;
+    end;
+  end if;
+  if has_public_schema and has_schema_privilege('public', 'public', 'create') then
+    begin
+      revoke create on schema public from public;
+    exception when insufficient_privilege then null;
+    end;
+  end if;
+
+  if has_database_privilege('public', current_database(), 'temporary') then
+    return next format('TEMPORARY on database %I', current_database());
+  end if;
+  if has_public_schema and has_schema_privilege('public', 'public', 'create') then
+    return next 'CREATE on schema public';
+  end if;
 end
 $$;
 
@@ -780,7 +863,7 @@ returns table(
   status text, generation integer, expires_at timestamptz, end_reason text, incident_id text
 )
 language sql stable security definer
-set search_path = pg_catalog, token_ledger
+set search_path = pg_catalog, pg_temp
 as $$
   select
     case
@@ -821,7 +904,7 @@ $$;
 create function token_audit.sessions_at(at timestamptz)
 returns setof token_audit.sessions
 language sql stable security definer
-set search_path = pg_catalog, token_ledger
+set search_path = pg_catalog, pg_temp
 as $$
   select
     f.family_id,
@@ -869,7 +952,7 @@ $$;
 create function token_ledger.check_families(first uuid, last uuid)
 returns table(family_id uuid, events integer, first_broken_seq integer, problem text)
 language plpgsql stable security definer
-set search_path = pg_catalog, token_ledger
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
@@ -964,7 +1047,7 @@ $$;
 create function token_audit.verify_family(family_id uuid)
 returns table(intact boolean, events integer, first_broken_seq integer, problem text)
 language sql stable security definer
-set search_path = pg_catalog, token_ledger
+set search_path = pg_catalog, pg_temp
 as $$
   select
     c.family_id is not null and c.problem is null,
@@ -979,7 +1062,7 @@ $$;
 create function token_audit.verify_ledger()
 returns table(family_id uuid, first_broken_seq integer, problem text)
 language sql stable security definer
-set search_path = pg_catalog, token_ledger
+set search_path = pg_catalog, pg_temp
 as $$
   select c.family_id, c.first_broken_seq, c.problem
   from token_ledger.check_families(
@@ -992,7 +1075,8 @@ $$;
 -- ----------------------------------------------------------------------------
 
 -- The login that migrates owns everything. Any role with USAGE on a schema may execute the functions in it that are not
--- revoked from PUBLIC here.
+-- revoked from PUBLIC here. Each migrate also revokes TEMPORARY on the database and CREATE on the schema public from
+-- PUBLIC.
 
 revoke all on function
   token_audit.session_state_at,
@@ -1000,12 +1084,19 @@ revoke all on function
   token_audit.verify_family,
   token_audit.verify_ledger,
   token_ledger.append_unless_changed,
+  token_ledger.chain_event,
   token_ledger.check_families,
   token_ledger.closed_months,
   token_ledger.ensure_partitions,
   token_ledger.erase_traces,
   token_ledger.expect_long_families,
-  token_ledger.guard_partition
+  token_ledger.guard_partition,
+  token_ledger.keep_an_admin,
+  token_ledger.refuse_change,
+  token_ledger.refuse_event_change,
+  token_ledger.refuse_family_change,
+  token_ledger.revoke_create_from_public,
+  token_ledger.take_turn
 from public;
 
 grant usage on schema token_audit, token_ledger, token_ledger_migrations to token_ledger_app;
@@ -1045,7 +1136,8 @@ grant execute on function
   token_audit.verify_ledger,
   token_ledger.append_unless_changed,
   token_ledger.check_families,
-  token_ledger.ensure_partitions
+  token_ledger.ensure_partitions,
+  token_ledger.take_turn
 to token_ledger_app;
 
 grant usage on schema token_audit to token_ledger_auditor;

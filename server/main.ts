@@ -45,7 +45,8 @@ async function start(config: Config): Promise<void> {
   // Before an embedded database is created for a service that could not listen.
   if (config.databaseUrl === undefined) await probeAddress(config)
   const databaseUrl = config.databaseUrl ?? (await startPostgres(config, log))
-  await migrateWithErrors(databaseUrl)
+  for (const right of await migrateWithErrors(databaseUrl))
+    log.warn({ right }, 'PUBLIC keeps a right that the owner of the ledger cannot revoke')
   const authSecret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
   const database = connect(databaseUrl, { role: 'token_ledger_app' })
   started.push(() => database.close())

@@ -43,6 +43,12 @@ const statementMs = 10_000
 const silenceMs = statementMs + 2_000
 
 /**
+ * Where names without a schema are looked up. Other logins may be able to create functions in the schema public, and
+ * one with closer argument types would run in place of Postgres's own, with the rights of this connection.
+ */
+export const safeSearchPath = 'pg_catalog, pg_temp'
+
+/**
  * The array types that statements send, by their OID in pg_type. By default postgres.js 3.4 reads all array
  * types on each new connection, and ignores the promise of that query: losing the connection meanwhile is
  * an unhandled rejection, which ends the process.
@@ -73,6 +79,7 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
     fetch_types: false,
     connection: {
       application_name: 'token-ledger',
+      search_path: safeSearchPath,
       ...(role && { role }),
       // Each statement is planned once per connection. Over the partitions, planning costs ten times
       // as much as running, and Postgres does not choose generic plans by itself.

@@ -1,5 +1,6 @@
 import type postgres from 'postgres'
 import { codeOf } from '../connection/errors.ts'
+import { describeHolders, readTableHolders } from '../connection/lock-holders.ts'
 import { instantParam } from '../instant.ts'
 import type { Transaction } from '../connection/transaction.ts'
 
@@ -19,6 +20,8 @@ const maxTries = 20
  */
 const lockTimeoutMs = 500
 
+const lockNotAvailable = '55P03'
+
 /** Months that ended before `beforeAt` and before now. Families in the default partition are in none of them. */
 export async function listClosedMonths(tx: Transaction, beforeAt: number): Promise<ClosedMonth[]> {
   return tx<ClosedMonth[]>`
@@ -30,11 +33,34 @@ export async function listClosedMonths(tx: Transaction, beforeAt: number): Promi
 export async function freezeMonths(tx: Transaction, months: readonly ClosedMonth[]): Promise<void> {
   await tx`set local statement_timeout = 0`
   await tx`set local idle_in_transaction_session_timeout = 0`
-  await tx`select pg_advisory_xact_lock(hashtextextended('token_ledger.ensure_partitions', 0))`
+  await tx`select token_ledger.take_turn('partitions')`
   for (const { month } of months)
-    await tx`
-      lock table ${table(tx, 'token_family', month)}, ${table(tx, 'token_event', month)}
-      in share mode`
+    try {
+      await tx.savepoint(
+        (inner) => inner`
+          lock table ${table(inner, 'token_family', month)}, ${table(inner, 'token_event', month)}
+          in share mode`,
+      )
+    } catch (error) {
+      throw await withHolders(tx, error, months)
+    }
+}
+
+/** Adds the sessions that hold the tables to the error of a lock timeout. */
+async function withHolders(
+  tx: Transaction,
+  error: unknown,
+  months: readonly ClosedMonth[],
+): Promise<unknown> {
+  if (codeOf(error) !== lockNotAvailable) return error
+  const suffixes = ['', ...months.map(({ month }) => `_${month}`)]
+  const tables = suffixes.flatMap((suffix) => [
+    `token_ledger.token_family${suffix}`,
+    `token_ledger.token_event${suffix}`,
+  ])
+  const holders = await readTableHolders(tx, tables)
+  const message = `the months are in use by ${describeHolders(holders)}`
+  return Object.assign(new Error(message, { cause: error }), { code: lockNotAvailable })
 }
 
 /** How many families of the month are still active. */
@@ -72,8 +98,8 @@ export async function dropMonths(
       })
       return
     } catch (error) {
-      const isLockedByOthers = codeOf(error) === '55P03'
-      if (!isLockedByOthers || attempt === maxTries) throw error
+      const isInTheWay = codeOf(error) === lockNotAvailable
+      if (!isInTheWay || attempt === maxTries) throw await withHolders(tx, error, months)
     }
   }
 }

@@ -8,7 +8,8 @@ export const migrateCommand: Command = {
   summary: 'creates the schema of the database, or brings it up to date',
   async run(args, readConfig) {
     parseArgs({ args: [...args], options: {} })
-    await withDatabaseUrl(readConfig(), migrateWithErrors)
+    for (const right of await withDatabaseUrl(readConfig(), migrateWithErrors))
+      console.error(`PUBLIC keeps ${right}: this user may not revoke it`)
     console.error('the schema is up to date')
     return 0
   },

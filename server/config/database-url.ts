@@ -5,11 +5,15 @@ import { migrate } from '../../db/migrate.ts'
 export class DatabaseUnreachable extends Error {}
 
 const insufficientPrivilege = '42501'
+const lockNotAvailable = '55P03'
 
-/** @throws {DatabaseUnreachable} also when the database user lacks a privilege that the migration needs */
-export async function migrateWithErrors(databaseUrl: string): Promise<void> {
+/**
+ * @returns rights of PUBLIC that stay, as `migrate` does
+ * @throws {DatabaseUnreachable} also when the database user lacks a privilege that the migration needs
+ */
+export async function migrateWithErrors(databaseUrl: string): Promise<string[]> {
   try {
-    await withDatabaseErrors(databaseUrl, () => migrate(databaseUrl))
+    return await withDatabaseErrors(databaseUrl, () => migrate(databaseUrl))
   } catch (error) {
     if (!(error instanceof Error) || codeOf(error) !== insufficientPrivilege) throw error
     throw unreachable(
@@ -34,7 +38,9 @@ export async function withDatabaseErrors<T>(
     const error = driverError(thrown)
     if (!isUnavailable(error)) throw error
     const code = codeOf(error)
-    const reason = reasons[code]
+    // The message names the session that holds a lock, and never a statement.
+    const reason =
+      code === lockNotAvailable && error instanceof Error ? error.message : reasons[code]
     throw unreachable(
       databaseUrl,
       reason === undefined ? code || 'unknown error' : `${reason} (${code})`,

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { freshDatabase, type FreshDatabase } from '../support/database.ts'
+import { migrate } from '../../db/migrate.ts'
+import { emptyDatabase, freshDatabase, type FreshDatabase } from '../support/database.ts'
 
 let owner: FreshDatabase
 beforeAll(async () => {
@@ -128,17 +129,48 @@ test('LE-01 (ASVS 16.4.2): neither role can log in, and neither has more rights 
   for (const { rolname: _, ...rights } of rows) expect(Object.values(rights)).not.toContain(true)
 })
 
-test('LE-01 (ASVS 16.4.2): every function that runs as its owner has a fixed search path', async () => {
-  const rows = await owner.ownerSql<{ name: string; settings: string[] | null }[]>`
-    select proname as name, proconfig as settings
+test('LE-15 (ASVS 8.2.1): every function looks names up where no caller can create any', async () => {
+  const rows = await owner.ownerSql<FunctionRow[]>`
+    select
+      oid::regprocedure::text as name,
+      prosecdef as "isDefiner",
+      prosqlbody is not null as "isResolved",
+      (select s from unnest(proconfig) s where s like 'search\\_path=%') as path
     from pg_proc
-    where pronamespace in ('token_ledger'::regnamespace, 'token_audit'::regnamespace) and prosecdef`
-  expect(rows.length).toBeGreaterThan(0)
-  for (const { name, settings } of rows)
-    expect({ name, pinned: settings?.some((s) => s.startsWith('search_path=')) }).toEqual({
-      name,
-      pinned: true,
-    })
+    where pronamespace::regnamespace::text like 'token\\_%'`
+  expect(rows.filter(({ isDefiner }) => isDefiner).length).toBeGreaterThan(9)
+  for (const { name, isDefiner, isResolved, path } of rows) {
+    // Postgres resolved the names in the SQL of `return …` when the function was created.
+    const expected = isResolved && !isDefiner ? null : 'search_path=pg_catalog, pg_temp'
+    expect({ name, path }).toEqual({ name, path: expected })
+  }
+})
+
+type FunctionRow = { name: string; isDefiner: boolean; isResolved: boolean; path: string | null }
+
+test('LE-15 (ASVS 8.2.1): only the owner can attach a function of the ledger as a trigger', async () => {
+  const rows = await owner.ownerSql<{ name: string; rights: string }[]>`
+    select oid::regproc::text as name, proacl::text as rights
+    from pg_proc
+    where pronamespace::regnamespace::text like 'token\\_%' and prorettype = 'trigger'::regtype`
+  expect(rows.length).toBeGreaterThan(4)
+  const [{ me }] = (await owner.ownerSql`select current_user as me`) as any
+  for (const { name, rights } of rows)
+    expect({ name, rights }).toEqual({ name, rights: `{${me}=X/${me}}` })
+})
+
+test('LE-15 (ASVS 8.2.1): after a migration PUBLIC can create nothing in the database', async () => {
+  await using migrated = await emptyDatabase()
+  await migrate(migrated.url)
+  const [rights] = await migrated.ownerSql`
+    select
+      has_database_privilege('public', current_database(), 'temporary') as temporary,
+      has_database_privilege('public', current_database(), 'create') as schemas,
+      (select array_agg(nspname::text) from pg_namespace
+        where has_schema_privilege('public', oid, 'create')) as in_schemas,
+      (select array_agg(role) from unnest(array['token_ledger_app', 'token_ledger_auditor']) role
+        where has_database_privilege(role, current_database(), 'temporary')) as roles`
+  expect(rights).toEqual({ temporary: false, schemas: false, in_schemas: null, roles: null })
 })
 
 test('LE-03: no foreign key with a delete action refers to the ledger', async () => {

@@ -176,4 +176,102 @@ export const guards = [
       'grant usage on schema token_audit, token_ledger to token_ledger_auditor; grant select on token_ledger.token_event to token_ledger_auditor;',
     ],
   ]),
+  ...mutationsOf(
+    'drizzle/0013_functions_resolve_no_names_of_callers.sql',
+    ['test/attack/names-of-callers.test.ts'],
+    [
+      ...['token_audit.sessions_at(timestamptz)', 'token_ledger.ensure_partitions(integer)'].map(
+        (name) =>
+          [
+            `SQL: types of the caller run as the owner in ${name}`,
+            `alter function ${name} set search_path = pg_catalog, pg_temp;`,
+            `alter function ${name} set search_path = pg_catalog, token_ledger;`,
+          ] as const,
+      ),
+      [
+        'SQL: the service attaches chain_event to a table of its own',
+        'revoke all on function\n  token_ledger.chain_event(),\n',
+        'revoke all on function\n',
+      ],
+      [
+        'SQL: any login may create temporary objects',
+        "execute format('revoke temporary on database %I from public', current_database());",
+        'null;',
+      ],
+      [
+        'SQL: any login may create functions in public',
+        'revoke create on schema public from public;',
+        'null;',
+      ],
+      [
+        'SQL: an owner that is no superuser cannot become the role of the service',
+        "execute format('grant %I to %I', name, current_user);",
+        'null;',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'db/migrate.ts',
+    ['test/attack/names-of-callers.test.ts'],
+    [
+      [
+        'a migration runs functions that a login planted in public',
+        'search_path: safeSearchPath,\n',
+        '',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'drizzle/0014_turns_are_rows.sql',
+    ['test/attack/held-locks.test.ts'],
+    [
+      [
+        'SQL: an auditor keeps an admin from being disabled',
+        "perform token_ledger.take_turn('keep_an_admin');",
+        "perform pg_advisory_xact_lock(hashtextextended('token_ledger.keep_an_admin', 0));",
+      ],
+      [
+        'SQL: an auditor keeps months from being made',
+        "perform token_ledger.take_turn('partitions');",
+        "perform pg_advisory_xact_lock(hashtextextended('token_ledger.ensure_partitions', 0));",
+      ],
+      [
+        'SQL: an auditor takes the turns of the service',
+        'revoke all on function token_ledger.take_turn(text) from public;',
+        'grant execute on function token_ledger.take_turn(text) to token_ledger_auditor;\ngrant usage on schema token_ledger to token_ledger_auditor;',
+      ],
+      [
+        'SQL: any number of months is made ahead',
+        'if months_ahead is null or months_ahead not between 0 and 24 then',
+        'if false then',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'drizzle/0014_turns_are_rows.sql',
+    ['test/admin/last-admin.test.ts'],
+    [
+      [
+        'SQL: admins who demote each other do not take turns',
+        "perform token_ledger.take_turn('keep_an_admin');",
+        'null;',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'db/migrate.ts',
+    ['test/attack/held-locks.test.ts'],
+    [
+      [
+        'an auditor who holds the advisory lock keeps every process from starting',
+        "        and pg_has_role(a.usesysid, current_user, 'member')`",
+        '        `',
+      ],
+      [
+        'a migration does not wait for one of the version before',
+        '    if (holders.length === 0) return\n',
+        '    return\n',
+      ],
+    ],
+  ),
 ]

@@ -82,7 +82,7 @@ export const rooms: readonly Room[] = [
       'table token_ledger.token_event_default': 'Takes the events of these families.',
       'function token_ledger.ensure_partitions':
         'Makes the partitions token_family_YYYYMM and token_event_YYYYMM from this month on where they are missing. ' +
-        'They depend on the date and are not shown here.',
+        'At most 24 months ahead. They depend on the date and are not shown here.',
       'function token_ledger.closed_months':
         'Months that ended before an instant, with the lowest and the highest family_id of each: what can be archived.',
     },
@@ -92,6 +92,11 @@ export const rooms: readonly Room[] = [
     objects: {
       'table token_ledger.user_account':
         "The service's own user directory. The ledger does not refer to it: an application may bring its own.",
+      'table token_ledger.turn':
+        'Work that one transaction does at a time, a row each. Only the owner can lock a row; the service does it by ' +
+        'take_turn.',
+      'function token_ledger.take_turn':
+        'Locks a turn until the transaction ends. After five seconds it raises 55P03, and names the session that has it.',
       'function token_ledger.keep_an_admin':
         'Raises TL003 rather than let the last enabled admin lose the role or be disabled.',
       'table token_ledger.user_epoch':
@@ -106,6 +111,9 @@ export const rooms: readonly Room[] = [
       'function token_ledger.erase_traces':
         'Nulls the addresses, user agents and device names of a user. The hashes stay. Returns the number of rows ' +
         'that held something.',
+      'function token_ledger.revoke_create_from_public':
+        'Revokes TEMPORARY on the database and CREATE on the schema public from PUBLIC, so that a login can create no ' +
+        'function or type. Returns what the caller may not revoke. Each migrate calls it.',
       'table token_ledger_migrations.applied': "Written by drizzle's migrator.",
     },
   },
