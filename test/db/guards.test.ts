@@ -20,8 +20,10 @@ beforeAll(async () => {
   owner = await freshDatabase()
   app = connect(owner.url, { role: 'token_ledger_app', maxConnections: 2 })
   auditor = connect(owner.url, { role: 'token_ledger_auditor', maxConnections: 2 })
-  await app.sql`insert into token_ledger.token_family ${app.sql(familyRow())}`
-  await insertEvents(app.sql, issuedRow(), rotatedRow(1))
+  await app.sql.begin(async (tx) => {
+    await tx`insert into token_ledger.token_family ${tx(familyRow())}`
+    await insertEvents(tx, issuedRow(), rotatedRow(1))
+  })
 })
 afterAll(async () => {
   await app.close()
