@@ -33,14 +33,16 @@ beforeAll(async () => {
       at
     from generate_series(0, ${families - 1}::int) n,
       lateral (select date_trunc('milliseconds', now()) + n * interval '1 minute' as at) t`
-  await ownerSql`
-    insert into token_ledger.token_family (family_id, user_id, transport, created_at, absolute_expires_at)
-    select id, user_id, 'body', at, at + interval '30 days' from public.made`
-  await ownerSql`
-    insert into token_ledger.token_event
-      (family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id, transport, token_hash)
-    select id, 1, 'issued', 0, at, at + interval '7 days', at + interval '30 days', user_id, 'body', sha256('x')
-    from public.made`
+  await ownerSql.begin(async (tx) => {
+    await tx`
+      insert into token_ledger.token_family (family_id, user_id, transport, created_at, absolute_expires_at)
+      select id, user_id, 'body', at, at + interval '30 days' from public.made`
+    await tx`
+      insert into token_ledger.token_event
+        (family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id, transport, token_hash)
+      select id, 1, 'issued', 0, at, at + interval '7 days', at + interval '30 days', user_id, 'body', sha256('x')
+      from public.made`
+  })
   await ownerSql`
     insert into token_ledger.token_event
       (family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, token_hash, salt)

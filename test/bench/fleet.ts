@@ -44,11 +44,13 @@ export async function seedFleet(sql: Sql, fleet: Fleet): Promise<BenchSession[]>
       select family_id, user_id, decode(token_hash, 'hex')
       from unnest(${some.map((s) => s.familyId)}::uuid[], ${some.map((s) => s.userId)}::uuid[],
         ${some.map((s) => s.tokenHash)}::text[]) as s(family_id, user_id, token_hash)`
+  await sql`alter table token_ledger.token_family disable trigger expect_first_event`
   await sql`
     insert into token_ledger.token_family
       (family_id, user_id, transport, device_name, created_at, absolute_expires_at)
     select family_id, user_id, 'cookie', 'bench', ${firstAt}, ${new Date(+firstAt + 30 * day)}
     from seed`
+  await sql`alter table token_ledger.token_family enable always trigger expect_first_event`
   await sql`alter table token_ledger.token_event disable trigger chain_event`
   // Generation by generation, so that the events of a family are spread over the table as in production.
   for (let seq = 1; seq <= fleet.eventsEach; seq++) await insertEvents(sql, seq, { fleet, firstAt })

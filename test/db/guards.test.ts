@@ -20,8 +20,10 @@ beforeAll(async () => {
   owner = await freshDatabase()
   app = connect(owner.url, { role: 'token_ledger_app', maxConnections: 2 })
   auditor = connect(owner.url, { role: 'token_ledger_auditor', maxConnections: 2 })
-  await app.transactions`insert into token_ledger.token_family ${app.transactions(familyRow())}`
-  await insertEvents(app.transactions, issuedRow(), rotatedRow(1))
+  await app.transactions.begin(async (tx) => {
+    await tx`insert into token_ledger.token_family ${tx(familyRow())}`
+    await insertEvents(tx, issuedRow(), rotatedRow(1))
+  })
 })
 afterAll(async () => {
   await app.close()

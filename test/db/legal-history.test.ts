@@ -34,6 +34,7 @@ async function answerTo(...events: readonly HandwrittenEvent[]): Promise<string>
   let answer = ''
   await app.transactions
     .begin(async (tx) => {
+      await tx`insert into token_ledger.token_family ${tx(familyRow())}`
       await insertEvents(tx, ...events.slice(0, -1))
       answer = await sqlStateOf(insertEvents(tx, events.at(-1)!))
       throw new Error('rolled back')
@@ -111,6 +112,95 @@ describe('the database itself refuses an illegal history', () => {
     const event = issuedRow({ seq: 2, family_id: '00000000-0000-7000-8000-000000000001' })
     const direct = ownerSql`insert into token_ledger.token_event_default ${ownerSql(event)}`
     expect(await sqlStateOf(direct)).toBe(illegal)
+  })
+})
+
+const replays = (count: number) => [
+  issuedRow(),
+  rotatedRow(1),
+  ...Array.from({ length: count }, (_, i) => replayedRow(i + 3)),
+]
+const day = 24 * 3600 * 1000
+
+describe('LE-17 (ASVS 16.4.2): what verification would call broken is refused', () => {
+  test.each<[string, HandwrittenEvent[]]>([
+    [
+      'a rotation as the token expires',
+      [issuedRow(), rotatedRow(1, { occurred_at: later(7 * day) })],
+    ],
+    [
+      'a revocation after the token had expired',
+      [issuedRow(), revokedRow(2, { occurred_at: later(8 * day) })],
+    ],
+    [
+      'a rotation after the token had expired, after a replay',
+      [...replays(1), rotatedRow(2, { seq: 4, occurred_at: later(8 * day) })],
+    ],
+    ['the 21st replay of one generation', replays(21)],
+    [
+      'a family of another user than its row',
+      [issuedRow({ user_id: '0190b5d2-0000-4000-8000-00000000000f' })],
+    ],
+    ['a family of another transport than its row', [issuedRow({ transport: 'body' })]],
+    ['a family that begins at another time than its row', [issuedRow({ occurred_at: later(1) })]],
+    [
+      'a family that ends at another time than its row',
+      [issuedRow({ absolute_expires_at: later(31 * day) })],
+    ],
+    ['a family without a row', [issuedRow({ family_id: '01943f5d-7800-7000-8000-000000000002' })]],
+    ['an address without its salt', [issuedRow({ origin_salt: null, user_agent: null })]],
+    ['a user agent without its salt', [issuedRow({ origin_salt: null, ip: null })]],
+    ['a network for an address', [issuedRow({ ip: '192.0.2.0/24' })]],
+    ['a network for an IPv6 address', [issuedRow({ ip: '2001:db8::/64' })]],
+    ['a token that expires as it is made', [issuedRow(), rotatedRow(1, { expires_at: later(0) })]],
+    ['an infinite instant', [issuedRow(), revokedRow(2, { occurred_at: 'infinity' })]],
+    ['an instant before all time', [issuedRow({ occurred_at: '-infinity' })]],
+  ])('%s', async (_what, events) => {
+    expect(await answerTo(...events)).toBe(illegal)
+  })
+
+  test('an erased caller, an address of each kind and twenty replays are taken', async () => {
+    expect(await answerTo(...replays(20))).toBe('ok')
+    expect(await answerTo(...replays(20), rotatedRow(2, { seq: 23 }))).toBe('ok')
+    const erased = { ip: null, user_agent: null, origin_salt: null }
+    expect(await answerTo(issuedRow(erased))).toBe('ok')
+    expect(await answerTo(issuedRow({ ip: '2001:db8::1' }))).toBe('ok')
+    expect(await answerTo(issuedRow(), rotatedRow(1, { occurred_at: later(7 * day - 1) }))).toBe(
+      'ok',
+    )
+  })
+
+  test('a family that never ends, on which verification would fail', async () => {
+    const never = { absolute_expires_at: 'infinity' }
+    const written = app.transactions.begin(async (tx) => {
+      await tx`insert into token_ledger.token_family ${tx(familyRow(never))}`
+      await insertEvents(tx, issuedRow(never))
+    })
+    expect(await sqlStateOf(written)).toBe(illegal)
+  })
+
+  test('a family without its first event, when its transaction ends', async () => {
+    const { transactions: sql } = app
+    const alone = sql`insert into token_ledger.token_family ${sql(familyRow())}`
+    expect(await sqlStateOf(alone)).toBe(illegal)
+    const deferred = sql.begin(async (tx) => {
+      await tx`set constraints all deferred`
+      await tx`insert into token_ledger.token_family ${tx(familyRow())}`
+    })
+    expect(await sqlStateOf(deferred)).toBe(illegal)
+    const elsewhere = familyRow({ family_id: '00000000-0000-7000-8000-000000000001' })
+    expect(await sqlStateOf(sql`insert into token_ledger.token_family ${sql(elsewhere)}`)).toBe(
+      illegal,
+    )
+    const replica = owner.ownerSql.begin(async (tx) => {
+      await tx`set local session_replication_role = replica`
+      await tx`insert into token_ledger.token_family ${tx(familyRow())}`
+    })
+    expect(await sqlStateOf(replica)).toBe(illegal)
+  })
+
+  test('nothing of all this is left, and the ledger verifies', async () => {
+    expect(await owner.ownerSql`select * from token_audit.verify_ledger()`).toEqual([])
   })
 })
 

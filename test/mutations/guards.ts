@@ -6,7 +6,7 @@ const never = 'when false then null\n'
 
 /** Rules that the database itself enforces, whatever the service does. */
 export const guards = [
-  ...mutationsOf('drizzle/0012_event_hash_of_fields.sql', history, [
+  ...mutationsOf('drizzle/0015_only_what_verifies_is_appended.sql', history, [
     [
       'SQL: a family begins with seq 2',
       "when last.seq is null and new.seq <> 1 then 'a family begins with seq 1'\n",
@@ -39,12 +39,12 @@ export const guards = [
     ],
     [
       'SQL: the end of a family moves',
-      "when new.kind = 'rotated' and new.absolute_expires_at <> last.absolute_expires_at\n",
-      "when new.kind = 'rotated' and new.absolute_expires_at < last.absolute_expires_at\n",
+      "when new.kind = 'rotated' and new.absolute_expires_at <> coalesce(family_ends_at, last.absolute_expires_at)\n",
+      "when new.kind = 'rotated' and new.absolute_expires_at < coalesce(family_ends_at, last.absolute_expires_at)\n",
     ],
     [
       'SQL: the end of a family moves after a replay',
-      "  if last.kind = 'replayed' and new.kind = 'rotated' then\n",
+      "  if last.kind = 'replayed' then\n",
       '  if false then\n',
     ],
     [
@@ -61,6 +61,61 @@ export const guards = [
       'SQL: an event comes before the last one',
       "when new.occurred_at < last.occurred_at then 'an event may not come before the last one'\n",
       never,
+    ],
+    [
+      'SQL: an event after the token had expired',
+      'when new.occurred_at >= coalesce(token_expires_at, last.expires_at)\n',
+      'when new.occurred_at > coalesce(token_expires_at, last.expires_at)\n',
+    ],
+    [
+      'SQL: an event after the token had expired, after a replay',
+      'when new.occurred_at >= coalesce(token_expires_at, last.expires_at)\n',
+      'when new.occurred_at >= last.expires_at\n',
+    ],
+    [
+      'SQL: 21 replays of one generation',
+      'new.seq - coalesce(token_seq, last.seq) > 20',
+      'new.seq - coalesce(token_seq, last.seq) > 21',
+    ],
+    [
+      'SQL: a first event without its family row',
+      "when last.seq is null and not has_family then 'the family row is missing'\n",
+      never,
+    ],
+    [
+      'SQL: a first event that differs from its family row',
+      "when last.seq is null and not is_of_family then 'the family row differs from the first event'\n",
+      never,
+    ],
+    [
+      'SQL: an address without its salt',
+      "when new.origin_salt is null and num_nonnulls(new.ip, new.user_agent) > 0 then 'ip or user_agent without their salt'\n",
+      never,
+    ],
+    [
+      'SQL: a network for an address',
+      "when masklen(new.ip) < case family(new.ip) when 4 then 32 else 128 end then 'ip is a network'\n",
+      never,
+    ],
+    [
+      'SQL: a token that expires before it is made',
+      "when new.expires_at <= new.occurred_at then 'a token may not expire before it is made'\n",
+      never,
+    ],
+    [
+      'SQL: an infinite end, on which verification fails',
+      "or new.absolute_expires_at >= '10000-01-01T00:00:00Z'::timestamptz\n",
+      '\n',
+    ],
+    [
+      'SQL: a family without its first event',
+      'where e.family_id = new.family_id and e.seq = 1) then',
+      'where e.family_id = new.family_id and e.seq = 1) and false then',
+    ],
+    [
+      'SQL: a family without its first event, written by a replica',
+      'alter table token_ledger.token_family enable always trigger expect_first_event;',
+      'select 1;',
     ],
   ]),
   ...mutationsOf('drizzle/0001_ledger_guards.sql', history, [
@@ -97,7 +152,7 @@ export const guards = [
     ),
   ]),
   ...mutationsOf(
-    'drizzle/0012_event_hash_of_fields.sql',
+    'drizzle/0015_only_what_verifies_is_appended.sql',
     ['test/audit/tampering.test.ts'],
     [['SQL: an event does not name the one before', '  new.prev_hash := last.hash;\n', '']],
   ),
@@ -124,7 +179,7 @@ export const guards = [
     ],
   ),
   ...mutationsOf(
-    'drizzle/0012_event_hash_of_fields.sql',
+    'drizzle/0015_only_what_verifies_is_appended.sql',
     ['test/audit/follow.test.ts'],
     [
       [

@@ -61,6 +61,8 @@ export const rooms: readonly Room[] = [
       'function token_ledger.chain_event':
         'Checks that a new event continues its family (TL002), then sets txid, origin_hash, prev_hash and hash. A ' +
         "txid is never below that of the event before it, so that readers who follow (txid, family_id, seq) get a family's events in order.",
+      'function token_ledger.expect_first_event':
+        'Refuses a family without its first event (TL002) when the transaction ends, because the family row comes first.',
       'function token_ledger.append_unless_changed':
         'Appends one event to each of these families, except those that another transaction has locked or appended ' +
         'to since the caller read them. Returns the families that got their event.',

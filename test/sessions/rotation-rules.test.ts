@@ -185,9 +185,10 @@ describe('after a restore of an older backup', () => {
       select family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id,
         transport, token_hash, origin_salt
       from token_ledger.token_event where family_id = ${familyId} and seq = 1`
-    const { ownerSql } = restored.owner
-    await ownerSql`insert into token_ledger.token_family ${ownerSql(family!)}`
-    await ownerSql`insert into token_ledger.token_event ${ownerSql(issued!)}`
+    await restored.owner.ownerSql.begin(async (tx) => {
+      await tx`insert into token_ledger.token_family ${tx(family!)}`
+      await tx`insert into token_ledger.token_event ${tx(issued!)}`
+    })
     const ahead = await refresh(restored, data.refreshToken)
     expect(ahead).toMatchObject({ status: 401, reason: 'session_revoked' })
     expect(await kindsOf(restored, familyId)).toEqual(['issued'])
