@@ -8,6 +8,7 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     expect: { poll: { timeout: 15_000 } },
-    maxWorkers: 2,
+    // Tests wait for processes and connections half of the time: three keep two cores busy.
+    maxWorkers: 3,
   },
 })
