@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import LongestFirst from './test/support/longest-first.ts'
 
 export default defineConfig({
   test: {
@@ -10,5 +11,6 @@ export default defineConfig({
     expect: { poll: { timeout: 15_000 } },
     // Tests wait for processes and connections half of the time: three keep two cores busy.
     maxWorkers: 3,
+    sequence: { sequencer: LongestFirst },
   },
 })

@@ -5,6 +5,11 @@ import type { Role, User } from '../../server/users/directory.ts'
 
 export const testPassword = 'correct horse battery staple'
 
+const passwords = createPasswords()
+let testPasswordHash: Promise<string> | undefined
+/** Hashes `testPassword` once for all users of a file: a hash takes long, and is not what these tests are about. */
+const hashedOnce = { ...passwords, hash: () => (testPasswordHash ??= passwords.hash(testPassword)) }
+
 /** Creates a user with `testPassword` directly in the database. */
 export async function makeUser(
   databaseUrl: string,
@@ -13,7 +18,7 @@ export async function makeUser(
 ): Promise<User> {
   const database = connect(databaseUrl, { maxConnections: 1 })
   try {
-    const { accounts } = createAccounts(database, createPasswords())
+    const { accounts } = createAccounts(database, hashedOnce)
     return await accounts.create({ email, password: testPassword, role })
   } finally {
     await database.close()
