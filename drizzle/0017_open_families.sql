@@ -86,7 +86,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  open integer;
+  filled integer;
 begin
   lock table token_ledger.open_family in share row exclusive mode;
   delete from token_ledger.open_family;
@@ -99,8 +99,8 @@ begin
       from token_ledger.token_event ended
       where ended.family_id = f.family_id and ended.kind in ('revoked', 'reuse_detected')
     );
-  get diagnostics open = row_count;
-  return open;
+  get diagnostics filled = row_count;
+  return filled;
 end
 $$;
 --> statement-breakpoint

@@ -24,11 +24,11 @@ async function endMany({ owner }: TestApp, userId: string): Promise<void> {
         ) t`
     await tx`
       insert into token_ledger.token_family (family_id, user_id, transport, created_at, absolute_expires_at)
-      select id, ${userId}, 'body', at, at + interval '30 days' from made`
+      select id, ${userId}::uuid, 'body', at, at + interval '30 days' from made`
     await tx`
       insert into token_ledger.token_event
         (family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id, transport, token_hash)
-      select id, 1, 'issued', 0, at, at + interval '7 days', at + interval '30 days', ${userId}, 'body', sha256('x')
+      select id, 1, 'issued', 0, at, at + interval '7 days', at + interval '30 days', ${userId}::uuid, 'body', sha256('x')
       from made`
     await tx`
       insert into token_ledger.token_event (family_id, seq, kind, generation, occurred_at, reason)

@@ -160,7 +160,7 @@ test('twenty refreshes of one family wait, the next get 429 at once, and other f
   const crowd = Array.from({ length: 30 }, (_, i) => queue.submit(item(`${i}`, 'one family')))
   const refusals = crowd.slice(21).map((answer) => answer.catch((error: unknown) => error))
   for (const refusal of await Promise.all(refusals))
-    expect(refusal).toMatchObject({ reason: 'too_many_attempts', retryAfterSeconds: 1 })
+    expect(refusal).toMatchObject({ reason: 'too_many_attempts', extras: { retryAfterSeconds: 1 } })
   expect(queue.depth).toBe(20)
   const other = queue.submit(item('other'))
   await batches[0]!.settle()
