@@ -12,7 +12,8 @@ CREATE INDEX "open_family_by_user" ON "token_ledger"."open_family" USING btree (
 --> statement-breakpoint
 -- Fires for the first event and for the end of a family, so a rotation writes nothing here. A sign-in also removes its
 -- user's families that expired, which have no end event. An hour later, in case the clock of a new primary is behind: a
--- family that is active again has to be in the table.
+-- family that is active again has to be in the table. Of the oldest 200, so that a sign-in has a bound; by default 100
+-- are active at most.
 create function token_ledger.keep_open_families() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -24,21 +25,22 @@ begin
     return null;
   end if;
   delete from token_ledger.open_family o
-  where o.family_id in (
-    select expired.family_id
-    from token_ledger.open_family expired
-    where expired.user_id = new.user_id
-      and new.occurred_at - interval '1 hour' > coalesce(
-        (
-          select made.expires_at
-          from token_ledger.token_event made
-          where made.family_id = expired.family_id and made.kind in ('issued', 'rotated')
-          order by made.seq desc
-          limit 1
-        ),
-        expired.absolute_expires_at)
-    for update skip locked
-  );
+  where o.family_id = any(array(
+      select own.family_id
+      from token_ledger.open_family own
+      where own.user_id = new.user_id
+      order by own.family_id
+      limit 200
+    ))
+    and new.occurred_at - interval '1 hour' > coalesce(
+      (
+        select made.expires_at
+        from token_ledger.token_event made
+        where made.family_id = o.family_id and made.kind in ('issued', 'rotated')
+        order by made.seq desc
+        limit 1
+      ),
+      o.absolute_expires_at);
   -- The row is there when a dump of the data is restored, which brings it before the event.
   insert into token_ledger.open_family (family_id, user_id, absolute_expires_at)
   values (new.family_id, new.user_id, new.absolute_expires_at)

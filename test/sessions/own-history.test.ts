@@ -3,13 +3,14 @@ import postgres from 'postgres'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { listActiveSessions, listSessions } from '../../db/audit/sessions.ts'
 import type { Database } from '../../db/connection/connect.ts'
+import { readEpoch } from '../../db/ledger/locks.ts'
 import { endAllSessions } from '../../server/sessions/revocation.ts'
 import { startSession } from '../../server/sessions/sign-in.ts'
 import type { User } from '../../server/users/directory.ts'
 import { startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
 
 /** `OWN_HISTORY=100000` makes as many, for measurements by hand. */
-const ended = Number(process.env.OWN_HISTORY ?? 5_000)
+const ended = Number(process.env.OWN_HISTORY ?? 3_000)
 const open = 8
 
 let ledger: TestLedger
@@ -25,17 +26,19 @@ beforeAll(async () => {
   await begin(newcomer, open)
   // Sessions of the veteran lie before and after the others, in the same month.
   await begin(veteran, open / 2)
-  await begin(veteran, ended)
-  await ledger.owner.ownerSql`
-    insert into token_ledger.token_event (family_id, seq, kind, generation, occurred_at, reason)
-    select family_id, 2, 'revoked', 0, token_ledger.clock(), 'logout'
-    from (
-      select family_id
-      from token_ledger.token_family
-      where user_id = ${veteran.id}
-      order by family_id
-      offset ${open / 2}
-    ) f`
+  for (let i = 0; i < ended; i += 100) {
+    await begin(veteran, 100)
+    await ledger.owner.ownerSql`
+      insert into token_ledger.token_event (family_id, seq, kind, generation, occurred_at, reason)
+      select family_id, 2, 'revoked', 0, token_ledger.clock(), 'logout'
+      from (
+        select family_id
+        from token_ledger.open_family
+        where user_id = ${veteran.id}
+        order by family_id
+        offset ${open / 2}
+      ) f`
+  }
   await begin(veteran, open / 2)
   await ledger.owner.ownerSql`analyze`
   const sql = postgres(ledger.owner.url, {
@@ -90,10 +93,16 @@ async function blocksOf(work: () => Promise<unknown>): Promise<number> {
 
 const page = { limit: 50 }
 const by = { reason: 'admin_revoked', actorUserId: null, caller: testCaller } as const
-const signIn = (user: User) =>
+const signIn = async (user: User) =>
   startSession(
     { ...ledger.deps, sql: database.transactions },
-    { user, epoch: 0, transport: 'body', deviceName: null, caller: testCaller },
+    {
+      user,
+      epoch: await readEpoch(database, user.id),
+      transport: 'body',
+      deviceName: null,
+      caller: testCaller,
+    },
   )
 
 test.each<[string, (user: User) => Promise<unknown>]>([
