@@ -6,7 +6,7 @@ import { auth, query } from '../support/http.ts'
 import { metricOf } from '../support/metrics.ts'
 import { signIn } from '../support/sessions.ts'
 
-const timeout = 240_000
+const timeout = 300_000
 const many = 100_500
 
 /** Sessions that began and ended within the last ten minutes, five of each user. */
