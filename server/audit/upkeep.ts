@@ -12,16 +12,17 @@ const dayMs = 24 * 3_600_000
  * month go to the default partition, which `ledger archive` does not archive.
  */
 export async function keepTables(app: FastifyInstance, database: Database): Promise<void> {
-  const attempt = async (work: (database: Database) => Promise<unknown>, problem: string) => {
-    try {
-      await work(database)
-    } catch (error) {
-      app.log.warn(describeError(error), problem)
-    }
-  }
   const keep = async () => {
-    await attempt(ensurePartitions, 'could not create the partitions of the next months')
-    await attempt(sweepOpenFamilies, 'could not remove expired sessions from open_family')
+    try {
+      await ensurePartitions(database)
+    } catch (error) {
+      app.log.warn(describeError(error), 'could not create the partitions of the next months')
+    }
+    try {
+      await sweepOpenFamilies(database)
+    } catch (error) {
+      app.log.warn(describeError(error), 'could not remove expired sessions from open_family')
+    }
   }
   await keep()
   const timer = setInterval(() => void keep(), dayMs)
