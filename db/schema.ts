@@ -157,6 +157,20 @@ export const tokenEvent = tokenLedgerSchema.table(
 )
 
 /**
+ * One row per family that may be active: an index of the ledger, by user. A trigger of `token_event` writes it, and
+ * nothing else may. It never decides whether a session is valid; a family in it may have expired.
+ */
+export const openFamily = tokenLedgerSchema.table(
+  'open_family',
+  {
+    familyId: uuid('family_id').primaryKey(),
+    userId: uuid('user_id').notNull(),
+    absoluteExpiresAt: instant('absolute_expires_at').notNull(),
+  },
+  (t) => [index('open_family_by_user').on(t.userId, t.familyId)],
+)
+
+/**
  * One row per user who has signed in. Sign-ins and "end all sessions" lock it, so they run one at a time.
  *
  * A sign-in reads `epoch` before it checks the password, and again when it writes the session. If the two

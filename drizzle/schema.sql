@@ -6,9 +6,10 @@
 -- 3. Guards: the ledger is append-only
 -- 4. The chain: how events are hashed and appended
 -- 5. Partitions: one per month of family_id, a UUIDv7
--- 6. Users, admins, keys and limits
--- 7. Audit: views and functions
--- 8. Rights
+-- 6. Open families: an index of the ledger
+-- 7. Users, admins, keys and limits
+-- 8. Audit: views and functions
+-- 9. Rights
 
 -- ----------------------------------------------------------------------------
 -- 1. Roles, schemas and the clock
@@ -560,7 +561,162 @@ end
 $$;
 
 -- ----------------------------------------------------------------------------
--- 6. Users, admins, keys and limits
+-- 6. Open families: an index of the ledger
+-- ----------------------------------------------------------------------------
+
+-- One row per family that may be active, by user: what lists of active sessions, the limit of sessions and "end all
+-- sessions" read. The events decide whether a family is valid. Verification compares the two.
+create table token_ledger.open_family (
+  family_id uuid not null,
+  user_id uuid not null,
+  absolute_expires_at timestamptz not null,
+  constraint open_family_pkey primary key (family_id)
+);
+create index open_family_by_user on token_ledger.open_family (user_id, family_id);
+
+-- Adds a family with its first event and removes it with its end, in the same transaction. A sign-in also removes
+-- families of its user that expired an hour ago or earlier.
+create function token_ledger.keep_open_families()
+returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+  if new.kind <> 'issued' then
+    delete from token_ledger.open_family o where o.family_id = new.family_id;
+    return null;
+  end if;
+  delete from token_ledger.open_family o
+  where o.family_id = any(array(
+      select own.family_id
+      from token_ledger.open_family own
+      where own.user_id = new.user_id
+      order by own.family_id
+      limit 200
+    ))
+    and new.occurred_at - interval '1 hour' > coalesce(
+      (
+        select made.expires_at
+        from token_ledger.token_event made
+        where made.family_id = o.family_id and made.kind in ('issued', 'rotated')
+        order by made.seq desc
+        limit 1
+      ),
+      o.absolute_expires_at);
+  -- The row is there when a dump of the data is restored, which brings it before the event.
+  insert into token_ledger.open_family (family_id, user_id, absolute_expires_at)
+  values (new.family_id, new.user_id, new.absolute_expires_at)
+  on conflict (family_id) do nothing;
+  return null;
+end
+$$;
+
+create trigger keep_open_families after insert on token_ledger.token_event
+for each row
+when (new.kind in ('issued', 'revoked', 'reuse_detected'))
+execute function token_ledger.keep_open_families();
+alter table token_ledger.token_event enable always trigger keep_open_families;
+
+-- Removes families whose absolute expiry is an hour ago or earlier. Each process calls it once a day.
+create function token_ledger.sweep_open_families()
+returns integer
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  swept integer;
+begin
+  delete from token_ledger.open_family o
+  where o.family_id in (
+    select expired.family_id
+    from token_ledger.open_family expired
+    where expired.absolute_expires_at < token_ledger.clock() - interval '1 hour'
+    for update skip locked
+  );
+  get diagnostics swept = row_count;
+  return swept;
+end
+$$;
+
+-- Makes the table anew from the events. Sign-ins and ends wait for it; rotations do not. For the owner.
+create function token_ledger.rebuild_open_families()
+returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  filled integer;
+begin
+  lock table token_ledger.open_family in share row exclusive mode;
+  delete from token_ledger.open_family;
+  insert into token_ledger.open_family (family_id, user_id, absolute_expires_at)
+  select f.family_id, f.user_id, f.absolute_expires_at
+  from token_ledger.token_family f
+  where f.absolute_expires_at > token_ledger.clock()
+    and not exists (
+      select
+      from token_ledger.token_event ended
+      where ended.family_id = f.family_id and ended.kind in ('revoked', 'reuse_detected')
+    );
+  get diagnostics filled = row_count;
+  return filled;
+end
+$$;
+
+-- Families of a range where the table contradicts the events: verification calls it.
+create function token_ledger.check_open_families(first uuid, last uuid)
+returns table(family_id uuid, first_broken_seq integer, problem text)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select judged.family_id, judged.seq, judged.problem
+  from (
+    select
+      coalesce(f.family_id, o.family_id) as family_id,
+      case when newest.kind in ('revoked', 'reuse_detected') then newest.seq else 1 end as seq,
+      case
+        when f.family_id is null then 'open_family has it, the ledger does not'
+        when o.family_id is not null and newest.kind in ('revoked', 'reuse_detected')
+          then 'open_family has it, but it is over'
+        when o.family_id is null and newest.kind not in ('revoked', 'reuse_detected')
+          and made.expires_at > token_ledger.clock()
+          then 'it is active, but open_family lacks it'
+        when o.family_id is not null
+          and (o.user_id, o.absolute_expires_at) is distinct from (f.user_id, f.absolute_expires_at)
+          then 'its row in open_family differs'
+      end as problem
+    from (
+      select *
+      from token_ledger.token_family
+      where token_family.family_id between check_open_families.first and check_open_families.last
+    ) f
+    full join (
+      select *
+      from token_ledger.open_family
+      where open_family.family_id between check_open_families.first and check_open_families.last
+    ) o on o.family_id = f.family_id
+    left join lateral (
+      select e.seq, e.kind
+      from token_ledger.token_event e
+      where e.family_id = f.family_id
+      order by e.seq desc
+      limit 1
+    ) newest on true
+    left join lateral (
+      select e.expires_at
+      from token_ledger.token_event e
+      where e.family_id = f.family_id and e.kind in ('issued', 'rotated')
+      order by e.seq desc
+      limit 1
+    ) made on true
+    where o.family_id is not null or f.absolute_expires_at > token_ledger.clock()
+  ) judged
+  where judged.problem is not null
+$$;
+
+-- ----------------------------------------------------------------------------
+-- 7. Users, admins, keys and limits
 -- ----------------------------------------------------------------------------
 
 -- The service's own user directory. The ledger does not refer to it: an application may bring its own.
@@ -775,7 +931,7 @@ create table token_ledger_migrations.applied (
 );
 
 -- ----------------------------------------------------------------------------
--- 7. Audit: views and functions
+-- 8. Audit: views and functions
 -- ----------------------------------------------------------------------------
 
 -- One row per event.
@@ -1097,12 +1253,14 @@ language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select
-    c.family_id is not null and c.problem is null,
+    c.family_id is not null and c.problem is null and o.problem is null,
     coalesce(c.events, 0),
-    c.first_broken_seq,
-    case when c.family_id is null then 'there is no such family' else c.problem end
+    coalesce(c.first_broken_seq, o.first_broken_seq),
+    case when c.family_id is null then 'there is no such family' else coalesce(c.problem, o.problem) end
   from (values (1)) one
   left join token_ledger.check_families(verify_family.family_id, verify_family.family_id) c on true
+  left join token_ledger.check_open_families(verify_family.family_id, verify_family.family_id) o
+    on c.family_id is not null
 $$;
 
 -- One row per broken family; none when the ledger is intact.
@@ -1111,14 +1269,23 @@ returns table(family_id uuid, first_broken_seq integer, problem text)
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select c.family_id, c.first_broken_seq, c.problem
-  from token_ledger.check_families(
-    '00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff') c
-  where c.problem is not null
+  with broken as (
+    select c.family_id, c.first_broken_seq, c.problem
+    from token_ledger.check_families(
+      '00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff') c
+    where c.problem is not null
+  )
+  select b.family_id, b.first_broken_seq, b.problem
+  from broken b
+  union all
+  select o.family_id, o.first_broken_seq, o.problem
+  from token_ledger.check_open_families(
+    '00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff') o
+  where o.family_id not in (select b.family_id from broken b)
 $$;
 
 -- ----------------------------------------------------------------------------
--- 8. Rights
+-- 9. Rights
 -- ----------------------------------------------------------------------------
 
 -- The login that migrates owns everything. Any role with USAGE on a schema may execute the functions in it that are not
@@ -1133,6 +1300,7 @@ revoke all on function
   token_ledger.append_unless_changed,
   token_ledger.chain_event,
   token_ledger.check_families,
+  token_ledger.check_open_families,
   token_ledger.closed_months,
   token_ledger.ensure_partitions,
   token_ledger.erase_traces,
@@ -1140,10 +1308,13 @@ revoke all on function
   token_ledger.expect_long_families,
   token_ledger.guard_partition,
   token_ledger.keep_an_admin,
+  token_ledger.keep_open_families,
+  token_ledger.rebuild_open_families,
   token_ledger.refuse_change,
   token_ledger.refuse_event_change,
   token_ledger.refuse_family_change,
   token_ledger.revoke_create_from_public,
+  token_ledger.sweep_open_families,
   token_ledger.take_turn
 from public;
 
@@ -1153,6 +1324,7 @@ grant select on
   token_audit.events,
   token_audit.reuse_incidents,
   token_audit.sessions,
+  token_ledger.open_family,
   token_ledger_migrations.applied
 to token_ledger_app;
 grant select,
@@ -1184,7 +1356,9 @@ grant execute on function
   token_audit.verify_ledger,
   token_ledger.append_unless_changed,
   token_ledger.check_families,
+  token_ledger.check_open_families,
   token_ledger.ensure_partitions,
+  token_ledger.sweep_open_families,
   token_ledger.take_turn
 to token_ledger_app;
 

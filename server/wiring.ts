@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import type { Database } from '../db/connection/connect.ts'
 import { transactionsOf } from '../db/connection/transaction.ts'
-import { keepPartitionsAhead } from './audit/partitions.ts'
 import { createTails } from './audit/tail.ts'
+import { keepTables } from './audit/upkeep.ts'
 import type { Config } from './config/config.ts'
 import { createMetrics } from './observability/metrics.ts'
 import { createSecurityLog } from './observability/security-log.ts'
@@ -46,7 +46,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     ...(options.signingKeyReloadMs !== undefined && { reloadEveryMs: options.signingKeyReloadMs }),
   })
   app.addHook('onClose', async () => signingKeys.close())
-  await keepPartitionsAhead(app, database)
+  await keepTables(app, database)
   const passwords = createPasswords()
   const tails = createTails()
   const metrics = createMetrics({
@@ -55,6 +55,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     transactions: () => transactionsOf(database.transactions),
     openTails: () => tails.open(),
     revocationLagMs: () => endedSessions.lagMs(),
+    endedSessions: () => endedSessions.size,
   })
   const { logSecurityEvent, reportError } = createSecurityLog(app.log, metrics.countSecurityEvent)
   const sessionDeps = {

@@ -1,7 +1,7 @@
 import type postgres from 'postgres'
 import { inSnapshot, type Found, highestId, lowestId, pieces } from './export.ts'
 
-/** A family whose events do not verify. */
+/** A family whose events do not verify, or that `open_family` contradicts. */
 export type BrokenFamily = {
   readonly familyId: string
   readonly firstBrokenSeq: number
@@ -23,16 +23,28 @@ export async function checkLedger(
     let found: Found = { families: 0, events: 0 }
     for await (const { first, last } of pieces(tx, lowestId, highestId)) {
       const rows = await tx<PieceRow[]>`
+        with checked as materialized (
+          select family_id, events, first_broken_seq, problem
+          from token_ledger.check_families(${first}::uuid, ${last}::uuid)
+        ),
+        broken as (
+          select family_id, first_broken_seq, problem
+          from checked
+          where problem is not null
+          union all
+          select family_id, first_broken_seq, problem
+          from token_ledger.check_open_families(${first}::uuid, ${last}::uuid)
+          where family_id not in (select family_id from checked where problem is not null)
+        )
         select
-          count(*)::integer as families,
-          coalesce(sum(events), 0)::integer as events,
+          (select count(*)::integer from checked) as families,
+          (select coalesce(sum(events), 0)::integer from checked) as events,
           coalesce(
             jsonb_agg(
               jsonb_build_object(
                 'familyId', family_id, 'firstBrokenSeq', first_broken_seq, 'problem', problem)
-              order by family_id)
-            filter (where problem is not null), '[]')::text as broken
-        from token_ledger.check_families(${first}::uuid, ${last}::uuid)`
+              order by family_id), '[]')::text as broken
+        from broken`
       for (const row of rows) {
         broken.push(...(JSON.parse(row.broken) as BrokenFamily[]))
         found = { families: found.families + row.families, events: found.events + row.events }

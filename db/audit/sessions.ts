@@ -2,7 +2,7 @@ import { and, desc, eq, lt, sql } from 'drizzle-orm'
 import type { Database } from '../connection/connect.ts'
 import { instantParam } from '../instant.ts'
 import type { EndReason, SessionStatus } from '../../server/ledger/family.ts'
-import { auditSessions, tokenEvent, type AuditSession } from '../schema.ts'
+import { auditSessions, openFamily, tokenEvent, userAccount, type AuditSession } from '../schema.ts'
 
 /** A session as it is now; null for an unknown id. */
 export async function readSession(
@@ -11,26 +11,6 @@ export async function readSession(
 ): Promise<AuditSession | null> {
   const [row] = await db.select().from(auditSessions).where(eq(auditSessions.familyId, familyId))
   return row ?? null
-}
-
-/** A page of a user's active sessions, newest first, older than the family `cursor`. */
-export async function listActiveSessions(
-  { db }: Database,
-  userId: string,
-  { cursor, limit }: { cursor?: string | undefined; limit: number },
-): Promise<AuditSession[]> {
-  return db
-    .select()
-    .from(auditSessions)
-    .where(
-      and(
-        eq(auditSessions.userId, userId),
-        eq(auditSessions.status, 'active'),
-        cursor === undefined ? undefined : lt(auditSessions.familyId, cursor),
-      ),
-    )
-    .orderBy(desc(auditSessions.familyId))
-    .limit(limit)
 }
 
 /** Whether the user signed in from this IP address in the last 30 days, whatever became of the session. */
@@ -50,25 +30,65 @@ export async function hasSignedInFrom(
   return rows.length > 0
 }
 
-export type SessionFilter = {
+type UserFilter = {
   readonly userId?: string | undefined
   /** In canonical form: see `server/users/email.ts`. */
   readonly email?: string | undefined
-  readonly status?: SessionStatus | undefined
 }
 
-/** A page of the sessions of all users, newest first, older than the family `cursor`. */
-export async function listSessions(
+export type SessionFilter = UserFilter & { readonly status?: SessionStatus | undefined }
+
+/** Newest first, older than the family `cursor`. */
+type Page = { readonly cursor?: string | undefined; readonly limit: number }
+
+/** A page of the active sessions of one user, or of all. Costs what is open: ended sessions are not read. */
+export async function listActiveSessions(
   { db }: Database,
+  { userId, email }: UserFilter,
+  { cursor, limit }: Page,
+): Promise<AuditSession[]> {
+  // One look-up for each open family; `limit` keeps the planner from reading all sessions for a join.
+  const session = db
+    .select()
+    .from(auditSessions)
+    .where(eq(auditSessions.familyId, openFamily.familyId))
+    .limit(1)
+    .as('session')
+  const userOfEmail = db
+    .select({ userId: userAccount.userId })
+    .from(userAccount)
+    .where(email === undefined ? undefined : eq(userAccount.email, email))
+  const rows = await db
+    .select()
+    .from(openFamily)
+    .crossJoinLateral(session)
+    .where(
+      and(
+        userId === undefined ? undefined : eq(openFamily.userId, userId),
+        email === undefined ? undefined : eq(openFamily.userId, userOfEmail),
+        cursor === undefined ? undefined : lt(openFamily.familyId, cursor),
+        eq(session.status, 'active'),
+      ),
+    )
+    .orderBy(desc(openFamily.familyId))
+    .limit(limit)
+  return rows.map((row) => row.session)
+}
+
+/** A page of the sessions of all users. */
+export async function listSessions(
+  database: Database,
   filter: SessionFilter,
-  { cursor, limit }: { cursor?: string | undefined; limit: number },
+  page: Page,
 ): Promise<AuditSession[]> {
   const { userId, email, status } = filter
+  if (status === 'active') return listActiveSessions(database, filter, page)
+  const { cursor, limit } = page
   // Sessions that ended so are few and have an index of their own. As an array, because the planner turns a
   // join into a scan of all sessions.
   const isWithReuse = sql`${auditSessions.familyId} = any(array(
     select ${tokenEvent.familyId} from ${tokenEvent} where ${tokenEvent.kind} = 'reuse_detected'))`
-  return db
+  return database.db
     .select()
     .from(auditSessions)
     .where(

@@ -82,6 +82,11 @@ export async function dropMonths(
   tx: postgres.TransactionSql,
   months: readonly ClosedMonth[],
 ): Promise<void> {
+  // Families that expired without an end are still in it.
+  for (const { firstId, lastId } of months)
+    await tx`
+      delete from token_ledger.open_family
+      where family_id between ${firstId}::uuid and ${lastId}::uuid`
   await tx`select set_config('lock_timeout', ${`${lockTimeoutMs}ms`}, true)`
   for (let attempt = 1; ; attempt++) {
     try {

@@ -5,7 +5,17 @@ import { epochMs } from '../instant.ts'
 /** Any role of the database may notify on this channel, so a notification is only a hint to read again. */
 const endsChannel = 'token_ledger_ends'
 
+/** Below every family's id. */
+const lowestId = '00000000-0000-0000-0000-000000000000'
+
 export type EndedFamily = { readonly familyId: string; readonly endedAt: number }
+
+export type EndsRange = {
+  readonly sinceAt: number
+  readonly keepMs: number
+  readonly after: EndedFamily | null
+  readonly limit: number
+}
 
 /**
  * Notifies all processes, when this transaction commits, that families have ended since `at` (epoch
@@ -28,15 +38,16 @@ export function notifiedTime(payload: string): number {
 }
 
 /**
- * Reads the families that ended since `sinceAt`, or within the last `keepMs` if that is later: newest first,
- * at most `limit`. Ends that are not committed yet are missing.
+ * Reads a page of the families that ended since `sinceAt`, or within the last `keepMs` if that is later: oldest
+ * first, those that follow `after`. Ends that are not committed yet are missing.
  *
  * @returns the families, and the database's time in epoch milliseconds
  */
 export async function readFamilyEnds(
   sql: postgres.Sql,
-  { sinceAt, keepMs: retentionMs, limit }: { sinceAt: number; keepMs: number; limit: number },
+  range: EndsRange,
 ): Promise<{ now: number; ended: EndedFamily[] }> {
+  const { sinceAt, keepMs: retentionMs, after, limit } = range
   const rows = await sql<{ now: number; family_id: string | null; ended_at: number | null }[]>`
     select
       ${epochMs(sql, 'c.now')} as now,
@@ -50,7 +61,10 @@ export async function readFamilyEnds(
         and occurred_at >= greatest(
           to_timestamp(${sinceAt}::float8 / 1000),
           c.now - ${retentionMs}::float8 * interval '1 millisecond')
-      order by occurred_at desc
+        and (occurred_at, family_id) > (
+          to_timestamp(${after?.endedAt ?? 0}::float8 / 1000),
+          ${after?.familyId ?? lowestId}::uuid)
+      order by occurred_at, family_id
       limit ${limit}::integer
     ) e on true`
   const ended = rows.flatMap((row) =>

@@ -72,22 +72,16 @@ export async function bumpEpoch(tx: Transaction, txid: string, userId: string): 
   fence(written.count, 1)
 }
 
-/** The user's families that are not revoked and not past their absolute end, oldest first. Some may be idle too long. */
+/**
+ * The user's families that may be active, oldest first. The events decide: a family may have expired, and one that
+ * the transaction has not locked may end meanwhile.
+ */
 export async function listOpenFamilies(tx: Transaction, userId: string): Promise<string[]> {
   const rows = await tx<{ family_id: string }[]>`
-    select f.family_id
-    from token_ledger.token_family f
-    cross join lateral (
-      select kind
-      from token_ledger.token_event
-      where family_id = f.family_id
-      order by seq desc
-      limit 1
-    ) last
-    where f.user_id = ${userId}::uuid
-      and f.absolute_expires_at > token_ledger.clock()
-      and last.kind not in ('revoked', 'reuse_detected')
-    order by f.family_id`
+    select family_id
+    from token_ledger.open_family
+    where user_id = ${userId}::uuid and absolute_expires_at > token_ledger.clock()
+    order by family_id`
   return rows.map((row) => row.family_id)
 }
 

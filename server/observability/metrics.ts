@@ -25,6 +25,7 @@ export type Load = {
   transactions(): NumberByState
   openTails(): number
   revocationLagMs(): number
+  endedSessions(): number
 }
 
 const gauges: readonly {
@@ -56,6 +57,11 @@ const gauges: readonly {
     name: 'token_ledger_revocation_lag_seconds',
     help: 'Time since the ended sessions were last read; above 5, each call asks the database',
     read: (load) => load.revocationLagMs() / 1000,
+  },
+  {
+    name: 'token_ledger_ended_sessions',
+    help: 'Lately ended sessions in memory; 4,000,000 at most',
+    read: (load) => load.endedSessions(),
   },
 ]
 

@@ -12,7 +12,7 @@ const list = liveProcedure
   .input(z.strictObject({ cursor: id.optional(), limit }).prefault({}))
   .query(async ({ ctx, input }) => {
     const { userId, familyId } = ctx.session
-    const rows = await listActiveSessions(ctx.deps.database, userId, input)
+    const rows = await listActiveSessions(ctx.deps.database, { userId }, input)
     return pageOf(rows, input.limit, {
       item: (row) => toItem(row, familyId),
       cursor: (row) => row.familyId,

@@ -2,13 +2,19 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Database } from '../../db/connection/connect.ts'
 import type { Listener } from '../../db/connection/listener.ts'
-import { listenForFamilyEnds, readFamilyEnds, notifiedTime } from '../../db/ledger/ends.ts'
+import {
+  listenForFamilyEnds,
+  readFamilyEnds,
+  notifiedTime,
+  type EndsRange,
+} from '../../db/ledger/ends.ts'
 import { createSignal } from '../verifier/revocations/signal.ts'
 import { describeError } from '../observability/security-log.ts'
 import {
   createEndedSet,
   endedRetentionMs,
   maxEndedSessions,
+  type Ended,
   type EndedSet,
 } from '../verifier/revocations/ended-set.ts'
 import { createFreshness } from '../verifier/revocations/freshness.ts'
@@ -22,20 +28,23 @@ const minPollSpacingMs = 100
 /** Each poll overlaps the last one by this much, to find ends by writers that do not notify, such as older versions. */
 const overlapMs = 5_000
 
-/** A poll that takes longer is abandoned with its connection. The first may read `maxEndedSessions` rows. */
+/** Ends that one query reads. Decoding so many rows takes the process about 20 ms. */
+const pageSize = 5_000
+
+/** A query that takes longer is abandoned with its connection. The first may find nothing in the database's memory. */
 const pollTimeoutMs = 2_500
 const firstPollTimeoutMs = 10_000
 
 const retryMs = 500
 
-export type EndedSessions = Pick<EndedSet, 'after'> & {
-  /** `unknown` while this process is behind or the set has overflowed: ask the database. */
+export type EndedSessions = Pick<EndedSet, 'after' | 'isComplete' | 'size'> & {
+  /** `unknown` while this process is behind, or if the session came when the set was full: ask the database. */
   stateOf(familyId: string): 'ended' | 'active' | 'unknown'
-  /** Whether every end is known that happened up to `lagMs` ago, and `lagMs` is small enough. */
+  /** Whether `stateOf` knows every end that happened up to `lagMs` ago, and `lagMs` is small enough. */
   isCurrent(): boolean
   /** Milliseconds since the last successful poll, or since the start before the first one. */
   lagMs(): number
-  /** Waits for the next successful poll, for two seconds at most. False after `close`. */
+  /** Waits until ends were added or a poll succeeded, for two seconds at most. False after `close`. */
   nextChange(): Promise<boolean>
   close(): Promise<void>
 }
@@ -95,22 +104,43 @@ export function followEndedSessions(
     const sinceAt = Math.min(since, notifiedAt)
     notifiedAt = Infinity
     const startedAt = performance.now()
-    const range = { sinceAt, keepMs: endedRetentionMs, limit: capacity + 1 }
-    const { now, ended } = await connection.query((sql) => readFamilyEnds(sql, range), timeoutMs)
-    set.add(ended.toReversed())
+    const readAt = await readEnds(connection, sinceAt, timeoutMs)
     freshness.confirm(performance.now() - startedAt)
     pollDone.notify()
-    return now
+    return readAt
   }
 
-  const isCurrent = () => freshness.isCurrent() && set.isComplete()
+  /** Adds every end since `sinceAt`, in pages. Returns the database's time at the first of them. */
+  async function readEnds(
+    connection: Listener,
+    sinceAt: number,
+    timeoutMs: number,
+  ): Promise<number> {
+    let readAt: number | null = null
+    let after: Ended | null = null
+    for (;;) {
+      const range: EndsRange = { sinceAt, keepMs: endedRetentionMs, after, limit: pageSize }
+      const page = await connection.query((sql) => readFamilyEnds(sql, range), timeoutMs)
+      set.add(page.ended)
+      readAt ??= page.now
+      if (page.ended.length < pageSize) return readAt
+      after = page.ended.at(-1) ?? null
+      pollDone.notify()
+    }
+  }
+
   return {
     stateOf(familyId) {
-      if (set.has(familyId)) return 'ended'
-      return isCurrent() ? 'active' : 'unknown'
+      const found = set.find(familyId)
+      if (found === 'ended') return 'ended'
+      return found === 'no' && freshness.isCurrent() ? 'active' : 'unknown'
     },
-    isCurrent,
+    isCurrent: () => freshness.isCurrent(),
     lagMs: () => freshness.lagMs(),
+    get size() {
+      return set.size
+    },
+    isComplete: () => set.isComplete(),
     after: (position, limit) => set.after(position, limit),
     async nextChange() {
       if (!closing.signal.aborted) await pollDone.wait(2 * pollIntervalMs)

@@ -6,7 +6,10 @@ import { AuthError } from '../errors.ts'
  * in the database wait together for the next batch.
  */
 export type RotationQueue<Item, Result> = {
-  /** @throws {AuthError} `service_unavailable` at once when the queue is full */
+  /**
+   * @throws {AuthError} at once: `service_unavailable` when the queue is full, `too_many_attempts` when the
+   * family has all its places
+   */
   submit(item: Item): Promise<Result>
   /** Items waiting, not counting those in the database. */
   readonly depth: number
@@ -33,6 +36,11 @@ const maxLockedMs = 5_000
 const slowBatchMs = 100
 /** How soon such an item is submitted again. */
 const lockedPauseMs = 10
+/**
+ * Items of one family that wait at once. A batch takes one of them, so more would only fill the queue for
+ * others. Clients that start together need a few; a reuse is detected by the first that is decided.
+ */
+const maxWaitingPerFamily = 20
 
 type Entry<Item, Result> = {
   readonly item: Item
@@ -55,6 +63,7 @@ export function createRotationQueue<Item extends { readonly familyId: string }, 
   maxWaiting = 2_000,
 }: RotationQueueOptions<Item, Result>): RotationQueue<Item, Result> {
   let waiting: Entry<Item, Result>[] = []
+  const waitingByFamily = new Map<string, number>()
   const familiesInFlight = new Set<string>()
   let batchesInFlight = 0
   let lastBatchAt = 0
@@ -68,14 +77,30 @@ export function createRotationQueue<Item extends { readonly familyId: string }, 
         })
         return Promise.reject(full)
       }
+      if ((waitingByFamily.get(item.familyId) ?? 0) >= maxWaitingPerFamily) {
+        const crowded = new AuthError(
+          'too_many_attempts',
+          'too many refreshes of the family wait',
+          {
+            retryAfterSeconds: 1,
+          },
+        )
+        return Promise.reject(crowded)
+      }
       return new Promise((resolve, reject) => {
-        waiting.push({ item, since: performance.now(), resolve, reject })
+        enqueue({ item, since: performance.now(), resolve, reject })
         dispatch()
       })
     },
     get depth() {
       return waiting.length
     },
+  }
+
+  function enqueue(entry: Entry<Item, Result>): void {
+    const { familyId } = entry.item
+    waiting.push(entry)
+    waitingByFamily.set(familyId, (waitingByFamily.get(familyId) ?? 0) + 1)
   }
 
   function dispatch(): void {
@@ -121,10 +146,17 @@ export function createRotationQueue<Item extends { readonly familyId: string }, 
       } else {
         familiesInFlight.add(familyId)
         batch.push(entry)
+        leaveQueue(familyId)
       }
     }
     waiting = left
     return batch
+  }
+
+  function leaveQueue(familyId: string): void {
+    const others = (waitingByFamily.get(familyId) ?? 1) - 1
+    if (others === 0) waitingByFamily.delete(familyId)
+    else waitingByFamily.set(familyId, others)
   }
 
   async function run(batch: readonly Entry<Item, Result>[]): Promise<void> {
@@ -155,7 +187,7 @@ export function createRotationQueue<Item extends { readonly familyId: string }, 
       return
     }
     setTimeout(() => {
-      waiting.push(entry)
+      enqueue(entry)
       dispatch()
     }, lockedPauseMs)
   }

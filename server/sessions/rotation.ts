@@ -36,7 +36,8 @@ const noObserver: RefreshObserver = { waited: () => {}, answered: () => {} }
 /**
  * @returns `rotate`, which resolves with the session and its newest token, and the queue it uses.
  * @throws {RefreshRefused} by `rotate`, with the reason of the rule that refused it
- * @throws {AuthError} by `rotate`: `service_unavailable` when the queue is full or the client has hung up
+ * @throws {AuthError} by `rotate`: `service_unavailable` when the queue is full or the client has hung up,
+ * `too_many_attempts` when the family has all its places in the queue
  */
 export function createRotation(
   deps: SessionDeps,

@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { attackedServer } from '../support/attacked-server.ts'
+import { beginSessions } from '../support/begun-sessions.ts'
 import { auth, query } from '../support/http.ts'
 import { startServer, type ServerProcess } from '../support/server.ts'
 import { fromPage, kindsOf, signIn } from '../support/sessions.ts'
+import { makeUser } from '../support/users.ts'
 
 const limited = { RATE_LIMITS: 'on' }
 const attacked = attackedServer(limited)
@@ -77,6 +79,26 @@ test('RT-22: a flood of forged tokens costs the database nothing', async () => {
   expect(await counted()).toEqual(before)
   // The flood does not count against the real session.
   expect((await attacked.request('/auth/refresh', { json: { refreshToken } })).status).toBe(200)
+})
+
+test('RT-22 (ASVS 2.4.1): a flood of one token takes no place in the queue from other sessions', async () => {
+  const { refreshToken } = await signIn(attacked)
+  const user = await makeUser(attacked.owner.url)
+  const others = await beginSessions(attacked.owner.url, user, 20)
+  const body = JSON.stringify({ refreshToken })
+  const head = `POST /auth/refresh HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`
+  const pipelined = `${head}\r\n\r\n${body}`.repeat(199)
+  const last = `${head}\r\nconnection: close\r\n\r\n${body}`
+  const flood = Array.from({ length: 16 }, () => attacked.raw(pipelined + last))
+  const answers = await Promise.all(
+    others.map((session) => auth(attacked.url, 'refresh', { refreshToken: session.refreshToken })),
+  )
+  expect(answers.map(({ status }) => status)).toEqual(others.map(() => 200))
+  const statuses = (await Promise.all(flood)).flatMap((one) => one.statuses)
+  expect(statuses).toHaveLength(16 * 200)
+  // 200: the rotation and its replays. 401: the reuse that the flood itself becomes after the grace window.
+  expect(statuses.filter((status) => ![200, 401, 429].includes(status))).toEqual([])
+  expect(statuses).toContain(429)
 })
 
 test.each([

@@ -57,6 +57,18 @@ test('closed months move from the ledger to a file, both verify, and the action 
   })
 })
 
+test('families of an archived month that expired without an end leave the table of open families', async () => {
+  await using ledger = await withMonths({ absoluteMs: 400 * 24 * 3_600_000 })
+  const { ownerSql } = ledger.owner
+  const open = () => ownerSql`select from token_ledger.open_family`
+  // Of people who did not sign in again, whose next sign-in would have removed them.
+  await ownerSql`select token_ledger.rebuild_open_families()`
+  expect(await open()).toHaveLength(4)
+  await archive(ledger, february)
+  expect(await open()).toHaveLength(2)
+  expect(await ownerSql`select * from token_audit.verify_ledger()`).toEqual([])
+})
+
 test('only whole months are archived, and never the current month', async () => {
   await using ledger = await withMonths()
   expect(await archive(ledger, march - 1)).toMatchObject({ months: ['202601'] })

@@ -112,13 +112,18 @@ const position = { txid: '99999999', familyId, seq: 1 }
 const page = { limit: 50 }
 
 test.each<[string, () => Promise<unknown>]>([
-  ['own active sessions', () => listActiveSessions(database, userId, page)],
+  ['own active sessions', () => listActiveSessions(database, { userId }, page)],
   ['sessions of a user', () => listSessions(database, { userId }, page)],
   [
     'the next page of them',
     () => listSessions(database, { userId }, { ...page, cursor: familyId }),
   ],
   ['sessions of an address', () => listSessions(database, { email }, page)],
+  [
+    'active sessions of an address',
+    () => listSessions(database, { email, status: 'active' }, page),
+  ],
+  ['active sessions of all users', () => listSessions(database, { status: 'active' }, page)],
   ['active sessions of a user', () => listSessions(database, { userId, status: 'active' }, page)],
   ['events of a user', () => listEvents(database, { userId }, page)],
   ['events of a family', () => listFamilyEvents(database, familyId, 50)],
@@ -128,7 +133,13 @@ test.each<[string, () => Promise<unknown>]>([
   ['incidents', () => listIncidents(database, {}, page)],
   [
     'lately ended sessions',
-    () => readFamilyEnds(database.statements, { sinceAt: 0, keepMs: 990_000, limit: 100_001 }),
+    () =>
+      readFamilyEnds(database.statements, {
+        sinceAt: 0,
+        keepMs: 990_000,
+        after: null,
+        limit: 5_000,
+      }),
   ],
 ])('the query for %s scans no table from end to end', async (_what, query) => {
   expect(await scannedWhole(query)).toEqual([])

@@ -80,7 +80,7 @@ test(`FS-03: SQL reconstructs each of ${commands} random answers of the service`
       const by = { reason: 'logout_everywhere', actorUserId: user.id, caller: testCaller } as const
       await endAllSessions(ledger.deps, user.id, { by })
     }
-    const active = await listActiveSessions(ledger.database, user.id, { limit: 200 })
+    const active = await listActiveSessions(ledger.database, { userId: user.id }, { limit: 200 })
     lists.push({ at, userId: user.id, familyIds: active.map((s) => s.familyId).toSorted() })
     const one = pick(active)
     if (one !== undefined && i % 5 === 0) {

@@ -47,8 +47,9 @@ test('LE-01 (ASVS 16.4.2): every ledger table and every partition has its guards
   expect(tables).toHaveLength(2 * (1 + 1 + 4))
   expect(rows).toHaveLength(tables.length)
   for (const row of rows) {
-    const own = row.table.startsWith('token_event') ? 'chain_event' : 'expect_first_event'
-    expect(row).toMatchObject({ guards: [own, ...guards], enabled: ['A'] })
+    const isEvents = row.table.startsWith('token_event')
+    const own = isEvents ? ['chain_event', 'keep_open_families'] : ['expect_first_event']
+    expect(row).toMatchObject({ guards: [...own, ...guards], enabled: ['A'] })
   }
 })
 
@@ -62,7 +63,7 @@ test('a partition that is created later has them as well', async () => {
     group by c.relname`
   expect(rows).toHaveLength(2 * (1 + 6))
   for (const { relname, guards } of rows)
-    expect({ relname, guards }).toEqual({ relname, guards: 4 })
+    expect({ relname, guards }).toEqual({ relname, guards: relname.includes('event') ? 5 : 4 })
 })
 
 test('LE-01 (ASVS 16.4.2): the service and the auditor have these rights on tables, and no others', async () => {
@@ -82,8 +83,9 @@ test('LE-01 (ASVS 16.4.2): the service and the auditor have these rights on tabl
   expect(new Set(audit.map(({ grantee }) => grantee))).toEqual(new Set([app, auditor]))
   const others = rows.filter(({ name }) => !name.startsWith('token_audit.'))
   expect(others.filter(({ grantee }) => grantee !== app)).toEqual([])
-  const ledger = others.filter(({ name }) => /\.(token|user|signing)_\w+$/.test(name))
+  const ledger = others.filter(({ name }) => /\.(open|token|user|signing)_\w+$/.test(name))
   expect(ledger.map(({ grantee, name, rights }) => [grantee, name, rights])).toEqual([
+    [app, 'token_ledger.open_family', 'select'],
     [app, 'token_ledger.signing_key', 'delete insert select update'],
     [app, 'token_ledger.token_event', 'select'],
     [app, 'token_ledger.token_family', 'select'],

@@ -43,6 +43,32 @@ export const writes = [
       '    and 0 <= (',
     ],
   ]),
+  ...mutationsOf(
+    'drizzle/0017_open_families.sql',
+    ['test/db/open-families.test.ts'],
+    [
+      [
+        'an end leaves the family among the open ones',
+        '    delete from token_ledger.open_family o where o.family_id = new.family_id;\n',
+        '',
+      ],
+      [
+        'a family leaves the open ones when it expires, although the clock may be set back',
+        "new.occurred_at - interval '1 hour' > coalesce(",
+        'new.occurred_at > coalesce(',
+      ],
+      [
+        'verification does not miss an active family',
+        ' or f.absolute_expires_at > token_ledger.clock()',
+        '',
+      ],
+      [
+        'a restored dump fails on a row that it has brought',
+        '\n  on conflict (family_id) do nothing',
+        '',
+      ],
+    ],
+  ),
   ...mutationsOf('server/sessions/refresh-refused.ts', wire, [
     [
       'a refusal does not name its incident',
@@ -168,6 +194,12 @@ export const writes = [
       ],
       ['a poisoned rotation fails its neighbours', 'batch.length > 1 && mayRetry(error)', 'false'],
       ['the queue has no bound', 'if (waiting.length >= maxWaiting)', 'if (waiting.length < 0)'],
+      [
+        'one family may fill the queue',
+        'if ((waitingByFamily.get(item.familyId) ?? 0) >= maxWaitingPerFamily)',
+        'if (waiting.length < 0)',
+      ],
+      ['a family does not get its places back', '        leaveQueue(familyId)\n', ''],
     ],
   ),
   ...mutationsOf('server/sessions/sign-in.ts', ends, [

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import fastify from 'fastify'
 import { expect, test } from 'vitest'
 import { connect } from '../../db/connection/connect.ts'
 import { followEndedSessions } from '../../server/sessions/ended-sessions.ts'
 import { endSession } from '../../server/sessions/revocation.ts'
-import { createEndedSet } from '../../server/verifier/revocations/ended-set.ts'
+import { mountRevocations } from '../../server/http/routes/revocations.ts'
 import { startApp } from '../support/app.ts'
 import { freshDatabase } from '../support/database.ts'
 import { feedToken, readFeed, slowDownPolls, readFeedSoFar } from '../support/feed.ts'
@@ -261,7 +262,7 @@ test('a process has at most 200 open feeds; closing one makes room', { timeout }
   await Promise.all(feeds.map((feed) => feed.return()))
 })
 
-test('with more ends than the process can hold, known ones are refused and the database is asked about others', async () => {
+test('with more ends than the process can hold, known ones are refused and the database is asked about those it may have lost', async () => {
   await using ledger = await startLedger()
   const user = await ledger.makeUser()
   const sessions = await beginSessions(ledger.owner.url, user, 4)
@@ -274,33 +275,72 @@ test('with more ends than the process can hold, known ones are refused and the d
     const [first, second, third] = sessions
     for (const one of [first, second]) await endSession(ledger.deps, one!, by)
     await expect.poll(states).toEqual(['ended', 'ended', 'active', 'active'])
+    expect([ended.isComplete(), ended.size]).toEqual([true, 2])
     await endSession(ledger.deps, third!, by)
-    await expect.poll(states).toEqual(['ended', 'ended', 'unknown', 'unknown'])
-    expect(ended.isCurrent()).toBe(false)
+    await expect.poll(states).toEqual(['ended', 'ended', 'unknown', 'active'])
+    expect([ended.isComplete(), ended.isCurrent(), ended.size]).toEqual([false, true, 2])
   } finally {
     await ended.close()
   }
 })
 
-test('ends are forgotten after their time, and a set that was full is complete again', async () => {
-  const set = createEndedSet(300, 2)
-  const one = (familyId: string) => ({ familyId, endedAt: Date.now() })
-  set.add([one('a'), one('b')])
-  expect(set.isComplete()).toBe(true)
-  expect(set.after(0, 10)).toMatchObject({
-    ended: [{ familyId: 'a' }, { familyId: 'b' }],
-    position: 2,
+test('a feed that cannot hold every end says `incomplete`, and answers for each session', async () => {
+  await using ledger = await startLedger()
+  const { database, deps } = ledger
+  const user = await ledger.makeUser()
+  const [first, second, alive] = await beginSessions(ledger.owner.url, user, 3)
+  const endedSessions = followEndedSessions(database, {
+    log: { warn: () => {} } as never,
+    capacity: 1,
   })
-  set.add([one('a')])
-  expect(set.isComplete()).toBe(true)
-  set.add([one('c')])
-  expect(set.isComplete()).toBe(false)
-  expect([set.has('a'), set.has('b'), set.has('c')]).toEqual([true, true, false])
-  await expect.poll(() => set.isComplete()).toBe(true)
-  set.add([one('d')])
-  expect([set.has('a'), set.has('b'), set.has('d')]).toEqual([false, false, true])
-  // Positions go on counting: a reader gets neither what came before nor misses what came after.
-  expect(set.after(2, 10)).toMatchObject({ ended: [{ familyId: 'd' }], position: 3 })
-  expect(set.after(1, 10)).toMatchObject({ ended: [{ familyId: 'd' }], position: 3 })
-  expect(set.after(3, 10)).toMatchObject({ ended: [], position: 3 })
+  const app = fastify()
+  mountRevocations(app, {
+    config: { revocationsToken: feedToken } as never,
+    database,
+    endedSessions,
+  })
+  const url = await app.listen({ host: '127.0.0.1', port: 0 })
+  try {
+    const feed = readFeed(url)
+    expect((await feed.next()).value!.event).toBe('checked')
+    for (const one of [first, second]) await endSession(deps, one!, by)
+    const events: string[] = []
+    for await (const { event } of feed) {
+      events.push(event)
+      if (event === 'incomplete') break
+    }
+    // An older follower does not know the word: it waits for `checked`, and is behind after five seconds.
+    expect(events.filter((event) => event !== 'checked')).toEqual(['ended', 'incomplete'])
+    const states = [first, second, alive].map(async (one) => asked(url, one!.familyId))
+    expect(await Promise.all(states)).toEqual([true, true, false])
+  } finally {
+    await endedSessions.close()
+    await app.close()
+  }
+})
+
+async function asked(url: string, sid: string): Promise<unknown> {
+  const headers = { authorization: `Bearer ${feedToken}` }
+  const answer = await fetch(`${url}/revocations/${sid}`, { headers })
+  const { ended, ...rest }: any = await answer.json()
+  expect([answer.status, rest]).toEqual([200, { sid }])
+  return ended
+}
+
+test('GET /revocations/<sid> says whether one session has ended, to a caller with REVOCATIONS_TOKEN', async () => {
+  await using app = await startApp({ REVOCATIONS_TOKEN: feedToken })
+  const { familyId, refreshToken } = await signIn(app)
+  expect(await asked(app.url, familyId)).toBe(false)
+  await auth(app.url, 'logout', { refreshToken })
+  await expect.poll(() => asked(app.url, familyId)).toBe(true)
+
+  const refused = async (path: string, authorization = '') => {
+    const headers = { ...(authorization && { authorization }) }
+    const answer = await fetch(`${app.url}/revocations/${path}`, { headers })
+    const body: any = await answer.json()
+    return [answer.status, body.error.data.reason]
+  }
+  expect(await refused(familyId)).toEqual([401, 'access_token_missing'])
+  expect(await refused(familyId, 'Bearer wrong')).toEqual([401, 'access_token_invalid'])
+  expect(await refused('no-uuid', `Bearer ${feedToken}`)).toEqual([400, 'validation_failed'])
 })

@@ -131,7 +131,9 @@ async function readTriggers(tx: TransactionSql): Promise<Trigger[]> {
       and coalesce(pg_get_expr(c.relpartbound, c.oid), 'DEFAULT') = 'DEFAULT'
     order by 1, 3`
   return rows.map(({ table, name, isAlways, ...row }) => {
-    const create = `${formatLines(row.sql, [' FOR EACH ', ' WHEN ', '(?<=[)]) EXECUTE '])};`
+    const lines = formatLines(row.sql, [' FOR EACH ', ' WHEN ', '(?<=[)]) EXECUTE '])
+    // The parentheses of a condition are part of the statement, unlike those of an expression.
+    const create = `${lines.replace(/^when (?!\()(.*)$/m, 'when ($1)')};`
     const always = `alter table ${table} enable always trigger ${name};`
     return {
       table: `table ${table}`,

@@ -90,6 +90,23 @@ export const rooms: readonly Room[] = [
     },
   },
   {
+    title: 'Open families: an index of the ledger',
+    objects: {
+      'table token_ledger.open_family':
+        'One row per family that may be active, by user: what lists of active sessions, the limit of sessions and "end ' +
+        'all sessions" read. The events decide whether a family is valid. Verification compares the two.',
+      'function token_ledger.keep_open_families':
+        'Adds a family with its first event and removes it with its end, in the same transaction. A sign-in also removes ' +
+        'families of its user that expired an hour ago or earlier.',
+      'function token_ledger.sweep_open_families':
+        'Removes families whose absolute expiry is an hour ago or earlier. Each process calls it once a day.',
+      'function token_ledger.rebuild_open_families':
+        'Makes the table anew from the events. Sign-ins and ends wait for it; rotations do not. For the owner.',
+      'function token_ledger.check_open_families':
+        'Families of a range where the table contradicts the events: verification calls it.',
+    },
+  },
+  {
     title: 'Users, admins, keys and limits',
     objects: {
       'table token_ledger.user_account':

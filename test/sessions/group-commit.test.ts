@@ -155,6 +155,27 @@ test('the queue is bounded: when it is full the answer is 503 with Retry-After a
   await Promise.all(held)
 })
 
+test('twenty refreshes of one family wait, the next get 429 at once, and other families keep their places', async () => {
+  const { queue, batches } = queueByHand({ maxWaiting: 40 })
+  const crowd = Array.from({ length: 30 }, (_, i) => queue.submit(item(`${i}`, 'one family')))
+  const refusals = crowd.slice(21).map((answer) => answer.catch((error: unknown) => error))
+  for (const refusal of await Promise.all(refusals))
+    expect(refusal).toMatchObject({ reason: 'too_many_attempts', extras: { retryAfterSeconds: 1 } })
+  expect(queue.depth).toBe(20)
+  const other = queue.submit(item('other'))
+  await batches[0]!.settle()
+  expect(batches[1]!.names).toEqual(['1', 'other'])
+  await batches[1]!.settle()
+  expect(await other).toBe('other settled')
+
+  // A place is free again once its refresh is being decided.
+  for (let i = 2; i <= 20; i++) await batches[i]!.settle()
+  expect(await Promise.all(crowd.slice(0, 21))).toHaveLength(21)
+  expect(queue.depth).toBe(0)
+  void queue.submit(item('last', 'one family'))
+  expect(batches.at(-1)!.names).toEqual(['last'])
+})
+
 test('a row that the database refuses fails its own rotation and no other', async () => {
   await using app = await startApp()
   const sessions = await beginSessions(app.owner.url, await makeUser(app.owner.url), 12)

@@ -59,6 +59,6 @@ export async function slowDownPolls({ ownerSql }: FreshDatabase): Promise<void> 
     end $$;
     alter table token_ledger.token_event enable row level security;
     create policy slow on token_ledger.token_event to token_ledger_app
-    using (position('order by occurred_at desc' in current_query()) = 0 or public.slow(kind))
+    using (position('order by occurred_at, family_id' in current_query()) = 0 or public.slow(kind))
     with check (true)`)
 }

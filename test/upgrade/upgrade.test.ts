@@ -64,6 +64,13 @@ test('the upgrade changes no event; SQL and TypeScript find every hash and every
   expect(report.events).toBeGreaterThan(20)
 })
 
+test('the upgrade finds the sessions that are open', async () => {
+  const open = await owner.ownerSql`select from token_ledger.open_family`
+  const active = await owner.ownerSql`select from token_audit.sessions where status = 'active'`
+  expect(active.length).toBeGreaterThan(0)
+  expect(open.length).toBeGreaterThanOrEqual(active.length)
+})
+
 test.each(['cookie', 'body'])('a session of before goes on (%s)', async (name) => {
   const session = held.sessions[name]!
   const answer = await present(session, session.tokens.length - 1)

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, type RequestListener } from 'node:http'
+import { createServer, type RequestListener, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, test } from 'vitest'
 import { createVerifier } from '../../server/verifier/verifier.ts'
@@ -171,6 +171,80 @@ async function startInstead(answer: RequestListener) {
 }
 
 const checked = 'event: checked\ndata: {"lagMs":0}\n\n'
+
+/** A feed that lacks sessions, and what the service answers about one. */
+const incompleteFeed =
+  (about: RequestListener): RequestListener =>
+  (request, response) => {
+    if (request.url !== '/revocations') return about(request, response)
+    response.writeHead(200).write('event: incomplete\ndata: {"lagMs":0}\n\n')
+    const timer = setInterval(() => response.write('event: incomplete\ndata: {"lagMs":0}\n\n'), 500)
+    response.on('close', () => clearInterval(timer))
+  }
+
+const says200 =
+  (body: unknown): RequestListener =>
+  (_request, response) =>
+    void response.end(JSON.stringify(body))
+
+test.each<[string, RequestListener, string, string]>([
+  ['active', says200({ ended: false }), 'accepted', 'accepted'],
+  ['ended', says200({ ended: true }), 'access_token_revoked', 'access_token_revoked'],
+  ['nothing of use', says200({}), 'service_unavailable', 'accepted'],
+  [
+    '404, as an older version does',
+    (_request, response) => response.writeHead(404).end(),
+    'service_unavailable',
+    'accepted',
+  ],
+  [
+    'with a redirect',
+    (_request, response) => response.writeHead(307, { location: '/x' }).end(),
+    'service_unavailable',
+    'accepted',
+  ],
+  ['nothing at all', () => {}, 'service_unavailable', 'accepted'],
+])(
+  'while the feed lacks sessions, the service is asked about each, with its token; it says: %s',
+  async (_what, about, whenRefusing, whenAccepting) => {
+    await using issuer = await startIssuer()
+    let seen: { url?: string | undefined; authorization?: string | undefined } = {}
+    await using instead = await startInstead(
+      incompleteFeed((request, response) => {
+        seen = { url: request.url, authorization: request.headers.authorization }
+        about(request, response)
+      }),
+    )
+    const token = await issuer.mint()
+    for (const whenBehind of ['refuse', 'accept'] as const) {
+      const revocations = { token: feedToken, url: instead.url, whenBehind }
+      const verifier = createVerifier({ ...issuer, revocations })
+      const expected = whenBehind === 'refuse' ? whenRefusing : whenAccepting
+      expect(await outcomeOf(verifier.verify(token))).toBe(expected)
+      verifier.close()
+    }
+    const { sid } = JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
+    expect(seen).toEqual({ url: `/revocations/${sid}`, authorization: `Bearer ${feedToken}` })
+  },
+)
+
+test('a verifier asks about a hundred sessions at a time, and answers 503 beyond', async () => {
+  await using issuer = await startIssuer()
+  const open: ServerResponse[] = []
+  await using instead = await startInstead(
+    incompleteFeed((_request, response) => void open.push(response)),
+  )
+  const revocations = { token: feedToken, url: instead.url }
+  const verifier = createVerifier({ ...issuer, revocations })
+  const tokens = await Promise.all(Array.from({ length: 120 }, () => issuer.mint()))
+  const answers = tokens.map((token) => outcomeOf(verifier.verify(token)))
+  await expect.poll(() => open.length).toBe(100)
+  for (const response of open) response.end('{"ended":false}')
+  const counts = { accepted: 0, service_unavailable: 0 }
+  for (const answer of await Promise.all(answers)) counts[answer as keyof typeof counts] += 1
+  expect(counts).toEqual({ accepted: 100, service_unavailable: 20 })
+  verifier.close()
+})
 
 test.each<[string, RequestListener]>([
   ['refuses', (_request, response) => response.writeHead(401).end()],

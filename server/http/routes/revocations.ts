@@ -2,11 +2,13 @@ import { randomUUID } from 'node:crypto'
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ServiceDeps } from '../../procedures/deps.ts'
+import { hasEnded } from '../../procedures/has-ended.ts'
 import type { EndedSessions } from '../../sessions/ended-sessions.ts'
 import { AuthError } from '../../errors.ts'
 import { hasSharedToken } from '../shared-token.ts'
 import { bearerChallenge, invalidTokenChallenge } from '../../verifier/failure.ts'
 import { endedRetentionMs, type Ended } from '../../verifier/revocations/ended-set.ts'
+import { parseSessionId } from '../../verifier/revocations/session-id.ts'
 
 /** Enough for each process of each following service. */
 const maxStreams = 200
@@ -16,7 +18,8 @@ const pageSize = 500
 
 /**
  * `GET /revocations`: the ends of sessions as server-sent events, for services that accept this service's
- * access tokens. The route exists only if `REVOCATIONS_TOKEN` is set.
+ * access tokens, and `GET /revocations/<sid>`: whether one session has ended. The routes exist only if
+ * `REVOCATIONS_TOKEN` is set.
  *
  * The first messages are all ends of the last 16 minutes. Followers keep a set, so a repeated end does no
  * harm. An event id is a position in the list of one process, in the order in which that process learned
@@ -25,8 +28,9 @@ const pageSize = 500
  */
 export function mountRevocations(
   app: FastifyInstance,
-  { config, endedSessions }: Pick<ServiceDeps, 'config' | 'endedSessions'>,
+  deps: Pick<ServiceDeps, 'config' | 'database' | 'endedSessions'>,
 ): void {
+  const { config, endedSessions } = deps
   const { revocationsToken } = config
   if (revocationsToken === undefined) return
   const feedId = randomUUID()
@@ -50,11 +54,19 @@ export function mountRevocations(
       })
       .send(stream)
   })
+
+  app.get<{ Params: { sid: string } }>('/revocations/:sid', async (request, reply) => {
+    if (!hasSharedToken(request, revocationsToken)) throw refusal(request, reply)
+    const { sid } = request.params
+    if (parseSessionId(sid) === null) throw new AuthError('validation_failed', 'not a UUID')
+    return { sid, ended: await hasEnded(deps, sid) }
+  })
 }
 
 /**
- * A `checked` event, sent every second, says that every end up to `lagMs` ago has been sent. While this
- * process cannot guarantee that, the stream continues without it.
+ * A `checked` event, sent every second, says that every end up to `lagMs` ago has been sent. It is `incomplete` while
+ * more sessions have ended than this process can hold: a follower then asks about each session at
+ * `/revocations/<sid>`. While this process is behind, the stream continues without either.
  */
 async function* messages(
   ended: EndedSessions,
@@ -71,7 +83,8 @@ async function* messages(
       position = page.position
     }
     const lagMs = Math.ceil(ended.lagMs())
-    yield ended.isCurrent() ? `event: checked\ndata: {"lagMs":${lagMs}}\n\n` : ': behind\n\n'
+    const event = ended.isComplete() ? 'checked' : 'incomplete'
+    yield ended.isCurrent() ? `event: ${event}\ndata: {"lagMs":${lagMs}}\n\n` : ': behind\n\n'
   } while (await ended.nextChange())
 }
 

@@ -1,10 +1,13 @@
 import { accessTokenRetentionMs } from '../access-token-life.ts'
+import { createEndedTable, type EndedTable } from './ended-table.ts'
+import { createIdFilter, type IdFilter } from './id-filter.ts'
+import { formatSessionId, parseSessionId, type SessionId } from './session-id.ts'
 
 /** How long an ended session is remembered: all its access tokens have expired then. */
 export const endedRetentionMs = accessTokenRetentionMs
 
-/** About 15 MB. More ends than this in 16 minutes happen only when all users are signed out at once. */
-export const maxEndedSessions = 100_000
+/** 130 MB when it is full. That takes 4,000 ends a second for 16 minutes, or the end of everyone's sessions. */
+export const maxEndedSessions = 4_000_000
 
 export type Ended = {
   readonly familyId: string
@@ -14,9 +17,12 @@ export type Ended = {
 
 /** Recently ended sessions, in the order in which they were added. */
 export type EndedSet = {
-  has(familyId: string): boolean
+  /** `perhaps` for a session that came when the set was full, and for some that have not ended: ask the service. */
+  find(familyId: string): 'ended' | 'perhaps' | 'no'
   add(ended: readonly Ended[]): void
-  /** False while sessions may be missing because the set was full: `has` may then be wrong about an ended session. */
+  /** How many sessions it holds, without those that came when it was full. */
+  readonly size: number
+  /** False while `after` lacks sessions, because they came when the set was full. */
   isComplete(): boolean
   /**
    * Up to `limit` sessions added after `position`, and the position of the last of them. For 0 and for an
@@ -25,46 +31,82 @@ export type EndedSet = {
   after(position: number, limit: number): { ended: readonly Ended[]; position: number }
 }
 
+/** Sessions that were added within an eighth of the retention: they are forgotten together. */
+type Slice = { readonly table: EndedTable; readonly startedAt: number; addedAt: number }
+
 /**
- * Each session is kept for `retentionMs` after it was added. That is long enough, because it had ended by
+ * Each session is kept for at least `retentionMs` after it was added. That is long enough, because it had ended by
  * then. An ended session never becomes active again, so keeping one too long or adding it twice does no harm.
  */
 export function createEndedSet(retentionMs: number, capacity: number): EndedSet {
-  let log: (Ended & { readonly forgetAt: number })[] = []
-  /** How many sessions were removed: the position of `log[0]` minus one. */
+  let slices: Slice[] = []
+  let size = 0
+  /** How many sessions were removed: the position before the first one. */
   let forgotten = 0
-  const known = new Set<string>()
-  let incompleteUntil = -Infinity
+  let overflow: { readonly filter: IdFilter; addedAt: number } | null = null
 
   function forget(now: number): void {
-    const kept = log.findIndex(({ forgetAt }) => forgetAt > now)
-    const count = kept === -1 ? log.length : kept
-    if (count === 0) return
-    for (const { familyId } of log.slice(0, count)) known.delete(familyId)
-    log = log.slice(count)
-    forgotten += count
+    const isKept = ({ addedAt }: { addedAt: number }) => addedAt + retentionMs > now
+    while (slices[0] !== undefined && !isKept(slices[0])) {
+      const { table } = slices.shift() as Slice
+      size -= table.size
+      forgotten += table.size
+    }
+    if (overflow !== null && !isKept(overflow)) overflow = null
   }
 
+  function addOne(id: SessionId, endedAt: number, now: number): void {
+    if (size >= capacity) {
+      overflow ??= { filter: createIdFilter(), addedAt: now }
+      overflow.filter.add(id)
+      overflow.addedAt = now
+      return
+    }
+    let slice = slices.at(-1)
+    if (slice === undefined || slice.table.isFull() || now - slice.startedAt > retentionMs / 8) {
+      slice = { table: createEndedTable(), startedAt: now, addedAt: now }
+      slices.push(slice)
+    }
+    slice.table.add(id, endedAt)
+    slice.addedAt = now
+    size += 1
+  }
+
+  const isKnown = (id: SessionId) => slices.some(({ table }) => table.has(id))
+
   return {
-    has: (familyId) => known.has(familyId),
+    get size() {
+      return size
+    },
+    find(familyId) {
+      const id = parseSessionId(familyId)
+      if (id === null) return 'no'
+      if (isKnown(id)) return 'ended'
+      return overflow?.filter.mayHave(id) ? 'perhaps' : 'no'
+    },
     add(ended) {
       const now = performance.now()
       forget(now)
       for (const { familyId, endedAt } of ended) {
-        if (known.has(familyId)) continue
-        if (log.length >= capacity) {
-          incompleteUntil = now + retentionMs
-          return
-        }
-        known.add(familyId)
-        log.push({ familyId, endedAt, forgetAt: now + retentionMs })
+        const id = parseSessionId(familyId)
+        if (id === null) throw new TypeError('the id of a session is a UUID')
+        if (!isKnown(id)) addOne(id, endedAt, now)
       }
     },
-    isComplete: () => performance.now() >= incompleteUntil,
+    isComplete: () => overflow === null || performance.now() >= overflow.addedAt + retentionMs,
     after(position, limit) {
       const asked = position - forgotten
-      const from = asked < 0 || asked > log.length ? 0 : asked
-      const ended = log.slice(from, from + limit)
+      const from = asked < 0 || asked > size ? 0 : asked
+      const ended: Ended[] = []
+      let skip = from
+      for (const { table } of slices) {
+        for (let row = skip; row < table.size && ended.length < limit; row++) {
+          const { id, endedAt } = table.at(row)
+          ended.push({ familyId: formatSessionId(id), endedAt })
+        }
+        skip = Math.max(0, skip - table.size)
+        if (ended.length === limit) break
+      }
       return { ended, position: forgotten + from + ended.length }
     },
   }

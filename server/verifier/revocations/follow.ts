@@ -1,4 +1,5 @@
 import { createSignal } from './signal.ts'
+import { createAsk } from './ask.ts'
 import { createEndedSet, endedRetentionMs, maxEndedSessions } from './ended-set.ts'
 import { AccessTokenError, RevocationsUnavailableError } from '../failure.ts'
 import { createFreshness } from './freshness.ts'
@@ -10,8 +11,9 @@ export type RevocationsOptions = {
   /** The URL of the feed, if not `<issuer>/revocations`. `token` is sent to it: use https or a network you trust. */
   readonly url?: string | URL | undefined
   /**
-   * What to do with a valid token while the feed is more than five seconds behind: `refuse` it with 503, the
-   * default, or `accept` it, like a verifier without revocations.
+   * What to do with a valid token while the feed is more than five seconds behind, or when the service does not
+   * answer a question about the session: `refuse` it with 503, the default, or `accept` it, like a verifier
+   * without revocations.
    */
   readonly whenBehind?: 'refuse' | 'accept' | undefined
   /** Called once for each outage of the feed. The verifier reconnects by itself. */
@@ -21,7 +23,8 @@ export type RevocationsOptions = {
 export type RevocationsFollower = {
   /**
    * @throws AccessTokenError `access_token_revoked`
-   * @throws RevocationsUnavailableError if the feed is behind, unless `whenBehind` is `accept`
+   * @throws RevocationsUnavailableError if the feed is behind or a question has no answer, unless `whenBehind`
+   * is `accept`
    */
   readonly check: (familyId: string) => Promise<void>
   close(): void
@@ -38,7 +41,8 @@ const maxRetryMs = 4_000
 
 /**
  * Keeps the sessions that the feed at `url` reports as ended. A lost feed is continued after its last message if
- * the service still can, and started again otherwise. No end is missed.
+ * the service still can, and started again otherwise. No end is missed: where so many sessions end that the service
+ * or this process cannot hold them, the service is asked about those that may be among them.
  *
  * @throws TypeError for an empty token.
  */
@@ -47,6 +51,9 @@ export function followRevocations(url: URL, options: RevocationsOptions): Revoca
   if (!token) throw new TypeError('revocations.token is empty')
   const set = createEndedSet(endedRetentionMs, maxEndedSessions)
   const freshness = createFreshness()
+  const hasEnded = createAsk(url, token)
+  /** The service says that its feed lacks sessions. */
+  let isFeedIncomplete = false
   const closing = new AbortController()
   let lastId: string | null = null
   let problem: unknown = null
@@ -78,7 +85,8 @@ export function followRevocations(url: URL, options: RevocationsOptions): Revoca
     for await (const { event, id, data } of feed) {
       if (event === 'ended') set.add([endedIn(data)])
       lastId = id ?? lastId
-      if (event !== 'checked') continue
+      if (event !== 'checked' && event !== 'incomplete') continue
+      isFeedIncomplete = event === 'incomplete'
       // Adds nothing, but removes sessions whose retention is over.
       set.add([])
       freshness.confirm(lagIn(data))
@@ -86,14 +94,28 @@ export function followRevocations(url: URL, options: RevocationsOptions): Revoca
     }
   }
 
+  /** Where this process knows that it does not know. A feed that is behind is another matter: see `whenBehind`. */
+  const mustAsk = (found: 'perhaps' | 'no') =>
+    freshness.isCurrent() && (isFeedIncomplete || found === 'perhaps')
+
+  async function ask(familyId: string): Promise<boolean> {
+    try {
+      return await hasEnded(familyId)
+    } catch (error) {
+      if (whenBehind === 'accept') return false
+      throw new RevocationsUnavailableError(error)
+    }
+  }
+
   void follow()
   return {
     async check(familyId) {
-      const isCurrent = () => freshness.isCurrent() && set.isComplete()
-      if (!isCurrent()) await firstReport
-      if (set.has(familyId))
+      if (!freshness.isCurrent()) await firstReport
+      const found = set.find(familyId)
+      if (found === 'ended' || (mustAsk(found) && (await ask(familyId))))
         throw new AccessTokenError('access_token_revoked', 'the session has ended')
-      if (whenBehind === 'refuse' && !isCurrent()) throw new RevocationsUnavailableError(problem)
+      if (whenBehind === 'refuse' && !freshness.isCurrent())
+        throw new RevocationsUnavailableError(problem)
     },
     close() {
       closing.abort()
@@ -152,6 +174,6 @@ function endedIn(data: unknown): { familyId: string; endedAt: number } {
 function lagIn(data: unknown): number {
   const { lagMs } = data as { lagMs?: unknown }
   if (typeof lagMs !== 'number' || !(lagMs >= 0))
-    throw new Error('the feed sent a checked message without a valid lagMs')
+    throw new Error('the feed sent a message without a valid lagMs')
   return lagMs
 }

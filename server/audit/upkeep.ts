@@ -1,0 +1,31 @@
+import type { FastifyInstance } from 'fastify'
+import type { Database } from '../../db/connection/connect.ts'
+import { sweepOpenFamilies } from '../../db/ledger/open-families.ts'
+import { ensurePartitions } from '../../db/ledger/partitions.ts'
+import { describeError } from '../observability/security-log.ts'
+
+const dayMs = 24 * 3_600_000
+
+/**
+ * Keeps the ledger's tables in order, now and once a day: creates the partitions of the next months, and removes
+ * expired families from the table of open ones. A failure is logged and stops nothing: new sessions of a missing
+ * month go to the default partition, which `ledger archive` does not archive.
+ */
+export async function keepTables(app: FastifyInstance, database: Database): Promise<void> {
+  const keep = async () => {
+    try {
+      await ensurePartitions(database)
+    } catch (error) {
+      app.log.warn(describeError(error), 'could not create the partitions of the next months')
+    }
+    try {
+      await sweepOpenFamilies(database)
+    } catch (error) {
+      app.log.warn(describeError(error), 'could not remove expired sessions from open_family')
+    }
+  }
+  await keep()
+  const timer = setInterval(() => void keep(), dayMs)
+  timer.unref()
+  app.addHook('onClose', async () => clearInterval(timer))
+}
