@@ -25,6 +25,8 @@ export type Load = {
   transactions(): NumberByState
   openTails(): number
   revocationLagMs(): number
+  signingKeys(): NumberByState
+  signingKeysAgeMs(): number
 }
 
 const gauges: readonly {
@@ -56,6 +58,16 @@ const gauges: readonly {
     name: 'token_ledger_revocation_lag_seconds',
     help: 'Time since the ended sessions were last read; above 5, each call asks the database',
     read: (load) => load.revocationLagMs() / 1000,
+  },
+  {
+    name: 'token_ledger_signing_keys',
+    help: 'Signing keys that are in use, and rows of keys that are skipped',
+    read: (load) => load.signingKeys(),
+  },
+  {
+    name: 'token_ledger_signing_keys_age_seconds',
+    help: 'Time since the signing keys were last read',
+    read: (load) => load.signingKeysAgeMs() / 1000,
   },
 ]
 
