@@ -52,8 +52,8 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     ...(options.signingKeyReloadMs !== undefined && { reloadEveryMs: options.signingKeyReloadMs }),
     reports: {
       skipped: (key) => app.log.warn(key, 'a signing key is not used'),
-      unreadable: (error) =>
-        app.log.warn(describeError(error), 'the signing keys cannot be read again'),
+      outdated: (error) =>
+        app.log.warn(describeError(error), 'the signing keys cannot be kept up to date'),
     },
   })
   app.addHook('onClose', async () => signingKeys.close())

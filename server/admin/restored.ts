@@ -31,22 +31,23 @@ export async function endWhatCopyCannotKnow(
   { copyOf, by }: RestoredAct,
 ): Promise<Restored> {
   const endedBy: EndedBy = { ...by, reason: 'admin_revoked' }
-  const { ended, kid } = await inTransaction(deps.sql, async (tx) => {
+  const { families: ended, ...restored } = await inTransaction(deps.sql, async (tx) => {
     const fencedTx = await lockPast(tx, copyOf)
     await bumpAllEpochs(fencedTx)
-    const ended = await endEverySession(tx, fencedTx.txid, endedBy)
+    const families = await endEverySession(tx, fencedTx.txid, endedBy)
+    const sessions = families.length
+    const users = new Set(families.map(({ userId }) => userId)).size
     const kid = await replaceSigningKeysIn(tx, secrets)
-    const { length: sessions } = ended
     await beginIncarnation(fencedTx, copyOf)
     await insertAdminAction(fencedTx, {
       action: 'ledger_restored',
       actorUserId: by.actorUserId,
-      reason: `copy of ${textOf(copyOf)}: ended ${sessions} sessions of ${usersOf(ended)} users; all signing keys replaced by ${kid}`,
+      reason: `copy of ${textOf(copyOf)}: ended ${sessions} sessions of ${users} users; all signing keys replaced by ${kid}`,
     })
-    return { ended, kid }
+    return { families, sessions, users, kid }
   })
   logRevocations(deps, ended, endedBy)
-  return { sessions: ended.length, users: usersOf(ended), kid }
+  return restored
 }
 
 /**
@@ -91,10 +92,6 @@ async function endEverySession(
     after = ids.at(-1) ?? null
     if (after === null) return ended
   }
-}
-
-function usersOf(families: readonly LockedFamily[]): number {
-  return new Set(families.map(({ userId }) => userId)).size
 }
 
 function textOf(at: number): string {

@@ -10,6 +10,7 @@ import {
   deleteSigningKeys,
   insertSigningKey,
   lockSigningKeys,
+  type SigningKeyRow,
 } from '../../db/signing-keys.ts'
 import { sealKey, type Secrets } from './key-seal.ts'
 import {
@@ -30,6 +31,15 @@ const publishAheadMs = 2 * jwksMaxAgeSeconds * 1000
 /** After this long, a process creates the next key automatically. */
 const maxKeyAgeMs = 30 * 24 * 3600 * 1000
 
+/** What a process knows of keys. */
+export type HeldKeys = {
+  readonly keys: readonly OpenedKey[]
+  /** Keys that it has used and that were deleted since. */
+  readonly removedKids: ReadonlySet<string>
+  /** Then its secret is the right one, and it may make a key where none is left. */
+  readonly hasUsedKeys: boolean
+}
+
 /** Whether a key is to be added or deleted at `now`. */
 export function isUpkeepDue(keys: readonly OpenedKey[], now: number): boolean {
   return isKeyMissing(keys, now) || retiredKids(keys, now).length > 0
@@ -38,21 +48,19 @@ export function isUpkeepDue(keys: readonly OpenedKey[], now: number): boolean {
 /**
  * Adds the first key, or the next one if the newest is 30 days old, and deletes keys that are retired.
  *
- * @param holding keys that this process has opened, and those that it knows to be removed
+ * @throws {Error} if there are keys and none can be used, by a process that has never used one
  */
 export async function keepKeys(
   { transactions }: Database,
   secrets: Secrets,
-  holding: { known: readonly OpenedKey[]; removedKids: ReadonlySet<string> },
+  held: HeldKeys,
 ): Promise<void> {
   await inTransaction(transactions, async (tx) => {
     const { rows, now, ...fencedTx } = await lockSigningKeys(tx)
-    const { known, removedKids } = holding
-    const usable = rows.filter(({ kid }) => !removedKids.has(kid))
-    const { keys, skipped } = await openKeys(usable, secrets, known)
-    if (known.length === 0) assertSomeOpen(keys, skipped)
-    if (isKeyMissing(keys, now))
-      await addKey(fencedTx, secrets, now + (keys.length === 0 ? 0 : publishAheadMs), now)
+    const usable = rows.filter(({ kid }) => !held.removedKids.has(kid))
+    const { keys, skipped } = await openKeys(usable, secrets, held.keys)
+    if (!held.hasUsedKeys) assertSomeOpen(keys, skipped)
+    if (isKeyMissing(keys, now)) await addKey(fencedTx, secrets, nextKeyTimes(keys, now))
     await deleteSigningKeys(fencedTx, retiredKids(keys, now))
   })
 }
@@ -72,7 +80,7 @@ export async function rotateSigningKey(
     const { keys, skipped } = await openKeys(rows, secrets)
     assertSomeOpen(keys, skipped)
     await deleteSigningKeys(fencedTx, retiredKids(keys, now))
-    return addKey(fencedTx, secrets, now + (keys.length === 0 ? 0 : publishAheadMs), now)
+    return addKey(fencedTx, secrets, nextKeyTimes(keys, now))
   })
 }
 
@@ -95,7 +103,7 @@ export async function replaceSigningKeysIn(tx: Transaction, secrets: Secrets): P
   const { rows, now, ...fencedTx } = await lockSigningKeys(tx)
   const { keys, skipped } = await openKeys(rows, secrets)
   assertSomeOpen(keys, skipped)
-  const kid = await addKey(fencedTx, secrets, now, now)
+  const kid = await addKey(fencedTx, secrets, { createdAt: now, signsFromAt: now })
   await deleteOtherSigningKeys(fencedTx, kid)
   return kid
 }
@@ -125,15 +133,19 @@ function retiredKids(keys: readonly OpenedKey[], now: number): string[] {
   return keys.filter((key) => retiresAt(key, keys) <= now).map(({ kid }) => kid)
 }
 
+/** The first key signs at once, a further one when verifiers know it. */
+function nextKeyTimes(keys: readonly OpenedKey[], now: number) {
+  return { createdAt: now, signsFromAt: now + (keys.length === 0 ? 0 : publishAheadMs) }
+}
+
 async function addKey(
   fencedTx: FencedTransaction,
   [secret]: Secrets,
-  signsFromAt: number,
-  createdAt: number,
+  times: Pick<SigningKeyRow, 'createdAt' | 'signsFromAt'>,
 ): Promise<string> {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const publicJwk = await publicJwkOf(privateKey)
-  const covered = { kid: publicJwk.kid ?? '', createdAt, signsFromAt }
+  const covered = { kid: publicJwk.kid ?? '', ...times }
   const privateJwk = JSON.stringify(privateKey.export({ format: 'jwk' }))
   const sealedPrivateKey = sealKey(secret, privateJwk, covered)
   await insertSigningKey(fencedTx, { ...covered, sealedPrivateKey }, publicJwk)

@@ -35,11 +35,11 @@ export type SigningKeys = {
 export type KeyReports = {
   /** A row is not used; reported once. */
   skipped(key: SkippedKey): void
-  /** The keys could not be read; reported once until they can be read again. */
-  unreadable(error: unknown): void
+  /** The keys could not be read or changed; reported once, until they can be. */
+  outdated(error: unknown): void
 }
 
-const noReports: KeyReports = { skipped() {}, unreadable() {} }
+const noReports: KeyReports = { skipped() {}, outdated() {} }
 
 type LoadedKey = OpenedKey & { readonly retiresAt: number }
 
@@ -60,20 +60,32 @@ export async function loadSigningKeys(
   /** The database's time less the monotonic one of this process, which may stop while the machine sleeps. */
   let clockOffsetMs = 0
   let readAt = 0
-  let isReadable = true
+  let reloading = Promise.resolve()
+  let isReloading = false
+  let isUpToDate = true
+  let hasUsedKeys = false
   const removedKids = new Set<string>()
   const reported = new Set<string>()
 
   const now = () => performance.now() + clockOffsetMs
   const published = () => keys.filter((key) => key.retiresAt > now())
 
-  async function reload(): Promise<void> {
-    let read = await readKeys()
-    if (keys.length === 0) assertSomeOpen(read.keys, read.skipped)
-    if (isUpkeepDue(read.keys, read.now)) {
-      await keepKeys(database, secrets, { known: keys, removedKids })
-      read = await readKeys()
-    }
+  /** One at a time: an older answer that came later would seem to have removed a newer key. */
+  function reload(): Promise<void> {
+    reloading = reloading.catch(() => {}).then(readAndUse)
+    return reloading
+  }
+
+  async function readAndUse(): Promise<void> {
+    const read = await readKeys()
+    if (!hasUsedKeys) assertSomeOpen(read.keys, read.skipped)
+    use(read)
+    if (!isUpkeepDue(read.keys, read.now)) return
+    await keepKeys(database, secrets, { keys, removedKids, hasUsedKeys })
+    use(await readKeys())
+  }
+
+  function use(read: Awaited<ReturnType<typeof readKeys>>): void {
     const present = new Set(read.keys.map(({ kid }) => kid))
     for (const { kid } of keys) if (!present.has(kid)) removedKids.add(kid)
     keys = read.keys.map((key) => ({
@@ -81,6 +93,7 @@ export async function loadSigningKeys(
       toReseal: null,
       retiresAt: retiresAt(key, read.keys),
     }))
+    hasUsedKeys ||= keys.length > 0
     skipped = read.skipped
     readAt = performance.now()
     clockOffsetMs = read.now - readAt
@@ -107,19 +120,24 @@ export async function loadSigningKeys(
     reports.skipped(key)
   }
 
-  async function reloadAgain(): Promise<void> {
+  async function reloadOrReport(): Promise<void> {
+    if (isReloading) return
+    isReloading = true
     try {
       await reload()
-      isReadable = true
+      isUpToDate = true
     } catch (error) {
       // The keys in memory still work, and the next round tries again.
-      if (isReadable) reports.unreadable(error)
-      isReadable = false
+      if (!hasUsedKeys) throw error
+      if (isUpToDate) reports.outdated(error)
+      isUpToDate = false
+    } finally {
+      isReloading = false
     }
   }
 
-  await reload()
-  const timer = setInterval(() => void reloadAgain(), reloadEveryMs)
+  await reloadOrReport()
+  const timer = setInterval(() => void reloadOrReport(), reloadEveryMs)
   timer.unref()
 
   return {

@@ -57,7 +57,7 @@ const endReasons = () => owner.ownerSql<{ reason: string; actor_user_id: string 
 const actions = () => owner.ownerSql<{ action: string; reason: string }[]>`
   select action, reason, actor_user_id from token_audit.admin_actions where action = 'ledger_restored'`
 
-describe('LE-18 (ASVS 7.4.1, 7.4.3): a copy brings back sessions ended as stolen, signed-out ones and disabled users', () => {
+describe('LE-28 (ASVS 7.4.1, 7.4.3): a copy brings back sessions ended as stolen, signed-out ones and disabled users', () => {
   let server: ServerProcess
   let stolen: BodySession
   let signedOut: BodySession
@@ -90,8 +90,8 @@ describe('LE-18 (ASVS 7.4.1, 7.4.3): a copy brings back sessions ended as stolen
   test('the start says so and names the command, which ends every session and replaces the keys', async () => {
     const [command, ...more] = commandsIn(server.output(), restoredCopy)
     expect(more).toEqual([])
-    const { mint, kid } = await openForge(owner.url)
-    const forged = mint(stolen.accessToken, { claims: { iss: server.url, aud: server.url } })
+    const forge = await openForge(owner.url)
+    const forged = forge.mint(stolen.accessToken, { claims: { iss: server.url, aud: server.url } })
     expect((await query(server.url, 'me', forged)).status).toBe(200)
 
     const { code, stdout, stderr } = await runCommand(command!)
@@ -105,7 +105,7 @@ describe('LE-18 (ASVS 7.4.1, 7.4.3): a copy brings back sessions ended as stolen
     await expect
       .poll(async () => (await query(server.url, 'me', forged)).reason, { timeout: 15_000 })
       .toMatch(/^access_token_(invalid|revoked)$/)
-    expect(stdout).not.toContain(kid)
+    expect(stdout).not.toContain(forge.kid)
     const keys = await owner.ownerSql`select kid from token_ledger.signing_key`
     expect(stdout).toContain(keys[0]!.kid)
     expect(keys).toHaveLength(1)

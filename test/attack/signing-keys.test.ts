@@ -85,7 +85,7 @@ describe('JK-09 (ASVS 13.3.1, 9.1.3): what the database says about a key without
     const [row] = await keyRows()
     const swapped = { ...publicKey.export({ format: 'jwk' }), kid: row!.kid, alg: 'ES256' }
     await owner.ownerSql`
-      update token_ledger.signing_key set public_jwk = ${owner.ownerSql.json(swapped as {})}`
+      update token_ledger.signing_key set public_jwk = ${owner.ownerSql.json(swapped)}`
     await restart()
     const [key] = await publishedKeys()
     expect(key).toMatchObject({ kid: row!.kid })
@@ -145,10 +145,10 @@ describe('JK-10: a key that was removed as compromised', () => {
   beforeEach(async () => {
     const forge = await openForge(owner.url)
     forgedAhead = forge.mint(session.accessToken, { claims: { role: 'admin' } })
-    expect(await me(forgedAhead)).toBe(200)
     removed = (await keyRows())[0]!
-    expect((await cli(owner.url, ['keys', 'rotate', '--compromised'])).code).toBe(0)
-    await expect.poll(() => me(forgedAhead), { timeout: 15_000 }).toBe('access_token_invalid')
+    await waitFor(async () => (await me(forgedAhead)) === 200)
+    await cli(owner.url, ['keys', 'rotate', '--compromised'])
+    await waitFor(async () => (await me(forgedAhead)) === 'access_token_invalid')
   })
 
   test('stays removed when its row is restored, in running processes and in new ones', async () => {
@@ -186,14 +186,12 @@ describe('JK-11: a key row that cannot be used', () => {
       .poll(() => me(session.accessToken), { timeout: 15_000 })
       .toBe('access_token_invalid')
     const [key] = await publishedKeys()
-    expect((await keyRows()).map(({ kid }) => kid).toSorted()).toEqual(
-      ['junk', key!.kid].toSorted(),
-    )
+    expect(new Set((await keyRows()).map(({ kid }) => kid))).toEqual(new Set(['junk', key!.kid]))
     expect(await me((await signIn({ url: server.url, owner })).accessToken)).toBe(200)
     expect(skippedLines()).toHaveLength(1)
     expect(skippedLines()[0]).toContain('"kid":"junk"')
-    expect(await metricOf(server.url, 'token_ledger_signing_keys{state=\"skipped\"}')).toBe(1)
-    expect(await metricOf(server.url, 'token_ledger_signing_keys{state=\"usable\"}')).toBe(1)
+    expect(await metricOf(server.url, 'token_ledger_signing_keys{state="skipped"}')).toBe(1)
+    expect(await metricOf(server.url, 'token_ledger_signing_keys{state="usable"}')).toBe(1)
     expect(await metricOf(server.url, 'token_ledger_signing_keys_age_seconds')).toBeLessThan(10)
   })
 
@@ -219,7 +217,9 @@ describe('JK-11: a key row that cannot be used', () => {
 
   test('a reload that fails is reported once, and the age of the keys grows', async () => {
     await owner.ownerSql`alter table token_ledger.signing_key rename to hidden`
-    await waitFor(async () => server.output().includes('the signing keys cannot be read again'))
+    await waitFor(async () =>
+      server.output().includes('the signing keys cannot be kept up to date'),
+    )
     expect(await me(session.accessToken)).toBe(200)
     await owner.ownerSql`alter table token_ledger.hidden rename to signing_key`
     await expect
@@ -227,11 +227,11 @@ describe('JK-11: a key row that cannot be used', () => {
         timeout: 15_000,
       })
       .toBeLessThan(4)
-    expect(server.output().split('the signing keys cannot be read again')).toHaveLength(2)
+    expect(server.output().split('the signing keys cannot be kept up to date')).toHaveLength(2)
   })
 })
 
-test('JK-12 (ASVS 11.2.2): automatic rotation deletes a key once its last token has expired', async () => {
+test('JK-12: automatic rotation deletes a key once its last token has expired', async () => {
   const [first] = await keyRows()
   await moveClock(owner.ownerSql, 31 * day)
   await waitFor(async () => (await keyRows()).length === 2)
