@@ -1,6 +1,11 @@
 import type postgres from 'postgres'
 import type { Database } from './connection/connect.ts'
-import { fenced, type FencedTransaction, type Transaction } from './connection/transaction.ts'
+import {
+  fenced,
+  inTransaction,
+  type FencedTransaction,
+  type Transaction,
+} from './connection/transaction.ts'
 import { epochMs, instantParam } from './instant.ts'
 
 /** Where a database stands in its history. Instants are epoch milliseconds of the database's clock. */
@@ -31,7 +36,7 @@ export async function readIncarnation({
 }: Database): Promise<Incarnation> {
   const found = await findIncarnation(statements)
   if (found !== null) return found
-  return transactions.begin(async (tx) => {
+  return inTransaction(transactions, async (tx) => {
     const fencedTx = await lockIncarnation(tx)
     const madeByAnother = await findIncarnation(tx)
     if (madeByAnother !== null) return madeByAnother

@@ -1,4 +1,4 @@
--- A removed key stays removed, and a restored copy is noticed. Older processes may run beside this: yes, until a key is added, which they cannot decrypt; they go on with the keys that they have loaded.
+-- A removed key stays removed, and a restored copy is noticed. Older processes may run beside this: yes, because they go on with the keys that they have loaded; only one that a newer process adds can they not decrypt.
 
 CREATE TABLE "token_ledger"."incarnation" (
 	"incarnation_id" uuid PRIMARY KEY DEFAULT gen_random_uuid() NOT NULL,

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Database } from '../../db/connection/connect.ts'
 import {
@@ -19,6 +20,9 @@ const markEveryMs = 15_000
 
 /** A process that remembers nothing asks the operator when the database was not in use for this long. */
 const quietMs = 10 * 60_000
+
+/** A process that stops waits this long for its last mark; the database may be away. */
+const lastMarkMs = 1_000
 
 /** Keeps what a process remembers of the database for its next start. */
 type Memory = {
@@ -43,6 +47,7 @@ export async function watchForRestoredCopy(
   const markId = randomUUID()
   let remembered: LastSeen | null = null
   let isReported = false
+  let isComparable = true
 
   function report(copyOf: number): void {
     if (isReported) return
@@ -79,17 +84,23 @@ export async function watchForRestoredCopy(
     await deleteOldMarks(database)
   }
 
-  const orLog = (work: () => Promise<void>) =>
-    work().catch((error: unknown) => {
-      app.log.warn(describeError(error), 'this database cannot be compared with its last use')
-    })
+  async function orLog(work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+      isComparable = true
+    } catch (error) {
+      if (isComparable)
+        app.log.warn(describeError(error), 'this database cannot be compared with its last use')
+      isComparable = false
+    }
+  }
 
   await orLog(start)
   const timer = setInterval(() => void orLog(look), markEveryMs)
   timer.unref()
   app.addHook('onClose', async () => {
     clearInterval(timer)
-    await orLog(look)
+    await Promise.race([orLog(look), sleep(lastMarkMs, undefined, { ref: false })])
   })
 }
 
@@ -110,8 +121,7 @@ async function hasGoneBack(
   found: Incarnation,
   { ledgerId, incarnationId, markId, seenAt }: LastSeen,
 ): Promise<boolean> {
-  const isComparable = ledgerId === found.ledgerId && found.now - seenAt < keepMarksMs
-  if (!isComparable) return false
+  if (ledgerId !== found.ledgerId || found.now - seenAt > keepMarksMs) return false
   // Of before `ledger restored`, which has dealt with it; or of after it, which this copy does not know.
   if (incarnationId !== found.incarnationId) return !found.incarnationIds.includes(incarnationId)
   const markedAt = await readMark(database, markId)

@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs'
+import { cpSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -213,6 +213,14 @@ describe('a restored copy is noticed', () => {
     ])
     expect(await runOnce('/nonexistent')).not.toContain(unusedForLong)
   })
+})
+
+test('a data folder that was restored together with the database does not hide the copy', async () => {
+  await runOnce(dataDir)
+  const folder = `${dataDir}-restored`
+  cpSync(dataDir, folder, { recursive: true, preserveTimestamps: true })
+  await moveClock(owner.ownerSql, 20 * minute)
+  expect(commandsIn(await runOnce(folder), unusedForLong)).toHaveLength(1)
 })
 
 describe('no copy is reported', () => {

@@ -84,7 +84,8 @@ test('LE-01 (ASVS 16.4.2): the service and the auditor have these rights on tabl
   expect(others.filter(({ grantee }) => grantee !== app)).toEqual([])
   const ledger = others.filter(({ name }) => /\.(token|user|signing)_\w+$/.test(name))
   expect(ledger.map(({ grantee, name, rights }) => [grantee, name, rights])).toEqual([
-    [app, 'token_ledger.signing_key', 'delete insert select update'],
+    [app, 'token_ledger.signing_key', 'delete insert select'],
+    [app, 'token_ledger.signing_key_removal', 'select'],
     [app, 'token_ledger.token_event', 'select'],
     [app, 'token_ledger.token_family', 'select'],
     [app, 'token_ledger.user_account', 'insert select update'],
