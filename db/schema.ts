@@ -225,6 +225,7 @@ export const adminAction = tokenLedgerSchema.table(
         'session_revoked',
         'sessions_revoked',
         'ledger_archived',
+        'ledger_restored',
       ],
     }).notNull(),
     targetUserId: uuid('target_user_id'),
@@ -239,20 +240,58 @@ export const adminAction = tokenLedgerSchema.table(
     index('admin_action_by_family').on(t.familyId),
     check(
       'admin_action_known',
-      sql`${t.action} in ('user_created', 'role_set', 'user_disabled', 'user_enabled', 'user_erased', 'session_revoked', 'sessions_revoked', 'ledger_archived')`,
+      sql`${t.action} in ('user_created', 'role_set', 'user_disabled', 'user_enabled', 'user_erased', 'session_revoked', 'sessions_revoked', 'ledger_archived', 'ledger_restored')`,
     ),
     check('admin_action_reason_short', sql`length(${t.reason}) <= 500`),
   ],
 )
 
-/** Keys that sign access tokens. The private half is encrypted with a key derived from `AUTH_SECRET`. */
+/**
+ * Keys that sign access tokens. The private half is encrypted with a key derived from `AUTH_SECRET`, and bound to the
+ * other columns. Deleting a row is final: a trigger keeps its `kid` in `signing_key_removal`.
+ */
 export const signingKey = tokenLedgerSchema.table('signing_key', {
   kid: text('kid').primaryKey(),
+  /** Written for versions before 0016 and never read: the public half is derived from the private one. */
   publicJwk: jsonb('public_jwk').$type<Record<string, string>>().notNull(),
   sealedPrivateKey: bytea('sealed_private_key').notNull(),
   createdAt: instant('created_at').notNull(),
   /** The key is published before this instant, and signs from it until the next key does. */
   signsFrom: instant('signs_from').notNull(),
+})
+
+/** Keys that were deleted, append-only. A row of `signing_key` that comes back with such a `kid` is not used. */
+export const signingKeyRemoval = tokenLedgerSchema.table('signing_key_removal', {
+  kid: text('kid').primaryKey(),
+  removedAt: instant('removed_at')
+    .notNull()
+    .default(sql`token_ledger.clock()`),
+})
+
+/**
+ * The lives of this database: one row from its first start, and one more for each `ledger restored`. The newest row
+ * is the current one, and the id of the first identifies the ledger, in all its copies.
+ */
+export const incarnation = tokenLedgerSchema.table('incarnation', {
+  incarnationId: uuid('incarnation_id').primaryKey().defaultRandom(),
+  beganAt: instant('began_at')
+    .notNull()
+    .default(sql`token_ledger.clock()`),
+  /** Of `ledger restored --at T`: T. Null for the first row. */
+  copyOf: instant('copy_of'),
+  /** Set when a process notices that the database is a restored copy: the newest `process_mark` of that copy. */
+  noticedCopyOf: instant('noticed_copy_of'),
+})
+
+/**
+ * When each process last saw this database. A process also remembers its own row elsewhere: where the row is
+ * missing, or older than it remembers, the database is a restored copy.
+ */
+export const processMark = tokenLedgerSchema.table('process_mark', {
+  markId: uuid('mark_id').primaryKey().defaultRandom(),
+  seenAt: instant('seen_at')
+    .notNull()
+    .default(sql`token_ledger.clock()`),
 })
 
 /** Rate limits. The table and its columns are those of `rate-limiter-flexible`. */

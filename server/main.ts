@@ -3,6 +3,7 @@ import { connect, type Database } from '../db/connection/connect.ts'
 import { buildApp } from './app.ts'
 import { loadOrCreateAuthSecret } from './config/auth-secret.ts'
 import { ConfigError, loadConfig, type Config } from './config/config.ts'
+import { lastSeenFile } from './config/last-seen.ts'
 import { startEmbeddedPostgres } from './embedded-postgres/start.ts'
 import { createFirstAdmin } from './admin/first-admin.ts'
 import { probeAddress, withListenErrors } from './config/listen-address.ts'
@@ -55,6 +56,7 @@ async function start(config: Config): Promise<void> {
       config: { ...config, authSecret },
       database,
       logger: log,
+      lastSeen: lastSeenFile(config.dataDir),
       ...(telemetry && { traceRequests: telemetry.traceRequests }),
     }),
   )

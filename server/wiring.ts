@@ -1,11 +1,13 @@
 import type { FastifyInstance } from 'fastify'
 import type { Database } from '../db/connection/connect.ts'
 import { transactionsOf } from '../db/connection/transaction.ts'
+import { watchForRestoredCopy } from './audit/restored-copy.ts'
 import { createTails } from './audit/tail.ts'
 import { keepTables } from './audit/upkeep.ts'
 import type { Config } from './config/config.ts'
+import type { LastSeenStore } from './config/last-seen.ts'
 import { createMetrics } from './observability/metrics.ts'
-import { createSecurityLog } from './observability/security-log.ts'
+import { createSecurityLog, describeError } from './observability/security-log.ts'
 import type { ServiceDeps } from './procedures/deps.ts'
 import { createLimits, noLimits } from './procedures/limits.ts'
 import { followEndedSessions } from './sessions/ended-sessions.ts'
@@ -31,9 +33,13 @@ export type AppOptions = {
   readonly exampleFolder?: string
   /** How often the signing keys are read again. Default: 5,000. */
   readonly signingKeyReloadMs?: number
+  /** Where this process keeps what it remembers of the database. Default: it remembers while it runs. */
+  readonly lastSeen?: LastSeenStore
   /** Replaces the rotation, with its metrics, so that a benchmark can measure everything around it. */
   readonly rotate?: Rotate
 }
+
+const inMemory: LastSeenStore = { read: async () => null, write: async () => {} }
 
 /** Puts the parts of the service together. Closing `app` stops those that run by themselves. */
 export async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<ServiceDeps> {
@@ -44,9 +50,15 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
 
   const signingKeys = await loadSigningKeys(database, secrets, {
     ...(options.signingKeyReloadMs !== undefined && { reloadEveryMs: options.signingKeyReloadMs }),
+    reports: {
+      skipped: (key) => app.log.warn(key, 'a signing key is not used'),
+      outdated: (error) =>
+        app.log.warn(describeError(error), 'the signing keys cannot be kept up to date'),
+    },
   })
   app.addHook('onClose', async () => signingKeys.close())
   await keepTables(app, database)
+  await watchForRestoredCopy(app, database, options.lastSeen ?? inMemory)
   const passwords = createPasswords()
   const tails = createTails()
   const metrics = createMetrics({
@@ -56,6 +68,8 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     openTails: () => tails.open(),
     revocationLagMs: () => endedSessions.lagMs(),
     endedSessions: () => endedSessions.size,
+    signingKeys: () => signingKeys.counts(),
+    signingKeysAgeMs: () => signingKeys.ageMs(),
   })
   const { logSecurityEvent, reportError } = createSecurityLog(app.log, metrics.countSecurityEvent)
   const sessionDeps = {

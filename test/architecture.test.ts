@@ -77,7 +77,7 @@ const allowed: Record<string, readonly string[]> = {
     'server/verifier',
     'db/*',
   ],
-  'server/admin': ['server/errors', 'server/sessions', 'server/users', 'db/*'],
+  'server/admin': ['server/errors', 'server/sessions', 'server/tokens', 'server/users', 'db/*'],
   'server/sessions': [
     'server/errors',
     'server/ledger',

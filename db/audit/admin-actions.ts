@@ -35,7 +35,7 @@ export type AdminActionRow = {
   readonly reason: string | null
 }
 
-/** Admin actions on one session: on itself, or on all sessions of its user. Oldest first. */
+/** Admin actions on one session: on itself, on all sessions of its user, or on all sessions. Oldest first. */
 export async function listFamilyActions(
   { statements: sql }: Database,
   familyId: string,
@@ -56,6 +56,18 @@ export async function listFamilyActions(
             and e.user_id = a.target_user_id
             -- Both are written in one transaction: first the end of the session, then the action.
             and a.occurred_at between e.occurred_at and e.occurred_at + interval '10 seconds'
+        )
+      )
+      or (
+        a.action = 'ledger_restored'
+        and exists (
+          select
+          from token_audit.events e
+          where e.family_id = ${familyId}::uuid
+            and e.reason = 'admin_revoked'
+            and e.actor_user_id is null
+            -- In one transaction as well, which ends all sessions before it records the action.
+            and a.occurred_at between e.occurred_at and e.occurred_at + interval '1 hour'
         )
       )
     order by action_id`

@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util'
-import { loadOrCreateAuthSecret } from '../config/auth-secret.ts'
-import { replaceSigningKeys, rotateSigningKey } from '../tokens/signing-keys.ts'
+import { replaceSigningKeys, rotateSigningKey } from '../tokens/key-changes.ts'
 import type { Command } from './command.ts'
 import { asService, withDatabase } from './database.ts'
+import { secretsOf } from './secrets.ts'
 
 export const keysRotate: Command = {
   usage: '[--compromised]',
@@ -14,12 +14,10 @@ export const keysRotate: Command = {
       options: { compromised: { type: 'boolean', default: false } },
     })
     const config = readConfig('secret')
-    const previous = config.authSecretPrevious === undefined ? [] : [config.authSecretPrevious]
     const addKey = values.compromised ? replaceSigningKeys : rotateSigningKey
-    const kid = await withDatabase(config, asService, (database) => {
-      const secret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
-      return addKey(database, [secret, ...previous])
-    })
+    const kid = await withDatabase(config, asService, (database) =>
+      addKey(database, secretsOf(config)),
+    )
     console.log(kid)
     return 0
   },

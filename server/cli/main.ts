@@ -9,6 +9,7 @@ import { help, nameIn, problem } from './help.ts'
 import { keysRotate } from './keys.ts'
 import { ledgerExport, ledgerVerify, ledgerVerifyExport } from './ledger.ts'
 import { migrateCommand } from './migrate.ts'
+import { ledgerRestored } from './restored.ts'
 import { sessionsInspect, sessionsList, sessionsRevoke, sessionsRevokeUser } from './sessions.ts'
 import { sqlCommand } from './sql.ts'
 import { userCreate, userDisable, userEnable, userErase } from './user.ts'
@@ -28,6 +29,7 @@ const commands: Commands = {
   'ledger export': ledgerExport,
   'ledger verify-export': ledgerVerifyExport,
   'ledger archive': ledgerArchive,
+  'ledger restored': ledgerRestored,
   'keys rotate': keysRotate,
   sql: sqlCommand,
 }

@@ -65,7 +65,9 @@ function describeRevocation(event: ListedEvent, actions: readonly AdminActionRow
     case 'user_revoked':
       return 'by the user, from another session'
     case 'admin_revoked': {
-      const act = actions.find(({ action }) => /^sessions?_revoked$/.test(action))
+      const act = actions.find(({ action }) =>
+        /^(?:sessions?_revoked|ledger_restored)$/.test(action),
+      )
       const actor = act?.actorEmail ?? event.actorUserId ?? 'the command line'
       const why = act?.reason ? `: ${printable(act.reason, 200)}` : ''
       return `by an admin (${printable(actor)})${why}`

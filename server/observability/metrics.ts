@@ -26,6 +26,8 @@ export type Load = {
   openTails(): number
   revocationLagMs(): number
   endedSessions(): number
+  signingKeys(): NumberByState
+  signingKeysAgeMs(): number
 }
 
 const gauges: readonly {
@@ -62,6 +64,16 @@ const gauges: readonly {
     name: 'token_ledger_ended_sessions',
     help: 'Lately ended sessions in memory; 4,000,000 at most',
     read: (load) => load.endedSessions(),
+  },
+  {
+    name: 'token_ledger_signing_keys',
+    help: 'Signing keys that are in use, and rows of keys that are skipped',
+    read: (load) => load.signingKeys(),
+  },
+  {
+    name: 'token_ledger_signing_keys_age_seconds',
+    help: 'Time since the signing keys were last read',
+    read: (load) => load.signingKeysAgeMs() / 1000,
   },
 ]
 

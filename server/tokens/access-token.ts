@@ -1,5 +1,6 @@
 import { randomUUID, sign } from 'node:crypto'
-import type { SigningKey, SigningKeys } from './signing-keys.ts'
+import type { SigningKey } from './open-keys.ts'
+import type { SigningKeys } from './signing-keys.ts'
 import type { User } from '../users/directory.ts'
 
 export type AccessTokenSettings = {

@@ -1,13 +1,13 @@
-import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freezeMonths } from '../../db/ledger/archive.ts'
 import { ensurePartitions } from '../../db/ledger/partitions.ts'
 import { migrate } from '../../db/migrate.ts'
-import { insertSigningKey } from '../../db/signing-keys.ts'
 import { disableUser, setRole } from '../../server/admin/users.ts'
+import { replaceSigningKeys } from '../../server/tokens/key-changes.ts'
 import { cli } from '../support/cli.ts'
 import { emptyDatabase } from '../support/database.ts'
 import { startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
+import { testSecret } from '../support/server.ts'
 import { sqlStateOf } from '../support/ledger-rows.ts'
 import { loginWith, type Login } from '../support/login.ts'
 
@@ -26,15 +26,6 @@ afterAll(async () => {
 
 const names = ['keep_an_admin', 'ensure_partitions', 'partitions', 'signing_key', 'signing_keys']
 
-function newKey() {
-  return {
-    kid: randomUUID(),
-    publicJwk: {},
-    sealedPrivateKey: Buffer.alloc(1),
-    signsInMs: 0,
-  }
-}
-
 describe('LE-16 (ASVS 15.4.2): an auditor who holds every advisory lock of the ledger', () => {
   beforeAll(async () => {
     for (const name of [...names, 'migrate'])
@@ -52,11 +43,9 @@ describe('LE-16 (ASVS 15.4.2): an auditor who holds every advisory lock of the l
   })
 
   test('keeps no signing key from being replaced', async () => {
-    const key = newKey()
-    const options = { unlessYoungerThanMs: -Infinity, removeOthers: true }
-    await insertSigningKey(ledger.database, key, options)
+    const kid = await replaceSigningKeys(ledger.database, [testSecret])
     const kids = await ledger.owner.ownerSql`select kid from token_ledger.signing_key`
-    expect([...kids]).toEqual([{ kid: key.kid }])
+    expect([...kids]).toEqual([{ kid }])
   })
 
   test('keeps no month from being made or archived', async () => {
@@ -97,8 +86,7 @@ describe('LE-16 (ASVS 15.4.2): a wait for a lock ends, and names the session tha
     await holder.unsafe(`begin; ${savepoint}`)
     await holder`select token_ledger.take_turn(${turn})`
     const waiting = {
-      signing_keys: () =>
-        insertSigningKey(ledger.database, newKey(), { unlessYoungerThanMs: -Infinity }),
+      signing_keys: () => replaceSigningKeys(ledger.database, [testSecret]),
       keep_an_admin: () => disableUser(deps, admins[0]!.id, by),
       partitions: () => ensurePartitions(ledger.database),
     }[turn]!
@@ -170,8 +158,6 @@ describe('LE-16 (ASVS 15.4.2): a wait for a lock ends, and names the session tha
   })
 
   test('the command line, which prints who holds it', async () => {
-    // Those of other tests open with no secret.
-    await ledger.owner.ownerSql`delete from token_ledger.signing_key`
     const holder = await ledger.owner.ownerSql.reserve()
     const [who] = await holder`select pg_backend_pid() as pid`
     await holder`begin`

@@ -86,7 +86,8 @@ test('LE-01 (ASVS 16.4.2): the service and the auditor have these rights on tabl
   const ledger = others.filter(({ name }) => /\.(open|token|user|signing)_\w+$/.test(name))
   expect(ledger.map(({ grantee, name, rights }) => [grantee, name, rights])).toEqual([
     [app, 'token_ledger.open_family', 'select'],
-    [app, 'token_ledger.signing_key', 'delete insert select update'],
+    [app, 'token_ledger.signing_key', 'delete insert select'],
+    [app, 'token_ledger.signing_key_removal', 'select'],
     [app, 'token_ledger.token_event', 'select'],
     [app, 'token_ledger.token_family', 'select'],
     [app, 'token_ledger.user_account', 'insert select update'],

@@ -125,7 +125,17 @@ export const rooms: readonly Room[] = [
         'What admins and the command line did, and the reason they gave; append-only. actor_user_id is null for the ' +
         'command line.',
       'table token_ledger.signing_key':
-        'Keys that sign access tokens. The private half is sealed with a key derived from AUTH_SECRET.',
+        'Keys that sign access tokens. The private half is sealed with a key derived from AUTH_SECRET, which binds it to ' +
+        'kid, created_at and signs_from. public_jwk is for versions before 0016; nothing reads it.',
+      'table token_ledger.signing_key_removal':
+        'Keys that were deleted; append-only. A signing_key whose kid is here is not used.',
+      'function token_ledger.remember_removed_key':
+        'Adds a deleted key to signing_key_removal, so that its row may come back but is not used again.',
+      'table token_ledger.incarnation':
+        'The lives of this database: one row from its first start, and one more for each `ledger restored`.',
+      'table token_ledger.process_mark':
+        'When each process last saw this database. A process that remembers a later time, or a row that is missing, ' +
+        'sees a restored copy.',
       'table token_ledger.rate_limit': 'Counters of rate-limiter-flexible, with its column names.',
       'function token_ledger.erase_traces':
         'Nulls the addresses, user agents and device names of a user. The hashes stay. Returns the number of rows ' +

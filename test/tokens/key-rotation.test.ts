@@ -1,10 +1,7 @@
 import { decodeProtectedHeader } from 'jose'
 import { expect, test } from 'vitest'
-import {
-  loadSigningKeys,
-  replaceSigningKeys,
-  rotateSigningKey,
-} from '../../server/tokens/signing-keys.ts'
+import { replaceSigningKeys, rotateSigningKey } from '../../server/tokens/key-changes.ts'
+import { loadSigningKeys } from '../../server/tokens/signing-keys.ts'
 import { startApp } from '../support/app.ts'
 import { moveClock } from '../support/clock.ts'
 import { auth, query } from '../support/http.ts'

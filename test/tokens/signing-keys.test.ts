@@ -1,11 +1,8 @@
 import { decodeProtectedHeader } from 'jose'
 import { describe, expect, test } from 'vitest'
 import { connect } from '../../db/connection/connect.ts'
-import {
-  loadSigningKeys,
-  replaceSigningKeys,
-  rotateSigningKey,
-} from '../../server/tokens/signing-keys.ts'
+import { replaceSigningKeys, rotateSigningKey } from '../../server/tokens/key-changes.ts'
+import { loadSigningKeys } from '../../server/tokens/signing-keys.ts'
 import { startApp } from '../support/app.ts'
 import { moveClock } from '../support/clock.ts'
 import { freshDatabase } from '../support/database.ts'

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { ServiceDeps } from '../../procedures/deps.ts'
-import { jwksMaxAgeSeconds } from '../../tokens/signing-keys.ts'
+import { jwksMaxAgeSeconds } from '../../tokens/key-changes.ts'
 
 /** `GET /.well-known/jwks.json`: the public keys (RFC 7517 §5), the only answer that caches may serve. */
 export function mountJwks(

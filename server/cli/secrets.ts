@@ -1,0 +1,9 @@
+import { loadOrCreateAuthSecret } from '../config/auth-secret.ts'
+import type { Config } from '../config/config.ts'
+import type { Secrets } from '../tokens/key-seal.ts'
+
+/** As the service has them. Call it once the ledger is known to exist, because it may create a secret. */
+export function secretsOf(config: Config): Secrets {
+  const previous = config.authSecretPrevious === undefined ? [] : [config.authSecretPrevious]
+  return [config.authSecret ?? loadOrCreateAuthSecret(config.dataDir), ...previous]
+}
