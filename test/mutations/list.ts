@@ -1,8 +1,10 @@
+import { audiences } from './audiences.ts'
 import { guards } from './guards.ts'
 import type { Mutation } from './mutation.ts'
 import { revocations } from './revocations.ts'
 import { rules } from './rules.ts'
 import { tokens } from './tokens.ts'
+import { users } from './users.ts'
 import { writes } from './writes.ts'
 
 /** All mutations: `npm run test:mutations` applies each and expects its tests to fail. */
@@ -12,4 +14,6 @@ export const mutations: readonly Mutation[] = [
   ...writes,
   ...guards,
   ...revocations,
+  ...audiences,
+  ...users,
 ]
