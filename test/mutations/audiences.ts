@@ -4,7 +4,7 @@ const attacked = ['test/attack/audiences.test.ts']
 const exchanged = ['test/procedures/token-exchange.test.ts']
 const client = ['test/client/audiences.test.ts']
 
-/** docs/guides/services.md: each service has an audience of its own. */
+/** docs/guides/audiences.md: each service has an audience of its own. */
 export const audiences = [
   ...mutationsOf('server/procedures/tokens.ts', attacked, [
     [
