@@ -272,8 +272,10 @@ describe('a new password', () => {
     expect(passwordProblem(`${password} quite another`, { minLength: 8, email })).toBeNull()
   })
 
-  test('short parts of an address count for nothing, because they occur in any text', () => {
+  test('short parts of an address count for nothing, because they occur in any text, but the whole domain counts', () => {
     expect(passwordProblem('compact9x', { minLength: 8, email: 'ac@t9x.com' })).toBeNull()
+    const email = 'ada@abc.co.uk'
+    expect(passwordProblem('abc.co.uk', { minLength: 8, email })).toMatch(/e-mail address/)
   })
 })
 
