@@ -29,24 +29,36 @@ export function createAuthApi(options: {
   credentials: RequestCredentials
 }): AuthApi {
   return async (procedure, input, signal) => {
-    const { response, body } = await withTimeout(signal, async (timeoutSignal) => {
-      const answer = await options.fetch(`${options.baseUrl}/auth/${procedure}`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(input),
-        credentials: options.credentials,
-        // The service does not redirect. A captive portal does.
-        redirect: 'error',
-        cache: 'no-store',
-        // Lets a sign-out finish when the page is closed.
-        keepalive: procedure === 'logout',
-        signal: timeoutSignal,
-      })
-      return { response: answer, body: await readJson(answer) }
-    })
-    if (!response.ok) throw refusalIn(response, body)
-    return dataIn(procedure, body)
+    const url = `${options.baseUrl}/auth/${procedure}`
+    const init = {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(input),
+      credentials: options.credentials,
+      // Lets a sign-out finish when the page is closed.
+      keepalive: procedure === 'logout',
+    }
+    return outputOf(procedure, await askService(options.fetch, { url, init, signal }))
   }
+}
+
+/** @returns `result.data` of the answer. Rejects only with `AuthClientError`. */
+export async function askService(
+  fetch: Fetch,
+  request: { url: string; init: RequestInit; signal?: AbortSignal | undefined },
+): Promise<unknown> {
+  const { response, body } = await withTimeout(request.signal, async (signal) => {
+    const answer = await fetch(request.url, {
+      ...request.init,
+      // The service does not redirect. A captive portal does.
+      redirect: 'error',
+      cache: 'no-store',
+      signal,
+    })
+    return { response: answer, body: await readJson(answer) }
+  })
+  if (!response.ok) throw refusalIn(response, body)
+  return field(field(body, 'result'), 'data')
 }
 
 async function withTimeout<T>(
@@ -97,8 +109,7 @@ function refusalIn(response: Response, body: unknown): AuthClientError {
   })
 }
 
-function dataIn<P extends AuthProcedure>(procedure: P, body: unknown): Outputs[P] {
-  const data = field(field(body, 'result'), 'data')
+function outputOf<P extends AuthProcedure>(procedure: P, data: unknown): Outputs[P] {
   const isWhole = procedure === 'logout' ? field(data, 'success') === true : isGrant(data)
   if (!isWhole) throw new AuthClientError('unreadable_answer')
   return data as Outputs[P]

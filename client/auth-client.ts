@@ -1,5 +1,5 @@
 import { bearerFetch } from './calls/bearer-fetch.ts'
-import type { AuthClient } from './public-types.ts'
+import type { AuthClient, GetAccessToken } from './public-types.ts'
 import { AuthClientError, toAuthClientError } from './errors.ts'
 import { openCredential } from './credential/open.ts'
 import { readOptions, type AuthClientOptions } from './options.ts'
@@ -7,6 +7,7 @@ import { createSessionCore } from './lifecycle/session-core.ts'
 import { familyIdIn, type Session, type SignedIn } from './session.ts'
 import { byUser, createSignIn } from './lifecycle/sign-in.ts'
 import { singleFlight } from './lifecycle/single-flight.ts'
+import { createTokenExchange } from './lifecycle/token-exchange.ts'
 import { openTabChannel, type TabMessage } from './tabs/channel.ts'
 import { withTabLock } from './tabs/lock.ts'
 import { onWake, type WakeReason } from './tabs/page-lifecycle.ts'
@@ -56,7 +57,7 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     return state.get()
   })
 
-  async function getAccessToken({ rejected }: { rejected?: string } = {}): Promise<string | null> {
+  const getOwnToken: GetAccessToken = async ({ rejected } = {}) => {
     const usable = () => {
       const held = core.heldToken()
       return held !== null && held.leftMs() > 0 && held.value !== rejected ? held.value : null
@@ -71,6 +72,11 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     }
     return usable()
   }
+
+  const { heldToken } = core
+  const getTokenFor = createTokenExchange(settings, { getAccessToken: getOwnToken, heldToken })
+  const getAccessToken: GetAccessToken = ({ audience, rejected } = {}) =>
+    audience === undefined ? getOwnToken({ rejected }) : getTokenFor(audience, rejected)
 
   function onTabMessage(message: TabMessage): void {
     const familyId = familyIdIn(state.get())

@@ -9,18 +9,28 @@ export type AuthClientOptions = {
   readonly transport?: 'cookie' | 'body'
   /** For `body`: where the refresh token is stored; in memory unless given. */
   readonly storage?: TokenStorage
-  /** Further origins that the access token may be sent to, such as an API that verifies it. */
-  readonly origins?: readonly string[]
+  /** Further origins that an access token may be sent to, such as an API that verifies it. */
+  readonly origins?: readonly (string | OriginOfAudience)[]
   /** Used instead of the global `fetch`. */
   readonly fetch?: Fetch
 }
+
+/** An origin that gets access tokens of its own, which the service itself does not accept. */
+export type OriginOfAudience = {
+  readonly origin: string
+  /** One of the service's `ACCESS_TOKEN_AUDIENCES`. */
+  readonly audience: string
+}
+
+/** A URL that may get an access token, and for which audience; undefined for the service's own. */
+export type Target = { readonly href: string; readonly audience: string | undefined }
 
 export type Settings = {
   readonly baseUrl: string
   readonly transport: 'cookie' | 'body'
   readonly fetch: Fetch
-  /** Resolves a URL that may get the access token. @throws {AuthClientError} `origin_not_configured` */
-  resolve(url: string | URL): string
+  /** Resolves a URL that may get an access token. @throws {AuthClientError} `origin_not_configured` */
+  resolve(url: string | URL): Target
 }
 
 /** @throws {TypeError} for options that contradict each other, and for an invalid URL */
@@ -32,10 +42,15 @@ export function readOptions(options: AuthClientOptions): Settings {
     throw new TypeError(
       'storage: only for transport "body"; with "cookie" the browser stores the token',
     )
-  const origins = new Set([
-    base.origin,
-    ...(options.origins ?? []).map((url) => new URL(url).origin),
-  ])
+  const audiences = new Map<string, string | undefined>([[base.origin, undefined]])
+  for (const entry of options.origins ?? []) {
+    const { origin: url, audience } =
+      typeof entry === 'string' ? { origin: entry, audience: undefined } : entry
+    const { origin } = new URL(url)
+    if (audiences.has(origin) && audiences.get(origin) !== audience)
+      throw new TypeError(`origins: two audiences for ${origin}`)
+    audiences.set(origin, audience)
+  }
   return {
     baseUrl: base.href.replace(/\/+$/, ''),
     transport,
@@ -43,11 +58,11 @@ export function readOptions(options: AuthClientOptions): Settings {
     fetch: options.fetch ?? ((url, init) => globalThis.fetch(url, init)),
     resolve(url) {
       const target = new URL(url, page ?? base)
-      if (!origins.has(target.origin))
+      if (!audiences.has(target.origin))
         throw new AuthClientError('origin_not_configured', {
           message: `The access token is not sent to ${target.origin}. To allow it, add it to "origins".`,
         })
-      return target.href
+      return { href: target.href, audience: audiences.get(target.origin) }
     },
   }
 }

@@ -39,11 +39,13 @@ export type AuthClient = {
    * The access token, refreshed first if it has expired; null when signed out. Do not store it. Rejects when a
    * refresh is needed and fails for now; the session stays.
    *
+   * @param options.audience Another service, for a token that only that service accepts. It is asked for once and
+   * kept in memory as long as the client's own.
    * @param options.rejected A token that a service has refused: a different one is returned.
    */
-  getAccessToken(options?: { rejected?: string }): Promise<string | null>
+  readonly getAccessToken: GetAccessToken
   /**
-   * `fetch` with the access token as bearer. A request that is refused (401) because of the token is repeated
+   * `fetch` with an access token as bearer. A request that is refused (401) because of the token is repeated
    * once with a new one. If the refresh for it fails, the call rejects.
    *
    * Sends only to the origins of `baseUrl` and `origins`, and otherwise rejects with `origin_not_configured`.
@@ -55,6 +57,11 @@ export type AuthClient = {
   /** The options it was made with, with defaults filled in. */
   readonly settings: Settings
 }
+
+export type GetAccessToken = (options?: {
+  readonly audience?: string | undefined
+  readonly rejected?: string | undefined
+}) => Promise<string | null>
 
 export type LogoutResult = {
   /** Whether the server has confirmed the sign-out. If not, the client keeps trying. */

@@ -16,6 +16,7 @@ import { createAccessTokens } from './tokens/access-token.ts'
 import { deriveRefreshTokenKeys } from './tokens/refresh-token.ts'
 import { loadSigningKeys } from './tokens/signing-keys.ts'
 import { createAccounts } from './users/accounts.ts'
+import type { FindBreachedPasswords } from './users/breached-passwords.ts'
 import type { UserDirectory } from './users/directory.ts'
 import { createPasswords } from './users/passwords.ts'
 import { verifierOf } from './verifier/verifier.ts'
@@ -27,6 +28,8 @@ export type AppOptions = {
   readonly database: Database
   /** Where users come from. Default: the table `user_account`. */
   readonly users?: UserDirectory
+  /** Asked for each new password that a caller chose. Default: no list of leaked passwords is asked. */
+  readonly findBreachedPasswords?: FindBreachedPasswords
   /** The most rotations in one transaction. Default: 64. Use 1 with a sharded database. */
   readonly rotationBatchSize?: number
   /** The folder of the built example page. Default: beside the files of the server. */
@@ -113,6 +116,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     rotate: options.rotate ?? rotation.rotate,
     verifier,
     limits,
+    findBreachedPasswords: options.findBreachedPasswords,
     metrics,
     tails,
     endedSessions,

@@ -28,8 +28,9 @@ export function authLink<Router extends AnyRouter>(
   options: { readonly url?: string } = {},
 ): TRPCLink<Router> {
   const { settings } = auth
+  const { href, audience } = settings.resolve(options.url ?? `${settings.baseUrl}/trpc`)
   const ending: TRPCLink<Router> = httpBatchLink({
-    url: settings.resolve(options.url ?? `${settings.baseUrl}/trpc`),
+    url: href,
     maxItems: maxBatchSize,
     headers: ({ opList }: { opList: readonly Operation[] }) => bearerOf(opList.at(-1)),
     fetch: (url: string, init: RequestInit) =>
@@ -51,7 +52,7 @@ export function authLink<Router extends AnyRouter>(
             ...observer,
             error: (error) => {
               if (mayRepeat && token !== null && isAboutToken(error)) {
-                auth.getAccessToken({ rejected: token }).then(
+                auth.getAccessToken({ audience, rejected: token }).then(
                   (other) => (other === null ? observer.error?.(error) : void run(other, false)),
                   (cause: Error) => observer.error?.(TRPCClientError.from(cause)),
                 )
@@ -60,7 +61,7 @@ export function authLink<Router extends AnyRouter>(
           })
         }
 
-        auth.getAccessToken().then(
+        auth.getAccessToken({ audience }).then(
           (token) => run(token, true),
           (cause: Error) => observer.error?.(TRPCClientError.from(cause)),
         )

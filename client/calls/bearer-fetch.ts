@@ -1,26 +1,24 @@
 import { field } from '../auth-api.ts'
 import type { Settings } from '../options.ts'
-import type { BearerFetch } from '../public-types.ts'
-
-type GetAccessToken = (options?: { rejected?: string }) => Promise<string | null>
+import type { BearerFetch, GetAccessToken } from '../public-types.ts'
 
 /** See `AuthClient.fetch`. */
 export function bearerFetch(settings: Settings, getAccessToken: GetAccessToken): BearerFetch {
   return async (url, init = {}) => {
-    const target = settings.resolve(url)
+    const { href, audience } = settings.resolve(url)
     if (init.redirect === 'follow')
       throw new TypeError('redirect: "follow" is not supported; use "error" or "manual"')
     const send = async (token: string | null) => {
       const headers = new Headers(init.headers)
       if (token !== null) headers.set('authorization', `Bearer ${token}`)
-      return settings.fetch(target, { redirect: 'error', ...init, headers })
+      return settings.fetch(href, { redirect: 'error', ...init, headers })
     }
-    const token = await getAccessToken()
+    const token = await getAccessToken({ audience })
     const response = await send(token)
     // A stream can be sent only once.
     if (token === null || init.body instanceof ReadableStream || !(await refuses(response)))
       return response
-    const other = await getAccessToken({ rejected: token })
+    const other = await getAccessToken({ audience, rejected: token })
     return other === null ? response : send(other)
   }
 }

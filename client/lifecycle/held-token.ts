@@ -4,12 +4,14 @@ export type HeldToken = {
   /** Milliseconds until it expires; 0 or less once it has. */
   leftMs(): number
   readonly lifetimeMs: number
+  /** What it was exchanged for, by audience. They expire with it, and are dropped together with it. */
+  readonly exchanged: Map<string, Promise<string>>
 }
 
 /** @param watch Started before the request for the token, so that the token never seems younger than it is. */
 export function holdToken(value: string, expiresInSeconds: number, watch: () => number): HeldToken {
   const lifetimeMs = expiresInSeconds * 1000
-  return { value, lifetimeMs, leftMs: () => lifetimeMs - watch() }
+  return { value, lifetimeMs, leftMs: () => lifetimeMs - watch(), exchanged: new Map() }
 }
 
 /**

@@ -30,7 +30,7 @@ export const userCreate: Command = {
     if (role !== 'user' && role !== 'admin') throw new UsageError('--role: must be user or admin')
     const config = readConfig()
     const isFromStdin = values['password-stdin']
-    const password = isFromStdin ? await passwordFromStdin(config) : newPassword()
+    const password = isFromStdin ? await passwordFromStdin(config, email) : newPassword()
     const user = await withDatabase(config, asService, (database) =>
       createUser(actDeps(database).accounts, { email, password, role }, commandLine),
     )
@@ -97,9 +97,9 @@ async function changeUser(
   })
 }
 
-async function passwordFromStdin(config: Config): Promise<string> {
+async function passwordFromStdin(config: Config, email: string): Promise<string> {
   const password = (await text(process.stdin)).replace(/\r?\n$/, '')
-  const problem = passwordProblem(password, config.passwordMinLength)
+  const problem = passwordProblem(password, { minLength: config.passwordMinLength, email })
   if (problem !== null) throw new UsageError(problem)
   return password
 }

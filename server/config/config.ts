@@ -2,6 +2,8 @@ import { z } from 'zod'
 import { maxAccessTokenSeconds } from '../verifier/access-token-life.ts'
 import { ConfigError } from './config-error.ts'
 import {
+  audience,
+  audienceList,
   bracketed,
   cidrList,
   day,
@@ -51,10 +53,8 @@ const Variables = z.object({
   AUTH_SECRET: secret.optional(),
   AUTH_SECRET_PREVIOUS: secret.optional(),
   ALLOWED_ORIGINS: originList.optional(),
-  ACCESS_TOKEN_AUDIENCE: z
-    .string()
-    .max(255, 'must have at most 255 characters, such as https://api.example.com')
-    .optional(),
+  ACCESS_TOKEN_AUDIENCE: audience.optional(),
+  ACCESS_TOKEN_AUDIENCES: audienceList.default([]),
   ACCESS_TOKEN_SECONDS: seconds(1, maxAccessTokenSeconds, maxAccessTokenSeconds).prefault(
     String(maxAccessTokenSeconds),
   ),
@@ -87,7 +87,10 @@ const Environment = Variables.transform((env, ctx) => {
   const publicUrl = publicUrlOf(env)
   const { protocol } = new URL(publicUrl)
   const isProduction = env.NODE_ENV === 'production'
+  const accessTokenAudience = env.ACCESS_TOKEN_AUDIENCE ?? publicUrl
   const problems = [...(isProduction ? productionProblems(env) : []), ...lifetimeProblems(env)]
+  if (env.ACCESS_TOKEN_AUDIENCES.includes(accessTokenAudience))
+    problems.push(['ACCESS_TOKEN_AUDIENCES', ownAudienceProblem])
   for (const [variable, message] of problems)
     ctx.addIssue({ code: 'custom', path: [variable], message })
   return {
@@ -101,7 +104,8 @@ const Environment = Variables.transform((env, ctx) => {
     authSecret: env.AUTH_SECRET,
     authSecretPrevious: env.AUTH_SECRET_PREVIOUS,
     allowedOrigins: env.ALLOWED_ORIGINS ?? [publicUrl],
-    accessTokenAudience: env.ACCESS_TOKEN_AUDIENCE ?? publicUrl,
+    accessTokenAudience,
+    accessTokenAudiences: env.ACCESS_TOKEN_AUDIENCES,
     accessTokenMs: env.ACCESS_TOKEN_SECONDS,
     refreshIdleMs: refreshIdleMsOf(env),
     refreshAbsoluteMs: env.REFRESH_ABSOLUTE_SECONDS,
@@ -121,6 +125,9 @@ const Environment = Variables.transform((env, ctx) => {
 
 /** A variable, and what is wrong with it. */
 type Problem = readonly [variable: keyof Variables, message: string]
+
+const ownAudienceProblem =
+  'may not contain the audience of this service itself; list the other services, such as https://orders.example.com'
 
 function productionProblems(env: Variables): Problem[] {
   const { protocol, hostname } = new URL(publicUrlOf(env))

@@ -26,6 +26,22 @@ export const originList = z
   .transform((list) => list.split(',').map((item) => item.trim()))
   .pipe(z.array(origin))
 
+export const audience = z
+  .string()
+  .max(255, 'must have at most 255 characters, such as https://api.example.com')
+
+export const audienceList = z
+  .string()
+  .transform((list) => list.split(',').map((item) => item.trim()))
+  .pipe(
+    z.array(
+      audience.min(
+        1,
+        'must be a comma-separated list, such as https://orders.example.com,https://api.example.com',
+      ),
+    ),
+  )
+
 export const cidrList = z
   .string()
   .transform((list) => list.split(',').map((item) => item.trim()))

@@ -1,8 +1,8 @@
 import { z } from 'zod'
-import { AuthError, invalid } from '../errors.ts'
+import { AuthError } from '../errors.ts'
 import { endAllSessions } from '../sessions/revocation.ts'
-import { passwordProblem } from '../users/passwords.ts'
 import { liveProcedure } from './access.ts'
+import { mustFollowRule, mustNotBeBreached } from './new-password.ts'
 
 /** Also ends every other session of the user; the calling one stays active (OWASP ASVS 5.0, 7.4.3). */
 export const changePassword = liveProcedure
@@ -17,8 +17,8 @@ export const changePassword = liveProcedure
     const { accounts } = deps.users
     if (accounts === undefined)
       throw new AuthError('not_found', 'passwords are kept in another directory')
-    const problem = passwordProblem(input.newPassword, deps.config.passwordMinLength)
-    if (problem !== null) throw invalid(`newPassword: ${problem}`)
+    const { newPassword: password } = input
+    mustFollowRule(deps, { field: 'newPassword', password, email: session.email })
     const user = (await deps.users.findMany([session.userId])).get(session.userId) ?? null
     const attempt = { email: session.email, userId: session.userId, ip: caller.ip }
     await deps.limits.beforePassword(attempt)
@@ -26,7 +26,8 @@ export const changePassword = liveProcedure
       throw new AuthError('invalid_credentials', 'the current password is wrong')
 
     await deps.limits.afterRightPassword(attempt)
-    const passwordHash = await accounts.hashPassword(input.newPassword)
+    await mustNotBeBreached(deps, { field: 'newPassword', password })
+    const passwordHash = await accounts.hashPassword(password)
     const revoked = await endAllSessions(deps, user.id, {
       by: { reason: 'password_changed', actorUserId: user.id, caller },
       exceptFamilyId: session.familyId,

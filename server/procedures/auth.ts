@@ -10,8 +10,8 @@ import { startSession } from '../sessions/sign-in.ts'
 import { parseRefreshToken, type RefreshToken } from '../tokens/refresh-token.ts'
 import type { User } from '../users/directory.ts'
 import { canonicalEmail } from '../users/email.ts'
-import { passwordProblem } from '../users/passwords.ts'
 import type { AuthContext } from './context.ts'
+import { mustFollowRule, mustNotBeBreached } from './new-password.ts'
 import { authMutation } from './trpc.ts'
 
 const credentials = z.strictObject({
@@ -26,11 +26,12 @@ export const register = authMutation(credentials, async ({ ctx, input }) => {
     throw new AuthError('registration_closed', 'REGISTRATION is closed')
   const email = canonicalEmail(input.email)
   if (email === null) throw invalid('email: Not a valid e-mail address.')
-  const problem = passwordProblem(input.password, deps.config.passwordMinLength)
-  if (problem !== null) throw invalid(`password: ${problem}`)
+  const { password } = input
+  mustFollowRule(deps, { field: 'password', password, email })
 
   await deps.limits.beforeRegistration(caller.ip)
-  const user = await accounts.create({ email, password: input.password, role: 'user' })
+  await mustNotBeBreached(deps, { field: 'password', password })
+  const user = await accounts.create({ email, password, role: 'user' })
   deps.logSecurityEvent({ event: 'user_registered', userId: user.id, ip: caller.ip })
   const epoch = await readEpoch(deps.database, user.id)
   const signIn = { user, epoch, transport: 'cookie', deviceName: null, caller } as const

@@ -8,6 +8,7 @@ import type { Rotate } from '../sessions/rotation.ts'
 import type { SessionDeps } from '../sessions/session.ts'
 import type { AccessTokens } from '../tokens/access-token.ts'
 import type { SigningKeys } from '../tokens/signing-keys.ts'
+import type { FindBreachedPasswords } from '../users/breached-passwords.ts'
 import type { Verifier } from '../verifier/verifier.ts'
 import type { Limits } from './limits.ts'
 
@@ -20,6 +21,7 @@ export type ServiceDeps = SessionDeps & {
   readonly rotate: Rotate
   readonly verifier: Verifier
   readonly limits: Limits
+  readonly findBreachedPasswords: FindBreachedPasswords | undefined
   readonly metrics: Metrics
   readonly tails: Tails
   readonly endedSessions: EndedSessions

@@ -6,6 +6,7 @@ import { adminUsersRouter } from './admin/users.ts'
 import { login, logout, refresh, register } from './auth.ts'
 import { me } from './me.ts'
 import { sessionsRouter } from './sessions.ts'
+import { tokensRouter } from './tokens.ts'
 import { appRouterOf, authRouterOf, type AuthMutation } from './trpc.ts'
 
 const mutations = { register, login, refresh, logout }
@@ -19,6 +20,7 @@ export const authRouter = authRouterOf(mutations)
 /** Served under `/trpc`. */
 export const appRouter = appRouterOf({
   me,
+  tokens: tokensRouter,
   sessions: sessionsRouter,
   account: appRouterOf({ changePassword }),
   admin: appRouterOf({

@@ -2,6 +2,7 @@ import { randomUUID, sign } from 'node:crypto'
 import type { SigningKey } from './open-keys.ts'
 import type { SigningKeys } from './signing-keys.ts'
 import type { User } from '../users/directory.ts'
+import type { AccessTokenClaims } from '../verifier/verify-access-token.ts'
 
 export type AccessTokenSettings = {
   readonly issuer: string
@@ -30,46 +31,81 @@ export type AccessTokens = {
   forSession(session: Subject): AccessToken
   /** Signs while the process would otherwise wait for the database. Never throws. */
   signAhead(session: Subject): void
+  /**
+   * A token for another service, from a valid one of this service: the same session and user, and not a second
+   * longer. Null if less than a second is left.
+   */
+  forAudience(audience: string, claims: AccessTokenClaims): AccessToken | null
 }
 
 export function createAccessTokens(keys: SigningKeys, settings: AccessTokenSettings): AccessTokens {
+  const { issuer, audience, lifetimeMs } = settings
   const ahead = new WeakMap<Subject, AccessToken>()
+
+  function mint({ user, familyId, signedInAt, refreshRemainingMs }: Subject): AccessToken {
+    const issuedAt = thisSecond()
+    const expiresIn = Math.max(1, Math.floor(Math.min(lifetimeMs, refreshRemainingMs) / 1000))
+    const accessToken = signAccessToken(keys.current(), {
+      issuer,
+      audience,
+      userId: user.id,
+      familyId,
+      issuedAt,
+      expiresAt: issuedAt + expiresIn * 1000,
+      authenticatedAt: signedInAt,
+      role: user.role,
+      email: user.email,
+      emailVerified: user.emailVerified === true,
+    })
+    return { accessToken, expiresIn }
+  }
+
   return {
-    forSession: (session) => ahead.get(session) ?? mintAccessToken(keys, settings, session),
+    forSession: (session) => ahead.get(session) ?? mint(session),
     signAhead(session) {
       try {
-        ahead.set(session, mintAccessToken(keys, settings, session))
+        ahead.set(session, mint(session))
       } catch {
         // `forSession` tries again, and its caller gets the error.
       }
     },
+    forAudience(other, claims) {
+      // The process that issued the presented token may be ahead: a verifier refuses more than 900 s from `iat`.
+      const issuedAt = Math.max(thisSecond(), claims.issuedAt)
+      const expiresIn = (claims.expiresAt - issuedAt) / 1000
+      if (expiresIn < 1) return null
+      const content = { ...claims, issuer, audience: other, issuedAt }
+      return { accessToken: signAccessToken(keys.current(), content), expiresIn }
+    },
   }
 }
 
+function thisSecond(): number {
+  return Math.floor(Date.now() / 1000) * 1000
+}
+
+type Content = Omit<AccessTokenClaims, 'clientId' | 'tokenId'> & {
+  readonly issuer: string
+  readonly audience: string
+}
+
 /** JWS ES256 in the profile of RFC 9068 (without its mandatory RS256). */
-export function mintAccessToken(
-  keys: SigningKeys,
-  settings: AccessTokenSettings,
-  { user, familyId, signedInAt, refreshRemainingMs }: Subject,
-): AccessToken {
-  const key = keys.current()
-  const issuedAt = Math.floor(Date.now() / 1000)
-  const lifetimeMs = Math.min(settings.lifetimeMs, refreshRemainingMs)
-  const expiresIn = Math.max(1, Math.floor(lifetimeMs / 1000))
+function signAccessToken(key: SigningKey, content: Content): string {
   const claims = {
-    iss: settings.issuer,
-    aud: settings.audience,
-    sub: user.id,
-    sid: familyId,
+    iss: content.issuer,
+    aud: content.audience,
+    sub: content.userId,
+    sid: content.familyId,
     client_id: 'first-party',
     jti: randomUUID(),
-    iat: issuedAt,
-    exp: issuedAt + expiresIn,
-    auth_time: Math.floor(signedInAt / 1000),
-    role: user.role,
-    email: user.email,
+    iat: content.issuedAt / 1000,
+    exp: content.expiresAt / 1000,
+    auth_time: Math.floor(content.authenticatedAt / 1000),
+    role: content.role,
+    email: content.email,
+    email_verified: content.emailVerified,
   }
-  return { accessToken: signES256(claims, key), expiresIn }
+  return signES256(claims, key)
 }
 
 /**

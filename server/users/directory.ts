@@ -8,6 +8,8 @@ export type User = {
   readonly email: string
   readonly role: Role
   readonly disabled: boolean
+  /** Whether the address is known to be the user's. False unless given: the service itself sends no mail. */
+  readonly emailVerified?: boolean | undefined
 }
 
 /**

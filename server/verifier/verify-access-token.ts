@@ -11,7 +11,10 @@ export type AccessTokenClaims = {
   readonly familyId: string
   /** The role when the token was signed, at most 15 minutes ago. */
   readonly role: 'user' | 'admin'
+  /** Identify users by `userId`, never by this: unless `emailVerified`, anyone may have registered with it. */
   readonly email: string
+  /** `email_verified`; false in a token of a service that is too old to say. */
+  readonly emailVerified: boolean
   /** `client_id` */
   readonly clientId: string
   /** `jti`. Identify a token by this, never by its text: ECDSA allows two signatures for one token. */
@@ -113,6 +116,7 @@ function claimsOf(payload: JWTPayload, expected: ExpectedToken): AccessTokenClai
     familyId: textOf(payload, 'sid'),
     role,
     email: textOf(payload, 'email'),
+    emailVerified: isEmailVerified(payload),
     clientId: textOf(payload, 'client_id'),
     tokenId: textOf(payload, 'jti'),
     issuedAt,
@@ -124,6 +128,11 @@ function claimsOf(payload: JWTPayload, expected: ExpectedToken): AccessTokenClai
 function textOf(payload: JWTPayload, claim: string): string {
   const value = payload[claim]
   if (typeof value !== 'string' || value === '') throw invalid(`${claim} is not a non-empty string`)
+  return value
+}
+
+function isEmailVerified({ email_verified: value = false }: JWTPayload): boolean {
+  if (typeof value !== 'boolean') throw invalid('email_verified is not a boolean')
   return value
 }
 

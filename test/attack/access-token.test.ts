@@ -6,6 +6,7 @@ import { adminEmail, attackedServer } from '../support/attacked-server.ts'
 import { claimsOf, es256, openForge, segment, type Change, type Forge } from '../support/forge.ts'
 import { auth } from '../support/http.ts'
 import { signIn, type BodySession } from '../support/sessions.ts'
+import { testPassword } from '../support/users.ts'
 
 const world = attackedServer()
 let forge: Forge
@@ -270,12 +271,19 @@ test('AT-07 (RFC 9068 §4, JWT denylist by id): no other spelling of an access t
   })
 })
 
+test('AT-18 (OpenID Connect Core §5.1): the address of an account that was merely registered is not called verified', async () => {
+  const email = 'ceo@bank.example'
+  const { data } = await auth(world.url, 'register', { email, password: testPassword })
+  expect(claimsOf(data.accessToken)).toMatchObject({ email, email_verified: false })
+})
+
 test('AT-09 (RFC 9068 §6, ASVS 14.1.1): an access token names the user, the session and its expiry, and nothing else', () => {
   expect(Object.keys(claimsOf(session.accessToken)).toSorted()).toEqual([
     'aud',
     'auth_time',
     'client_id',
     'email',
+    'email_verified',
     'exp',
     'iat',
     'iss',

@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { adminEmail, attackedServer } from '../support/attacked-server.ts'
-import { callProcedure, procedures, type Procedure } from '../support/procedures.ts'
+import { callProcedure, procedures, sampleAudience, type Procedure } from '../support/procedures.ts'
 import { signIn } from '../support/sessions.ts'
 
-const attacked = attackedServer()
+const attacked = attackedServer({ ACCESS_TOKEN_AUDIENCES: sampleAudience })
 let user: string
 let admin: string
 beforeAll(async () => {
@@ -18,6 +18,7 @@ const access: Record<string, 'public' | 'signed in' | 'admin'> = {
   '/auth/refresh': 'public',
   '/auth/logout': 'public',
   '/trpc/me': 'signed in',
+  '/trpc/tokens.exchange': 'signed in',
   '/trpc/sessions.list': 'signed in',
   '/trpc/sessions.revoke': 'signed in',
   '/trpc/sessions.revokeOthers': 'signed in',

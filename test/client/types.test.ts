@@ -27,6 +27,8 @@ test('calls are typed from the server to the page, and wrong ones do not compile
     void auth.login({ email: 'a@example.com' })
     // @ts-expect-error an unknown transport
     createAuthClient({ transport: 'header' })
+    // @ts-expect-error an origin without its audience
+    createAuthClient({ origins: [{ origin: 'https://orders.example.com' }] })
     // @ts-expect-error a signed-out session has no user
     if (auth.session.status === 'signed-out') return auth.session.user
     return null

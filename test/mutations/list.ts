@@ -1,9 +1,11 @@
+import { audiences } from './audiences.ts'
 import { guards } from './guards.ts'
 import { keysAndCopies } from './keys.ts'
 import type { Mutation } from './mutation.ts'
 import { revocations } from './revocations.ts'
 import { rules } from './rules.ts'
 import { tokens } from './tokens.ts'
+import { users } from './users.ts'
 import { writes } from './writes.ts'
 
 /** All mutations: `npm run test:mutations` applies each and expects its tests to fail. */
@@ -14,4 +16,6 @@ export const mutations: readonly Mutation[] = [
   ...guards,
   ...keysAndCopies,
   ...revocations,
+  ...audiences,
+  ...users,
 ]

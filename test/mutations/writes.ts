@@ -172,8 +172,8 @@ export const writes = [
   ...mutationsOf('server/tokens/access-token.ts', sessions, [
     [
       'an access token outlives its session',
-      'Math.min(settings.lifetimeMs, refreshRemainingMs)',
-      'settings.lifetimeMs',
+      'Math.min(lifetimeMs, refreshRemainingMs)',
+      'lifetimeMs',
     ],
     ['an access token has a fixed role', 'role: user.role,', "role: 'user',"],
     ['an access token has a fixed address', 'email: user.email,', "email: 'ada@example.com',"],

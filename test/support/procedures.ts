@@ -25,6 +25,9 @@ export type FieldSchema = {
   readonly items?: FieldSchema
 }
 
+/** The other service that a sample names. Set it in ACCESS_TOKEN_AUDIENCES where the call should succeed. */
+export const sampleAudience = 'https://orders.example.com'
+
 /** All procedures, read from the routers, so that a new one is attacked as well. */
 export const procedures: readonly Procedure[] = [
   ...Object.entries(authRouter._def.procedures).map(([path, made]) =>
@@ -83,6 +86,7 @@ function validValue(name: string, field: FieldSchema): unknown {
   if (field.type === 'integer' || field.type === 'number') return field.minimum ?? 1
   if (field.type === 'boolean') return false
   if (field.type === 'array') return [validValue(name, field.items ?? {})]
+  if (name === 'audience') return sampleAudience
   if (name === 'email') return 'stranger@example.com'
   return /password/i.test(name) ? testPassword : 'words'
 }

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { median } from '../support/median.ts'
 import { expectOfSamples } from '../support/samples.ts'
 import { AuthError } from '../../server/errors.ts'
+import { commonPasswords } from '../../server/users/common-passwords.ts'
 import { createPasswords, passwordProblem } from '../../server/users/passwords.ts'
 
 const right = 'correct horse battery staple'
@@ -185,24 +186,24 @@ describe('PW-03 (ASVS 15.2.2): under load', () => {
 
 describe('a new password', () => {
   test('PW-04 (ASVS 6.2.1): a new password has at least the configured number of characters', () => {
-    expect(passwordProblem('fourteen chars', 15)).toMatch(/15 characters/)
-    expect(passwordProblem('fifteen chars!!', 15)).toBeNull()
-    expect(passwordProblem('eight ch', 8)).toBeNull()
+    expect(problemOf('fourteen chars', 15)).toMatch(/15 characters/)
+    expect(problemOf('fifteen chars!!', 15)).toBeNull()
+    expect(problemOf('eight ch', 8)).toBeNull()
   })
 
   test('a new password is counted in code points, after composing', () => {
-    expect(passwordProblem('\u{1f40e}\u{1f50b}\u{1f9f7}\u{1f40e}'.repeat(4), 16)).toBeNull()
-    expect(passwordProblem('\u{1f40e}\u{1f50b}'.repeat(7), 15)).toMatch(/15 characters/)
-    expect(passwordProblem(`e\u0301${'x'.repeat(13)}`, 15)).toMatch(/15 characters/)
-    expect(passwordProblem(`e\u0301${'x'.repeat(14)}`, 15)).toBeNull()
+    expect(problemOf(emoji(16), 16)).toBeNull()
+    expect(problemOf(emoji(14), 15)).toMatch(/15 characters/)
+    expect(problemOf(`e\u0301${'x'.repeat(13)}`, 15)).toMatch(/15 characters/)
+    expect(problemOf(`e\u0301${'x'.repeat(14)}`, 15)).toBeNull()
   })
 
   test('PW-04 (ASVS 6.2.9): a new password may be 64 emoji, and anything else up to 1024 bytes', () => {
-    expect(passwordProblem('\u{1f40e}\u{1f50b}'.repeat(32), 15)).toBeNull()
-    expect(passwordProblem('ab'.repeat(512), 15)).toBeNull()
-    expect(passwordProblem(`${'ab'.repeat(512)}c`, 15)).toMatch(/1024 bytes/)
-    expect(passwordProblem('\u00e9a'.repeat(342), 15)).toMatch(/1024 bytes/)
-    expect(passwordProblem('x'.repeat(1024 * 1024), 15)).toMatch(/1024 bytes/)
+    expect(problemOf(emoji(64), 15)).toBeNull()
+    expect(problemOf(`${'a'.repeat(1023)}b`, 15)).toBeNull()
+    expect(problemOf(`${'a'.repeat(1024)}b`, 15)).toMatch(/1024 bytes/)
+    expect(problemOf('\u00e9a'.repeat(342), 15)).toMatch(/1024 bytes/)
+    expect(problemOf('x'.repeat(1024 * 1024), 15)).toMatch(/1024 bytes/)
   })
 
   test('a password of the maximum length can still be typed decomposed', async () => {
@@ -213,10 +214,10 @@ describe('a new password', () => {
   })
 
   test('PW-05 (ASVS 6.2.5, 6.2.7): a new password needs no mixture and may hold spaces and any script', () => {
-    expect(passwordProblem('allinlowercaseletters', 15)).toBeNull()
-    expect(passwordProblem('   spaces   everywhere   ', 15)).toBeNull()
-    expect(passwordProblem('пароль из нескольких слов', 15)).toBeNull()
-    expect(passwordProblem('0918273645546372819', 15)).toBeNull()
+    expect(problemOf('allinlowercaseletters', 15)).toBeNull()
+    expect(problemOf('   spaces   everywhere   ', 15)).toBeNull()
+    expect(problemOf('пароль из нескольких слов', 15)).toBeNull()
+    expect(problemOf('0918273645546372819', 15)).toBeNull()
   })
 
   test.each([
@@ -224,19 +225,58 @@ describe('a new password', () => {
     ['a lone high surrogate', 'fifteen chars\ud83d and more'],
     ['a lone low surrogate', 'fifteen chars\udc0e and more'],
   ])('a new password holds no %s', async (_name, password) => {
-    expect(passwordProblem(password, 15)).toMatch(/Unicode text/)
+    expect(problemOf(password, 15)).toMatch(/Unicode text/)
     await expect(createPasswords().hash(password)).rejects.toMatchObject({
       reason: 'validation_failed',
     })
     expect(await createPasswords().verify(null, password)).toBe(false)
   })
 
-  test.each(['Password', '12345678', 'passwordpassword', 'zzzzzzzzzzzzzzz'])(
-    'a new password is not %s',
+  const popular = [
+    'Password 12345678 Passw0rd LETMEIN1 zzzzzzzzzzzzzzz abcabcabc passwordpassword',
+    'passwordpassword1 123123123123123 123456789012345 qwertyuiopasdfgh iloveyouiloveyou',
+    'qwertyqwertyqwe 1qaz2wsx3edc4rfv',
+  ].flatMap((line) => line.split(' '))
+
+  test.each(popular)(
+    'PW-07 (ASVS 6.2.4, SP 800-63B-4 §3.1.1.2): a new password is not %s, which many people use',
     (password) => {
-      expect(passwordProblem(password, 8)).toMatch(/first that attackers try/)
+      expect(problemOf(password, 8)).toMatch(/first that attackers try/)
     },
   )
+
+  test('PW-07 (ASVS 6.2.4): more than 3,000 common passwords are refused, in any case', () => {
+    const list = [...commonPasswords]
+    expect(list.length).toBeGreaterThan(3_000)
+    expect(list).toEqual(list.toSorted())
+    for (const password of list) {
+      // Shorter ones are refused for their length.
+      expect(password).toMatch(/^[^A-Z\s]{8,}$/)
+      expect(problemOf(password, 8)).not.toBeNull()
+      expect(problemOf(password.toUpperCase(), 8)).not.toBeNull()
+    }
+  })
+
+  test.each([
+    ['the address', 'Alice.Smith@Mail.Bank.example'],
+    ['the local part', 'alice.smith'],
+    ['the local part with a few digits', 'Alice.Smith2024'],
+    ['the domain', 'mail.bank.example'],
+    ['a label of the domain with a few digits', 'bank1234'],
+    ['several of them', 'alice.smith bank'],
+    ['the name of the product', 'Token-Ledger'],
+    ['the name of the product with a few digits', 'tokenledger2026!'],
+  ])('PW-07 (ASVS 6.2.11): a new password is more than %s: %s', (_what, password) => {
+    const email = 'alice.smith@mail.bank.example'
+    expect(passwordProblem(password, { minLength: 8, email })).toMatch(/e-mail address/)
+    expect(passwordProblem(`${password} quite another`, { minLength: 8, email })).toBeNull()
+  })
+
+  test('short parts of an address count for nothing, because they occur in any text, but the whole domain counts', () => {
+    expect(passwordProblem('compact9x', { minLength: 8, email: 'ac@t9x.com' })).toBeNull()
+    const email = 'ada@abc.co.uk'
+    expect(passwordProblem('abc.co.uk', { minLength: 8, email })).toMatch(/e-mail address/)
+  })
 })
 
 async function cpuMicros(work: () => Promise<unknown>): Promise<number> {
@@ -244,4 +284,13 @@ async function cpuMicros(work: () => Promise<unknown>): Promise<number> {
   await work()
   const { user, system } = process.cpuUsage(before)
   return user + system
+}
+
+function problemOf(password: string, minLength: number): string | null {
+  return passwordProblem(password, { minLength, email: 'alice@example.com' })
+}
+
+/** Different ones, because repetitions are refused. */
+function emoji(count: number): string {
+  return String.fromCodePoint(...Array.from({ length: count }, (_, index) => 0x1f400 + index))
 }

@@ -38,6 +38,7 @@ describe('a valid access token', () => {
         familyId: claims['sid'],
         role: 'admin',
         email: claims['email'],
+        emailVerified: false,
         clientId: 'first-party',
         tokenId: claims['jti'],
         issuedAt: Number(claims['iat']) * 1000,
@@ -55,6 +56,21 @@ describe('a valid access token', () => {
       })
       expect(await services.me(adapter, `Bearer ${full}`)).toMatchObject({ status: 200 })
     }
+  })
+
+  test.each([
+    ['true', true, true],
+    ['false', false, false],
+    ['missing, as services before this claim issue it', undefined, false],
+  ])('AT-18: email_verified %s: emailVerified says so', async (_name, claim, emailVerified) => {
+    const token = await issuer.mint({ claims: { email_verified: claim } })
+    for (const adapter of adapters)
+      expect((await services.me(adapter, `Bearer ${token}`)).data).toMatchObject({ emailVerified })
+  })
+
+  test('a claim that this verifier does not know is ignored, so that a newer service may add one', async () => {
+    const token = await issuer.mint({ claims: { from_the_future: true } })
+    expect(await everywhere(token)).toEqual(all('accepted'))
   })
 
   test('the clocks may differ by 29 seconds', async () => {
@@ -146,6 +162,10 @@ describe('AT-01, AT-02, AT-03, AT-04, AT-05, AT-06, AT-14, V12 (RFC 8725 §3, RF
       [`${claim} null`, () => issuer.mint({ claims: { [claim]: null } })],
       [`${claim} of another type`, () => issuer.mint({ claims: { [claim]: { a: 1 } } })],
       [`${claim} empty`, () => issuer.mint({ claims: { [claim]: '' } })],
+    ]),
+    ...[null, 'true', 1, {}].map((value): [string, () => Promise<string>] => [
+      `email_verified ${JSON.stringify(value)}`,
+      () => issuer.mint({ claims: { email_verified: value } }),
     ]),
     ['a role nobody has', () => issuer.mint({ claims: { role: 'root' } })],
     ['iss with a slash', () => issuer.mint({ claims: { iss: `${issuer.issuer}/` } })],

@@ -85,6 +85,7 @@ export function goodClaims(issuer: string): Claims {
     auth_time: now - 60,
     role: 'user',
     email: 'user@example.com',
+    email_verified: false,
   }
 }
 

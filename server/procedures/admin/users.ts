@@ -10,10 +10,10 @@ import {
 import { AuthError, invalid } from '../../errors.ts'
 import type { AccountStore } from '../../users/directory.ts'
 import { canonicalEmail } from '../../users/email.ts'
-import { passwordProblem } from '../../users/passwords.ts'
 import { adminProcedure, mustBeAdmin } from '../access.ts'
 import type { ServiceDeps } from '../deps.ts'
 import { id, limit, pageOf, reason, text } from '../input.ts'
+import { mustFollowRule, mustNotBeBreached } from '../new-password.ts'
 import { appRouterOf } from '../trpc.ts'
 
 const role = z.enum(['user', 'admin'])
@@ -50,11 +50,11 @@ const create = adminProcedure
   .mutation(async ({ ctx, input }) => {
     const email = canonicalEmail(input.email)
     if (email === null) throw invalid('email: Not a valid e-mail address.')
-    const problem =
-      input.password === undefined
-        ? null
-        : passwordProblem(input.password, ctx.deps.config.passwordMinLength)
-    if (problem !== null) throw invalid(`password: ${problem}`)
+    if (input.password !== undefined) {
+      const chosen = { field: 'password', password: input.password, email } as const
+      mustFollowRule(ctx.deps, chosen)
+      await mustNotBeBreached(ctx.deps, chosen)
+    }
     const password = input.password ?? newPassword()
     const account = { email, password, role: input.role }
     const user = await createUser(accountsOf(ctx.deps), account, {
