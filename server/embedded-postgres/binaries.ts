@@ -3,7 +3,8 @@ import { chmodSync, cpSync, existsSync, readFileSync, readdirSync, symlinkSync }
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { systemErrorCode } from '../config/system-error.ts'
-import type { PostgresHome, RunAs } from './home.ts'
+import type { PostgresHome } from './home.ts'
+import type { RunAs } from './own-user.ts'
 import { postgresEnvironment, useOwnPostgres } from './platform.ts'
 import { makeFolder } from './unfinished-folder.ts'
 
