@@ -11,7 +11,7 @@ export type AuthClientOptions = {
   readonly storage?: TokenStorage
   /**
    * Whether to take up a session that was not begun by a page of this origin, for `cookie` in browsers. By default the
-   * client does not: another host of the same site can set a cookie, and sign a visitor in as somebody else. `true` for
+   * client does not: another host of the same site can set a cookie, and sign a visitor in as its own user. `true` for
    * pages that share the sign-in of another origin; a date for sessions that began before it.
    */
   readonly adoptForeignSession?: boolean | Date

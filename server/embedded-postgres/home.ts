@@ -58,7 +58,7 @@ function ownHome(dataDir: string): string {
  */
 function takeFromNobody(folder: string): void {
   if (statSync(folder).uid !== nobodyUser.uid || isInUse(join(folder, 'cluster'))) return
-  // Programs of nobody could read it.
+  // Other programs of that user could have read it.
   rmSync(join(folder, 'password'), { force: true })
   giveAway(folder, ownUserOf(folder))
 }

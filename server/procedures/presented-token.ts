@@ -47,7 +47,7 @@ export function presentedTokens(
  * @param expected the session that the client holds, if it says so
  * @throws {AuthError} `refresh_token_missing`, also when only other sessions are presented than the expected one: they
  * stay, because they may be of another page. `refresh_token_malformed` when no value is a token of this service, or
- * when the client's own cannot be told from one that another host has set; the cookies are then cleared.
+ * when it is unclear which of several sessions is the client's; the cookies are then cleared.
  */
 export function tokenToRefresh(
   { transport, isAny, tokens }: Presented,
