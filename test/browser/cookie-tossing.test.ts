@@ -33,7 +33,10 @@ async function startSite(browser: TestBrowser, env: Record<string, string> = {})
   const url = `https://auth.example.test:${tlsPort}`
   const settings = { PORT: String(port), PUBLIC_URL: url, ...env }
   const app = await startApp(settings, { exampleFolder: browser.exampleFolder })
-  const evil = createServer((_request, response) => response.end('<!doctype html>')).listen(0)
+  const evil = createServer((_request, response) => response.end('<!doctype html>')).listen(
+    0,
+    '127.0.0.1',
+  )
   await once(evil, 'listening')
   const proxies = [
     await startTlsProxy(tlsPort, port),
