@@ -16,8 +16,9 @@ export function runnableBinaries(home: PostgresHome): string {
   if (!existsSync(place)) {
     makeFolder(home, place, (unfinished) => {
       cpSync(dirname(native), unfinished, { recursive: true, verbatimSymlinks: true })
-      // The modes are copied too. Folders from a read-only store must become writable for the links.
-      for (const folder of foldersIn(unfinished)) chmodSync(folder, 0o755)
+      // The modes are copied too. Folders from a read-only store must become writable for the links, and open for initdb,
+      // which may run as another user than Postgres.
+      for (const folder of [unfinished, ...foldersIn(unfinished)]) chmodSync(folder, 0o755)
       makeLinks(join(unfinished, 'native'))
     })
   }
