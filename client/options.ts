@@ -9,6 +9,12 @@ export type AuthClientOptions = {
   readonly transport?: 'cookie' | 'body'
   /** For `body`: where the refresh token is stored; in memory unless given. */
   readonly storage?: TokenStorage
+  /**
+   * Whether to take up a session that was not begun by a page of this origin, for `cookie` in browsers. By default the
+   * client does not: another host of the same site can set a cookie, and sign a visitor in as its own user. `true` for
+   * pages that share the sign-in of another origin; a date for sessions that began before it.
+   */
+  readonly adoptForeignSession?: boolean | Date
   /** Further origins that an access token may be sent to, such as an API that verifies it. */
   readonly origins?: readonly (string | OriginOfAudience)[]
   /** Used instead of the global `fetch`. */
@@ -28,6 +34,7 @@ export type Target = { readonly href: string; readonly audience: string | undefi
 export type Settings = {
   readonly baseUrl: string
   readonly transport: 'cookie' | 'body'
+  readonly adoptForeignSession: boolean | Date
   readonly fetch: Fetch
   /** Resolves a URL that may get an access token. @throws {AuthClientError} `origin_not_configured` */
   resolve(url: string | URL): Target
@@ -54,6 +61,7 @@ export function readOptions(options: AuthClientOptions): Settings {
   return {
     baseUrl: base.href.replace(/\/+$/, ''),
     transport,
+    adoptForeignSession: options.adoptForeignSession ?? false,
     // Not `options.fetch` as a method: the browser's `fetch` would throw "Illegal invocation".
     fetch: options.fetch ?? ((url, init) => globalThis.fetch(url, init)),
     resolve(url) {

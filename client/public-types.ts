@@ -19,7 +19,8 @@ export type AuthClient = {
   /** Calls `listener` now and at each change. @returns a function that unsubscribes */
   subscribe(listener: SessionListener): () => void
   /**
-   * Call it on page load: continues the stored session, if there is one. Never rejects. If the server cannot be
+   * Call it on page load: continues the stored session, if there is one. A cookie's session that no page of this origin
+   * began is not taken up (see `adoptForeignSession`). Never rejects. If the server cannot be
    * reached, it resolves with `unknown`, keeps trying, and calls the subscribers once it succeeds.
    */
   restore(): Promise<Session>

@@ -1,4 +1,4 @@
-import { and, eq, gt, isNotNull, sql } from 'drizzle-orm'
+import { and, eq, gt, isNotNull, isNull, sql } from 'drizzle-orm'
 import type { Database } from './connection/connect.ts'
 import { userAccount } from './schema.ts'
 import type { FencedTransaction } from './connection/transaction.ts'
@@ -92,6 +92,16 @@ export async function listUsers(
 
 export async function hasUsers({ db }: Database): Promise<boolean> {
   const rows = await db.select({ userId: userAccount.userId }).from(userAccount).limit(1)
+  return rows.length > 0
+}
+
+/** Whether an admin can sign in. */
+export async function hasAdmin({ db }: Database): Promise<boolean> {
+  const rows = await db
+    .select({ userId: userAccount.userId })
+    .from(userAccount)
+    .where(and(eq(userAccount.role, 'admin'), isNull(userAccount.disabledAt)))
+    .limit(1)
   return rows.length > 0
 }
 

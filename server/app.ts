@@ -97,7 +97,7 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
   await app.register(async (scope) => mountTrpc(scope, deps))
   mountHealth(app, deps)
   mountRevocations(app, deps)
-  mountMetrics(app, deps.metrics, deps.config.metricsToken)
+  mountMetrics(app, deps.metrics, deps.config)
   if (!deps.config.isProduction) await mountExamplePage(app, options.exampleFolder)
   mountJwks(app, deps)
 }

@@ -1,5 +1,6 @@
 import { pino, type Logger } from 'pino'
 import { connect, type Database } from '../db/connection/connect.ts'
+import { hasAdmin } from '../db/users.ts'
 import { buildApp } from './app.ts'
 import { loadOrCreateAuthSecret } from './config/auth-secret.ts'
 import { ConfigError, loadConfig, type Config } from './config/config.ts'
@@ -13,6 +14,8 @@ import type { Telemetry } from './observability/tracing.ts'
 
 /** Requests in progress get this long to be answered; then the process exits. */
 const drainMs = 10_000
+
+const makeAdmin = 'token-ledger user create --email you@example.com --role admin'
 
 // How to stop what has been started, in the order of starting; it is stopped in reverse.
 const started: (() => Promise<unknown>)[] = []
@@ -61,11 +64,12 @@ async function start(config: Config): Promise<void> {
     }),
   )
   started.push(() => app.close())
+  await withDatabaseErrors(databaseUrl, () => ensureAdmin(config, database, log))
   const { host, port } = config
-  await withListenErrors(config, () =>
+  await withListenErrors({ host, port }, () =>
     app.listen({ host, port, listenTextResolver: () => 'listening' }),
   )
-  await welcome(config, database)
+  console.log(`token-ledger is listening on ${config.publicUrl}`)
 }
 
 /**
@@ -95,11 +99,10 @@ async function startPostgres(config: Config, log: Logger): Promise<string> {
   return postgres.url
 }
 
-async function welcome({ publicUrl }: Config, database: Database): Promise<void> {
-  console.log(`token-ledger is listening on ${publicUrl}`)
+async function ensureAdmin({ publicUrl }: Config, database: Database, log: Logger): Promise<void> {
   const admin = await createFirstAdmin(database)
-  if (admin === null) return
-  console.log(`
+  if (admin !== null)
+    console.log(`
 The first admin account was created. This password is shown only once:
 
   e-mail    ${admin.email}
@@ -110,6 +113,8 @@ Sign in:
   curl -s ${publicUrl}/auth/login -H 'content-type: application/json' \\
     -d '${JSON.stringify(admin)}'
 `)
+  else if (!(await hasAdmin(database)))
+    log.warn({ command: makeAdmin }, 'there is no admin: make one with this command')
 }
 
 async function stop(code: number): Promise<void> {

@@ -1,6 +1,7 @@
 import type { AuthApi, Grant } from '../auth-api.ts'
 import { AuthClientError, isDefinitive, isPermanent } from '../errors.ts'
 import type { Credential } from './credential.ts'
+import { ownSession } from './own-session.ts'
 import { newAttemptId, type Notes } from './tab-storage.ts'
 
 /**
@@ -9,14 +10,18 @@ import { newAttemptId, type Notes } from './tab-storage.ts'
  * All tabs share the cookie, so they share the attempt id as well. With one id per tab, a tab whose response
  * was lost and a tab that refreshes after the grace window would present the same spent token in two attempts,
  * which is reuse. The attempt id alone gives no access.
+ *
+ * @param adopts the option `adoptForeignSession`
  */
-export function cookieCredential(post: AuthApi, notes: Notes): Credential {
+export function cookieCredential(post: AuthApi, notes: Notes, adopts: boolean | Date): Credential {
+  const own = ownSession(notes, adopts)
   const settle = (attemptId: string) => {
     if (notes.get('attempt') === attemptId) notes.remove('attempt')
   }
   const begin = (grant: Grant) => {
     notes.remove('attempt')
     notes.remove('sign-out')
+    own.begun(grant.familyId)
     return grant
   }
   return {
@@ -26,20 +31,27 @@ export function cookieCredential(post: AuthApi, notes: Notes): Credential {
       begin(await post('register', { email, password }, signal)),
 
     async refresh(signal) {
+      const familyId = own.expected()
       const attemptId = notes.get('attempt') ?? newAttemptId()
       notes.set('attempt', attemptId)
       try {
-        const grant = await post('refresh', { attemptId }, signal)
+        const input = { attemptId, ...(familyId !== null && { familyId }) }
+        const grant = await post('refresh', input, signal)
         settle(attemptId)
+        own.continued(grant.familyId, familyId)
         return grant
       } catch (error) {
-        if (isDefinitive(error)) settle(attemptId)
+        if (isDefinitive(error)) {
+          settle(attemptId)
+          own.ended(familyId)
+        }
         throw error
       }
     },
 
     async noteSignOut(everywhere) {
       notes.set('sign-out', everywhere ? 'everywhere' : 'here')
+      own.ended(notes.get('family'))
     },
     isSigningOut: async () => notes.get('sign-out') !== null,
     async signOut() {

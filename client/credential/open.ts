@@ -7,11 +7,12 @@ import type { Settings } from '../options.ts'
 import { memoryStorage, type TokenStorage } from '../storage.ts'
 
 export function openCredential(settings: Settings, storage: TokenStorage | undefined): Credential {
-  const { baseUrl, fetch, transport } = settings
+  const { baseUrl, fetch, transport, adoptForeignSession } = settings
   if (transport === 'cookie')
     return cookieCredential(
       createAuthApi({ baseUrl, fetch, credentials: 'include' }),
       openNotes(baseUrl),
+      adoptForeignSession,
     )
   const post = createAuthApi({ baseUrl, fetch, credentials: 'omit' })
   return bodyCredential(post, storage ?? memoryStorage(), { baseUrl, fetch })

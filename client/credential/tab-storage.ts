@@ -1,5 +1,6 @@
 /**
- * Small values that tabs share and that outlive the page: attempt ids and noted sign-outs, never tokens. Where
+ * Small values that tabs share and that outlive the page: attempt ids, noted sign-outs and
+ * the id of the session, never tokens. Where
  * the browser forbids storage, they last as long as the page.
  */
 export type Notes = {

@@ -7,7 +7,11 @@ import { createUser, newPassword } from './users.ts'
 
 const email = 'admin@example.com'
 
-/** @returns null when there are users already, or another process created this admin first */
+/**
+ * Call it before the service listens: with open registration, any caller could take the address first.
+ *
+ * @returns null when there are users already, or another process created this admin first
+ */
 export async function createFirstAdmin(
   database: Database,
 ): Promise<{ email: string; password: string } | null> {

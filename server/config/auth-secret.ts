@@ -31,9 +31,14 @@ export function loadOrCreateAuthSecret(dataDir: string): string {
 
 function createIfMissing(file: string): void {
   mkdirSync(path.dirname(file), { recursive: true })
+  createSecretFile(file, `${randomBytes(48).toString('base64')}\n`)
+}
+
+/** Writes a file for its owner alone. A file that is there stays: of processes that start together, one writes it. */
+export function createSecretFile(file: string, text: string): void {
   const draft = `${file}.${process.pid}`
-  // Flushed: the database encrypts its signing keys with it, and that data survives a power loss.
-  writeFileSync(draft, `${randomBytes(48).toString('base64')}\n`, { mode: 0o600, flush: true })
+  // Flushed: the database depends on it, and that data survives a power loss.
+  writeFileSync(draft, text, { mode: 0o600, flush: true })
   try {
     // A hard link appears complete or not at all, and never replaces an existing file.
     linkSync(draft, file)

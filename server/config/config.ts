@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { maxAccessTokenSeconds } from '../verifier/access-token-life.ts'
 import { ConfigError } from './config-error.ts'
+import { exposedAdvice, isInProduction, productionProblems } from './production.ts'
 import {
   audience,
   audienceList,
@@ -10,7 +11,6 @@ import {
   flag,
   isDecodable,
   isHost,
-  isLoopback,
   isPath,
   origin,
   originList,
@@ -25,10 +25,11 @@ export { ConfigError }
 /** Everything an operator can set. main.ts reads it once from the environment and passes it on. */
 export type Config = Readonly<z.output<typeof Environment>>
 
-type Variables = z.output<typeof Variables>
+export type Variables = z.output<typeof Variables>
 
 const Variables = z.object({
   NODE_ENV: z.string().prefault('development'),
+  PUBLIC_DEVELOPMENT: flag('allow').optional(),
   DATABASE_URL: z
     .url({
       protocol: /^postgres(ql)?$/,
@@ -39,6 +40,7 @@ const Variables = z.object({
       'has a % that is not percent-encoded; write it as %25, such as postgres://user:pass%25word@host:5432/database',
     )
     .optional(),
+  DATABASE_WITHOUT_TLS: flag('allow').optional(),
   EMBEDDED_POSTGRES: flag('allow').optional(),
   DATA_DIR: z
     .string()
@@ -62,6 +64,7 @@ const Variables = z.object({
   REFRESH_ABSOLUTE_SECONDS: seconds(1, 365 * day, 30 * day).prefault(String(30 * day)),
   ROTATION_GRACE_SECONDS: seconds(0, 60, 10).prefault('10'),
   REUSE_SCOPE: flag('family', 'user').prefault('family'),
+  COOKIE_PREFIX: flag('secure', 'host').prefault('secure'),
   REGISTRATION: flag('open', 'closed').optional(),
   PASSWORD_MIN_LENGTH: wholeNumber(8, 128, 15).prefault('15'),
   TRUSTED_PROXIES: cidrList.default([]),
@@ -71,6 +74,7 @@ const Variables = z.object({
     .string()
     .min(16, 'must have at least 16 characters; make one with: openssl rand -hex 24')
     .optional(),
+  METRICS_PORT: wholeNumber(1, 65_535, 9464).optional(),
   REVOCATIONS_TOKEN: z
     .string()
     .min(16, 'must have at least 16 characters; make one with: openssl rand -hex 24')
@@ -86,11 +90,18 @@ const Variables = z.object({
 const Environment = Variables.transform((env, ctx) => {
   const publicUrl = publicUrlOf(env)
   const { protocol } = new URL(publicUrl)
-  const isProduction = env.NODE_ENV === 'production'
   const accessTokenAudience = env.ACCESS_TOKEN_AUDIENCE ?? publicUrl
-  const problems = [...(isProduction ? productionProblems(env) : []), ...lifetimeProblems(env)]
-  if (env.ACCESS_TOKEN_AUDIENCES.includes(accessTokenAudience))
-    problems.push(['ACCESS_TOKEN_AUDIENCES', ownAudienceProblem])
+  const isProduction = isInProduction(env, publicUrl)
+  const advice = env.NODE_ENV === 'production' ? '' : exposedAdvice
+  const problems = [
+    ...(isProduction ? productionProblems(env, publicUrl) : []).map(
+      ([variable, message]): Problem => [variable, message + advice],
+    ),
+    ...lifetimeProblems(env),
+    ...portProblems(env),
+    ...cookieProblems(env, protocol),
+    ...audienceProblems(env, accessTokenAudience),
+  ]
   for (const [variable, message] of problems)
     ctx.addIssue({ code: 'custom', path: [variable], message })
   return {
@@ -101,6 +112,7 @@ const Environment = Variables.transform((env, ctx) => {
     port: env.PORT,
     publicUrl,
     isSecure: protocol === 'https:',
+    cookiePrefix: env.COOKIE_PREFIX,
     authSecret: env.AUTH_SECRET,
     authSecretPrevious: env.AUTH_SECRET_PREVIOUS,
     allowedOrigins: env.ALLOWED_ORIGINS ?? [publicUrl],
@@ -117,6 +129,7 @@ const Environment = Variables.transform((env, ctx) => {
     rateLimits: env.RATE_LIMITS,
     maxSessionsPerUser: env.MAX_SESSIONS_PER_USER,
     metricsToken: env.METRICS_TOKEN,
+    metricsPort: env.METRICS_PORT,
     revocationsToken: env.REVOCATIONS_TOKEN,
     logLevel: env.LOG_LEVEL,
     isTraced: isTraced(env),
@@ -124,27 +137,16 @@ const Environment = Variables.transform((env, ctx) => {
 })
 
 /** A variable, and what is wrong with it. */
-type Problem = readonly [variable: keyof Variables, message: string]
+export type Problem = readonly [variable: keyof Variables, message: string]
 
-const ownAudienceProblem =
-  'may not contain the audience of this service itself; list the other services, such as https://orders.example.com'
-
-function productionProblems(env: Variables): Problem[] {
-  const { protocol, hostname } = new URL(publicUrlOf(env))
-  const problems: Problem[] = []
-  if (env.DATABASE_URL === undefined && env.EMBEDDED_POSTGRES !== 'allow')
-    problems.push([
-      'DATABASE_URL',
-      'is required in production, such as postgres://user:password@host:5432/database',
-    ])
-  if (protocol === 'http:' && !isLoopback(hostname))
-    problems.push([
-      'PUBLIC_URL',
-      'must be https in production except on a loopback host, such as https://auth.example.com',
-    ])
-  if (env.RATE_LIMITS === 'off')
-    problems.push(['RATE_LIMITS', 'may not be off in production; leave it unset, or set it to: on'])
-  return problems
+function audienceProblems(env: Variables, ownAudience: string): Problem[] {
+  if (!env.ACCESS_TOKEN_AUDIENCES.includes(ownAudience)) return []
+  return [
+    [
+      'ACCESS_TOKEN_AUDIENCES',
+      'may not contain the audience of this service itself; list the other services, such as https://orders.example.com',
+    ],
+  ]
 }
 
 function lifetimeProblems(env: Variables): Problem[] {
@@ -152,6 +154,17 @@ function lifetimeProblems(env: Variables): Problem[] {
   if (refreshIdleMsOf(env) <= absoluteMs) return []
   const message = `may not exceed REFRESH_ABSOLUTE_SECONDS, such as ${absoluteMs / 1000}`
   return [['REFRESH_IDLE_SECONDS', message]]
+}
+
+function cookieProblems({ COOKIE_PREFIX }: Variables, protocol: string): Problem[] {
+  if (COOKIE_PREFIX === 'secure' || protocol === 'https:') return []
+  return [['COOKIE_PREFIX', 'may only be host where PUBLIC_URL is https; set it to: secure']]
+}
+
+function portProblems({ PORT, METRICS_PORT }: Variables): Problem[] {
+  return METRICS_PORT === PORT
+    ? [['METRICS_PORT', 'may not be PORT; use another, such as 9464']]
+    : []
 }
 
 /** If only REFRESH_ABSOLUTE_SECONDS is set, it caps the default idle timeout. */
@@ -182,7 +195,9 @@ function isTraced(env: Variables): boolean {
 export function loadConfig(env: Record<string, string | undefined>): Config {
   const config = loadConfigWithoutSecret(env)
   if (config.isProduction && config.authSecret === undefined)
-    throw new ConfigError(`AUTH_SECRET: ${secretAdvice('is required in production')}`)
+    throw new ConfigError(
+      `AUTH_SECRET: ${secretAdvice('is required in production')}${env.NODE_ENV === 'production' ? '' : exposedAdvice}`,
+    )
   return config
 }
 

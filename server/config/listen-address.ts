@@ -3,7 +3,12 @@ import { createServer } from 'node:net'
 import { ConfigError } from './config-error.ts'
 import { systemErrorCode } from './system-error.ts'
 
-type ListenAddress = { readonly host: string; readonly port: number }
+type ListenAddress = {
+  readonly host: string
+  readonly port: number
+  /** The variable that sets the port. Default: PORT. */
+  readonly variable?: 'PORT' | 'METRICS_PORT'
+}
 
 /**
  * Listens briefly, so that an unusable address is reported before the embedded database is created. Another
@@ -24,7 +29,7 @@ export async function probeAddress(address: ListenAddress): Promise<void> {
 /**
  * Runs `listen`, which listens on the address.
  *
- * @throws {ConfigError} that names HOST or PORT
+ * @throws {ConfigError} that names HOST or the variable of the port
  */
 export async function withListenErrors<T>(
   address: ListenAddress,
@@ -38,12 +43,12 @@ export async function withListenErrors<T>(
   }
 }
 
-function problemOf({ host, port }: ListenAddress, code: string): string | null {
+function problemOf({ host, port, variable = 'PORT' }: ListenAddress, code: string): string | null {
   switch (code) {
     case 'EADDRINUSE':
-      return `PORT: ${port} is in use; set another, such as PORT=${port < 65_535 ? port + 1 : 3000}`
+      return `${variable}: ${port} is in use; set another, such as ${variable}=${port < 65_535 ? port + 1 : 3000}`
     case 'EACCES':
-      return `PORT: this user may not listen on ${port}; set another, such as PORT=3000`
+      return `${variable}: this user may not listen on ${port}; set another, such as ${variable}=3000`
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
       return `HOST: ${host} cannot be resolved (${code}); set another, such as HOST=127.0.0.1`

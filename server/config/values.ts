@@ -53,6 +53,19 @@ export const cidrList = z
       ),
     ),
   )
+  .refine(
+    (list) => !list.some(isMostOfTheInternet),
+    'is so wide that callers could choose their own address; name the networks of the proxies, such as 10.0.0.0/8,fd00::/8',
+  )
+
+/** Wider than the largest private networks, 10.0.0.0/8 and fc00::/7. */
+function isMostOfTheInternet(cidr: string): boolean {
+  const [address = '', length = ''] = cidr.split('/')
+  if (!address.includes(':')) return Number(length) < 8
+  // An IPv4 network in the notation of IPv6.
+  const isMapped = new URL(`http://[${address}]`).hostname.startsWith('[::ffff:')
+  return Number(length) < (isMapped ? 96 + 8 : 7)
+}
 
 export const secret = z
   .string()

@@ -3,7 +3,8 @@ import { chmodSync, cpSync, existsSync, readFileSync, readdirSync, symlinkSync }
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { systemErrorCode } from '../config/system-error.ts'
-import type { PostgresHome, RunAs } from './home.ts'
+import type { PostgresHome } from './home.ts'
+import type { RunAs } from './own-user.ts'
 import { postgresEnvironment, useOwnPostgres } from './platform.ts'
 import { makeFolder } from './unfinished-folder.ts'
 
@@ -15,8 +16,9 @@ export function runnableBinaries(home: PostgresHome): string {
   if (!existsSync(place)) {
     makeFolder(home, place, (unfinished) => {
       cpSync(dirname(native), unfinished, { recursive: true, verbatimSymlinks: true })
-      // The modes are copied too. Folders from a read-only store must become writable for the links.
-      for (const folder of foldersIn(unfinished)) chmodSync(folder, 0o755)
+      // The modes are copied too. Folders from a read-only store must become writable for the links, and open for initdb,
+      // which may run as another user than Postgres.
+      for (const folder of [unfinished, ...foldersIn(unfinished)]) chmodSync(folder, 0o755)
       makeLinks(join(unfinished, 'native'))
     })
   }

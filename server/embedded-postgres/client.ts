@@ -1,24 +1,28 @@
 import { connect } from 'node:net'
 import postgres from 'postgres'
 import { systemErrorCode } from '../config/system-error.ts'
+import type { PostgresFiles } from './files.ts'
+import { expectPassword, isTrusting } from './password.ts'
 
 /**
  * postgres.js accepts a socket folder in a URL only if the host contains a comma, and then keeps the comma in the
  * path; psql takes only the part before the comma. Postgres therefore listens in both `socket` and `socket,`, and one
  * URL works for both clients.
  */
-export function socketUrl(socketFolder: string, database: string): string {
-  return `postgres://postgres@${encodeURIComponent(socketFolder)},/${database}`
+export function socketUrl({ socketFolder, password }: Access, database: string): string {
+  return `postgres://postgres:${password}@${encodeURIComponent(socketFolder)},/${database}`
 }
 
+type Access = Pick<PostgresFiles, 'socketFolder' | 'password'>
+
 /** The port in the name of the socket that postgres.js connects to. The variable PGPORT changes it. */
-export function socketPort(socketFolder: string): number {
-  return postgres(socketUrl(socketFolder, 'postgres')).options.port[0] ?? 5432
+export function socketPort(access: Access): number {
+  return postgres(socketUrl(access, 'postgres')).options.port[0] ?? 5432
 }
 
 /** The process id of the Postgres behind the socket; `'busy'` while it starts or stops. */
-export async function postmasterPid(socketFolder: string): Promise<number | 'busy' | 'absent'> {
-  const sql = connection(socketFolder)
+export async function postmasterPid(access: Access): Promise<number | 'busy' | 'absent'> {
+  const sql = connection(access)
   try {
     const [row] = await sql<{ pid: number }[]>`
       select split_part(pg_read_file('postmaster.pid'), e'\n', 1)::int as pid
@@ -31,14 +35,27 @@ export async function postmasterPid(socketFolder: string): Promise<number | 'bus
   }
 }
 
-export async function createDatabase(socketFolder: string, name: string): Promise<void> {
-  const sql = connection(socketFolder)
+export async function createDatabase(access: Access, name: string): Promise<void> {
+  const sql = connection(access)
   try {
     const found = await sql`
       select from pg_database
       where datname = ${name}
     `
     if (found.length === 0) await sql`create database ${sql(name)}`
+  } finally {
+    await sql.end({ timeout: 0 })
+  }
+}
+
+/** Sets the password of the superuser, and from then on accepts no connection without it. */
+export async function requirePassword(files: PostgresFiles): Promise<void> {
+  if (!isTrusting(files.cluster)) return
+  const sql = connection(files)
+  try {
+    await sql.unsafe(`alter role postgres password '${files.password}'`)
+    expectPassword(files.cluster)
+    await sql`select pg_reload_conf()`
   } finally {
     await sql.end({ timeout: 0 })
   }
@@ -56,8 +73,8 @@ export function accepts(socket: string): Promise<boolean> {
   })
 }
 
-function connection(socketFolder: string): postgres.Sql {
-  return postgres(socketUrl(socketFolder, 'postgres'), {
+function connection(access: Access): postgres.Sql {
+  return postgres(socketUrl(access, 'postgres'), {
     max: 1,
     connect_timeout: 5,
     fetch_types: false,

@@ -1,8 +1,17 @@
 import { spawnSync } from 'node:child_process'
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { packageVersion } from './binaries.ts'
 import type { PostgresHome } from './home.ts'
+import { hasName, nobodyUser } from './own-user.ts'
 import { postgresEnvironment, useOwnPostgres } from './platform.ts'
 import { makeFolder } from './unfinished-folder.ts'
 
@@ -19,12 +28,19 @@ export function prepareCluster(home: PostgresHome, native: string): string {
 
 function initdb(at: { home: PostgresHome; native: string; folder: string }): void {
   const { home, native, folder } = at
+  // initdb refuses a user without a name. The folder stays open for it, because of first starts at the same time; all
+  // that is in there is closed to other users by itself.
+  const runAs = home.runAs === undefined || hasName(home.runAs) ? home.runAs : nobodyUser
+  if (runAs === nobodyUser) {
+    chmodSync(home.folder, 0o711)
+    chownSync(folder, runAs.uid, runAs.gid)
+  }
   const made = spawnSync(
     join(native, 'bin', 'initdb'),
     [
       `--pgdata=${folder}`,
       '--username=postgres',
-      '--auth-local=trust', // the mode of the socket folder decides who can connect
+      '--auth-local=trust', // until the first start sets a password: see password.ts
       '--auth-host=reject',
       '--encoding=UTF8',
       '--locale-provider=builtin', // sorts the same on every system and after every system upgrade
@@ -32,7 +48,7 @@ function initdb(at: { home: PostgresHome; native: string; folder: string }): voi
       '--locale=C',
       '--data-checksums',
     ],
-    { ...home.runAs, env: postgresEnvironment, cwd: home.folder, encoding: 'utf8' },
+    { ...runAs, env: postgresEnvironment, cwd: folder, encoding: 'utf8' },
   )
   if (made.status === 0) return
   const output = made.error?.message ?? made.stderr.trim().split('\n').slice(-5).join(' | ')

@@ -2,7 +2,9 @@ import { join } from 'node:path'
 import { withDataDirErrors } from '../config/data-dir.ts'
 import { runnableBinaries } from './binaries.ts'
 import { prepareCluster } from './cluster.ts'
-import { prepareHome, type RunAs } from './home.ts'
+import { prepareHome } from './home.ts'
+import type { RunAs } from './own-user.ts'
+import { loadOrCreatePassword } from './password.ts'
 import { useOwnPostgres } from './platform.ts'
 import { socketFolderOf } from './socket-folder.ts'
 
@@ -13,6 +15,8 @@ export type PostgresFiles = {
   readonly socketFolder: string
   /** Undefined: the user of this process. */
   readonly runAs: RunAs | undefined
+  /** Of the superuser. */
+  readonly password: string
 }
 
 /** Prepares all files at the first start and checks them at later ones. Starts no long-running process. */
@@ -29,5 +33,6 @@ export function preparePostgresFiles(dataDir: string, warn: (line: string) => vo
     cluster: withDataDirErrors(dataDir, () => prepareCluster(home, native)),
     socketFolder: socketFolderOf(home),
     runAs: home.runAs,
+    password: withDataDirErrors(dataDir, () => loadOrCreatePassword(home.folder)),
   }
 }

@@ -10,13 +10,15 @@ import {
   readlinkSync,
   realpathSync,
   rmdirSync,
+  rmSync,
   statSync,
   symlinkSync,
 } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { isInUse } from './locks.ts'
+import { nobodyUser, ownUserOf, type RunAs } from './own-user.ts'
 import { useOwnPostgres } from './platform.ts'
-
-export type RunAs = { readonly uid: number; readonly gid: number }
+import { giveAway } from './unfinished-folder.ts'
 
 /** The folder with all files of one database, and the user Postgres runs as. */
 export type PostgresHome = {
@@ -25,10 +27,7 @@ export type PostgresHome = {
   readonly runAs: RunAs | undefined
 }
 
-// The user `nobody` has this number on every Linux distribution that has it.
-const nobodyUser: RunAs = { uid: 65534, gid: 65534 }
-
-// For a Postgres started by root whose user `nobody` cannot enter the requested folder, such as one under /root.
+// For a Postgres started by root whose own user cannot enter the requested folder, such as one under /root.
 const fallbackFolder = '/var/lib/token-ledger'
 
 export function prepareHome(dataDir: string, warn: (line: string) => void): PostgresHome {
@@ -39,6 +38,7 @@ export function prepareHome(dataDir: string, warn: (line: string) => void): Post
     )
   }
   const folder = rootsHome(resolve(dataDir), warn)
+  takeFromNobody(folder)
   return { folder, runAs: ownerOf(folder) }
 }
 
@@ -53,7 +53,18 @@ function ownHome(dataDir: string): string {
 }
 
 /**
- * Postgres refuses to run as root and is run as the user `nobody` instead. The requested folder is often one that only
+ * Other programs run as `nobody`, as which older versions ran Postgres. One that still runs keeps its files: the next
+ * start takes them over.
+ */
+function takeFromNobody(folder: string): void {
+  if (statSync(folder).uid !== nobodyUser.uid || isInUse(join(folder, 'cluster'))) return
+  // Other programs of that user could have read it.
+  rmSync(join(folder, 'password'), { force: true })
+  giveAway(folder, ownUserOf(folder))
+}
+
+/**
+ * Postgres refuses to run as root and is run as a user of its own instead. The requested folder is often one that only
  * root can enter. Its permissions are not loosened: the data goes to `fallbackFolder`, and a link takes its place.
  */
 function rootsHome(dataDir: string, warn: (line: string) => void): string {
@@ -72,7 +83,7 @@ function rootsHome(dataDir: string, warn: (line: string) => void): string {
   const real = realpathSync(home)
   if (canRunIn(real)) return real
 
-  const refusal = `Postgres runs as the user nobody when started by root, and that user cannot enter ${real}`
+  const refusal = `Postgres runs as a user of its own when started by root, and that user cannot enter ${real}`
   if (isLink || readdirSync(real).length > 0) {
     throw new Error(
       `${refusal}: run chmod o+x on its parent folders, start as another user, or ${useOwnPostgres}`,
@@ -110,5 +121,5 @@ function canRunIn(folder: string): boolean {
 
 function ownerOf(folder: string): RunAs {
   const { uid, gid } = statSync(folder)
-  return uid === 0 ? nobodyUser : { uid, gid }
+  return uid === 0 ? ownUserOf(folder) : { uid, gid }
 }

@@ -48,6 +48,11 @@ function isForeign({ cluster }: PostgresFiles): boolean {
   }
 }
 
+/** Whether a process works on the data: Postgres or its guard. */
+export function isInUse(cluster: string): boolean {
+  return reasonToKeepLock(cluster) !== null
+}
+
 /** @returns null when it is certain that no Postgres uses the data */
 function reasonToKeepLock(cluster: string): string | null {
   if (process.platform !== 'linux') return `a Postgres is using ${cluster}`

@@ -54,7 +54,7 @@ export function spawnPostmaster(
       .map((folder) => `"${folder}"`)
       .join(),
     unix_socket_permissions: '0700',
-    port: String(socketPort(files.socketFolder)),
+    port: String(socketPort(files)),
   }
   const command = [files.program, '-D', files.cluster].concat(
     Object.entries(parameters).flatMap(([name, value]) => ['-c', `${name}=${value}`]),

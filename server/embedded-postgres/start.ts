@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { withDataDirErrors } from '../config/data-dir.ts'
-import { accepts, createDatabase, postmasterPid, socketUrl } from './client.ts'
+import { accepts, createDatabase, postmasterPid, requirePassword, socketUrl } from './client.ts'
 import { type PostgresFiles, preparePostgresFiles } from './files.ts'
 import { isLockJustMade, removeStaleLocks } from './locks.ts'
 import { type Postmaster, spawnPostmaster } from './postmaster.ts'
@@ -107,7 +107,7 @@ export async function startEmbeddedPostgres(
     await new Promise((closed) => owner?.close(closed))
     removeSocketFolder(files.socketFolder)
   }
-  return { url: socketUrl(files.socketFolder, database), stop: () => (stopped ??= stop()) }
+  return { url: socketUrl(files, database), stop: () => (stopped ??= stop()) }
 }
 
 /**
@@ -139,7 +139,7 @@ class DataInUse extends Error {
   readonly url: string
   constructor(files: PostgresFiles) {
     super(`the data in ${files.cluster} is in use by another running process`)
-    this.url = socketUrl(files.socketFolder, database)
+    this.url = socketUrl(files, database)
   }
 }
 
@@ -149,12 +149,17 @@ async function waitForAnswer(files: PostgresFiles, postmaster: Postmaster): Prom
   const pid = await postmaster.pid
   while (!postmaster.hasEnded() && Date.now() < deadlineAt) {
     // Another Postgres may answer on this socket until the new one notices that the data is in use.
-    if ((await postmasterPid(files.socketFolder)) === pid) {
-      return createDatabase(files.socketFolder, database).then(() => null, String)
+    if ((await postmasterPid(files)) === pid) {
+      return prepareDatabase(files).then(() => null, String)
     }
     await sleep(pollMs)
   }
   return 'it does not answer'
+}
+
+async function prepareDatabase(files: PostgresFiles): Promise<void> {
+  await requirePassword(files)
+  await createDatabase(files, database)
 }
 
 /** Waits until no Postgres uses the data. Stops one that a crash left behind without an owner process. */
@@ -171,7 +176,7 @@ async function evictLeftover({
   let signalAt: number | undefined
   while (Date.now() < deadlineAt) {
     if (!isOwner && (await accepts(ownerSocket(files)))) throw new DataInUse(files)
-    const pid = await postmasterPid(files.socketFolder)
+    const pid = await postmasterPid(files)
     if (pid === 'absent' && !isLockJustMade(files)) return removeStaleLocks(files, warn)
     if (typeof pid === 'number') {
       signalAt ??= Date.now() + leftoverGraceMs

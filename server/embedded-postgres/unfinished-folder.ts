@@ -9,7 +9,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { systemErrorCode } from '../config/system-error.ts'
-import type { PostgresHome, RunAs } from './home.ts'
+import type { PostgresHome } from './home.ts'
+import type { RunAs } from './own-user.ts'
 
 const prefix = '.unfinished-'
 // Filling takes seconds. The process that made an older one was killed.
@@ -27,7 +28,7 @@ export function makeFolder(
   removeAbandoned(home.folder)
   const unfinished = mkdtempSync(join(home.folder, prefix))
   try {
-    if (home.runAs !== undefined) chownSync(unfinished, home.runAs.uid, home.runAs.gid)
+    if (home.runAs !== undefined) giveAway(unfinished, home.runAs)
     fill(unfinished)
     if (home.runAs !== undefined) giveAway(unfinished, home.runAs)
     renameSync(unfinished, place)
@@ -37,7 +38,9 @@ export function makeFolder(
   }
 }
 
-function giveAway(folder: string, { uid, gid }: RunAs): void {
+/** Makes this user the owner of the folder and of everything in it. */
+export function giveAway(folder: string, { uid, gid }: RunAs): void {
+  chownSync(folder, uid, gid)
   for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
     lchownSync(join(folder, name), uid, gid)
   }

@@ -1,11 +1,20 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { AuthError } from '../errors.ts'
+import type { Config } from '../config/config.ts'
 import type { RefreshCookie } from '../procedures/context.ts'
+import { parentDomainsOf } from './parent-domains.ts'
 
-/** The cookie's name; `isSecure` when `PUBLIC_URL` is https. */
-function refreshCookieName(isSecure: boolean): string {
-  return isSecure ? '__Secure-refresh_token' : 'refresh_token'
+type CookieConfig = Pick<Config, 'isSecure' | 'cookiePrefix' | 'publicUrl'>
+
+/** The cookie's name and path. Browsers accept `__Host-` from this host alone, and only with the path `/`. */
+function identityOf({ isSecure, cookiePrefix }: CookieConfig): { name: string; path: string } {
+  if (!isSecure) return { name: 'refresh_token', path: '/auth' }
+  return cookiePrefix === 'host'
+    ? { name: '__Host-refresh_token', path: '/' }
+    : { name: '__Secure-refresh_token', path: '/auth' }
 }
+
+/** Every path of a cookie that is sent to `/auth/refresh` or `/auth/logout` (RFC 6265 §5.1.4). */
+const tossedPaths = ['/', '/auth', '/auth/', '/auth/refresh', '/auth/logout']
 
 /**
  * The values of all refresh cookies of a request. They are read from the header itself, because the parsed
@@ -15,8 +24,8 @@ function refreshCookieName(isSecure: boolean): string {
  * whose name begins with one would count, and a sibling subdomain can set it, because for the browser the
  * name does not begin with `__Secure-`.
  */
-export function sentRefreshCookies({ headers }: FastifyRequest, isSecure: boolean): string[] {
-  const before = `${refreshCookieName(isSecure)}=`
+export function sentRefreshCookies({ headers }: FastifyRequest, config: CookieConfig): string[] {
+  const before = `${identityOf(config).name}=`
   return (headers.cookie ?? '')
     .split(/;[ \t]*/)
     .filter((pair) => pair.startsWith(before))
@@ -24,31 +33,47 @@ export function sentRefreshCookies({ headers }: FastifyRequest, isSecure: boolea
 }
 
 /**
- * @param sent from `sentRefreshCookies`
- * @throws {AuthError} `validation_failed` for two refresh cookies: their order does not tell which one this
- * service set (RFC 6265 §4.2.2)
+ * @param sent.values from `sentRefreshCookies`
+ * @param sent.mayBeForeign whether another host of the site may have set one of them. Whatever sets or clears the
+ * cookie then also clears those, on each parent domain.
  */
 export function refreshCookieOf(
-  sent: readonly string[],
+  sent: { values: readonly string[]; mayBeForeign: boolean },
   reply: FastifyReply,
-  isSecure: boolean,
+  config: CookieConfig,
 ): RefreshCookie {
-  if (sent.length > 1) throw new AuthError('validation_failed', `${sent.length} refresh cookies`)
-  const name = refreshCookieName(isSecure)
+  const { name, path } = identityOf(config)
   const attributes = {
     httpOnly: true,
-    secure: isSecure,
+    secure: config.isSecure,
     sameSite: 'strict',
-    path: '/auth',
+    path,
   } as const
   // Not `setCookie`, which first parses all cookies of the request.
-  const send = (value: string, lifetime: { maxAge: number; expires?: Date }) =>
+  const send = (value: string, lifetime: { maxAge: number; expires?: Date }) => {
+    // First, for a browser that takes a cookie of this domain for the same as one without a domain.
+    if (sent.mayBeForeign && path !== '/') clearForeign()
     void reply.header(
       'set-cookie',
       reply.server.serializeCookie(name, value, { ...attributes, ...lifetime }),
     )
+  }
+  function clearForeign(): void {
+    const { origin } = reply.request.headers
+    const lines = parentDomainsOf([config.publicUrl, origin]).flatMap((domain) =>
+      tossedPaths.map((tossed) =>
+        reply.server.serializeCookie(name, '', {
+          domain,
+          path: tossed,
+          maxAge: 0,
+          secure: config.isSecure,
+        }),
+      ),
+    )
+    void reply.header('set-cookie', lines)
+  }
   return {
-    value: sent[0] ?? null,
+    values: sent.values,
     set: (token, remainingMs) => send(token, { maxAge: Math.floor(remainingMs / 1000) }),
     // With the same attributes: a browser ignores a clearing `__Secure-` cookie without `Secure`.
     clear: () => send('', { maxAge: 0, expires: new Date(0) }),

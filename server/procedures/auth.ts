@@ -7,12 +7,16 @@ import { RefreshRefused } from '../sessions/refresh-refused.ts'
 import { endAllSessions, endSession } from '../sessions/revocation.ts'
 import type { LiveSession } from '../sessions/session.ts'
 import { startSession } from '../sessions/sign-in.ts'
-import { parseRefreshToken, type RefreshToken } from '../tokens/refresh-token.ts'
+import type { RefreshToken } from '../tokens/refresh-token.ts'
 import type { User } from '../users/directory.ts'
 import { canonicalEmail } from '../users/email.ts'
 import type { AuthContext } from './context.ts'
 import { mustFollowRule, mustNotBeBreached } from './new-password.ts'
+import { presentedTokens, tokenToRefresh } from './presented-token.ts'
 import { authMutation } from './trpc.ts'
+
+/** Of the sessions whose cookies one browser sends, how many a sign-out ends: its own, and those of a hostile host. */
+const maxSignOuts = 10
 
 const credentials = z.strictObject({
   email: z.string().max(1_000),
@@ -63,17 +67,14 @@ export const login = authMutation(
 export const refresh = authMutation(
   z.strictObject({
     attemptId: z.uuid().optional(),
+    familyId: z.uuid().optional(),
     refreshToken: z.string().max(200).optional(),
   }),
   async ({ ctx, input }) => {
     const { deps, cookie, caller, isClientWaiting } = ctx
-    const { transport, value } = presentedToken(ctx, input.refreshToken)
-    if (value === null) throw new AuthError('refresh_token_missing', 'neither cookie nor body')
-    const token = parseRefreshToken(deps.refreshKeys, value)
-    if (token === null) {
-      if (transport === 'cookie') cookie.clear()
-      throw new AuthError('refresh_token_malformed', 'its MAC does not match')
-    }
+    const presented = presentedTokens(ctx, input.refreshToken)
+    const token = tokenToRefresh(presented, ctx, input.familyId?.toLowerCase())
+    const { transport } = presented
     const refusalUnlessReuse = await deps.limits.beforeRefresh(token.familyId)
     const attemptId = input.attemptId?.toLowerCase() ?? null
     const request = { token, transport, attemptId, caller, isClientWaiting, refusalUnlessReuse }
@@ -94,9 +95,10 @@ export const logout = authMutation(
     everywhere: z.boolean().default(false),
   }),
   async ({ ctx, input }) => {
-    const { transport, value } = presentedToken(ctx, input.refreshToken)
-    const token = value === null ? null : parseRefreshToken(ctx.deps.refreshKeys, value)
-    const revoked = token === null ? 0 : await endPresented(ctx, { token, transport }, input)
+    const { transport, tokens } = presentedTokens(ctx, input.refreshToken)
+    let revoked = 0
+    for (const token of tokens.slice(0, maxSignOuts))
+      revoked += await endPresented(ctx, { token, transport, isOnly: tokens.length === 1 }, input)
     if (transport === 'cookie') ctx.cookie.clear()
     return { success: true as const, revoked }
   },
@@ -125,27 +127,19 @@ async function checkCredentials(
 /** No user has it: its epoch is read so that an unknown address costs the same queries. */
 const unknownUserId = '00000000-0000-0000-0000-000000000000'
 
-/** @throws {AuthError} `validation_failed` for a token in both places: one credential per request (RFC 6750 §2) */
-function presentedToken(
-  { cookie }: AuthContext,
-  bodyToken: string | undefined,
-): { transport: Transport; value: string | null } {
-  if (bodyToken === undefined) return { transport: 'cookie', value: cookie.value }
-  if (cookie.value !== null)
-    throw invalid('refreshToken: The cookie already carries a refresh token.')
-  return { transport: 'body', value: bodyToken }
-}
-
 async function endPresented(
   { deps, caller }: AuthContext,
-  presented: { token: RefreshToken; transport: Transport },
+  presented: { token: RefreshToken; transport: Transport; isOnly: boolean },
   { everywhere }: { everywhere: boolean },
 ): Promise<number> {
   const familyId = presented.token.familyId
   const family = await readSession(deps.database, familyId)
   if (family === null) return 0
-  if (family.transport !== presented.transport)
+  if (family.transport !== presented.transport) {
+    // Another host of the site may have put its own token of the body into a cookie beside the user's.
+    if (!presented.isOnly) return 0
     throw new AuthError('transport_mismatch', `a ${family.transport} family`)
+  }
   // A session that is over stays over, so no lock is needed.
   if (family.status !== 'active') return 0
   const actorUserId = family.userId

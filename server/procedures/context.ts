@@ -3,8 +3,8 @@ import type { ServiceDeps } from './deps.ts'
 
 /** The refresh cookie of one request and its response; only `/auth` has one. */
 export type RefreshCookie = {
-  /** The token the browser sent; null when it sent none. */
-  readonly value: string | null
+  /** What the browser sent under the cookie's name; usually one value, or none. */
+  readonly values: readonly string[]
   set(token: string, remainingMs: number): void
   clear(): void
 }

@@ -6,15 +6,36 @@ import { makeUser, testPassword } from '../support/users.ts'
 const publicUrl = 'https://auth.example.com'
 const plain = attackedServer()
 const secure = attackedServer({ PUBLIC_URL: publicUrl })
+const hostOnly = attackedServer({ PUBLIC_URL: publicUrl, COOKIE_PREFIX: 'host' })
 
 const services = [
-  { scheme: 'http', name: 'refresh_token', attacked: plain, origin: () => plain.url },
-  { scheme: 'https', name: '__Secure-refresh_token', attacked: secure, origin: () => publicUrl },
+  {
+    scheme: 'http',
+    name: 'refresh_token',
+    path: '/auth',
+    attacked: plain,
+    origin: () => plain.url,
+  },
+  {
+    scheme: 'https',
+    name: '__Secure-refresh_token',
+    path: '/auth',
+    attacked: secure,
+    origin: () => publicUrl,
+  },
+  {
+    scheme: 'https with COOKIE_PREFIX=host',
+    name: '__Host-refresh_token',
+    path: '/',
+    attacked: hostOnly,
+    origin: () => publicUrl,
+  },
 ]
 const forged = `tlr1.${'A'.repeat(91)}`
 const setCookiesOf = (answer: AttackAnswer) => answer.headers['set-cookie'] ?? []
 
-describe.each(services)('over $scheme', ({ scheme, name, attacked, origin }) => {
+describe.each(services)('over $scheme', ({ scheme, name, path, attacked, origin }) => {
+  const isSecure = scheme !== 'http'
   const call = (
     procedure: string,
     { cookie, json = {} }: { cookie?: string | string[]; json?: unknown },
@@ -35,7 +56,7 @@ describe.each(services)('over $scheme', ({ scheme, name, attacked, origin }) => 
     const { answer: login, token } = await newSession()
     const set = [
       login,
-      await call('register', { json: { email: `${scheme}@example.com`, password: testPassword } }),
+      await call('register', { json: { email: `${name}@example.com`, password: testPassword } }),
       await call('refresh', { cookie: `${name}=${token}` }),
     ]
     const cleared = [
@@ -46,8 +67,8 @@ describe.each(services)('over $scheme', ({ scheme, name, attacked, origin }) => 
       // The family is over by now.
       await call('refresh', { cookie: `${name}=${token}` }),
     ]
-    const attributes = ['HttpOnly', 'Path=/auth', 'SameSite=Strict']
-    if (scheme === 'https') attributes.push('Secure')
+    const attributes = ['HttpOnly', `Path=${path}`, 'SameSite=Strict']
+    if (isSecure) attributes.push('Secure')
     for (const answer of [...set, ...cleared]) {
       const [line, ...more] = setCookiesOf(answer)
       expect(more).toEqual([])
@@ -97,32 +118,121 @@ describe.each(services)('over $scheme', ({ scheme, name, attacked, origin }) => 
     expect([...setCookiesOf(inBody), ...setCookiesOf(next)]).toEqual([])
   })
 
-  test('CK-04 V24 (RFC 6265 §4.2.2): two refresh cookies are refused, in either order and in one header or two', async () => {
-    const { token } = await newSession()
-    const cookies = [
-      `${name}=${token}; ${name}=${forged}`,
-      `${name}=${forged}; ${name}=${token}`,
-      `${name}=${token}; ${name}=${token}`,
-      `${name}=${token};${name}=`,
-      `a=b;${name}=${token};c=d;\t${name}=${forged}`,
-      [`${name}=${token}`, `${name}=${forged}`],
-      [`${name}=${forged}`, `${name}=${token}`],
+  test('CK-04 V24 (RFC 6265 §4.2.2): of several refresh cookies the authentic one counts, in either order and in one header or two', async () => {
+    const orders: ((token: string) => string | string[])[] = [
+      (token) => `${name}=${token}; ${name}=${forged}`,
+      (token) => `${name}=${forged}; ${name}=${token}`,
+      (token) => `${name}=${token}; ${name}=${token}`,
+      (token) => `${name}=;${name}=${token};${name}=`,
+      (token) => `a=b;${name}=${forged};c=d;\t${name}=${token}`,
+      (token) => [`${name}=${token}`, `${name}=${forged}`],
+      (token) => [`${name}=${forged}`, `${name}=${token}`],
     ]
+    for (const [i, order] of orders.entries()) {
+      const { answer, token } = await newSession()
+      const refreshed = await call('refresh', { cookie: order(token) })
+      expect([i, refreshed.status, refreshed.body.result.data.familyId]).toEqual([
+        i,
+        200,
+        answer.body.result.data.familyId,
+      ])
+      const [, next = ''] = /refresh_token=([^;]+)/.exec(setCookiesOf(refreshed).at(-1)!) ?? []
+      const over = await call('logout', { cookie: order(next) })
+      expect([i, over.status, over.body.result.data.revoked]).toEqual([i, 200, 1])
+    }
+    // A foreign Origin is refused first, whatever the number of cookies.
+    const { token } = await newSession()
     await attacked.unchanged(async () => {
-      for (const cookie of cookies)
-        for (const procedure of ['refresh', 'logout']) {
-          const answer = await call(procedure, { cookie })
-          expect([cookie, answer.status, answer.reason]).toEqual([cookie, 400, 'validation_failed'])
-          expect(setCookiesOf(answer)).toEqual([])
-        }
-      // A foreign Origin is refused first, whatever the number of cookies.
       for (const foreign of [{}, { origin: 'https://evil.example' }]) {
-        const headers = { ...foreign, cookie: cookies[0]! }
+        const headers = { ...foreign, cookie: orders[0]!(token) }
         const answer = await attacked.request('/auth/refresh', { json: {}, headers })
         expect([foreign, answer.reason]).toEqual([foreign, 'origin_not_allowed'])
       }
     })
-    expect((await call('refresh', { cookie: `${name}=${token}` })).status).toBe(200)
+  })
+
+  test('CK-08 (ASVS 3.3.3): a second cookie, with a session of an attacker or with junk, refuses neither login nor logout', async () => {
+    const own = await newSession()
+    const foreign = await newSession()
+    const inBody = await call('login', {
+      json: { email: foreign.email, password: testPassword, transport: 'body' },
+    })
+    const ofBody = inBody.body.result.data.refreshToken
+    for (const tossed of [foreign.token, ofBody, forged, '', 'x'.repeat(3_000)]) {
+      const both = `${name}=${tossed}; ${name}=${own.token}`
+      const login = await call('login', {
+        cookie: both,
+        json: { email: own.email, password: testPassword },
+      })
+      expect([tossed, login.status]).toEqual([tossed, 200])
+      const [, token = ''] = /refresh_token=([^;]+)/.exec(setCookiesOf(login).at(-1)!) ?? []
+      const logout = await call('logout', { cookie: `${name}=${tossed}; ${name}=${token}` })
+      expect([tossed, logout.status]).toEqual([tossed, 200])
+      // The user's own session is over, whatever else was sent.
+      const again = await call('refresh', { cookie: `${name}=${token}` })
+      expect([tossed, again.reason]).toEqual([tossed, 'session_revoked'])
+    }
+  })
+
+  test('CK-08: a client that names its session continues it beside the cookie of an attacker, and none else', async () => {
+    const own = await newSession()
+    const foreign = await newSession()
+    const familyOf = (answer: AttackAnswer) => answer.body.result.data.familyId
+    const expected = { json: { familyId: familyOf(own.answer) } }
+    let { token } = own
+    for (const order of [
+      () => `${name}=${token}; ${name}=${foreign.token}`,
+      () => `${name}=${foreign.token}; ${name}=${token}`,
+    ]) {
+      const refreshed = await call('refresh', { cookie: order(), ...expected })
+      expect([refreshed.status, familyOf(refreshed)]).toEqual([200, familyOf(own.answer)])
+      token = /refresh_token=([^;]+)/.exec(setCookiesOf(refreshed).at(-1)!)![1]!
+    }
+    await attacked.unchanged(async () => {
+      // Another session is neither continued nor signed out: it may be of another page.
+      const only = await call('refresh', { cookie: `${name}=${foreign.token}`, ...expected })
+      expect([only.status, only.reason]).toEqual([401, 'refresh_token_missing'])
+      expect(setCookiesOf(only)).toEqual([])
+      // Two sessions and no word which is meant: neither is taken, and the next sign-in begins without them.
+      const unnamed = await call('refresh', {
+        cookie: `${name}=${token}; ${name}=${foreign.token}`,
+      })
+      expect([unnamed.status, unnamed.reason]).toEqual([401, 'refresh_token_malformed'])
+      expect(setCookiesOf(unnamed).at(-1)).toMatch(new RegExp(`^${name}=; Max-Age=0`))
+    })
+  })
+
+  test('CK-08: cookies of other hosts are cleared on every parent domain, and the own one is set last', async () => {
+    const { token, email } = await newSession()
+    const login = await call('login', {
+      cookie: `${name}=${forged}`,
+      json: { email, password: testPassword },
+    })
+    const refresh = await call('refresh', { cookie: `${name}=${forged}; ${name}=${token}` })
+    const logout = await call('logout', { cookie: `${name}=${forged}; ${name}=${forged}` })
+    for (const answer of [login, refresh, logout]) {
+      expect(answer.status).toBe(200)
+      const lines = setCookiesOf(answer)
+      const own = lines.at(-1)
+      expect(own).toContain(`; Path=${path}; `)
+      expect(own).not.toContain('Domain=')
+      const cleared = lines
+        .slice(0, -1)
+        .map((line) => /^(\S+)=; Max-Age=0; Domain=(\S+); Path=(\S+); Secure$/.exec(line)?.slice(1))
+      // An address has no parent domain, and browsers take `__Host-` from this host alone.
+      const domains = scheme === 'https' ? ['auth.example.com', 'example.com'] : []
+      expect(cleared).toEqual(
+        domains.flatMap((domain) =>
+          ['/', '/auth', '/auth/', '/auth/refresh', '/auth/logout'].map((at) => [name, domain, at]),
+        ),
+      )
+      // Within the buffer that nginx has for the headers of an answer.
+      expect(Buffer.byteLength(lines.join('\r\nset-cookie: '))).toBeLessThan(2_000)
+    }
+    // An ordinary answer has one line.
+    expect(
+      setCookiesOf(await call('login', { json: { email, password: testPassword } })),
+    ).toHaveLength(1)
   })
 
   test('CK-04 V24 (RFC 6265bis §5.6): a cookie whose name only resembles the refresh cookie is ignored', async () => {
@@ -140,9 +250,11 @@ describe.each(services)('over $scheme', ({ scheme, name, attacked, origin }) => 
       `\u00a0${name}`,
       Buffer.from(`\u2000${name}`).toString('latin1'),
       Buffer.from(`\ufeff${name}`).toString('latin1'),
-      ...(scheme === 'http' ? ['__Secure-refresh_token', '__Host-refresh_token'] : []),
-      ...(scheme === 'https' ? ['refresh_token', '__secure-refresh_token'] : []),
-    ]
+      name.toLowerCase(),
+      ...['refresh_token', '__Secure-refresh_token', '__Host-refresh_token'].filter(
+        (other) => other !== name,
+      ),
+    ].filter((other) => other !== name)
     await attacked.unchanged(async () => {
       for (const other of names) {
         const answer = await call('refresh', { cookie: `${other}=${token}` })

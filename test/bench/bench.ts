@@ -86,7 +86,7 @@ export type Line = { readonly run: () => Promise<Row> }
 
 export async function createBench(options: BenchOptions): Promise<Bench> {
   const dataDir = mkdtempSync(join(tmpdir(), 'token-ledger-bench-'))
-  // Also for the user nobody, as whom Postgres runs when root starts it. The files inside stay closed to others.
+  // Also for the user as whom Postgres runs when root starts it. The files inside stay closed to others.
   chmodSync(dataDir, 0o711)
   // The default settings, durability included; only the number of connections is raised.
   const store = await startEmbeddedPostgres({ dataDir, settings: { max_connections: '200' } })

@@ -24,8 +24,8 @@ describe.runIf(hasChromium)('a session that has ended', () => {
     const otherTab = await openExample(victim.context(), app.url)
     await hasStatus(otherTab, 'signed-in')
 
-    const thiefsProfile = await browser.newContext()
-    await thiefsProfile.addCookies(await victim.context().cookies(`${app.url}/auth`))
+    const storageState = await victim.context().storageState()
+    const thiefsProfile = await browser.newContext({ storageState })
     const thief = await openExample(thiefsProfile, app.url)
     await hasStatus(thief, 'signed-in')
     await callProtected(thief)

@@ -28,7 +28,7 @@ const unmigrated = {
 
 function emptyFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'token-ledger-none-'))
-  // Also for the user nobody, as whom Postgres runs when root starts it.
+  // Also for the user as whom Postgres runs when root starts it.
   chmodSync(folder, 0o711)
   return folder
 }
@@ -68,7 +68,10 @@ test('a Postgres without the roles of this service counts as not migrated', asyn
 
 test('a socket that does not exist is named by its path on disk', async () => {
   const folder = join(emptyFolder(), 'socket')
-  const outcome = await cli(socketUrl(folder, 'token_ledger'), ['ledger', 'verify'])
+  const outcome = await cli(socketUrl({ socketFolder: folder, password: 'none' }, 'token_ledger'), [
+    'ledger',
+    'verify',
+  ])
   expect(outcome.stderr).toBe(`cannot use the database token_ledger at ${folder}: ENOENT\n`)
 })
 

@@ -15,7 +15,7 @@ function problemOf(env: Record<string, string>): string {
 /** Everything that production requires. */
 const production = {
   NODE_ENV: 'production',
-  DATABASE_URL: 'postgres://token_ledger@db.internal:5432/token_ledger',
+  DATABASE_URL: 'postgres://token_ledger@db.internal:5432/token_ledger?sslmode=verify-full',
   AUTH_SECRET: testSecret,
   PUBLIC_URL: 'https://auth.example.com',
 }
@@ -30,6 +30,7 @@ describe('an empty environment', () => {
       port: 3000,
       publicUrl: 'http://127.0.0.1:3000',
       isSecure: false,
+      cookiePrefix: 'secure',
       authSecret: undefined,
       authSecretPrevious: undefined,
       allowedOrigins: ['http://127.0.0.1:3000'],
@@ -46,6 +47,7 @@ describe('an empty environment', () => {
       rateLimits: 'on',
       maxSessionsPerUser: 100,
       metricsToken: undefined,
+      metricsPort: undefined,
       revocationsToken: undefined,
       logLevel: 'info',
       isTraced: false,
@@ -66,7 +68,9 @@ const bad: [variable: string, value: string][] = [
   ['DATABASE_URL', 'mysql://root:hunter2@db/x'],
   ['DATABASE_URL', 'hunter2'],
   ['DATABASE_URL', 'postgres://boss:hunter2%w@db/x'],
+  ['DATABASE_WITHOUT_TLS', 'hunter2'],
   ['EMBEDDED_POSTGRES', 'hunter2'],
+  ['PUBLIC_DEVELOPMENT', 'hunter2'],
   ['DATA_DIR', 'C:\\Users\\hunter2\\data'],
   ['HOST', 'hunter2 hunter2'],
   ['HOST', 'http://hunter2'],
@@ -112,15 +116,25 @@ const bad: [variable: string, value: string][] = [
   ['ROTATION_GRACE_SECONDS', '61'],
   ['ROTATION_GRACE_SECONDS', '1e1'],
   ['REUSE_SCOPE', 'hunter2'],
+  ['COOKIE_PREFIX', 'hunter2'],
+  ['COOKIE_PREFIX', 'host'],
   ['REGISTRATION', 'hunter2'],
   ['PASSWORD_MIN_LENGTH', '7'],
   ['PASSWORD_MIN_LENGTH', '129'],
   ['TRUSTED_PROXIES', 'true'],
   ['TRUSTED_PROXIES', '1'],
   ['TRUSTED_PROXIES', '10.0.0.0/8,hunter2'],
+  ['TRUSTED_PROXIES', '0.0.0.0/0'],
+  ['TRUSTED_PROXIES', '0.0.0.0/1,128.0.0.0/1'],
+  ['TRUSTED_PROXIES', '10.0.0.0/8,::/0'],
+  ['TRUSTED_PROXIES', '2000::/3'],
+  ['TRUSTED_PROXIES', '::ffff:0:0/96'],
+  ['TRUSTED_PROXIES', '0:0:0:0:0:FFFF:0:0/96'],
   ['RATE_LIMITS', 'hunter2'],
   ['MAX_SESSIONS_PER_USER', '0'],
   ['METRICS_TOKEN', 'hunter2'],
+  ['METRICS_PORT', 'hunter2'],
+  ['METRICS_PORT', '3000'],
   ['REVOCATIONS_TOKEN', 'hunter2'],
   ['LOG_LEVEL', 'hunter2'],
 ]
@@ -150,9 +164,10 @@ test.each([
   ['PASSWORD_MIN_LENGTH', '8'],
   ['PASSWORD_MIN_LENGTH', '128'],
   ['HOST', '::1'],
-  ['HOST', '0.0.0.0'],
   ['HOST', 'localhost'],
   ['TRUSTED_PROXIES', '10.0.0.0/8, fd00::/8'],
+  ['TRUSTED_PROXIES', '::ffff:10.0.0.0/104, fc00::/7'],
+  ['METRICS_TOKEN', 'sixteen-letters!'],
   ['ALLOWED_ORIGINS', 'https://a.example.com, http://localhost:5173'],
 ])('%s may be %s', (name, value) => {
   expect(problemOf({ [name]: value })).toBe('none')
@@ -192,14 +207,33 @@ describe('in production', () => {
     })
   })
 
-  test.each([
+  const refused: [what: string, name: string, changes: Record<string, string>][] = [
     ['no database', 'DATABASE_URL', { DATABASE_URL: '' }],
     ['no secret', 'AUTH_SECRET', { AUTH_SECRET: '' }],
     ['a public URL over http', 'PUBLIC_URL', { PUBLIC_URL: 'http://auth.example.com' }],
     ['no public URL on all interfaces', 'PUBLIC_URL', { PUBLIC_URL: '', HOST: '0.0.0.0' }],
     ['no rate limits', 'RATE_LIMITS', { RATE_LIMITS: 'off' }],
+    ['a page over http', 'ALLOWED_ORIGINS', { ALLOWED_ORIGINS: 'http://app.example.com' }],
+    ['a repeated token', 'REVOCATIONS_TOKEN', { REVOCATIONS_TOKEN: 'a'.repeat(40) }],
+    ['a short token', 'REVOCATIONS_TOKEN', { REVOCATIONS_TOKEN: 'q7Lw4Xr8Vb1Mn6Kx' }],
+    ['a sample token', 'METRICS_TOKEN', { METRICS_TOKEN: 'changeme-q7Lw4Xr8Vb1Mn6KxTz5Pd2Hs' }],
+    ['a secret that was not changed', 'AUTH_SECRET_PREVIOUS', { AUTH_SECRET_PREVIOUS: testSecret }],
+    ['AUTH_SECRET as a token that is sent', 'METRICS_TOKEN', { METRICS_TOKEN: testSecret }],
+  ]
+  const unverified = [
+    'postgres://u:p@db.internal/x',
+    'postgres://u:p@db.internal/x?sslmode=require',
+    'postgres://u:p@db.internal/x?sslmode=verify-full&sslmode=disable',
+    'postgres://u:p@127.0.0.1,db.internal/x',
+    'postgres:///x',
+  ]
+  test.each([
+    ...refused,
+    ...unverified.map((url) => [url, 'DATABASE_URL', { DATABASE_URL: url }] as const),
   ])('CK-07 (ASVS 13.4.2): production refuses %s and names %s', (_what, name, changes) => {
-    expect(problemOf({ ...production, ...changes })).toMatch(new RegExp(`^${name}: .+`))
+    const problem = problemOf({ ...production, ...changes })
+    expect(problem).toMatch(new RegExp(`^${name}: .+`))
+    expect(problem).not.toMatch(/PUBLIC_DEVELOPMENT|\n/)
   })
 
   test.each([
@@ -208,8 +242,54 @@ describe('in production', () => {
     ['http on localhost', { PUBLIC_URL: 'http://localhost:3000' }],
     ['http on [::1]', { PUBLIC_URL: 'http://[::1]:3000' }],
     ['open registration', { REGISTRATION: 'open' }],
+    ['a page over http on loopback', { ALLOWED_ORIGINS: 'http://localhost:5173' }],
+    ['a token as openssl makes it', { METRICS_TOKEN: '5c0e7a41f93bd268170fe5ab94c36d82' }],
+    ['a database on loopback', { DATABASE_URL: 'postgres://u:p@127.0.0.1:5432/x' }],
+    ['a database on a socket', { DATABASE_URL: 'postgres://u@%2Fvar%2Frun%2Fpostgresql,/x' }],
+    [
+      'a database without TLS on a private network, if allowed',
+      { DATABASE_URL: 'postgres://u:p@postgres/x', DATABASE_WITHOUT_TLS: 'allow' },
+    ],
   ])('production allows %s', (_what, changes) => {
     expect(problemOf({ ...production, ...changes })).toBe('none')
+  })
+})
+
+describe('beyond loopback without NODE_ENV=production', () => {
+  const { NODE_ENV: _, ...unmarked } = production
+  test.each([
+    ['an https PUBLIC_URL', {}],
+    ['an https PUBLIC_URL and NODE_ENV=development', { NODE_ENV: 'development' }],
+    ['HOST=0.0.0.0', { HOST: '0.0.0.0', PUBLIC_URL: 'http://127.0.0.1:3000' }],
+    ['HOST=::', { HOST: '::', PUBLIC_URL: 'http://localhost:3000' }],
+  ])('CK-07 (ASVS 13.4.2): %s has the rules and defaults of production', (_what, changes) => {
+    const env = { ...unmarked, ...changes }
+    expect(loadConfig(env)).toMatchObject({ isProduction: true, registration: 'closed' })
+    for (const [name, broken] of [
+      ['RATE_LIMITS', { RATE_LIMITS: 'off' }],
+      ['AUTH_SECRET', { AUTH_SECRET: '' }],
+      ['DATABASE_URL', { DATABASE_URL: '' }],
+    ] as const)
+      expect(problemOf({ ...env, ...broken })).toMatch(
+        new RegExp(`^${name}: .*to develop there, set PUBLIC_DEVELOPMENT=allow$`),
+      )
+  })
+
+  test.each([
+    ['HOST=0.0.0.0', { HOST: '0.0.0.0' }],
+    ['an https PUBLIC_URL', { PUBLIC_URL: 'https://dev.example.com' }],
+    [
+      'an https PUBLIC_URL on loopback',
+      { PUBLIC_URL: 'https://localhost', PUBLIC_DEVELOPMENT: '' },
+    ],
+  ])('%s stays in development if that is allowed', (_what, changes) => {
+    const env = { PUBLIC_DEVELOPMENT: 'allow', ...changes }
+    expect(loadConfig(env)).toMatchObject({ isProduction: false, registration: 'open' })
+  })
+
+  test('PUBLIC_DEVELOPMENT changes nothing under NODE_ENV=production', () => {
+    const env = { ...production, PUBLIC_DEVELOPMENT: 'allow' }
+    expect(loadConfig(env)).toMatchObject({ isProduction: true })
   })
 })
 

@@ -12,12 +12,12 @@ async function ownerWithoutCreateRole() {
   const { adminUrl, template } = inject('testDatabases')
   const name = template.replace(/template$/, `humble_${randomUUID().slice(0, 8)}`)
   await asAdmin(adminUrl, async (admin) => {
-    await admin`create role ${admin(name)} login`
+    await admin.unsafe(`create role "${name}" login password '${name}'`)
     await admin`create database ${admin(name)} owner ${admin(name)}`
   })
   const url = databaseUrl(adminUrl, name)
   return {
-    url: url.replace(/\/\/[^@]*@/, `//${name}@`),
+    url: url.replace(/\/\/[^@]*@/, `//${name}:${name}@`),
     asSuperuser: url,
     [Symbol.asyncDispose]: () =>
       asAdmin(adminUrl, async (admin) => {

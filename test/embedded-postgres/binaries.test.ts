@@ -51,7 +51,7 @@ afterEach(async () => {
 })
 
 function start(dataDir: string): Promise<string> {
-  owner = startOwner(dataDir, project)
+  owner = startOwner(dataDir, { project })
   return owner.url
 }
 
@@ -70,6 +70,7 @@ test('the links that npm leaves out are created at the first start', async () =>
   expect(missingLinks(native)).toEqual([])
   expect(readdirSync(join(project, '.data/postgres')).toSorted()).toEqual([
     'cluster',
+    'password',
     'socket',
     'socket,',
   ])

@@ -4,10 +4,13 @@ import {
   chmodSync,
   chownSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs'
@@ -60,7 +63,7 @@ afterEach(async () => {
 
 function makeDataDir(): string {
   const made = mkdtempSync(join(tmpdir(), 'token-ledger-embedded-'))
-  // Also for the user nobody, as whom Postgres runs when root starts it.
+  // Also for the user as whom Postgres runs when root starts it.
   chmodSync(made, 0o711)
   return made
 }
@@ -223,7 +226,8 @@ test('a lock left by a crashed machine does not prevent the start, even if anoth
   const left = readFileSync(lock, 'utf8').split('\n').slice(1).join('\n')
   await first.stop()
   // As the same user, because Postgres itself ignores the processes of other users.
-  const options = asRoot ? { uid: 65534, gid: 65534, cwd: '/' } : { cwd: '/' }
+  const { uid, gid } = statSync(join(dataDir, 'postgres'))
+  const options = asRoot ? { uid, gid, cwd: '/' } : { cwd: '/' }
   const stranger = spawn('sleep', ['60'], options)
   try {
     for (const pid of onLinux ? [stranger.pid, 4_194_304] : [99_999]) {
@@ -321,13 +325,112 @@ test.runIf(asRoot)(
   'a user without a name, whom initdb refuses, gets an error that says what to do',
   async () => {
     const nameless = join(dataDir, 'nameless')
-    mkdirSync(join(nameless, 'postgres'), { recursive: true })
-    chownSync(join(nameless, 'postgres'), 54_321, 54_321)
-    await expect(startEmbeddedPostgres({ dataDir: nameless })).rejects.toThrow(
-      /effective user ID 54321.*: run as a user that \/etc\/passwd lists, or set DATABASE_URL to a Postgres of your own$/,
+    mkdirSync(nameless)
+    chownSync(nameless, 54_321, 54_321)
+    const refused = startOwner(nameless, { runAs: { uid: 54_321, gid: 54_321 } })
+    await expect(refused.url).rejects.toThrow(
+      /effective user ID 54321.*: run as a user that \/etc\/passwd lists, or set DATABASE_URL to a Postgres of your own/,
     )
   },
 )
+
+/** What any program of the system may run as. */
+const nobody = { uid: 65_534, gid: 65_534 }
+
+test.runIf(asRoot)(
+  'LE-18: started by root, Postgres runs as a user of its own, and a program of the user nobody reaches neither socket nor password',
+  async () => {
+    rmSync(join(dataDir, 'postgres'), { recursive: true })
+    const database = await startEmbeddedPostgres({ dataDir })
+    try {
+      const { uid } = statSync(join(dataDir, 'postgres'))
+      expect(uid).toBeGreaterThanOrEqual(60_578)
+      expect(uid).not.toBe(nobody.uid)
+      expect(readFileSync('/etc/passwd', 'utf8')).not.toContain(`:${uid}:`)
+      expect(statSync(`/proc/${postmasterPidIn(dataDir)}`).uid).toBe(uid)
+      const inside = filesOf(join(dataDir, 'postgres'))
+      expect(inside.length).toBeGreaterThan(100)
+      // The socket that shows the owner process is root's.
+      expect(inside.filter((file) => ![0, uid].includes(lstatSync(file).uid))).toEqual([])
+      // A program of nobody does not get through to the socket, and even with it has no password.
+      const socket = join(dataDir, 'postgres/socket')
+      const asNobody = spawnSync('/bin/sh', ['-c', `ls ${socket}; cat ${socket}/../password`], {
+        ...nobody,
+        cwd: '/',
+        encoding: 'utf8',
+      })
+      expect([asNobody.stdout, asNobody.stderr.match(/Permission denied/g)?.length]).toEqual([
+        '',
+        2,
+      ])
+    } finally {
+      await database.stop()
+    }
+  },
+)
+
+test('LE-18: the embedded Postgres accepts no connection without its password', async () => {
+  const database = await startEmbeddedPostgres({ dataDir })
+  try {
+    const { password } = new URL(database.url)
+    expect(password).toMatch(/^[0-9a-f]{48}$/)
+    expect(statSync(join(dataDir, 'postgres/password')).mode & 0o777).toBe(0o600)
+    for (const wrong of ['', ':', `:${'0'.repeat(48)}`]) {
+      const url = database.url.replace(`:${password}`, wrong)
+      await expect(query(url, 'select 1')).rejects.toMatchObject({
+        code: expect.stringMatching(/^(28|SASL)/),
+      })
+    }
+    await query(database.url, 'create role other login')
+    const other = database.url.replace(`postgres:${password}`, 'other')
+    await expect(query(other, 'select 1')).rejects.toMatchObject({
+      code: expect.stringMatching(/^(28|SASL)/),
+    })
+  } finally {
+    await database.stop()
+  }
+})
+
+test('a password that was lost is replaced at the next start, and the data stays', async () => {
+  const first = await startEmbeddedPostgres({ dataDir })
+  await query(first.url, 'create table mark as select 42 as answer')
+  await first.stop()
+  rmSync(join(dataDir, 'postgres/password'))
+  const second = await startEmbeddedPostgres({ dataDir })
+  expect(second.url).not.toBe(first.url)
+  expect(await query(second.url, 'select answer from mark')).toEqual([{ answer: 42 }])
+  await expect(query(first.url, 'select 1')).rejects.toMatchObject({ code: '28P01' })
+  await second.stop()
+})
+
+test.runIf(asRoot)(
+  'LE-18: data that an older version ran as nobody gets a user and a password of its own at the next start',
+  async () => {
+    const first = await startEmbeddedPostgres({ dataDir })
+    await query(first.url, 'create table mark as select 42 as answer')
+    await first.stop()
+    const home = join(dataDir, 'postgres')
+    rmSync(join(home, 'password'))
+    writeFileSync(join(home, 'cluster/pg_hba.conf'), 'local   all   all   trust\n')
+    spawnSync('chown', ['-R', '65534:65534', home])
+
+    const next = await startEmbeddedPostgres({ dataDir })
+    expect(await query(next.url, 'select answer from mark')).toEqual([{ answer: 42 }])
+    expect(statSync(`/proc/${postmasterPidIn(dataDir)}`).uid).not.toBe(nobody.uid)
+    expect(filesOf(home).filter((file) => lstatSync(file).uid === nobody.uid)).toEqual([])
+    const trusting = next.url.replace(/:[0-9a-f]{48}@/, '@')
+    await expect(query(trusting, 'select 1')).rejects.toMatchObject({
+      code: expect.stringMatching(/^(28|SASL)/),
+    })
+    await next.stop()
+  },
+)
+
+function filesOf(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) =>
+    join(folder, name),
+  )
+}
 
 test('a data folder that is a file is refused in one line that names DATA_DIR', async () => {
   const file = join(dataDir, 'file')

@@ -33,7 +33,7 @@ const settings = { ROTATION_GRACE_SECONDS: '0', MAX_SESSIONS_PER_USER: '10000' }
 
 export async function startRig(): Promise<Rig> {
   const dataDir = mkdtempSync(join(tmpdir(), 'token-ledger-faults-'))
-  // Also for the user nobody, as whom Postgres runs when root starts it.
+  // Also for the user as whom Postgres runs when root starts it.
   chmodSync(dataDir, 0o711)
   const owner = startOwner(dataDir)
   const postgresUrl = await owner.url

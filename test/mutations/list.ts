@@ -1,4 +1,5 @@
 import { audiences } from './audiences.ts'
+import { cookies } from './cookies.ts'
 import { guards } from './guards.ts'
 import { keysAndCopies } from './keys.ts'
 import type { Mutation } from './mutation.ts'
@@ -18,4 +19,5 @@ export const mutations: readonly Mutation[] = [
   ...revocations,
   ...audiences,
   ...users,
+  ...cookies,
 ]

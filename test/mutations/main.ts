@@ -26,7 +26,7 @@ if (chosen.length === 0) {
 }
 
 const folder = await mkdtemp(path.join(tmpdir(), 'token-ledger-mutations-'))
-// Also for the user nobody, as whom Postgres runs when root starts it.
+// Also for the user as whom Postgres runs when root starts it.
 await chmod(folder, 0o711)
 const copy = path.join(folder, 'copy')
 try {

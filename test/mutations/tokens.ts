@@ -54,8 +54,8 @@ export const tokens = [
     [
       [
         'the database is asked before the MAC',
-        '    const token = parseRefreshToken(deps.refreshKeys, value)\n    if (token === null) {\n      if (transport',
-        '    await readEpoch(deps.database, unknownUserId)\n    const token = parseRefreshToken(deps.refreshKeys, value)\n    if (token === null) {\n      if (transport',
+        '    const token = tokenToRefresh(',
+        '    await readEpoch(deps.database, unknownUserId)\n    const token = tokenToRefresh(',
       ],
     ],
   ),
@@ -70,8 +70,8 @@ export const tokens = [
       ],
       [
         'a logout accepts a token in the other transport',
-        '  if (family.transport !== presented.transport)\n',
-        '  if (family.transport !== family.transport)\n',
+        '  if (family.transport !== presented.transport) {\n',
+        '  if (family.transport !== family.transport) {\n',
       ],
     ],
   ),

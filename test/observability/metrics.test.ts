@@ -1,6 +1,10 @@
 import { expect, test } from 'vitest'
 import { startApp } from '../support/app.ts'
+import { freshDatabase } from '../support/database.ts'
 import { auth } from '../support/http.ts'
+import { hasNginx, startBareProxy } from '../support/nginx.ts'
+import { raw } from '../support/raw-http.ts'
+import { freePort, startServer } from '../support/server.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
 const token = 'a-metrics-token-of-24-letters'
@@ -42,4 +46,53 @@ test.each([
   await using app = await startApp({ METRICS_TOKEN: token })
   const answer = await fetch(`${app.url}/metrics`, { headers: headers as Record<string, string> })
   expect(answer.status).toBe(status)
+})
+
+const statusOf = async (url: string, headers: Record<string, string> = {}) =>
+  (await raw(`${url}/metrics`, { method: 'GET', headers })).status
+
+test.runIf(hasNginx)(
+  'HT-13: behind a proxy on the same machine that adds no header, /metrics of a public service is open to METRICS_TOKEN alone',
+  async () => {
+    const metricsPort = String(await freePort())
+    await using app = await startApp({
+      PUBLIC_URL: 'https://auth.example.com',
+      METRICS_TOKEN: token,
+      METRICS_PORT: metricsPort,
+    })
+    const port = await freePort()
+    await using _proxy = await startBareProxy(port, app.url)
+    const outside = `http://127.0.0.1:${port}`
+    for (const url of [outside, app.url])
+      for (const host of ['auth.example.com', '127.0.0.1', 'localhost'])
+        expect([url, host, await statusOf(url, { host })]).toEqual([url, host, 404])
+    expect(await statusOf(outside, { authorization: `Bearer ${token}` })).toBe(200)
+    expect(await statusOf(`http://127.0.0.1:${metricsPort}`)).toBe(200)
+  },
+)
+
+test('HT-13: METRICS_PORT answers on loopback alone, /metrics alone, and to a loopback host name alone', async () => {
+  const port = await freePort()
+  await using app = await startApp({ METRICS_PORT: String(port) })
+  const own = `http://127.0.0.1:${port}`
+  const answer = await raw(`${own}/metrics`, { method: 'GET' })
+  expect([answer.status, answer.text]).toEqual([200, expect.stringContaining('token_ledger_')])
+  expect(await statusOf(own, { host: 'rebound.example.com' })).toBe(404)
+  for (const path of ['/', '/healthz', '/.well-known/jwks.json', '/metrics/x'])
+    expect((await raw(own + path, { method: 'GET' })).status).toBe(404)
+  // Any other address of 127.0.0.0/8 stands for the addresses of the machine's network cards.
+  await expect(raw(`http://127.0.0.2:${port}/metrics`, { method: 'GET' })).rejects.toThrow()
+  // The port of the service no longer has an exception for loopback.
+  expect(await statusOf(app.url)).toBe(404)
+})
+
+test('a METRICS_PORT that is taken stops the start in one line that names it', async () => {
+  await using app = await startApp()
+  await using owner = await freshDatabase()
+  const taken = new URL(app.url).port
+  await expect(startServer(owner.url, { METRICS_PORT: taken })).rejects.toThrow(
+    new RegExp(
+      `token-ledger: METRICS_PORT: ${taken} is in use; set another, such as METRICS_PORT=`,
+    ),
+  )
 })

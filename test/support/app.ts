@@ -3,7 +3,7 @@ import { connect, type Database } from '../../db/connection/connect.ts'
 import { buildApp, loadConfig } from '../../server/index.ts'
 import type { AppOptions } from '../../server/wiring.ts'
 import { freshDatabase, type FreshDatabase } from './database.ts'
-import { freePort, testSecret } from './server.ts'
+import { freePort, testMetricsToken, testSecret } from './server.ts'
 
 /** The service in this process, listening on a real socket, on a database of its own. */
 export type TestApp = AsyncDisposable & {
@@ -24,11 +24,13 @@ export async function startApp(
   { owner: given, ...options }: Options = {},
 ): Promise<TestApp> {
   const owner = given ?? (await freshDatabase())
-  const port = await freePort()
+  const port = env.PORT === undefined ? await freePort() : Number(env.PORT)
   const config = loadConfig({
     PORT: String(port),
     AUTH_SECRET: testSecret,
     RATE_LIMITS: 'off',
+    METRICS_TOKEN: testMetricsToken,
+    PUBLIC_DEVELOPMENT: 'allow',
     ...env,
   })
   const database = connect(owner.url, { role: 'token_ledger_app' })

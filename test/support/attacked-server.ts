@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Sql } from 'postgres'
 import { afterAll, beforeAll, expect } from 'vitest'
 import { freshDatabase, type FreshDatabase } from './database.ts'
+import { metricsOf } from './metrics.ts'
 import { raw, type RawAnswer } from './raw-http.ts'
 import { startServer, type ServerProcess } from './server.ts'
 import { makeUser } from './users.ts'
@@ -175,7 +176,7 @@ async function checksums(sql: Sql): Promise<Record<string, string>> {
 
 /** Identifies the process that answers by the time of its start. */
 async function startOf({ url }: ServerProcess): Promise<string> {
-  const text = await (await fetch(`${url}/metrics`)).text()
+  const text = await metricsOf(url)
   return /^process_start_time_seconds .*$/m.exec(text)![0]
 }
 

@@ -1,7 +1,13 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core'
+import {
+  chromium,
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  type Page,
+} from 'playwright-core'
 import { afterAll, beforeAll, expect } from 'vitest'
 import { buildExample } from '../../client/example/build.ts'
 import { testPassword } from './users.ts'
@@ -18,11 +24,13 @@ const launchArgs = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
+  // So that pages of several hosts of one site can be served here.
+  '--host-resolver-rules=MAP *.example.test 127.0.0.1',
 ]
 
 export type TestBrowser = {
-  /** Has cookies and storage of its own; closed with the browser. */
-  newContext(): Promise<BrowserContext>
+  /** Has cookies and storage of its own, or a copy of others; closed with the browser. */
+  newContext(options?: BrowserContextOptions): Promise<BrowserContext>
   /** The folder of the built example page. */
   readonly exampleFolder: string
 }
@@ -49,7 +57,7 @@ export function useBrowser(): TestBrowser {
     await browser?.close()
     rmSync(exampleFolder, { recursive: true })
   })
-  return { newContext: () => browser!.newContext(), exampleFolder }
+  return { newContext: (options) => browser!.newContext(options), exampleFolder }
 }
 
 /** Opens the example page in a new tab, which must never write a token to its console. */

@@ -67,7 +67,7 @@ async function startServer(): Promise<Server> {
 
 async function startEmbedded(): Promise<Server> {
   const dataDir = mkdtempSync(join(tmpdir(), 'token-ledger-test-'))
-  // Also for the user nobody, as whom Postgres runs when root starts it. The files inside stay closed to others.
+  // Also for the user as whom Postgres runs when root starts it. The files inside stay closed to others.
   chmodSync(dataDir, 0o711)
   const cleaner = removeWhenOver(dataDir)
   const server = await startEmbeddedPostgres({ dataDir, settings }).catch(

@@ -20,9 +20,14 @@ const sources = fileURLToPath(new URL('../..', import.meta.url))
 const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
 
 /** Starts a process that owns an embedded Postgres on this data, in a process group of its own, as a shell does. */
-export function startOwner(dataDir: string, project = sources): OwnerProcess {
+export function startOwner(
+  dataDir: string,
+  options: { project?: string; runAs?: { uid: number; gid: number } } = {},
+): OwnerProcess {
+  const { project = sources, runAs } = options
   const script = join(project, 'test/support/embedded-postgres-owner.ts')
   const child = spawn(process.execPath, ['--import', tsx, script, dataDir], {
+    ...runAs,
     detached: true,
     stdio: ['pipe', 'pipe', 'pipe'],
   })

@@ -17,6 +17,9 @@ export type ServerProcess = AsyncDisposable & {
 /** The secret of services under test: 48 bytes, used nowhere else. */
 export const testSecret = 'T7n2kq9Lw4Zr8Xc1Vb6Ms3Hd5Gf0JyPaQeUiOtYzBxNvRm'
 
+/** Opens `/metrics` of services under test, whatever their PUBLIC_URL. */
+export const testMetricsToken = 'f3a9c61e8b7d24509e1fa86c3d70b952'
+
 const startTimeoutMs = 60_000
 
 /** A free port of the loopback interface; another process may take it before the caller does. */
@@ -45,6 +48,9 @@ export async function startServer(
       AUTH_SECRET: testSecret,
       PORT: String(port),
       RATE_LIMITS: 'off',
+      METRICS_TOKEN: testMetricsToken,
+      // Some have a public address, as far as they know.
+      PUBLIC_DEVELOPMENT: 'allow',
       ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -42,14 +42,14 @@ export async function mountAuth(app: FastifyInstance, deps: ServiceDeps): Promis
   })
 }
 
-/** @throws {AuthError} `origin_not_allowed`, `validation_failed`: before the cookie is used */
+/** @throws {AuthError} `origin_not_allowed`: before the cookie is used */
 function contextOf(
   deps: ServiceDeps,
   { request, reply, path }: { request: FastifyRequest; reply: FastifyReply; path: string },
 ): AuthContext {
-  const { isSecure, allowedOrigins, publicUrl } = deps.config
-  const sentCookies = sentRefreshCookies(request, isSecure)
-  const hasCookie = sentCookies.length > 0
+  const { allowedOrigins, publicUrl } = deps.config
+  const values = sentRefreshCookies(request, deps.config)
+  const hasCookie = values.length > 0
   // Compares the procedure, not the URL: `/auth/%6Cogin` is the same call.
   const beginsSession = path === 'login' || path === 'register'
   if (hasCookie || beginsSession)
@@ -60,7 +60,11 @@ function contextOf(
     caller: callerOf(request),
     isClientWaiting: () =>
       !request.raw.socket.destroyed && performance.now() - arrivedAt < maxWaitMs,
-    // After the Origin check, so that a foreign page does not learn about two cookies.
-    cookie: refreshCookieOf(sentCookies, reply, isSecure),
+    // Where a session begins, any cookie that is there already may be foreign.
+    cookie: refreshCookieOf(
+      { values, mayBeForeign: values.length > (beginsSession ? 0 : 1) },
+      reply,
+      deps.config,
+    ),
   }
 }

@@ -1,0 +1,116 @@
+import { mutationsOf } from './mutation.ts'
+
+/** Cookies that another host of the site sets, and settings that would open the service to others. */
+export const cookies = [
+  ...mutationsOf(
+    'server/procedures/presented-token.ts',
+    ['test/attack/cookies.test.ts'],
+    [
+      [
+        'a forged cookie beside the own one counts',
+        '    if (token === null) continue\n',
+        "    if (token === null) return { transport: 'cookie', isAny: true, tokens: [] }\n",
+      ],
+      [
+        'the first of two sessions is taken',
+        'if (token !== undefined && more.length === 0)',
+        'if (token !== undefined)',
+      ],
+      [
+        'another session than the expected one is continued',
+        'expected === undefined ? tokens : tokens.filter(({ familyId }) => familyId === expected)',
+        'tokens',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/procedures/auth.ts',
+    ['test/attack/cookies.test.ts'],
+    [
+      [
+        'a token of the body in a second cookie refuses the sign-out',
+        '    if (!presented.isOnly) return 0\n',
+        '',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/http/refresh-cookie.ts',
+    ['test/attack/cookies.test.ts'],
+    [
+      ['cookies of other hosts stay', "if (sent.mayBeForeign && path !== '/') clearForeign()", ''],
+      ['a __Host- cookie is sent for one path', "path: '/' }\n    :", "path: '/auth' }\n    :"],
+    ],
+  ),
+  ...mutationsOf(
+    'client/credential/own-session.ts',
+    ['test/browser/cookie-tossing.test.ts'],
+    [
+      [
+        'a page takes up a session that it did not begin',
+        "      if (familyId === null && adopts === false) throw new AuthClientError('refresh_token_missing')\n",
+        '',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/http/routes/metrics.ts',
+    ['test/observability/metrics.test.ts'],
+    [
+      [
+        'a proxy that adds no header opens /metrics',
+        'metricsPort === undefined && isLoopback(new URL(publicUrl).hostname)',
+        'true',
+      ],
+      [
+        'a rebound host name reads METRICS_PORT',
+        '    if (!isLoopback(hostname)) return reply.callNotFound()\n',
+        '',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/config/production.ts',
+    ['test/config/config.test.ts'],
+    [
+      [
+        'an exposed service is in development',
+        "return !isLoopback(env.HOST) || (protocol === 'https:' && !isLoopback(hostname))",
+        'return false',
+      ],
+      [
+        'a database beyond loopback needs no certificate',
+        "return place.includes('/') || place.split(',').every(isLoopback)",
+        'return true',
+      ],
+      ['the first sslmode counts', ".getAll('sslmode').at(-1)", ".get('sslmode')"],
+      [
+        'a page over http is allowed in production',
+        'env.ALLOWED_ORIGINS?.some(isPlainHttp)',
+        'false',
+      ],
+      ['a secret is used twice', 'if (seen.has(value))', 'if (false)'],
+    ],
+  ),
+  ...mutationsOf(
+    'server/config/values.ts',
+    ['test/config/config.test.ts'],
+    [['every caller is a trusted proxy', '!list.some(isMostOfTheInternet)', 'true']],
+  ),
+  ...mutationsOf(
+    'server/main.ts',
+    ['test/admin/first-admin.test.ts'],
+    [
+      [
+        'the port opens before there is an admin',
+        '  await withDatabaseErrors(databaseUrl, () => ensureAdmin(config, database, log))\n',
+        '  setTimeout(() => void ensureAdmin(config, database, log), 500)\n',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/embedded-postgres/client.ts',
+    ['test/embedded-postgres/embedded-postgres.test.ts'],
+    [['the embedded Postgres trusts its socket', '    expectPassword(files.cluster)\n', '']],
+  ),
+]

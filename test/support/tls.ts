@@ -1,0 +1,49 @@
+import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createServer } from 'node:tls'
+
+export const hasOpenssl = spawnSync('openssl', ['version']).status === 0
+
+/** Does TLS for a server on loopback, with a certificate that browsers have to be told to accept. */
+export async function startTlsProxy(port: number, upstreamPort: number): Promise<AsyncDisposable> {
+  const sockets = new Set<Socket>()
+  const server = createServer(selfSigned(), (client) => {
+    const upstream = connect(upstreamPort, '127.0.0.1')
+    for (const socket of [client, upstream]) {
+      sockets.add(socket)
+      socket
+        .on('error', () => {})
+        .once('close', () => {
+          client.destroy()
+          upstream.destroy()
+          sockets.delete(socket)
+        })
+    }
+    client.pipe(upstream).pipe(client)
+  }).listen(port, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    async [Symbol.asyncDispose]() {
+      server.close()
+      for (const socket of sockets) socket.destroy()
+    },
+  }
+}
+
+function selfSigned(): { key: string; cert: string } {
+  const folder = mkdtempSync(join(tmpdir(), 'token-ledger-tls-'))
+  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+  try {
+    const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2']
+    const files = ['-subj', '/CN=*.example.test', '-keyout', key, '-out', cert]
+    const made = spawnSync('openssl', ['req', '-x509', ...kind, ...files], { encoding: 'utf8' })
+    if (made.status !== 0) throw new Error(`openssl made no certificate: ${made.stderr}`)
+    return { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
