@@ -1,12 +1,12 @@
 import { and, desc, eq, lt, sql } from 'drizzle-orm'
-import type { Database } from '../connection/connect.ts'
+import type { Statements } from '../connection/connect.ts'
 import { instantParam } from '../instant.ts'
 import type { EndReason, SessionStatus } from '../../server/ledger/family.ts'
 import { auditSessions, tokenEvent, type AuditSession } from '../schema.ts'
 
 /** A session as it is now; null for an unknown id. */
 export async function readSession(
-  { db }: Database,
+  { db }: Statements,
   familyId: string,
 ): Promise<AuditSession | null> {
   const [row] = await db.select().from(auditSessions).where(eq(auditSessions.familyId, familyId))
@@ -15,7 +15,7 @@ export async function readSession(
 
 /** A page of a user's active sessions, newest first, older than the family `cursor`. */
 export async function listActiveSessions(
-  { db }: Database,
+  { db }: Statements,
   userId: string,
   { cursor, limit }: { cursor?: string | undefined; limit: number },
 ): Promise<AuditSession[]> {
@@ -35,7 +35,7 @@ export async function listActiveSessions(
 
 /** Whether the user signed in from this IP address in the last 30 days, whatever became of the session. */
 export async function hasSignedInFrom(
-  { statements }: Database,
+  { statements }: Statements,
   userId: string,
   ip: string,
 ): Promise<boolean> {
@@ -59,7 +59,7 @@ export type SessionFilter = {
 
 /** A page of the sessions of all users, newest first, older than the family `cursor`. */
 export async function listSessions(
-  { db }: Database,
+  { db }: Statements,
   filter: SessionFilter,
   { cursor, limit }: { cursor?: string | undefined; limit: number },
 ): Promise<AuditSession[]> {
@@ -94,7 +94,7 @@ export type StateThen = {
 
 /** The state of a session at `at` (epoch milliseconds); null before it began. */
 export async function readStateAt(
-  { db }: Database,
+  { db }: Statements,
   familyId: string,
   at: number,
 ): Promise<StateThen | null> {
@@ -112,7 +112,7 @@ export type FamilyVerdict = {
   readonly problem: string | null
 }
 
-export async function verifyFamily({ db }: Database, familyId: string): Promise<FamilyVerdict> {
+export async function verifyFamily({ db }: Statements, familyId: string): Promise<FamilyVerdict> {
   const [row] = await db.execute<FamilyVerdict>(sql`
     select intact, events, first_broken_seq as "firstBrokenSeq", problem
     from token_audit.verify_family(${familyId}::uuid)`)
