@@ -9,7 +9,9 @@ import type { SessionDeps } from '../sessions/session.ts'
 import type { AccessTokens } from '../tokens/access-token.ts'
 import type { SigningKeys } from '../tokens/signing-keys.ts'
 import type { Verifier } from '../verifier/verifier.ts'
+import type { CallLimits } from './call-limits.ts'
 import type { Limits } from './limits.ts'
+import type { Turns } from './turns.ts'
 
 /** What procedures work with; made once per app by `makeDeps`. */
 export type ServiceDeps = SessionDeps & {
@@ -20,6 +22,8 @@ export type ServiceDeps = SessionDeps & {
   readonly rotate: Rotate
   readonly verifier: Verifier
   readonly limits: Limits
+  readonly callLimits: CallLimits
+  readonly turns: Turns
   readonly metrics: Metrics
   readonly tails: Tails
   readonly endedSessions: EndedSessions
