@@ -1,3 +1,4 @@
+import { calls } from './calls.ts'
 import { guards } from './guards.ts'
 import type { Mutation } from './mutation.ts'
 import { revocations } from './revocations.ts'
@@ -12,4 +13,5 @@ export const mutations: readonly Mutation[] = [
   ...writes,
   ...guards,
   ...revocations,
+  ...calls,
 ]
