@@ -5,7 +5,7 @@ import { mutate } from '../support/http.ts'
 import { isBlocked } from '../support/locks.ts'
 import { procedures } from '../support/procedures.ts'
 import { startServer, type ServerProcess } from '../support/server.ts'
-import { signIn, type BodySession } from '../support/sessions.ts'
+import { kindsOf, signIn, type BodySession } from '../support/sessions.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 import { waitFor } from '../support/wait.ts'
 
@@ -82,6 +82,28 @@ describe('AD-01: every mutation asks about its caller again in its transaction, 
       expect(friends).toHaveLength(0)
     },
   )
+})
+
+test('AD-01: an act that begins while its actor is being demoted waits for the demotion, and is refused', async () => {
+  const rogue = await newAdmin()
+  const victim = await signIn(attacked)
+  const demoting = await attacked.sql.reserve()
+  // What admin.users.setRole does, up to its commit.
+  await demoting`begin`
+  await demoting`select from token_ledger.user_epoch where user_id = ${rogue.userId} for update`
+  await demoting`
+    update token_ledger.user_account set role = 'user' where user_id = ${rogue.userId}`
+  const act = mutate(other.url, 'admin.sessions.revoke', rogue.accessToken, {
+    familyId: victim.familyId,
+    reason: 'test',
+  })
+  const answered = act.then(({ status }) => `answered ${status}`)
+  const blocked = waitFor(() => isBlocked(attacked)).then(() => 'waits')
+  expect(await Promise.race([blocked, answered])).toBe('waits')
+  await demoting`commit`
+  demoting.release()
+  expect((await act).reason).toBe('role_required')
+  expect(await kindsOf(attacked, victim.familyId)).toEqual(['issued'])
 })
 
 test('AD-01: of hundreds of acts that an admin has queued at two processes, none is carried out after the demotion', async () => {
