@@ -5,7 +5,7 @@ import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate as applyMigrations } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
-import { safeSearchPath, type Database } from './connection/connect.ts'
+import { safeSearchPath, type Statements } from './connection/connect.ts'
 import { codeOf, driverError } from './connection/errors.ts'
 import { describeHolders, readBlockers, type LockHolder } from './connection/lock-holders.ts'
 
@@ -154,16 +154,26 @@ async function takeOldTurn(tx: postgres.TransactionSql, turnMs: number): Promise
   }
 }
 
-/** Whether this version's newest migration has been applied. A newer schema counts as well. */
-export async function isMigrated({ statements }: Database): Promise<boolean> {
+/**
+ * Whether this version's newest migration has been applied. A newer schema counts as well.
+ *
+ * @param newest from `newestMigration`, which a caller that asks often calls once
+ */
+export async function isMigrated(
+  { statements }: Statements,
+  newest = newestMigration(),
+): Promise<boolean> {
   const [row] = await statements<{ newest: string | null }[]>`
     select max(created_at)::text as newest
     from token_ledger_migrations.applied`
-  return Number(row?.newest ?? 0) >= newestMigration()
+  return Number(row?.newest ?? 0) >= newest
 }
 
-/** When the newest migration was made, epoch milliseconds; drizzle compares the same number. */
-function newestMigration(): number {
+/**
+ * When the newest migration was made, epoch milliseconds; drizzle compares the same number. Reads and hashes
+ * every migration, and blocks the event loop meanwhile.
+ */
+export function newestMigration(): number {
   const all = readMigrationFiles({ migrationsFolder })
   return Math.max(...all.map(({ folderMillis }) => folderMillis))
 }

@@ -295,11 +295,15 @@ export const processMark = tokenLedgerSchema.table('process_mark', {
 })
 
 /** Rate limits. The table and its columns are those of `rate-limiter-flexible`. */
-export const rateLimit = tokenLedgerSchema.table('rate_limit', {
-  key: varchar('key', { length: 255 }).primaryKey(),
-  points: integer('points').notNull().default(0),
-  expire: bigint('expire', { mode: 'number' }),
-})
+export const rateLimit = tokenLedgerSchema.table(
+  'rate_limit',
+  {
+    key: varchar('key', { length: 255 }).primaryKey(),
+    points: integer('points').notNull().default(0),
+    expire: bigint('expire', { mode: 'number' }),
+  },
+  (table) => [index('rate_limit_expire').on(table.expire)],
+)
 
 /** Work that only one process does at a time: a row each, which it locks. */
 export const turn = tokenLedgerSchema.table('turn', {

@@ -1,5 +1,5 @@
 import { and, eq, gt, isNotNull, isNull, sql } from 'drizzle-orm'
-import type { Database } from './connection/connect.ts'
+import type { Database, Statements } from './connection/connect.ts'
 import { userAccount } from './schema.ts'
 import type { FencedTransaction } from './connection/transaction.ts'
 
@@ -69,7 +69,7 @@ export async function insertUserWithin(
 
 /** A page of the users that are not erased, ordered by e-mail address, after the address `cursor`. */
 export async function listUsers(
-  { db }: Database,
+  { db }: Statements,
   filter: { emailPrefix?: string | undefined },
   page: { cursor?: string | undefined; limit: number },
 ): Promise<(UserRow & { createdAt: string | Date })[]> {

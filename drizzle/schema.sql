@@ -861,6 +861,7 @@ create table token_ledger.rate_limit (
   expire bigint,
   constraint rate_limit_pkey primary key (key)
 );
+create index rate_limit_expire on token_ledger.rate_limit (expire);
 
 -- Nulls the addresses, user agents and device names of a user. The hashes stay. Returns the number of rows that held
 -- something.

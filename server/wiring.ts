@@ -8,8 +8,11 @@ import type { Config } from './config/config.ts'
 import type { LastSeenStore } from './config/last-seen.ts'
 import { createMetrics } from './observability/metrics.ts'
 import { createSecurityLog, describeError } from './observability/security-log.ts'
+import { createCallLimits, noCallLimits } from './procedures/call-limits.ts'
 import type { ServiceDeps } from './procedures/deps.ts'
 import { createLimits, noLimits } from './procedures/limits.ts'
+import { removeStaleCounts } from './procedures/stale-counts.ts'
+import { createTurns } from './procedures/turns.ts'
 import { followEndedSessions } from './sessions/ended-sessions.ts'
 import { createRotation, type Rotate } from './sessions/rotation.ts'
 import { createAccessTokens } from './tokens/access-token.ts'
@@ -101,7 +104,10 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     issuer: config.publicUrl,
     audience: config.accessTokenAudience,
   })
-  const limits = config.rateLimits === 'on' ? createLimits(database, config) : noLimits
+  const isLimited = config.rateLimits === 'on'
+  const limits = isLimited ? createLimits(database, config) : noLimits
+  const callLimits = isLimited ? createCallLimits(database) : noCallLimits
+  removeStaleCounts(app, database)
   // In `preClose`, because Fastify then waits for connections, and an open tail keeps its own open.
   app.addHook('preClose', async () => tails.close())
   const endedSessions = followEndedSessions(database, { log: app.log })
@@ -117,6 +123,8 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     verifier,
     limits,
     findBreachedPasswords: options.findBreachedPasswords,
+    callLimits,
+    turns: createTurns(),
     metrics,
     tails,
     endedSessions,

@@ -1,4 +1,4 @@
-import type { Database } from '../connection/connect.ts'
+import type { Statements } from '../connection/connect.ts'
 import { epochMs } from '../instant.ts'
 import type { adminAction } from '../schema.ts'
 import type { FencedTransaction } from '../connection/transaction.ts'
@@ -37,7 +37,7 @@ export type AdminActionRow = {
 
 /** Admin actions on one session: on itself, on all sessions of its user, or on all sessions. Oldest first. */
 export async function listFamilyActions(
-  { statements: sql }: Database,
+  { statements: sql }: Statements,
   familyId: string,
 ): Promise<AdminActionRow[]> {
   return sql<AdminActionRow[]>`

@@ -1,6 +1,6 @@
 import type postgres from 'postgres'
 import type { EventKind, ReplayReason, RevocationReason } from '../../server/ledger/events.ts'
-import type { Database } from '../connection/connect.ts'
+import type { Statements } from '../connection/connect.ts'
 import { epochMs, instantParam } from '../instant.ts'
 
 /** The place of an event in the ledger's order, which is by transaction, then family, then `seq`. */
@@ -36,7 +36,7 @@ export type EventFilter = {
 
 /** A page of events, newest first, older than `cursor`. */
 export async function listEvents(
-  { statements: sql }: Database,
+  { statements: sql }: Statements,
   filter: EventFilter,
   page: { cursor?: Position | undefined; limit: number },
 ): Promise<ListedEvent[]> {
@@ -61,7 +61,7 @@ export async function listEvents(
 
 /** The newest `limit` events of a family, oldest first. */
 export async function listFamilyEvents(
-  { statements: sql }: Database,
+  { statements: sql }: Statements,
   familyId: string,
   limit: number,
 ): Promise<ListedEvent[]> {
@@ -81,7 +81,7 @@ export async function listFamilyEvents(
  * can add an event before those already read.
  */
 export async function readForward(
-  { statements: sql }: Database,
+  { statements: sql }: Statements,
   position: Position,
   limit: number,
 ): Promise<ListedEvent[]> {
@@ -98,7 +98,7 @@ export async function readForward(
 }
 
 /** The position that `readForward` returns all later events from, and none of the present ones. */
-export async function readHorizon({ statements: sql }: Database): Promise<Position> {
+export async function readHorizon({ statements: sql }: Statements): Promise<Position> {
   const [row] = await sql<{ txid: string }[]>`
     select pg_snapshot_xmin(pg_current_snapshot())::text as txid`
   return { txid: row?.txid ?? '0', familyId: '00000000-0000-0000-0000-000000000000', seq: 0 }

@@ -1,4 +1,4 @@
-import type { Database } from '../connection/connect.ts'
+import type { Statements } from '../connection/connect.ts'
 import { epochMs, instantParam } from '../instant.ts'
 import type { EventFilter } from './events.ts'
 
@@ -21,7 +21,7 @@ export type Incident = {
 
 /** A page of incidents, newest first, older than `cursor`. */
 export async function listIncidents(
-  { statements: sql }: Database,
+  { statements: sql }: Statements,
   period: Pick<EventFilter, 'fromAt' | 'toAt'>,
   page: { cursor?: { at: number; familyId: string } | undefined; limit: number },
 ): Promise<Incident[]> {

@@ -1,12 +1,12 @@
 import { and, desc, eq, lt, sql } from 'drizzle-orm'
-import type { Database } from '../connection/connect.ts'
+import type { Statements } from '../connection/connect.ts'
 import { instantParam } from '../instant.ts'
 import type { EndReason, SessionStatus } from '../../server/ledger/family.ts'
 import { auditSessions, openFamily, tokenEvent, userAccount, type AuditSession } from '../schema.ts'
 
 /** A session as it is now; null for an unknown id. */
 export async function readSession(
-  { db }: Database,
+  { db }: Statements,
   familyId: string,
 ): Promise<AuditSession | null> {
   const [row] = await db.select().from(auditSessions).where(eq(auditSessions.familyId, familyId))
@@ -15,7 +15,7 @@ export async function readSession(
 
 /** Whether the user signed in from this IP address in the last 30 days, whatever became of the session. */
 export async function hasSignedInFrom(
-  { statements }: Database,
+  { statements }: Statements,
   userId: string,
   ip: string,
 ): Promise<boolean> {
@@ -43,7 +43,7 @@ type Page = { readonly cursor?: string | undefined; readonly limit: number }
 
 /** A page of the active sessions of one user, or of all. Costs what is open: ended sessions are not read. */
 export async function listActiveSessions(
-  { db }: Database,
+  { db }: Statements,
   { userId, email }: UserFilter,
   { cursor, limit }: Page,
 ): Promise<AuditSession[]> {
@@ -77,7 +77,7 @@ export async function listActiveSessions(
 
 /** A page of the sessions of all users. */
 export async function listSessions(
-  database: Database,
+  database: Statements,
   filter: SessionFilter,
   page: Page,
 ): Promise<AuditSession[]> {
@@ -114,7 +114,7 @@ export type StateThen = {
 
 /** The state of a session at `at` (epoch milliseconds); null before it began. */
 export async function readStateAt(
-  { db }: Database,
+  { db }: Statements,
   familyId: string,
   at: number,
 ): Promise<StateThen | null> {
@@ -132,7 +132,7 @@ export type FamilyVerdict = {
   readonly problem: string | null
 }
 
-export async function verifyFamily({ db }: Database, familyId: string): Promise<FamilyVerdict> {
+export async function verifyFamily({ db }: Statements, familyId: string): Promise<FamilyVerdict> {
   const [row] = await db.execute<FamilyVerdict>(sql`
     select intact, events, first_broken_seq as "firstBrokenSeq", problem
     from token_audit.verify_family(${familyId}::uuid)`)

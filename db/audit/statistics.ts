@@ -1,4 +1,4 @@
-import type { Database } from '../connection/connect.ts'
+import type { Statements } from '../connection/connect.ts'
 import { instantParam } from '../instant.ts'
 
 /** Numbers of events from `at` (epoch milliseconds) on. */
@@ -17,7 +17,7 @@ export type Bucket = {
  * @param period epoch milliseconds; `fromAt` is included, `toAt` is not
  */
 export async function countEvents(
-  { statements: sql }: Database,
+  { statements: sql }: Statements,
   period: { fromAt: number; toAt: number },
   bucketMs: number,
 ): Promise<Bucket[]> {

@@ -1,25 +1,36 @@
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
+import { bounded } from './bounded.ts'
 import { lockMs } from './keyed-mutex.ts'
 import { openListener, type Listener } from './listener.ts'
 import { socketsWithTimeout } from './socket.ts'
 
+/** A pool for single statements: in SQL, and built with drizzle. */
+export type Statements = {
+  readonly statements: postgres.Sql
+  /** On the same connections. */
+  readonly db: PostgresJsDatabase
+}
+
 /**
- * Two pools of one database: take `transactions` for what begins and commits and for the hot path, and
- * `statements` (or `db`, which is drizzle on the same pool) for single statements.
+ * The pools of one database. Take `transactions` for what begins and commits and for the hot path, and
+ * `statements` (or `db`) for single statements of sign-in, sign-out and the service itself.
  *
- * They are two because a transaction may need a single statement to finish. In one pool, transactions
- * that wait for its row lock could hold every connection, and none of them would ever go on.
+ * A transaction may need a single statement to finish. In one pool, transactions that wait for its row lock
+ * could hold every connection, and none of them would ever go on.
  *
- * Both return instants as text, so that SQL converts them to epoch milliseconds (`epochMs`).
+ * What a caller with an access token may ask for often or at length has pools of its own, so that it cannot
+ * keep others from signing in, out or on.
+ *
+ * All return instants as text, so that SQL converts them to epoch milliseconds (`epochMs`).
  */
-export type Database = {
+export type Database = Statements & {
   /** Transactions and the hot path: rotations and the counting of calls. */
   readonly transactions: postgres.Sql
-  /** Single statements in SQL. */
-  readonly statements: postgres.Sql
-  /** Single statements built with drizzle, on the connections of `statements`. */
-  readonly db: PostgresJsDatabase
+  /** Whether a caller's session is active, and lists of the caller's own sessions. */
+  readonly calls: Statements
+  /** What admins read: lists, statistics, verification, the live tail. */
+  readonly questions: Statements
   /** Opens one more connection, for LISTEN. The caller closes it: `close` of the database does not. */
   openListener(onNotification: (payload: string) => void): Listener
   close(): Promise<void>
@@ -28,7 +39,10 @@ export type Database = {
 export type ConnectOptions = {
   /** The role that every connection takes on (`SET ROLE`): the service has only its rights. */
   readonly role?: 'token_ledger_app' | 'token_ledger_auditor'
-  /** Of both pools together, a third of it for `statements`; 10 unless given. Each pool has at least one. */
+  /**
+   * Of `transactions` and `statements` together, a third of it for `statements`; 10 unless given. Each has at
+   * least one. `calls` and `questions` may open two more each.
+   */
   readonly maxConnections?: number
   /**
    * How long a socket waits for any answer. Null waits without limit, for commands that run for minutes
@@ -39,6 +53,12 @@ export type ConnectOptions = {
 
 /** `statement_timeout`, and how long a transaction may stay idle. */
 const statementMs = 10_000
+/** The same for `questions`: an admin's question that reads more than this allows is answered 503. */
+const questionMs = 3_000
+/** Of `calls`, and of `questions`. Both open a connection only when they need it. */
+const connectionsOfCallers = 2
+/** Per pool. At a millisecond each, the last of them waits a tenth of a second; further ones get 503. */
+const maxWaiting = 300
 /** Longer than any statement may run: without an answer by then, the server is taken for unreachable. */
 const silenceMs = statementMs + 2_000
 
@@ -97,10 +117,11 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
   }
   const sockets = (onSilence: () => void) =>
     answerWithinMs === null ? {} : { socket: socketsWithTimeout({ answerWithinMs, onSilence }) }
-  const open = (max: number) =>
-    openPool(replaceAll, ({ onclose, onSilence }) =>
+  const open = (max: number, timeoutMs = statementMs) =>
+    openPool(replaceAll, max + maxWaiting, ({ onclose, onSilence }) =>
       postgres(databaseUrl, {
         ...settings,
+        connection: { ...settings.connection, statement_timeout: timeoutMs },
         max: Math.max(1, max),
         ...sockets(onSilence),
         onclose,
@@ -109,22 +130,29 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
   const forStatements = Math.floor(maxConnections / 3)
   const transactions = open(maxConnections - forStatements)
   const statements = open(forStatements)
+  const calls = open(connectionsOfCallers)
+  const questions = open(connectionsOfCallers, questionMs)
+  const pools = [transactions, statements, calls, questions]
   /** One silent connection means that the server is unreachable: all others are replaced at once. */
   function replaceAll(): void {
-    transactions.replacePool()
-    statements.replacePool()
+    for (const pool of pools) pool.replacePool()
   }
   return {
     transactions: transactions.sql,
-    db: drizzle(plannedOnce(statements.sql)),
-    statements: statements.sql,
+    ...statementsOn(statements),
+    calls: statementsOn(calls),
+    questions: statementsOn(questions),
     // Its silence replaces no pool: `query` has a timeout of its own, and closes the connection.
     openListener: (onNotification) =>
       openListener(databaseUrl, { ...settings, ...sockets(() => {}) }, onNotification),
     async close() {
-      await Promise.all([transactions.close(), statements.close()])
+      await Promise.all(pools.map((pool) => pool.close()))
     },
   }
+}
+
+function statementsOn({ sql }: Pool): Statements {
+  return { statements: sql, db: drizzle(plannedOnce(sql)) }
 }
 
 /**
@@ -139,6 +167,12 @@ function plannedOnce(sql: postgres.Sql): postgres.Sql {
   })
 }
 
+type Pool = {
+  readonly sql: postgres.Sql
+  replacePool(): void
+  close(): Promise<void>
+}
+
 /** A replaced pool has this long to finish its statements, and as long again to close. */
 const drainTimeoutMs = 2_500
 
@@ -150,12 +184,9 @@ const drainTimeoutMs = 2_500
  */
 function openPool(
   onSilence: () => void,
+  maxUnfinished: number,
   open: (events: { onclose: () => void; onSilence: () => void }) => postgres.Sql,
-): {
-  sql: postgres.Sql
-  replacePool(): void
-  close(): Promise<void>
-} {
+): Pool {
   let current = start()
   let isClosed = false
 
@@ -163,12 +194,14 @@ function openPool(
     const ifCurrent = (react: () => void) => () => {
       if (!isClosed && pool === current) react()
     }
-    const pool: postgres.Sql = open({
+    const driver = open({
       onclose: ifCurrent(replacePool),
       onSilence: ifCurrent(onSilence),
     })
+    // Each driver has a count of its own: what a lost one never answers does not count against the next.
+    const pool = bounded(driver, maxUnfinished)
     // For its side effect: it sets how the pool reads and writes instants and JSON.
-    drizzle(pool)
+    drizzle(driver)
     return pool
   }
 

@@ -1,5 +1,6 @@
 import { DrizzleQueryError } from 'drizzle-orm'
 import postgres from 'postgres'
+import { PoolFull } from './bounded.ts'
 import { MutexTimeout } from './keyed-mutex.ts'
 
 /** The code of the system (ENOENT), of Postgres (42P01) or of the driver; empty without one. */
@@ -22,6 +23,7 @@ export function isUnavailable(error: unknown): boolean {
   return (
     isDisconnect(cause) ||
     cause instanceof MutexTimeout ||
+    cause instanceof PoolFull ||
     // connection exception, invalid authorization, unknown database, insufficient resources, operator intervention
     /^(08|28|3D|53|57)/.test(code) ||
     // a database that accepts no connections, lock not available, idle transaction timeout

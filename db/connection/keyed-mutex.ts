@@ -6,10 +6,16 @@ export class MutexTimeout extends Error {
   override readonly name = 'MutexTimeout'
 }
 
+/** As many callers wait for the mutex as may. */
+export class MutexFull extends Error {
+  override readonly name = 'MutexFull'
+}
+
 /**
  * Runs `work` once the earlier calls with this key have settled.
  *
  * @throws {MutexTimeout} after `lockMs`, without running `work`
+ * @throws {MutexFull} at once, when `maxWaiting` callers wait for the same key
  */
 export type KeyedMutex = <T>(key: string, work: () => Promise<T>) => Promise<T>
 
@@ -17,10 +23,14 @@ export type KeyedMutex = <T>(key: string, work: () => Promise<T>) => Promise<T>
  * Runs one call at a time per key, in this process. A transaction that waits for a row lock holds a
  * connection: without this, many callers of one locked row would hold all of them.
  */
-export function createKeyedMutex(): KeyedMutex {
+export function createKeyedMutex({ maxWaiting = Infinity } = {}): KeyedMutex {
   const last = new Map<string, Promise<void>>()
+  const callers = new Map<string, number>()
   return (key, work) =>
     new Promise((resolve, reject) => {
+      const ahead = callers.get(key) ?? 0
+      if (ahead > maxWaiting) return reject(new MutexFull(`${maxWaiting} callers wait for ${key}`))
+      callers.set(key, ahead + 1)
       let hasGivenUp = false
       const timer = setTimeout(() => {
         hasGivenUp = true
@@ -33,7 +43,10 @@ export function createKeyedMutex(): KeyedMutex {
       })
       last.set(key, turn)
       void turn.then(() => {
-        if (last.get(key) === turn) last.delete(key)
+        callers.set(key, (callers.get(key) ?? 1) - 1)
+        if (last.get(key) !== turn) return
+        last.delete(key)
+        callers.delete(key)
       })
     })
 }

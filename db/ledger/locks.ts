@@ -31,17 +31,33 @@ export async function lockFamilies(
 }
 
 /**
- * Locks the user's row, which serialises sign-ins and "end all sessions" of one user. To avoid deadlocks, lock
- * the user before any family.
+ * Locks the rows of these users, in the order of their ids. That serialises sign-ins, "end all sessions", changes
+ * of an account, and the acts of its user. To avoid deadlocks, lock all users before any family.
  */
+export async function lockUsers(
+  tx: Transaction,
+  userIds: readonly string[],
+): Promise<{ txid: string }> {
+  await tx`
+    insert into token_ledger.user_epoch (user_id)
+    select distinct id from unnest(${userIds as string[]}::uuid[]) id order by id
+    on conflict (user_id) do nothing`
+  const [row] = await tx<{ txid: string }[]>`
+    select pg_current_xact_id()::text as txid
+    from token_ledger.user_epoch
+    where user_id = any(${userIds as string[]}::uuid[])
+    order by user_id
+    for update`
+  if (row === undefined) throw new Error('the locked user row is missing')
+  return row
+}
+
+/** Locks one user, as `lockUsers` does, and reads what a sign-in needs. */
 export async function lockUser(
   tx: Transaction,
   userId: string,
 ): Promise<{ txid: string; epoch: number; now: number }> {
-  await tx`
-    insert into token_ledger.user_epoch (user_id) values (${userId}::uuid)
-    on conflict (user_id) do nothing`
-  await tx`select from token_ledger.user_epoch where user_id = ${userId}::uuid for update`
+  await lockUsers(tx, [userId])
   // A separate statement: the snapshot of the one that locked is older than its wait for the lock.
   const [row] = await tx<{ txid: string; epoch: number; now: number }[]>`
     select

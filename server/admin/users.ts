@@ -1,31 +1,30 @@
 import { randomBytes } from 'node:crypto'
 import { insertAdminAction } from '../../db/audit/admin-actions.ts'
 import { isLastAdmin } from '../../db/connection/errors.ts'
-import { inTransactionPer } from '../../db/connection/transaction.ts'
 import type { Caller } from '../../db/ledger/event-rows.ts'
-import { lockUser } from '../../db/ledger/locks.ts'
 import { AuthError } from '../errors.ts'
+import { type Actor, inAct, lockForAct } from '../sessions/act.ts'
 import { endAllSessions, type EndDeps } from '../sessions/revocation.ts'
 import type { AccountStore, Role, User } from '../users/directory.ts'
 
 type UserAdminDeps = EndDeps & { readonly accounts: AccountStore }
 
 /** Who changes a user: an admin, or the command line (null). */
-type By = { readonly actorUserId: string | null }
+type By = { readonly actorUserId: string | null; readonly actor?: Actor }
 
 /**
  * Creates a user and records the act, in one transaction.
  *
- * @param by.check runs in that transaction, which is rolled back if it throws
  * @throws {AuthError} `email_taken`
  */
 export async function createUser(
   accounts: Pick<AccountStore, 'create'>,
   account: { email: string; password: string; role: Role },
-  { actorUserId, check }: By & { readonly check?: () => Promise<void> },
+  { actorUserId, actor }: By,
 ): Promise<User> {
   return accounts.create(account, async (transaction, user) => {
-    await check?.()
+    // The actor may have lost the role while the password was being hashed.
+    await lockForAct(transaction.tx, { actor })
     await insertAdminAction(transaction, {
       action: 'user_created',
       actorUserId,
@@ -49,16 +48,16 @@ export function newPassword(): string {
 export async function disableUser(
   deps: UserAdminDeps,
   userId: string,
-  { actorUserId, caller }: By & { readonly caller: Caller },
+  by: By & { readonly caller: Caller },
 ): Promise<number> {
   const revoked = await rejectingLastAdmin(() =>
     endAllSessions(deps, userId, {
-      by: { reason: 'user_disabled', actorUserId, caller },
+      by: { ...by, reason: 'user_disabled' },
       inSameTransaction: async (transaction) => {
         await deps.accounts.setDisabled(transaction, userId, true)
         await insertAdminAction(transaction, {
           action: 'user_disabled',
-          actorUserId,
+          actorUserId: by.actorUserId,
           targetUserId: userId,
         })
       },
@@ -70,16 +69,18 @@ export async function disableUser(
 export async function enableUser(
   deps: UserAdminDeps,
   userId: string,
-  { actorUserId }: By,
+  { actorUserId, actor }: By,
 ): Promise<void> {
-  await inTransactionPer(deps.sql, userId, async (tx) => {
-    const transaction = { tx, txid: (await lockUser(tx, userId)).txid }
-    await deps.accounts.setDisabled(transaction, userId, false)
-    await insertAdminAction(transaction, {
-      action: 'user_enabled',
-      actorUserId,
-      targetUserId: userId,
-    })
+  await inAct(deps.sql, userId, {
+    concerned: { actor, users: [userId] },
+    async work(transaction) {
+      await deps.accounts.setDisabled(transaction, userId, false)
+      await insertAdminAction(transaction, {
+        action: 'user_enabled',
+        actorUserId,
+        targetUserId: userId,
+      })
+    },
   })
 }
 
@@ -87,19 +88,21 @@ export async function enableUser(
 export async function setRole(
   deps: UserAdminDeps,
   change: { userId: string; role: Role },
-  { actorUserId }: By,
+  { actorUserId, actor }: By,
 ): Promise<void> {
   const { userId, role } = change
   await rejectingLastAdmin(() =>
-    inTransactionPer(deps.sql, userId, async (tx) => {
-      const transaction = { tx, txid: (await lockUser(tx, userId)).txid }
-      await deps.accounts.setRole(transaction, userId, role)
-      await insertAdminAction(transaction, {
-        action: 'role_set',
-        actorUserId,
-        targetUserId: userId,
-        role,
-      })
+    inAct(deps.sql, userId, {
+      concerned: { actor, users: [userId] },
+      async work(transaction) {
+        await deps.accounts.setRole(transaction, userId, role)
+        await insertAdminAction(transaction, {
+          action: 'role_set',
+          actorUserId,
+          targetUserId: userId,
+          role,
+        })
+      },
     }),
   )
 }

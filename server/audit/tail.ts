@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readForward, readHorizon, type ListedEvent, type Position } from '../../db/audit/events.ts'
-import type { Database } from '../../db/connection/connect.ts'
+import type { Statements } from '../../db/connection/connect.ts'
 import { AuthError } from '../errors.ts'
 
 /** How often each open tail polls: roughly how soon an event appears after its commit. */
@@ -63,7 +63,7 @@ export function createTails(): Tails {
  * @param options.check called before each read; an error it throws ends the tail
  */
 export async function* followLedger(
-  database: Database,
+  database: Statements,
   options: {
     after: Position | null
     signal: AbortSignal

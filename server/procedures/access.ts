@@ -1,9 +1,10 @@
-import { readSession } from '../../db/audit/sessions.ts'
+import type { Transaction } from '../../db/connection/transaction.ts'
 import { AuthError } from '../errors.ts'
-import { type AccessTokenClaims, AccessTokenError } from '../verifier/index.ts'
+import type { Actor } from '../sessions/act.ts'
+import type { AccessTokenClaims } from '../verifier/index.ts'
 import type { AppContext } from './context.ts'
-import type { ServiceDeps } from './deps.ts'
 import { asUnavailable } from './error-formatter.ts'
+import { mustBeAdmin, mustBeAlive } from './standing.ts'
 import { appTrpc } from './trpc.ts'
 
 const appProcedures = appTrpc.procedure.use(async ({ next }) => {
@@ -14,10 +15,8 @@ const appProcedures = appTrpc.procedure.use(async ({ next }) => {
 
 /** Needs a valid access token of a session that this process does not know to have ended. */
 const bearerProcedure = appProcedures.use(async ({ ctx, next }) => {
-  const session = await claimsOf(ctx)
-  const state = ctx.deps.endedSessions.stateOf(session.familyId)
-  if (state === 'ended') throw new AuthError('access_token_revoked', 'the session is over')
-  return next({ ctx: { ...ctx, session, isKnownActive: state === 'active' } })
+  const session = await ctx.bearer.claims()
+  return next({ ctx: { ...ctx, session } })
 })
 
 /**
@@ -25,19 +24,27 @@ const bearerProcedure = appProcedures.use(async ({ ctx, next }) => {
  * behind. While the list cannot be kept up to date, the database is asked.
  */
 export const signedInProcedure = bearerProcedure.use(async ({ ctx, next }) => {
-  if (!ctx.isKnownActive) await inTime(mustBeAlive(ctx.deps, ctx.session))
+  const isKnownActive = ctx.deps.endedSessions.stateOf(ctx.session.familyId) === 'active'
+  if (!isKnownActive) await inTime(ctx.bearer.mustBeAlive())
   return next({ ctx })
 })
 
-/** Needs a session that is active now according to the database. */
+/**
+ * Needs a session that is active now according to the database. A mutation passes `by` on: the database is
+ * asked again once everything is locked.
+ */
 export const liveProcedure = bearerProcedure.use(async ({ ctx, next }) => {
-  await mustBeAlive(ctx.deps, ctx.session)
-  return next({ ctx })
+  await ctx.bearer.mustBeAlive()
+  const mayAct = async (tx: Transaction) => void (await mustBeAlive(tx, ctx.session))
+  return next({ ctx: { ...ctx, by: byCaller(ctx, mayAct) } })
 })
 
-/** Needs a session that is active now, and a user who has the admin role now, according to the database. */
+/**
+ * Needs a session that is active now, and a user who has the admin role now, according to the database. A
+ * mutation passes `by` on, as above.
+ */
 export const adminProcedure = bearerProcedure.use(async ({ ctx, path, next }) => {
-  await mustBeAdmin(ctx.deps, ctx.session)
+  await ctx.bearer.mustBeAdmin()
   const { deps, caller, session } = ctx
   deps.logSecurityEvent({
     event: 'admin_called',
@@ -45,19 +52,34 @@ export const adminProcedure = bearerProcedure.use(async ({ ctx, path, next }) =>
     actorUserId: session.userId,
     ip: caller.ip,
   })
-  return next({ ctx })
+  const mayAct = async (tx: Transaction) =>
+    mustBeAdmin(deps, session, await mustBeAlive(tx, session))
+  return next({ ctx: { ...ctx, by: byCaller(ctx, mayAct) } })
 })
 
-async function mustBeAlive({ database }: ServiceDeps, session: AccessTokenClaims): Promise<void> {
-  const state = await readSession(database, session.familyId)
-  if (state?.status !== 'active')
-    throw new AuthError('access_token_revoked', `the session is ${state?.status ?? 'unknown'}`)
+/** For a list of the caller's own: one at a time per user in this process. */
+export const listingProcedure = liveProcedure.use(async ({ ctx, next }) =>
+  ctx.deps.turns(ctx.session.userId, () => next({ ctx })),
+)
+
+/** For a question that may read much: one at a time per admin in this process. */
+export const askingProcedure = adminProcedure.use(async ({ ctx, next }) =>
+  ctx.deps.turns(ctx.session.userId, () => next({ ctx })),
+)
+
+function byCaller(
+  { caller, session }: AppContext & { readonly session: AccessTokenClaims },
+  mayAct: Actor['mayAct'],
+) {
+  const { userId, familyId } = session
+  const actor: Actor = { userId, familyId, mayAct }
+  return { actor, actorUserId: userId, caller }
 }
 
 /** A call that normally needs no database waits this long for an unresponsive one. */
 const answerTimeoutMs = 3_000
 
-async function inTime(check: Promise<void>): Promise<void> {
+async function inTime(check: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const timeout = new Promise<never>((_resolve, reject) => {
     const error = new AuthError('service_unavailable', 'no answer from the database within 3 s', {
@@ -66,22 +88,4 @@ async function inTime(check: Promise<void>): Promise<void> {
     timer = setTimeout(() => reject(error), answerTimeoutMs)
   })
   await Promise.race([check, timeout]).finally(() => clearTimeout(timer))
-}
-
-/** @throws {AuthError} `access_token_revoked`, `role_required`: according to the database, now */
-export async function mustBeAdmin(deps: ServiceDeps, session: AccessTokenClaims): Promise<void> {
-  await mustBeAlive(deps, session)
-  const { userId } = session
-  const user = (await deps.users.findMany([userId])).get(userId)
-  if (user?.role !== 'admin' || user.disabled)
-    throw new AuthError('role_required', 'not an admin now')
-}
-
-async function claimsOf({ deps, authorization }: AppContext): Promise<AccessTokenClaims> {
-  try {
-    return await deps.verifier.verifyAuthorization(authorization)
-  } catch (error) {
-    if (error instanceof AccessTokenError) throw new AuthError(error.reason, error.detail)
-    throw error
-  }
 }

@@ -1,4 +1,5 @@
 import type { Caller } from '../../db/ledger/event-rows.ts'
+import type { Bearer } from './bearer.ts'
 import type { ServiceDeps } from './deps.ts'
 
 /** The refresh cookie of one request and its response; only `/auth` has one. */
@@ -17,4 +18,4 @@ export type AuthContext = BaseContext & {
   readonly isClientWaiting: () => boolean
 }
 
-export type AppContext = BaseContext & { readonly authorization: string | undefined }
+export type AppContext = BaseContext & { readonly bearer: Bearer }

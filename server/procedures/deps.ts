@@ -10,7 +10,9 @@ import type { AccessTokens } from '../tokens/access-token.ts'
 import type { SigningKeys } from '../tokens/signing-keys.ts'
 import type { FindBreachedPasswords } from '../users/breached-passwords.ts'
 import type { Verifier } from '../verifier/verifier.ts'
+import type { CallLimits } from './call-limits.ts'
 import type { Limits } from './limits.ts'
+import type { Turns } from './turns.ts'
 
 /** What procedures work with; made once per app by `makeDeps`. */
 export type ServiceDeps = SessionDeps & {
@@ -22,6 +24,8 @@ export type ServiceDeps = SessionDeps & {
   readonly verifier: Verifier
   readonly limits: Limits
   readonly findBreachedPasswords: FindBreachedPasswords | undefined
+  readonly callLimits: CallLimits
+  readonly turns: Turns
   readonly metrics: Metrics
   readonly tails: Tails
   readonly endedSessions: EndedSessions

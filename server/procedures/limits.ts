@@ -4,6 +4,7 @@ import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible'
 import { hasSignedInFrom } from '../../db/audit/sessions.ts'
 import type { Database } from '../../db/connection/connect.ts'
 import { AuthError } from '../errors.ts'
+import { createWindowCounter } from './window-counter.ts'
 
 /** Rate limits, counted in Postgres so that they hold across processes. */
 export type Limits = {
@@ -81,13 +82,7 @@ export function createLimits(
   database: Database,
   { accessTokenMs }: { readonly accessTokenMs: number },
 ): Limits {
-  const store = {
-    storeClient: clientOf(database),
-    storeType: 'client',
-    schemaName: 'token_ledger',
-    tableName: 'rate_limit',
-    tableCreated: true,
-  }
+  const store = limitStore(database)
   const byAccountAndNetwork = new RateLimiterPostgres({ ...store, ...accountAndNetwork })
   const byAccount = new RateLimiterPostgres({ ...store, ...account })
   const byNetwork = new RateLimiterPostgres({ ...store, ...network })
@@ -100,7 +95,7 @@ export function createLimits(
     // Once the limit is reached, further calls are refused without a write.
     inMemoryBlockOnConsumed: refreshLimit.points,
   })
-  const countHere = createMinuteCounter()
+  const countHere = createWindowCounter(minute * 1000)
 
   return {
     async beforePassword({ email, userId, ip }) {
@@ -125,29 +120,6 @@ export function createLimits(
   }
 }
 
-/**
- * Counts how often this process has seen a family in the current minute. Families whose ids end alike
- * share a count, so that a million families take a megabyte: the count may be too high, never too low.
- * It refuses no refresh by itself.
- */
-function createMinuteCounter(): (familyId: string) => number {
-  const digits = 5
-  const counts = new Uint8Array(16 ** digits)
-  let endsAt = 0
-  return (familyId) => {
-    const now = performance.now()
-    if (now >= endsAt) {
-      counts.fill(0)
-      endsAt = now + minute * 1000
-    }
-    // The last digits of a UUIDv7 are random.
-    const index = Number.parseInt(familyId.slice(-digits), 16)
-    const seen = Math.min(255, (counts[index] ?? 0) + 1)
-    counts[index] = seen
-    return seen
-  }
-}
-
 /** `RATE_LIMITS=off`, for benchmarks. */
 export const noLimits: Limits = {
   beforePassword: async () => {},
@@ -157,17 +129,36 @@ export const noLimits: Limits = {
   beforeEndingOthers: async () => {},
 }
 
-async function consume(limiter: RateLimiterPostgres, key: string): Promise<void> {
-  const refusal = await tooManyAttempts(limiter, key)
+/** Where limits are counted: for `RateLimiterPostgres`. */
+export function limitStore(database: Database) {
+  return {
+    storeClient: clientOf(database),
+    storeType: 'client',
+    schemaName: 'token_ledger',
+    tableName: 'rate_limit',
+    tableCreated: true,
+    // The library would scan the table: see stale-counts.ts.
+    clearExpiredByTimeout: false,
+  }
+}
+
+/** @throws {AuthError} `too_many_attempts` */
+export async function consume(
+  limiter: RateLimiterPostgres,
+  key: string,
+  points = 1,
+): Promise<void> {
+  const refusal = await tooManyAttempts(limiter, key, points)
   if (refusal !== null) throw refusal
 }
 
 async function tooManyAttempts(
   limiter: RateLimiterPostgres,
   key: string,
+  points = 1,
 ): Promise<AuthError | null> {
   try {
-    await limiter.consume(key)
+    await limiter.consume(key, points)
     return null
   } catch (error) {
     if (!(error instanceof RateLimiterRes)) throw error

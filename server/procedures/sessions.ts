@@ -4,15 +4,15 @@ import type { AuditSession } from '../../db/schema.ts'
 import { iso } from '../audit/views.ts'
 import { AuthError } from '../errors.ts'
 import { endAllSessions, endSession } from '../sessions/revocation.ts'
-import { liveProcedure } from './access.ts'
+import { listingProcedure, liveProcedure } from './access.ts'
 import { id, limit, pageOf } from './input.ts'
 import { appRouterOf } from './trpc.ts'
 
-const list = liveProcedure
+const list = listingProcedure
   .input(z.strictObject({ cursor: id.optional(), limit }).prefault({}))
   .query(async ({ ctx, input }) => {
     const { userId, familyId } = ctx.session
-    const rows = await listActiveSessions(ctx.deps.database, { userId }, input)
+    const rows = await listActiveSessions(ctx.deps.database.calls, { userId }, input)
     return pageOf(rows, input.limit, {
       item: (row) => toItem(row, familyId),
       cursor: (row) => row.familyId,
@@ -26,7 +26,7 @@ const revoke = liveProcedure
     const wasActive = await endSession(
       ctx.deps,
       { familyId: input.familyId, ownerId: userId },
-      { reason: 'user_revoked', actorUserId: userId, caller: ctx.caller },
+      { ...ctx.by, reason: 'user_revoked' },
     )
     // The same answer for an unknown session and for one of another user.
     if (wasActive === null) throw new AuthError('not_found', 'unknown, or of another user')
@@ -37,13 +37,10 @@ const revokeOthers = liveProcedure.mutation(async ({ ctx }) => {
   const { userId, familyId } = ctx.session
   await ctx.deps.limits.beforeEndingOthers(familyId)
   const revoked = await endAllSessions(ctx.deps, userId, {
-    by: { reason: 'user_revoked', actorUserId: userId, caller: ctx.caller },
+    by: { ...ctx.by, reason: 'user_revoked' },
     exceptFamilyId: familyId,
-    callingSession: familyId,
   })
-  if (revoked === null)
-    throw new AuthError('access_token_revoked', 'the session was ended meanwhile')
-  return { revoked }
+  return { revoked: revoked ?? 0 }
 })
 
 export const sessionsRouter = appRouterOf({ list, revoke, revokeOthers })

@@ -1,16 +1,13 @@
-import {
-  type FencedTransaction,
-  inTransactionPer,
-  type Transaction,
-} from '../../db/connection/transaction.ts'
+import type { FencedTransaction, Transaction } from '../../db/connection/transaction.ts'
 import { appendEvents } from '../../db/ledger/append.ts'
 import type { Append, Caller, LockedFamily } from '../../db/ledger/event-rows.ts'
 import { readFamilies } from '../../db/ledger/families.ts'
-import { bumpEpoch, listOpenFamilies, lockFamilies, lockUser } from '../../db/ledger/locks.ts'
+import { bumpEpoch, listOpenFamilies } from '../../db/ledger/locks.ts'
 import { decideRevocation } from '../ledger/decide.ts'
 import type { LedgerEvent, RevocationReason } from '../ledger/events.ts'
 import { foldFamily, isActive } from '../ledger/family.ts'
 import { randomSalt } from '../tokens/salt.ts'
+import { type Actor, inAct } from './act.ts'
 import type { SessionDeps } from './session.ts'
 
 /** What is needed to end sessions. */
@@ -21,6 +18,8 @@ export type EndedBy = {
   readonly reason: RevocationReason
   readonly actorUserId: string | null
   readonly caller: Caller
+  /** The session that `actorUserId` acts with; it is asked about again once everything is locked. */
+  readonly actor?: Actor
 }
 
 /**
@@ -39,14 +38,16 @@ export async function endSession(
   },
   by: EndedBy,
 ): Promise<boolean | null> {
-  const revoked = await inTransactionPer(deps.sql, target.familyId, async (tx) => {
-    const { txid, families } = await lockFamilies(tx, [target.familyId])
-    const family = families.get(target.familyId)
-    if (family === undefined) return null
-    if (target.ownerId !== undefined && family.userId !== target.ownerId) return null
-    const ended = await revokeLocked(tx, { txid, families: [family], by })
-    if (ended.length > 0) await target.inSameTransaction?.({ tx, txid }, family.userId)
-    return ended
+  const revoked = await inAct(deps.sql, target.familyId, {
+    concerned: { actor: by.actor, families: async () => [target.familyId] },
+    async work({ tx, txid, families }) {
+      const family = families.get(target.familyId)
+      if (family === undefined) return null
+      if (target.ownerId !== undefined && family.userId !== target.ownerId) return null
+      const ended = await revokeLocked(tx, { txid, families: [family], by })
+      if (ended.length > 0) await target.inSameTransaction?.({ tx, txid }, family.userId)
+      return ended
+    },
   })
   logRevocations(deps, revoked ?? [], by)
   return revoked && revoked.length > 0
@@ -70,23 +71,25 @@ export async function endAllSessions(
     inSameTransaction?: (fenced: FencedTransaction) => Promise<void>
   },
 ): Promise<number | null> {
-  const revoked = await inTransactionPer(deps.sql, userId, async (tx) => {
-    const { txid } = await lockUser(tx, userId)
-    const open = await listOpenFamilies(tx, userId)
-    const { callingSession } = options
-    if (callingSession !== undefined && !(await isSessionActive(tx, callingSession))) return null
-    await bumpEpoch(tx, txid, userId)
-    const toRevoke = open.filter((familyId) => familyId !== options.exceptFamilyId)
-    const { families } = await lockFamilies(tx, toRevoke)
-    const ended = await revokeLocked(tx, {
-      txid,
-      families: [...families.values()],
-      by: options.by,
-    })
-    await options.inSameTransaction?.({ tx, txid })
-    return ended
+  const { by, exceptFamilyId, callingSession } = options
+  const revoked = await inAct(deps.sql, userId, {
+    concerned: {
+      actor: by.actor,
+      users: [userId],
+      families: (tx) => listOpenFamilies(tx, userId),
+    },
+    async work({ tx, txid, families }) {
+      if (callingSession !== undefined && !(await isSessionActive(tx, callingSession))) return null
+      await bumpEpoch(tx, txid, userId)
+      const toRevoke = [...families.values()].filter(
+        (family) => family.userId === userId && family.familyId !== exceptFamilyId,
+      )
+      const ended = await revokeLocked(tx, { txid, families: toRevoke, by })
+      await options.inSameTransaction?.({ tx, txid })
+      return ended
+    },
   })
-  logRevocations(deps, revoked ?? [], options.by)
+  logRevocations(deps, revoked ?? [], by)
   return revoked && revoked.length
 }
 

@@ -72,7 +72,7 @@ export function createAccounts(database: Database, passwords: Passwords): OwnDir
       setDisabled: updateDisabled,
       setRole: updateRole,
       async list(filter, page) {
-        const rows = await listUsers(database, filter, page)
+        const rows = await listUsers(database.questions, filter, page)
         return rows.map((row) => ({
           ...toUser(row),
           createdAt: new Date(row.createdAt).toISOString(),

@@ -7,6 +7,7 @@ import { listEvents, listFamilyEvents, readForward } from '../../db/audit/events
 import { listIncidents } from '../../db/audit/incidents.ts'
 import type { Database } from '../../db/connection/connect.ts'
 import { readFamilyEnds } from '../../db/ledger/ends.ts'
+import { deleteStaleCounts } from '../../db/rate-limits.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
 
 const families = 20_000
@@ -58,6 +59,10 @@ beforeAll(async () => {
     from public.made
     order by at
     limit ${thefts}`
+  await ownerSql`
+    insert into token_ledger.rate_limit (key, points, expire)
+    select 'key-' || n, 1, n
+    from generate_series(1, ${families}::int) n`
   await ownerSql`analyze`
   const sql = postgres(owner.url, {
     max: 1,
@@ -65,10 +70,12 @@ beforeAll(async () => {
     debug: (_connection, query, params) => asked.push({ query, params: [...params] }),
   })
   const openListener = () => ({ query: (question: any) => question(sql), close: () => {} })
+  const statements = { db: drizzle(sql), statements: sql }
   database = {
     transactions: neverTaken,
-    db: drizzle(sql),
-    statements: sql,
+    ...statements,
+    calls: statements,
+    questions: statements,
     openListener,
     close: () => sql.end(),
   }
@@ -141,6 +148,7 @@ test.each<[string, () => Promise<unknown>]>([
         limit: 5_000,
       }),
   ],
+  ['stale counts of the rate limits', () => deleteStaleCounts(database, 10, 1_000)],
 ])('the query for %s scans no table from end to end', async (_what, query) => {
   expect(await scannedWhole(query)).toEqual([])
 })

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest'
-import { createKeyedMutex, MutexTimeout } from '../../db/connection/keyed-mutex.ts'
+import { createKeyedMutex, MutexFull, MutexTimeout } from '../../db/connection/keyed-mutex.ts'
 
 test('work under one key runs in the order it came; work under another key does not wait', async () => {
   const runExclusive = createKeyedMutex()
@@ -49,4 +49,16 @@ test('work that waits for five seconds fails and does not run; later work still 
   } finally {
     vi.useRealTimers()
   }
+})
+
+test('with a bound, work beyond it fails at once under its key alone, and there is room again later', async () => {
+  const runExclusive = createKeyedMutex({ maxWaiting: 2 })
+  let release = () => {}
+  const held = new Promise<void>((resolve) => (release = resolve))
+  const waiting = [1, 2, 3].map((n) => runExclusive('a', () => held.then(() => n)))
+  await expect(runExclusive('a', async () => 4)).rejects.toThrow(MutexFull)
+  expect(await runExclusive('b', async () => 5)).toBe(5)
+  release()
+  expect(await Promise.all(waiting)).toEqual([1, 2, 3])
+  expect(await runExclusive('a', async () => 6)).toBe(6)
 })

@@ -1,5 +1,6 @@
 import { audiences } from './audiences.ts'
 import { cookies } from './cookies.ts'
+import { calls } from './calls.ts'
 import { guards } from './guards.ts'
 import { keysAndCopies } from './keys.ts'
 import type { Mutation } from './mutation.ts'
@@ -20,4 +21,5 @@ export const mutations: readonly Mutation[] = [
   ...audiences,
   ...users,
   ...cookies,
+  ...calls,
 ]

@@ -30,7 +30,7 @@ export const revocations = [
   ...mutationsOf('server/procedures/access.ts', inService, [
     [
       'a process that is behind accepts every session',
-      '  if (!ctx.isKnownActive) await inTime(mustBeAlive(ctx.deps, ctx.session))\n',
+      '  if (!isKnownActive) await inTime(ctx.bearer.mustBeAlive())\n',
       '',
     ],
   ]),

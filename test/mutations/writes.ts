@@ -154,12 +154,12 @@ export const writes = [
     ],
   ),
   ...mutationsOf(
-    'server/procedures/admin/users.ts',
-    ['test/admin/admin.test.ts'],
+    'server/admin/users.ts',
+    ['test/attack/acts-after-the-end.test.ts'],
     [
       [
         'an admin who is one no longer makes another',
-        'check: () => mustBeAdmin(ctx.deps, ctx.session),',
+        '    await lockForAct(transaction.tx, { actor })\n',
         '',
       ],
     ],
@@ -216,10 +216,12 @@ export const writes = [
       'if (callingSession !== undefined && !(await isSessionActive(tx, callingSession))) return null\n',
       '',
     ],
+  ]),
+  ...mutationsOf('server/sessions/act.ts', ends, [
     [
       'a session that began during the lock is not ended',
-      '    const { txid } = await lockUser(tx, userId)\n    const open = await listOpenFamilies(tx, userId)\n',
-      '    const open = await listOpenFamilies(tx, userId)\n    const { txid } = await lockUser(tx, userId)\n',
+      '  const first = usersToLock.length > 0 ? await lockUsers(tx, usersToLock) : null\n  const concerned = await families(tx)\n',
+      '  const concerned = await families(tx)\n  const first = usersToLock.length > 0 ? await lockUsers(tx, usersToLock) : null\n',
     ],
   ]),
   ...mutationsOf('server/sessions/sign-in.ts', sessions, [
@@ -253,13 +255,13 @@ export const writes = [
     ],
   ]),
   ...mutationsOf(
-    'server/procedures/access.ts',
+    'server/procedures/standing.ts',
     ['test/http/auth-rules.test.ts'],
     [
       [
         'an ended session still calls procedures',
-        "if (state?.status !== 'active')",
-        "if (state?.status === 'expired')",
+        "if (standing?.status !== 'active')",
+        "if (standing?.status === 'expired')",
       ],
     ],
   ),

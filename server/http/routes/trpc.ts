@@ -2,6 +2,7 @@ import { fastifyRequestHandler } from '@trpc/server/adapters/fastify'
 import type { TRPCError } from '@trpc/server'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { AuthError } from '../../errors.ts'
+import { bearerOf } from '../../procedures/bearer.ts'
 import type { ServiceDeps } from '../../procedures/deps.ts'
 import { toPublicError } from '../../procedures/error-formatter.ts'
 import { appRouter } from '../../procedures/router.ts'
@@ -34,10 +35,13 @@ export async function mountTrpc(app: FastifyInstance, deps: ServiceDeps): Promis
       res: reply,
       path,
       maxBatchSize,
-      createContext: () => ({
+      createContext: ({ info }) => ({
         deps,
         caller: callerOf(request),
-        authorization: request.headers.authorization,
+        bearer: bearerOf(deps, {
+          authorization: request.headers.authorization,
+          calls: info.calls.length,
+        }),
       }),
       onError: ({ error, path: procedure }) => deps.reportError(error, procedure ?? '', request.ip),
       responseMeta: ({ errors, paths }) => {

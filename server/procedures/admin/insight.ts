@@ -4,7 +4,7 @@ import { countEvents } from '../../../db/audit/statistics.ts'
 import { uuidPattern } from '../../audit/uuid.ts'
 import { iso } from '../../audit/views.ts'
 import { invalid } from '../../errors.ts'
-import { adminProcedure } from '../access.ts'
+import { askingProcedure } from '../access.ts'
 import { instant, isReadable, limit, pageOf } from '../input.ts'
 import { appRouterOf } from '../trpc.ts'
 
@@ -23,7 +23,7 @@ const cursor = z
   })
   .refine(({ at }) => isReadable(at), 'Invalid cursor')
 
-const list = adminProcedure
+const list = askingProcedure
   .input(
     z
       .strictObject({
@@ -37,7 +37,7 @@ const list = adminProcedure
   .query(async ({ ctx, input }) => {
     const period = { fromAt: input.from, toAt: input.to }
     const page = { cursor: input.cursor, limit: input.limit }
-    const rows = await listIncidents(ctx.deps.database, period, page)
+    const rows = await listIncidents(ctx.deps.database.questions, period, page)
     return pageOf(rows, input.limit, {
       item: (row) => ({ ...row, occurredAt: iso(row.occurredAt) }),
       cursor: (row) => `${row.occurredAt}:${row.familyId}`,
@@ -45,7 +45,7 @@ const list = adminProcedure
   })
 
 /** Events counted in buckets of equal length, in UTC. */
-export const stats = adminProcedure
+export const stats = askingProcedure
   .input(z.strictObject({ from: instant, to: instant, bucket: z.enum(['minute', 'hour', 'day']) }))
   .query(async ({ ctx, input }) => {
     const { from, to, bucket } = input
@@ -58,7 +58,7 @@ export const stats = adminProcedure
           ? `bucket: The period has more than ${maxBuckets} buckets. Choose a longer bucket or a shorter period.`
           : null
     if (problem !== null) throw invalid(problem)
-    const rows = await countEvents(ctx.deps.database, { fromAt: from, toAt: to }, step)
+    const rows = await countEvents(ctx.deps.database.questions, { fromAt: from, toAt: to }, step)
     return { bucket, items: rows.map((row) => ({ ...row, at: iso(row.at) })), nextCursor: null }
   })
 

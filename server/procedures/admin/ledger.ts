@@ -10,12 +10,13 @@ import { toEventView } from '../../audit/views.ts'
 import { AuthError } from '../../errors.ts'
 import { eventKinds } from '../../ledger/events.ts'
 import type { AccessTokenClaims } from '../../verifier/index.ts'
-import { adminProcedure, mustBeAdmin } from '../access.ts'
+import { adminProcedure, askingProcedure } from '../access.ts'
 import type { ServiceDeps } from '../deps.ts'
 import { id, instant, limit, pageOf, position } from '../input.ts'
+import { mustBeAdmin, mustBeAlive } from '../standing.ts'
 import { appRouterOf } from '../trpc.ts'
 
-const events = adminProcedure
+const events = askingProcedure
   .input(
     z
       .strictObject({
@@ -33,7 +34,7 @@ const events = adminProcedure
     const { kinds, userId, familyId, from, to, cursor } = input
     const filter = { kinds, userId, familyId, fromAt: from, toAt: to }
     const page = { cursor, limit: input.limit }
-    const rows = await listEvents(ctx.deps.database, filter, page)
+    const rows = await listEvents(ctx.deps.database.questions, filter, page)
     return pageOf(rows, input.limit, {
       item: toEventView,
       cursor: (event) => positionText(event.position),
@@ -46,7 +47,7 @@ const verify = adminProcedure
   .query(async ({ ctx, input }) => {
     const { deps } = ctx
     if (input.familyId === undefined) return verifyAll(deps)
-    const verdict = await verifyFamily(deps.database, input.familyId)
+    const verdict = await verifyFamily(deps.database.questions, input.familyId)
     if (verdict.events === 0 && verdict.problem === 'there is no such family')
       throw new AuthError('not_found', 'no such family')
     const { intact, events: count, firstBrokenSeq, problem } = verdict
@@ -65,8 +66,8 @@ function verifyAll({ database }: ServiceDeps): ReturnType<typeof checkAll> {
   return check
 }
 
-async function checkAll({ transactions }: ServiceDeps['database']) {
-  const { families, events: count, broken } = await checkLedger(transactions, () => {})
+async function checkAll({ questions }: ServiceDeps['database']) {
+  const { families, events: count, broken } = await checkLedger(questions.statements, () => {})
   return { intact: broken.length === 0, families, events: count, broken: broken.slice(0, 1_000) }
 }
 
@@ -104,13 +105,14 @@ async function* tailOf(
   },
 ) {
   const { after, signal, slot } = options
+  const { questions } = deps.database
   const check = async () => {
     if (Date.now() >= session.expiresAt)
       throw new AuthError('access_token_expired', 'expired during the stream')
-    await mustBeAdmin(deps, session)
+    await mustBeAdmin(deps, session, await mustBeAlive(questions.statements, session))
   }
   try {
-    for await (const event of followLedger(deps.database, { after, signal, check }))
+    for await (const event of followLedger(questions, { after, signal, check }))
       yield tracked(positionText(event.position), toEventView(event))
   } catch (error) {
     if (!isUnavailable(error)) throw error

@@ -7,14 +7,14 @@ import { iso, toEventView, toSessionView } from '../../audit/views.ts'
 import { AuthError } from '../../errors.ts'
 import { sessionStatuses } from '../../ledger/family.ts'
 import { canonicalEmail } from '../../users/email.ts'
-import { adminProcedure } from '../access.ts'
+import { adminProcedure, askingProcedure } from '../access.ts'
 import { id, instant, limit, pageOf, reason } from '../input.ts'
 import { appRouterOf } from '../trpc.ts'
 
 /** A long-lived family can have more events; `admin.ledger.events` lists them in pages. */
 const eventsShown = 1_000
 
-const list = adminProcedure
+const list = askingProcedure
   .input(
     z
       .strictObject({
@@ -31,19 +31,19 @@ const list = adminProcedure
     const email = givenEmail === undefined ? undefined : canonicalEmail(givenEmail)
     if (email === null) return { items: [], nextCursor: null }
     const page = { cursor, limit: pageSize }
-    const rows = await listSessions(ctx.deps.database, { ...filter, email }, page)
+    const rows = await listSessions(ctx.deps.database.questions, { ...filter, email }, page)
     return pageOf(rows, pageSize, { item: toSessionView, cursor: (row) => row.familyId })
   })
 
-const get = adminProcedure
+const get = askingProcedure
   .input(z.strictObject({ familyId: id }))
   .query(async ({ ctx, input: { familyId } }) => {
-    const { database } = ctx.deps
-    const session = await readSession(database, familyId)
+    const { questions } = ctx.deps.database
+    const session = await readSession(questions, familyId)
     if (session === null) throw unknown()
     const [events, actions] = await Promise.all([
-      listFamilyEvents(database, familyId, eventsShown),
-      listFamilyActions(database, familyId),
+      listFamilyEvents(questions, familyId, eventsShown),
+      listFamilyActions(questions, familyId),
     ])
     return {
       ...toSessionView(session),
@@ -53,10 +53,10 @@ const get = adminProcedure
     }
   })
 
-const stateAt = adminProcedure
+const stateAt = askingProcedure
   .input(z.strictObject({ familyId: id, at: instant }))
   .query(async ({ ctx, input }) => {
-    const state = await readStateAt(ctx.deps.database, input.familyId, input.at)
+    const state = await readStateAt(ctx.deps.database.questions, input.familyId, input.at)
     if (state === null) throw unknown()
     return { ...state, expiresAt: iso(state.expiresAt) }
   })
@@ -65,8 +65,7 @@ const revoke = adminProcedure
   .input(z.strictObject({ familyId: id, reason }))
   .mutation(async ({ ctx, input }) => {
     const { familyId } = input
-    const actorUserId = ctx.session.userId
-    const act = { actorUserId, reason: input.reason, caller: ctx.caller }
+    const act = { ...ctx.by, reason: input.reason }
     const wasActive = await revokeSession(ctx.deps, familyId, act)
     if (wasActive === null) throw unknown()
     return { revoked: wasActive ? 1 : 0 }

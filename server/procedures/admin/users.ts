@@ -10,7 +10,7 @@ import {
 import { AuthError, invalid } from '../../errors.ts'
 import type { AccountStore } from '../../users/directory.ts'
 import { canonicalEmail } from '../../users/email.ts'
-import { adminProcedure, mustBeAdmin } from '../access.ts'
+import { adminProcedure, askingProcedure } from '../access.ts'
 import type { ServiceDeps } from '../deps.ts'
 import { id, limit, pageOf, reason, text } from '../input.ts'
 import { mustFollowRule, mustNotBeBreached } from '../new-password.ts'
@@ -18,7 +18,7 @@ import { appRouterOf } from '../trpc.ts'
 
 const role = z.enum(['user', 'admin'])
 
-const list = adminProcedure
+const list = askingProcedure
   .input(
     z
       .strictObject({
@@ -57,11 +57,7 @@ const create = adminProcedure
     }
     const password = input.password ?? newPassword()
     const account = { email, password, role: input.role }
-    const user = await createUser(accountsOf(ctx.deps), account, {
-      actorUserId: ctx.session.userId,
-      // Checked again: the caller may have lost the role while the password was being hashed.
-      check: () => mustBeAdmin(ctx.deps, ctx.session),
-    })
+    const user = await createUser(accountsOf(ctx.deps), account, ctx.by)
     return {
       user: { userId: user.id, email: user.email, role: user.role },
       /** A generated password is shown only here; null if the caller chose one. */
@@ -73,7 +69,7 @@ const setRole = adminProcedure
   .input(z.strictObject({ userId: id, role }))
   .mutation(async ({ ctx, input }) => {
     const deps = await depsFor(ctx.deps, input.userId)
-    await changeRole(deps, input, { actorUserId: ctx.session.userId })
+    await changeRole(deps, input, ctx.by)
     return { success: true as const }
   })
 
@@ -81,25 +77,23 @@ const disable = adminProcedure
   .input(z.strictObject({ userId: id }))
   .mutation(async ({ ctx, input: { userId } }) => {
     const deps = await depsFor(ctx.deps, userId)
-    const by = { actorUserId: ctx.session.userId, caller: ctx.caller }
-    return { success: true as const, revoked: await disableUser(deps, userId, by) }
+    return { success: true as const, revoked: await disableUser(deps, userId, ctx.by) }
   })
 
 const enable = adminProcedure
   .input(z.strictObject({ userId: id }))
   .mutation(async ({ ctx, input: { userId } }) => {
     const deps = await depsFor(ctx.deps, userId)
-    await enableUser(deps, userId, { actorUserId: ctx.session.userId })
+    await enableUser(deps, userId, ctx.by)
     return { success: true as const }
   })
 
 const revokeSessions = adminProcedure
   .input(z.strictObject({ userId: id, reason }))
   .mutation(async ({ ctx, input: { userId, reason: why } }) => {
-    const { deps, caller } = ctx
+    const { deps } = ctx
     await mustKnow(deps, userId)
-    const actorUserId = ctx.session.userId
-    const act = { actorUserId, reason: why, caller }
+    const act = { ...ctx.by, reason: why }
     return { revoked: await revokeUserSessions(deps, userId, act) }
   })
 

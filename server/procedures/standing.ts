@@ -1,0 +1,35 @@
+import type postgres from 'postgres'
+import { readStanding, type Standing } from '../../db/audit/standing.ts'
+import type { Transaction } from '../../db/connection/transaction.ts'
+import { AuthError } from '../errors.ts'
+import type { AccessTokenClaims } from '../verifier/index.ts'
+import type { ServiceDeps } from './deps.ts'
+
+/** @throws {AuthError} `access_token_revoked`: according to the database, now */
+export async function mustBeAlive(
+  sql: postgres.Sql | Transaction,
+  session: AccessTokenClaims,
+): Promise<Standing> {
+  const standing = await readStanding(sql, session.familyId)
+  if (standing?.status !== 'active')
+    throw new AuthError('access_token_revoked', `the session is ${standing?.status ?? 'unknown'}`)
+  return standing
+}
+
+/**
+ * Takes the account that was read with the session. A user directory of the embedder is asked.
+ *
+ * @throws {AuthError} `role_required`
+ */
+export async function mustBeAdmin(
+  { users }: Pick<ServiceDeps, 'users'>,
+  { userId }: AccessTokenClaims,
+  { account }: Standing,
+): Promise<void> {
+  const user =
+    'fromAccountRow' in users
+      ? account && users.fromAccountRow(account)
+      : (await users.findMany([userId])).get(userId)
+  if (user?.role !== 'admin' || user.disabled)
+    throw new AuthError('role_required', 'not an admin now')
+}

@@ -1,0 +1,103 @@
+import { mutationsOf } from './mutation.ts'
+
+const acts = ['test/attack/acts-after-the-end.test.ts']
+const pools = ['test/procedures/own-pools.test.ts']
+const once = ['test/procedures/once-a-request.test.ts']
+const limits = ['test/procedures/call-limits.test.ts']
+const health = ['test/http/readyz.test.ts']
+
+/** What a signed-in caller can ask for, how often, and on which connections; who acts, asked again. */
+export const calls = [
+  ...mutationsOf('server/sessions/act.ts', acts, [
+    ['a mutation does not ask again whether its caller may act', '  await actor?.mayAct(tx)\n', ''],
+    [
+      'an act does not lock the account of its actor',
+      'actor === undefined ? users : [...users, actor.userId]',
+      'users',
+    ],
+  ]),
+  ...mutationsOf('server/procedures/admin/users.ts', acts, [
+    [
+      'a change of a role does not name its actor',
+      'await changeRole(deps, input, ctx.by)',
+      'await changeRole(deps, input, { actorUserId: ctx.by.actorUserId })',
+    ],
+    [
+      'the enabling of a user does not name its actor',
+      'await enableUser(deps, userId, ctx.by)',
+      'await enableUser(deps, userId, { actorUserId: ctx.by.actorUserId })',
+    ],
+  ]),
+  ...mutationsOf('server/procedures/bearer.ts', once, [
+    ['each call of a batch verifies the token', 'answer ??= ask()', 'answer = ask()'],
+  ]),
+  ...mutationsOf('server/procedures/bearer.ts', limits, [
+    ['calls are not counted', '    await deps.callLimits.count(session, request.calls)\n', ''],
+    [
+      'a batch counts as one call',
+      'deps.callLimits.count(session, request.calls)',
+      'deps.callLimits.count(session, 1)',
+    ],
+  ]),
+  ...mutationsOf('server/procedures/call-limits.ts', limits, [
+    [
+      'a user with many sessions has no limit of calls',
+      '      await countUser(userId, calls)\n',
+      '',
+    ],
+    ['calls are counted in the database from the first', '> free)', '> 0)'],
+  ]),
+  ...mutationsOf('server/procedures/turns.ts', once, [
+    [
+      'an admin asks any number of questions at once',
+      'return await runExclusive(userId, ask)',
+      'return await ask()',
+    ],
+    [
+      'any number of questions of one admin waits',
+      'createKeyedMutex({ maxWaiting })',
+      'createKeyedMutex()',
+    ],
+  ]),
+  ...mutationsOf(
+    'db/connection/bounded.ts',
+    ['test/db/bounded.test.ts'],
+    [
+      [
+        'a pool queues any number of statements',
+        'if (unfinished >= limit) return self.reject(full())',
+        'if (unfinished < 0) return self.reject(full())',
+      ],
+      [
+        'a pool queues any number of transactions',
+        'if (unfinished >= limit) throw full()',
+        'if (unfinished < 0) throw full()',
+      ],
+    ],
+  ),
+  ...mutationsOf('db/connection/connect.ts', pools, [
+    [
+      'callers take the connections of sign-ins',
+      '  const calls = open(connectionsOfCallers)\n',
+      '  const calls = statements\n',
+    ],
+    [
+      'admins take the connections of callers',
+      '  const questions = open(connectionsOfCallers, questionMs)\n',
+      '  const questions = calls\n',
+    ],
+    [
+      'a question of an admin runs for ten seconds',
+      'const questionMs = 3_000',
+      'const questionMs = statementMs',
+    ],
+  ]),
+  ...mutationsOf('server/http/routes/health.ts', health, [
+    [
+      '/readyz reads the migrations at each call',
+      'isMigrated(database, newest)',
+      'isMigrated(database)',
+    ],
+    ['each call of /readyz asks the database', 'asking ??= isMigrated', 'asking = isMigrated'],
+  ]),
+]
