@@ -1,12 +1,18 @@
 import { pino, type Logger } from 'pino'
 import { connect, type Database } from '../db/connection/connect.ts'
+import { canServe } from '../db/migrate.ts'
 import { buildApp } from './app.ts'
 import { loadOrCreateAuthSecret } from './config/auth-secret.ts'
 import { ConfigError, loadConfig, type Config } from './config/config.ts'
 import { startEmbeddedPostgres } from './embedded-postgres/start.ts'
 import { createFirstAdmin } from './admin/first-admin.ts'
 import { probeAddress, withListenErrors } from './config/listen-address.ts'
-import { migrateWithErrors, withDatabaseErrors } from './config/database-url.ts'
+import {
+  configuredUrls,
+  migrateWithErrors,
+  withDatabaseErrors,
+  type DatabaseUrls,
+} from './config/database-url.ts'
 import { describeError, redact } from './observability/security-log.ts'
 import type { Telemetry } from './observability/tracing.ts'
 
@@ -44,13 +50,13 @@ async function start(config: Config): Promise<void> {
   })
   // Before an embedded database is created for a service that could not listen.
   if (config.databaseUrl === undefined) await probeAddress(config)
-  const databaseUrl = config.databaseUrl ?? (await startPostgres(config, log))
-  for (const right of await migrateWithErrors(databaseUrl))
-    log.warn({ right }, 'PUBLIC keeps a right that the owner of the ledger cannot revoke')
+  const urls = configuredUrls(config) ?? (await startPostgres(config, log))
+  if (!(await withDatabaseErrors(urls.service, () => canServe(urls.service))))
+    await migrateWithErrors(urls)
   const authSecret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
-  const database = connect(databaseUrl, { role: 'token_ledger_app' })
+  const database = connect(urls.service, { role: 'token_ledger_app' })
   started.push(() => database.close())
-  const app = await withDatabaseErrors(databaseUrl, () =>
+  const app = await withDatabaseErrors(urls.service, () =>
     buildApp({
       config: { ...config, authSecret },
       database,
@@ -83,14 +89,14 @@ async function startTracing(): Promise<Telemetry | null> {
   }
 }
 
-async function startPostgres(config: Config, log: Logger): Promise<string> {
+async function startPostgres(config: Config, log: Logger): Promise<DatabaseUrls> {
   const postgres = await startEmbeddedPostgres({
     dataDir: config.dataDir,
     log: (line) => log.debug({ postgres: line }),
     warn: (line) => log.warn({ postgres: line }),
   })
   started.push(() => postgres.stop())
-  return postgres.url
+  return { owner: postgres.url, service: postgres.serviceUrl }
 }
 
 async function welcome({ publicUrl }: Config, database: Database): Promise<void> {

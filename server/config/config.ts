@@ -6,12 +6,12 @@ import {
   cidrList,
   day,
   flag,
-  isDecodable,
   isHost,
   isLoopback,
   isPath,
   origin,
   originList,
+  postgresUrl,
   seconds,
   secret,
   secretAdvice,
@@ -27,16 +27,9 @@ type Variables = z.output<typeof Variables>
 
 const Variables = z.object({
   NODE_ENV: z.string().prefault('development'),
-  DATABASE_URL: z
-    .url({
-      protocol: /^postgres(ql)?$/,
-      error: 'must be a Postgres URL, such as postgres://user:password@host:5432/database',
-    })
-    .refine(
-      isDecodable,
-      'has a % that is not percent-encoded; write it as %25, such as postgres://user:pass%25word@host:5432/database',
-    )
-    .optional(),
+  DATABASE_URL: postgresUrl.optional(),
+  MIGRATION_DATABASE_URL: postgresUrl.optional(),
+  SUPERUSER_DATABASE_LOGIN: flag('allow').optional(),
   EMBEDDED_POSTGRES: flag('allow').optional(),
   DATA_DIR: z
     .string()
@@ -87,12 +80,18 @@ const Environment = Variables.transform((env, ctx) => {
   const publicUrl = publicUrlOf(env)
   const { protocol } = new URL(publicUrl)
   const isProduction = env.NODE_ENV === 'production'
-  const problems = [...(isProduction ? productionProblems(env) : []), ...lifetimeProblems(env)]
+  const problems = [
+    ...(isProduction ? productionProblems(env) : []),
+    ...migrationProblems(env),
+    ...lifetimeProblems(env),
+  ]
   for (const [variable, message] of problems)
     ctx.addIssue({ code: 'custom', path: [variable], message })
   return {
     isProduction,
     databaseUrl: env.DATABASE_URL,
+    migrationDatabaseUrl: env.MIGRATION_DATABASE_URL ?? env.DATABASE_URL,
+    superuserDatabaseLogin: env.SUPERUSER_DATABASE_LOGIN,
     dataDir: env.DATA_DIR,
     host: env.HOST,
     port: env.PORT,
@@ -138,6 +137,13 @@ function productionProblems(env: Variables): Problem[] {
   if (env.RATE_LIMITS === 'off')
     problems.push(['RATE_LIMITS', 'may not be off in production; leave it unset, or set it to: on'])
   return problems
+}
+
+function migrationProblems(env: Variables): Problem[] {
+  if (env.MIGRATION_DATABASE_URL === undefined || env.DATABASE_URL !== undefined) return []
+  const message =
+    'is required with MIGRATION_DATABASE_URL, such as postgres://token_ledger_service:password@host:5432/database'
+  return [['DATABASE_URL', message]]
 }
 
 function lifetimeProblems(env: Variables): Problem[] {

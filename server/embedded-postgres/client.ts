@@ -2,13 +2,16 @@ import { connect } from 'node:net'
 import postgres from 'postgres'
 import { systemErrorCode } from '../config/system-error.ts'
 
+/** Owns the data: `initdb` made it a superuser. */
+export const ownerLogin = 'postgres'
+
 /**
  * postgres.js accepts a socket folder in a URL only if the host contains a comma, and then keeps the comma in the
  * path; psql takes only the part before the comma. Postgres therefore listens in both `socket` and `socket,`, and one
  * URL works for both clients.
  */
-export function socketUrl(socketFolder: string, database: string): string {
-  return `postgres://postgres@${encodeURIComponent(socketFolder)},/${database}`
+export function socketUrl(socketFolder: string, database: string, login = ownerLogin): string {
+  return `postgres://${login}@${encodeURIComponent(socketFolder)},/${database}`
 }
 
 /** The port in the name of the socket that postgres.js connects to. The variable PGPORT changes it. */

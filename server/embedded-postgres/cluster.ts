@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { packageVersion } from './binaries.ts'
+import { ownerLogin } from './client.ts'
 import type { PostgresHome } from './home.ts'
 import { postgresEnvironment, useOwnPostgres } from './platform.ts'
 import { makeFolder } from './unfinished-folder.ts'
@@ -23,7 +24,7 @@ function initdb(at: { home: PostgresHome; native: string; folder: string }): voi
     join(native, 'bin', 'initdb'),
     [
       `--pgdata=${folder}`,
-      '--username=postgres',
+      `--username=${ownerLogin}`,
       '--auth-local=trust', // the mode of the socket folder decides who can connect
       '--auth-host=reject',
       '--encoding=UTF8',

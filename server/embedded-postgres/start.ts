@@ -21,13 +21,16 @@ export type EmbeddedPostgresOptions = {
 }
 
 export type EmbeddedPostgres = {
-  /** Works in postgres.js and, unchanged, in psql. */
+  /** Of the superuser. Works in postgres.js and, unchanged, in psql. */
   readonly url: string
+  /** Of the login that serves. `migrate` creates it. */
+  readonly serviceUrl: string
   /** Fast shutdown: ends every connection and waits until Postgres has exited. May be called again. */
   stop(): Promise<void>
 }
 
 const database = 'token_ledger'
+const serviceLogin = 'token_ledger_service'
 
 // Crash recovery after a busy day may take minutes on a slow disk.
 const startTimeoutMs = 5 * 60_000
@@ -107,7 +110,7 @@ export async function startEmbeddedPostgres(
     await new Promise((closed) => owner?.close(closed))
     removeSocketFolder(files.socketFolder)
   }
-  return { url: socketUrl(files.socketFolder, database), stop: () => (stopped ??= stop()) }
+  return { ...urlsOf(files), stop: () => (stopped ??= stop()) }
 }
 
 /**
@@ -120,7 +123,7 @@ export async function reachEmbeddedPostgres(
   try {
     return await startEmbeddedPostgres(options)
   } catch (error) {
-    if (error instanceof DataInUse) return { url: error.url, stop: async () => {} }
+    if (error instanceof DataInUse) return { ...urlsOf(error.files), stop: async () => {} }
     throw error
   }
 }
@@ -136,10 +139,17 @@ export function hasEmbeddedPostgres(dataDir: string): boolean {
 }
 
 class DataInUse extends Error {
-  readonly url: string
+  readonly files: PostgresFiles
   constructor(files: PostgresFiles) {
     super(`the data in ${files.cluster} is in use by another running process`)
-    this.url = socketUrl(files.socketFolder, database)
+    this.files = files
+  }
+}
+
+function urlsOf({ socketFolder }: PostgresFiles): Pick<EmbeddedPostgres, 'url' | 'serviceUrl'> {
+  return {
+    url: socketUrl(socketFolder, database),
+    serviceUrl: socketUrl(socketFolder, database, serviceLogin),
   }
 }
 

@@ -33,6 +33,7 @@ export async function startBenchServer(
   const child = start('server-process.ts', {
     NODE_ENV: 'production',
     DATABASE_URL: databaseUrl,
+    SUPERUSER_DATABASE_LOGIN: 'allow',
     AUTH_SECRET: benchSecret,
     PUBLIC_URL: url,
     PORT: String(port),

@@ -1,4 +1,5 @@
 import { guards } from './guards.ts'
+import { logins } from './logins.ts'
 import type { Mutation } from './mutation.ts'
 import { revocations } from './revocations.ts'
 import { rules } from './rules.ts'
@@ -11,5 +12,6 @@ export const mutations: readonly Mutation[] = [
   ...tokens,
   ...writes,
   ...guards,
+  ...logins,
   ...revocations,
 ]
