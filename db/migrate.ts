@@ -5,7 +5,7 @@ import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate as applyMigrations } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
-import { safeSearchPath, type Statements } from './connection/connect.ts'
+import { connect, safeSearchPath, type Statements } from './connection/connect.ts'
 import { codeOf, driverError } from './connection/errors.ts'
 import { describeHolders, readBlockers, type LockHolder } from './connection/lock-holders.ts'
 
@@ -167,6 +167,22 @@ export async function isMigrated(
     select max(created_at)::text as newest
     from token_ledger_migrations.applied`
   return Number(row?.newest ?? 0) >= newest
+}
+
+/** No such role, table or schema; no right to them; no such login, or not with this password. */
+const notYet = new Set(['22023', '42P01', '3F000', '42501', '28000', '28P01'])
+
+/** Whether the login can take the service's role and finds this version's schema: then there is nothing to migrate. */
+export async function canServe(databaseUrl: string): Promise<boolean> {
+  const database = connect(databaseUrl, { role: 'token_ledger_app', maxConnections: 1 })
+  try {
+    return await isMigrated(database)
+  } catch (error) {
+    if (notYet.has(codeOf(driverError(error)))) return false
+    throw error
+  } finally {
+    await database.close()
+  }
 }
 
 /**

@@ -1,6 +1,7 @@
 import { pino, type Logger } from 'pino'
 import { connect, type Database } from '../db/connection/connect.ts'
 import { hasAdmin } from '../db/users.ts'
+import { canServe } from '../db/migrate.ts'
 import { buildApp } from './app.ts'
 import { loadOrCreateAuthSecret } from './config/auth-secret.ts'
 import { ConfigError, loadConfig, type Config } from './config/config.ts'
@@ -8,7 +9,12 @@ import { lastSeenFile } from './config/last-seen.ts'
 import { startEmbeddedPostgres } from './embedded-postgres/start.ts'
 import { createFirstAdmin } from './admin/first-admin.ts'
 import { probeAddress, withListenErrors } from './config/listen-address.ts'
-import { migrateWithErrors, withDatabaseErrors } from './config/database-url.ts'
+import {
+  configuredUrls,
+  migrateWithErrors,
+  withDatabaseErrors,
+  type DatabaseUrls,
+} from './config/database-url.ts'
 import { describeError, redact } from './observability/security-log.ts'
 import type { Telemetry } from './observability/tracing.ts'
 
@@ -48,13 +54,13 @@ async function start(config: Config): Promise<void> {
   })
   // Before an embedded database is created for a service that could not listen.
   if (config.databaseUrl === undefined) await probeAddress(config)
-  const databaseUrl = config.databaseUrl ?? (await startPostgres(config, log))
-  for (const right of await migrateWithErrors(databaseUrl))
-    log.warn({ right }, 'PUBLIC keeps a right that the owner of the ledger cannot revoke')
+  const urls = configuredUrls(config) ?? (await startPostgres(config, log))
+  if (!(await withDatabaseErrors(urls.service, () => canServe(urls.service))))
+    await migrateWithErrors(urls)
   const authSecret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
-  const database = connect(databaseUrl, { role: 'token_ledger_app' })
+  const database = connect(urls.service, { role: 'token_ledger_app' })
   started.push(() => database.close())
-  const app = await withDatabaseErrors(databaseUrl, () =>
+  const app = await withDatabaseErrors(urls.service, () =>
     buildApp({
       config: { ...config, authSecret },
       database,
@@ -64,7 +70,7 @@ async function start(config: Config): Promise<void> {
     }),
   )
   started.push(() => app.close())
-  await withDatabaseErrors(databaseUrl, () => ensureAdmin(config, database, log))
+  await withDatabaseErrors(urls.service, () => ensureAdmin(config, database, log))
   const { host, port } = config
   await withListenErrors({ host, port }, () =>
     app.listen({ host, port, listenTextResolver: () => 'listening' }),
@@ -89,14 +95,14 @@ async function startTracing(): Promise<Telemetry | null> {
   }
 }
 
-async function startPostgres(config: Config, log: Logger): Promise<string> {
+async function startPostgres(config: Config, log: Logger): Promise<DatabaseUrls> {
   const postgres = await startEmbeddedPostgres({
     dataDir: config.dataDir,
     log: (line) => log.debug({ postgres: line }),
     warn: (line) => log.warn({ postgres: line }),
   })
   started.push(() => postgres.stop())
-  return postgres.url
+  return { owner: postgres.url, service: postgres.serviceUrl }
 }
 
 async function ensureAdmin({ publicUrl }: Config, database: Database, log: Logger): Promise<void> {

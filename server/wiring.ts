@@ -2,10 +2,12 @@ import type { FastifyInstance } from 'fastify'
 import type { Database } from '../db/connection/connect.ts'
 import { transactionsOf } from '../db/connection/transaction.ts'
 import { watchForRestoredCopy } from './audit/restored-copy.ts'
+import { readPublicRights } from '../db/login-rights.ts'
 import { createTails } from './audit/tail.ts'
 import { keepTables } from './audit/upkeep.ts'
 import type { Config } from './config/config.ts'
 import type { LastSeenStore } from './config/last-seen.ts'
+import { checkDatabaseLogin } from './config/database-login.ts'
 import { createMetrics } from './observability/metrics.ts'
 import { createSecurityLog, describeError } from './observability/security-log.ts'
 import { createCallLimits, noCallLimits } from './procedures/call-limits.ts'
@@ -54,6 +56,11 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
   const secrets: [string, ...string[]] = [config.authSecret]
   if (config.authSecretPrevious !== undefined) secrets.push(config.authSecretPrevious)
 
+  const databaseLogin = await checkDatabaseLogin(config, database)
+  if (databaseLogin.warning !== null)
+    app.log.warn(databaseLogin, 'the database login has more rights than the service needs')
+  for (const right of await readPublicRights(database))
+    app.log.warn({ right }, 'PUBLIC has a right that lets any login create objects in the database')
   const signingKeys = await loadSigningKeys(database, secrets, {
     ...(options.signingKeyReloadMs !== undefined && { reloadEveryMs: options.signingKeyReloadMs }),
     reports: {
@@ -117,6 +124,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     ...sessionDeps,
     config,
     database,
+    warnings: databaseLogin.warning === null ? [] : [databaseLogin.warning],
     signingKeys,
     accessTokens,
     rotate: options.rotate ?? rotation.rotate,

@@ -9,11 +9,11 @@ import {
   cidrList,
   day,
   flag,
-  isDecodable,
   isHost,
   isPath,
   origin,
   originList,
+  postgresUrl,
   seconds,
   secret,
   secretAdvice,
@@ -30,17 +30,10 @@ export type Variables = z.output<typeof Variables>
 const Variables = z.object({
   NODE_ENV: z.string().prefault('development'),
   PUBLIC_DEVELOPMENT: flag('allow').optional(),
-  DATABASE_URL: z
-    .url({
-      protocol: /^postgres(ql)?$/,
-      error: 'must be a Postgres URL, such as postgres://user:password@host:5432/database',
-    })
-    .refine(
-      isDecodable,
-      'has a % that is not percent-encoded; write it as %25, such as postgres://user:pass%25word@host:5432/database',
-    )
-    .optional(),
+  DATABASE_URL: postgresUrl.optional(),
+  MIGRATION_DATABASE_URL: postgresUrl.optional(),
   DATABASE_WITHOUT_TLS: flag('allow').optional(),
+  SUPERUSER_DATABASE_LOGIN: flag('allow').optional(),
   EMBEDDED_POSTGRES: flag('allow').optional(),
   DATA_DIR: z
     .string()
@@ -97,6 +90,7 @@ const Environment = Variables.transform((env, ctx) => {
     ...(isProduction ? productionProblems(env, publicUrl) : []).map(
       ([variable, message]): Problem => [variable, message + advice],
     ),
+    ...migrationProblems(env),
     ...lifetimeProblems(env),
     ...portProblems(env),
     ...cookieProblems(env, protocol),
@@ -107,6 +101,8 @@ const Environment = Variables.transform((env, ctx) => {
   return {
     isProduction,
     databaseUrl: env.DATABASE_URL,
+    migrationDatabaseUrl: env.MIGRATION_DATABASE_URL ?? env.DATABASE_URL,
+    superuserDatabaseLogin: env.SUPERUSER_DATABASE_LOGIN,
     dataDir: env.DATA_DIR,
     host: env.HOST,
     port: env.PORT,
@@ -147,6 +143,13 @@ function audienceProblems(env: Variables, ownAudience: string): Problem[] {
       'may not contain the audience of this service itself; list the other services, such as https://orders.example.com',
     ],
   ]
+}
+
+function migrationProblems(env: Variables): Problem[] {
+  if (env.MIGRATION_DATABASE_URL === undefined || env.DATABASE_URL !== undefined) return []
+  const message =
+    'is required with MIGRATION_DATABASE_URL, such as postgres://token_ledger_service:password@host:5432/database'
+  return [['DATABASE_URL', message]]
 }
 
 function lifetimeProblems(env: Variables): Problem[] {

@@ -1,5 +1,7 @@
 import { codeOf, driverError, isUnavailable } from '../../db/connection/errors.ts'
 import { migrate } from '../../db/migrate.ts'
+import { admitServiceLogin } from '../../db/service-login.ts'
+import type { Config } from './config.ts'
 
 /** The database could not be used. The message is one line; it names the host and never the password. */
 export class DatabaseUnreachable extends Error {}
@@ -7,19 +9,52 @@ export class DatabaseUnreachable extends Error {}
 const insufficientPrivilege = '42501'
 const lockNotAvailable = '55P03'
 
+/** Of one database; the same URL where one login does both. */
+export type DatabaseUrls = {
+  /** The login that owns the ledger: migrates, archives, erases. */
+  readonly owner: string
+  /** The login that serves. */
+  readonly service: string
+}
+
+/** Null where the service runs a Postgres of its own. */
+export function configuredUrls(config: Config): DatabaseUrls | null {
+  const { databaseUrl, migrationDatabaseUrl = databaseUrl } = config
+  if (databaseUrl === undefined || migrationDatabaseUrl === undefined) return null
+  return { owner: migrationDatabaseUrl, service: databaseUrl }
+}
+
 /**
+ * Migrates, and lets the serving login take its role.
+ *
  * @returns rights of PUBLIC that stay, as `migrate` does
- * @throws {DatabaseUnreachable} also when the database user lacks a privilege that the migration needs
+ * @throws {DatabaseUnreachable} also when the owner lacks a privilege that this needs
  */
-export async function migrateWithErrors(databaseUrl: string): Promise<string[]> {
+export async function migrateWithErrors({ owner, service }: DatabaseUrls): Promise<string[]> {
+  const kept = await withPrivilegeErrors(
+    owner,
+    'migrating needs the login that owns the schemas of token-ledger, and for the first migration one with CREATEROLE: set MIGRATION_DATABASE_URL',
+    () => migrate(owner),
+  )
+  if (service !== owner)
+    await withPrivilegeErrors(
+      owner,
+      'this login may not admit that of DATABASE_URL: create it as a superuser, and grant it token_ledger_app',
+      () => admitServiceLogin(owner, service),
+    )
+  return kept
+}
+
+async function withPrivilegeErrors<T>(
+  databaseUrl: string,
+  advice: string,
+  work: () => Promise<T>,
+): Promise<T> {
   try {
-    return await withDatabaseErrors(databaseUrl, () => migrate(databaseUrl))
+    return await withDatabaseErrors(databaseUrl, work)
   } catch (error) {
     if (!(error instanceof Error) || codeOf(error) !== insufficientPrivilege) throw error
-    throw unreachable(
-      databaseUrl,
-      `${error.message}; the database user must own the schemas and tables of token-ledger, and needs CREATEROLE for the first migration: alter role … createrole`,
-    )
+    throw unreachable(databaseUrl, `${error.message}; ${advice}`)
   }
 }
 

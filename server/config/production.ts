@@ -30,6 +30,9 @@ export function productionProblems(env: Variables, publicUrl: string): Problem[]
   ]
 }
 
+const withoutTls =
+  'must verify the certificate of a database on another host, such as postgres://user:password@host:5432/database?sslmode=verify-full; on a private network, DATABASE_WITHOUT_TLS=allow goes without'
+
 function databaseProblems(env: Variables): Problem[] {
   if (env.DATABASE_URL === undefined)
     return env.EMBEDDED_POSTGRES === 'allow'
@@ -40,13 +43,11 @@ function databaseProblems(env: Variables): Problem[] {
             'is required in production, such as postgres://user:password@host:5432/database?sslmode=verify-full',
           ],
         ]
-  if (env.DATABASE_WITHOUT_TLS === 'allow' || isVerifiedOrLocal(env.DATABASE_URL)) return []
-  return [
-    [
-      'DATABASE_URL',
-      'must verify the certificate of a database on another host, such as postgres://user:password@host:5432/database?sslmode=verify-full; on a private network, DATABASE_WITHOUT_TLS=allow goes without',
-    ],
-  ]
+  if (env.DATABASE_WITHOUT_TLS === 'allow') return []
+  return (['DATABASE_URL', 'MIGRATION_DATABASE_URL'] as const).flatMap((variable): Problem[] => {
+    const url = env[variable]
+    return url === undefined || isVerifiedOrLocal(url) ? [] : [[variable, withoutTls]]
+  })
 }
 
 /** Local: a Unix socket or loopback. A URL without a host is not, because PGHOST then names one. */

@@ -86,8 +86,18 @@ export function secretAdvice(problem: string): string {
   return `${problem}; make one with: openssl rand -base64 48`
 }
 
+export const postgresUrl = z
+  .url({
+    protocol: /^postgres(ql)?$/,
+    error: 'must be a Postgres URL, such as postgres://user:password@host:5432/database',
+  })
+  .refine(
+    isDecodable,
+    'has a % that is not percent-encoded; write it as %25, such as postgres://user:pass%25word@host:5432/database',
+  )
+
 /** postgres.js percent-decodes everything before the path. */
-export function isDecodable(databaseUrl: string): boolean {
+function isDecodable(databaseUrl: string): boolean {
   const [beforePath = ''] = /^\w+:\/\/[^/?#]*/.exec(databaseUrl) ?? []
   try {
     decodeURIComponent(beforePath)

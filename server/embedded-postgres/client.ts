@@ -1,19 +1,33 @@
+import { createHmac } from 'node:crypto'
 import { connect } from 'node:net'
 import postgres from 'postgres'
 import { systemErrorCode } from '../config/system-error.ts'
 import type { PostgresFiles } from './files.ts'
 import { expectPassword, isTrusting } from './password.ts'
 
+/** Owns the data: `initdb` made it a superuser. */
+export const ownerLogin = 'postgres'
+/** Of the service, which owns nothing: `migrate` creates it. */
+export const serviceLogin = 'token_ledger_service'
+
 /**
  * postgres.js accepts a socket folder in a URL only if the host contains a comma, and then keeps the comma in the
  * path; psql takes only the part before the comma. Postgres therefore listens in both `socket` and `socket,`, and one
  * URL works for both clients.
  */
-export function socketUrl({ socketFolder, password }: Access, database: string): string {
-  return `postgres://postgres:${password}@${encodeURIComponent(socketFolder)},/${database}`
+export function socketUrl(access: Access, database: string, login = ownerLogin): string {
+  const place = encodeURIComponent(access.socketFolder)
+  return `postgres://${login}:${passwordOf(access, login)}@${place},/${database}`
 }
 
 type Access = Pick<PostgresFiles, 'socketFolder' | 'password'>
+
+/** The owner's password does not follow from that of the service. */
+function passwordOf({ password }: Access, login: string): string {
+  return login === ownerLogin
+    ? password
+    : createHmac('sha256', password).update(login).digest('hex')
+}
 
 /** The port in the name of the socket that postgres.js connects to. The variable PGPORT changes it. */
 export function socketPort(access: Access): number {
@@ -48,12 +62,15 @@ export async function createDatabase(access: Access, name: string): Promise<void
   }
 }
 
-/** Sets the password of the superuser, and from then on accepts no connection without it. */
+/** Sets the passwords, and from then on accepts no connection without it. */
 export async function requirePassword(files: PostgresFiles): Promise<void> {
   if (!isTrusting(files.cluster)) return
   const sql = connection(files)
   try {
-    await sql.unsafe(`alter role postgres password '${files.password}'`)
+    const known = await sql<{ login: string }[]>`
+      select rolname as login from pg_roles where rolname in (${ownerLogin}, ${serviceLogin})`
+    for (const { login } of known)
+      await sql.unsafe(`alter role ${login} password '${passwordOf(files, login)}'`)
     expectPassword(files.cluster)
     await sql`select pg_reload_conf()`
   } finally {

@@ -3,7 +3,14 @@ import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { withDataDirErrors } from '../config/data-dir.ts'
-import { accepts, createDatabase, postmasterPid, requirePassword, socketUrl } from './client.ts'
+import {
+  accepts,
+  createDatabase,
+  postmasterPid,
+  requirePassword,
+  serviceLogin,
+  socketUrl,
+} from './client.ts'
 import { type PostgresFiles, preparePostgresFiles } from './files.ts'
 import { isLockJustMade, removeStaleLocks } from './locks.ts'
 import { type Postmaster, spawnPostmaster } from './postmaster.ts'
@@ -21,8 +28,10 @@ export type EmbeddedPostgresOptions = {
 }
 
 export type EmbeddedPostgres = {
-  /** Works in postgres.js and, unchanged, in psql. */
+  /** Of the superuser. Works in postgres.js and, unchanged, in psql. */
   readonly url: string
+  /** Of the login that serves. `migrate` creates it. */
+  readonly serviceUrl: string
   /** Fast shutdown: ends every connection and waits until Postgres has exited. May be called again. */
   stop(): Promise<void>
 }
@@ -107,7 +116,7 @@ export async function startEmbeddedPostgres(
     await new Promise((closed) => owner?.close(closed))
     removeSocketFolder(files.socketFolder)
   }
-  return { url: socketUrl(files, database), stop: () => (stopped ??= stop()) }
+  return { ...urlsOf(files), stop: () => (stopped ??= stop()) }
 }
 
 /**
@@ -120,7 +129,7 @@ export async function reachEmbeddedPostgres(
   try {
     return await startEmbeddedPostgres(options)
   } catch (error) {
-    if (error instanceof DataInUse) return { url: error.url, stop: async () => {} }
+    if (error instanceof DataInUse) return { ...urlsOf(error.files), stop: async () => {} }
     throw error
   }
 }
@@ -136,10 +145,17 @@ export function hasEmbeddedPostgres(dataDir: string): boolean {
 }
 
 class DataInUse extends Error {
-  readonly url: string
+  readonly files: PostgresFiles
   constructor(files: PostgresFiles) {
     super(`the data in ${files.cluster} is in use by another running process`)
-    this.url = socketUrl(files, database)
+    this.files = files
+  }
+}
+
+function urlsOf(files: PostgresFiles): Pick<EmbeddedPostgres, 'url' | 'serviceUrl'> {
+  return {
+    url: socketUrl(files, database),
+    serviceUrl: socketUrl(files, database, serviceLogin),
   }
 }
 

@@ -165,7 +165,7 @@ describe('LE-15 (ASVS 8.2.1): a login of a migrated database', () => {
     await connected.close()
   })
 
-  test('a restored copy, which has the rights of a new database, is closed by the next start', async () => {
+  test('a restored copy, which has the rights of a new database, is closed by the next migrate', async () => {
     await using database = await freshDatabase()
     await using login = await loginWith(database, { roles: ['token_ledger_auditor'] })
     const create = 'create temporary table mine ()'

@@ -34,6 +34,7 @@ export async function startBenchServer(
     NODE_ENV: 'production',
     DATABASE_URL: databaseUrl,
     DATABASE_WITHOUT_TLS: 'allow',
+    SUPERUSER_DATABASE_LOGIN: 'allow',
     AUTH_SECRET: benchSecret,
     PUBLIC_URL: url,
     PORT: String(port),

@@ -69,6 +69,8 @@ const bad: [variable: string, value: string][] = [
   ['DATABASE_URL', 'hunter2'],
   ['DATABASE_URL', 'postgres://boss:hunter2%w@db/x'],
   ['DATABASE_WITHOUT_TLS', 'hunter2'],
+  ['MIGRATION_DATABASE_URL', 'postgres://boss:hunter2%w@db/x'],
+  ['SUPERUSER_DATABASE_LOGIN', 'hunter2'],
   ['EMBEDDED_POSTGRES', 'hunter2'],
   ['PUBLIC_DEVELOPMENT', 'hunter2'],
   ['DATA_DIR', 'C:\\Users\\hunter2\\data'],
@@ -195,6 +197,16 @@ test('the issuer follows HOST and PORT, written as a browser writes an origin', 
     publicUrl: 'http://127.0.0.1',
     allowedOrigins: ['http://127.0.0.1'],
   })
+})
+
+test('the owner of the ledger is the login of DATABASE_URL unless another is named, and never alone', () => {
+  const [service, owner] = ['postgres://service@db/x', 'postgres://owner@db/x']
+  expect(loadConfig({ DATABASE_URL: owner }).migrationDatabaseUrl).toBe(owner)
+  const both = loadConfig({ DATABASE_URL: service, MIGRATION_DATABASE_URL: owner })
+  expect(both).toMatchObject({ databaseUrl: service, migrationDatabaseUrl: owner })
+  expect(problemOf({ MIGRATION_DATABASE_URL: owner })).toMatch(
+    /^DATABASE_URL: is required with MIGRATION_DATABASE_URL, such as /,
+  )
 })
 
 describe('in production', () => {

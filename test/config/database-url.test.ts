@@ -7,6 +7,8 @@ import { asAdmin, databaseUrl } from '../support/admin.ts'
 import { freePort } from '../support/server.ts'
 import { cli } from '../support/cli.ts'
 
+const oneLogin = (url: string) => ({ owner: url, service: url })
+
 /** An empty database whose owner may not create roles. */
 async function ownerWithoutCreateRole() {
   const { adminUrl, template } = inject('testDatabases')
@@ -48,7 +50,7 @@ async function refusing(code: string) {
 test('a database owner without CREATEROLE gets one line that says so and holds no SQL', async () => {
   await using owner = await ownerWithoutCreateRole()
   // Roles belong to the whole server, which already has those of the service: granting one is refused as creating one is.
-  const refused = migrateWithErrors(owner.url)
+  const refused = migrateWithErrors(oneLogin(owner.url))
   await expect(refused).rejects.toThrow(/^cannot use the database [^\n]+ CREATEROLE[^\n]+$/)
   await expect(refused).rejects.not.toThrow(/select|language|execute/i)
   const { code, stderr } = await cli(owner.url, ['migrate'])
@@ -59,7 +61,7 @@ test('a database owner without CREATEROLE gets one line that says so and holds n
 test('a migration that fails is reported in the words of Postgres, without its SQL', async () => {
   await using owner = await ownerWithoutCreateRole()
   await asAdmin(owner.asSuperuser, (admin) => admin`create schema token_ledger`)
-  const failed = migrateWithErrors(owner.asSuperuser)
+  const failed = migrateWithErrors(oneLogin(owner.asSuperuser))
   await expect(failed).rejects.toThrow(/^schema "token_ledger" already exists$/)
 })
 
@@ -70,13 +72,15 @@ test.each([
 ])('a database that refuses with %s: %s', async (code, said) => {
   using server = await refusing(code)
   const where = /^cannot use the database nothing at 127\.0\.0\.1:\d+: /
-  await expect(migrateWithErrors(server.url)).rejects.toThrow(where)
-  await expect(migrateWithErrors(server.url)).rejects.toThrow(said)
+  await expect(migrateWithErrors(oneLogin(server.url))).rejects.toThrow(where)
+  await expect(migrateWithErrors(oneLogin(server.url))).rejects.toThrow(said)
 })
 
 test('a database that is down is reported as: nothing listens there', async () => {
   const url = `postgres://boss:hunter2@127.0.0.1:${await freePort()}/nothing`
-  await expect(migrateWithErrors(url)).rejects.toThrow('no server listens there (ECONNREFUSED)')
+  await expect(migrateWithErrors(oneLogin(url))).rejects.toThrow(
+    'no server listens there (ECONNREFUSED)',
+  )
 })
 
 test('an error that is not about the database is thrown unchanged', async () => {

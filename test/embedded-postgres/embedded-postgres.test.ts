@@ -20,10 +20,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { waitFor } from '../support/wait.ts'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { connect } from '../../db/connection/connect.ts'
+import { canServe } from '../../db/migrate.ts'
+import { checkDatabaseLogin } from '../../server/config/database-login.ts'
+import { migrateWithErrors } from '../../server/config/database-url.ts'
 import {
   reachEmbeddedPostgres,
   startEmbeddedPostgres,
 } from '../../server/embedded-postgres/start.ts'
+import { sqlStateOf } from '../support/ledger-rows.ts'
 import {
   childrenOf,
   isProcessAlive,
@@ -472,4 +477,26 @@ test('data of another major version is refused in one line that says so', async 
 test('a start that fails ends in one line with the last message of Postgres', async () => {
   const failed = startEmbeddedPostgres({ dataDir, settings: { shared_buffers: 'plenty' } })
   await expect(failed).rejects.toThrow(/^Postgres did not start: .*"shared_buffers": "plenty"/)
+})
+
+test('LE-18 (ASVS 13.2.2): the login that serves cannot become the superuser, nor remove an event', async () => {
+  const database = await startEmbeddedPostgres({ dataDir })
+  try {
+    const urls = { owner: database.url, service: database.serviceUrl }
+    await migrateWithErrors(urls)
+    expect(await canServe(urls.service)).toBe(true)
+    const service = connect(urls.service, { role: 'token_ledger_app', maxConnections: 3 })
+    for (const attack of [
+      'set role postgres',
+      'set session authorization postgres',
+      'set role none; alter table token_ledger.token_event disable trigger all',
+      'set role none; delete from token_ledger.token_event',
+    ])
+      expect(await sqlStateOf(service.transactions.unsafe(attack).simple())).toBe('42501')
+    const config = { isProduction: true, superuserDatabaseLogin: undefined }
+    expect(await checkDatabaseLogin(config, service)).toMatchObject({ warning: null })
+    await service.close()
+  } finally {
+    await database.stop()
+  }
 })

@@ -3,6 +3,7 @@ import { cookies } from './cookies.ts'
 import { calls } from './calls.ts'
 import { guards } from './guards.ts'
 import { keysAndCopies } from './keys.ts'
+import { logins } from './logins.ts'
 import type { Mutation } from './mutation.ts'
 import { revocations } from './revocations.ts'
 import { rules } from './rules.ts'
@@ -17,6 +18,7 @@ export const mutations: readonly Mutation[] = [
   ...writes,
   ...guards,
   ...keysAndCopies,
+  ...logins,
   ...revocations,
   ...audiences,
   ...users,

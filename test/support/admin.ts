@@ -7,6 +7,17 @@ export function databaseUrl(serverUrl: string, database: string): string {
   return url.href
 }
 
+/**
+ * The same database, with the login of this run that is only a member of token_ledger_app: as a service is deployed.
+ * Outside of a test run, the given login.
+ */
+export function serviceUrl(ownerUrl: string): string {
+  const login = process.env['TEST_SERVICE_LOGIN']
+  if (login === undefined) return ownerUrl
+  // The URL of a socket has a comma in its host, which the setters of URL do not take.
+  return ownerUrl.replace(/^(\w+:\/\/)(?:[^@/]*@)?/, `$1${login}@`)
+}
+
 /** Drops test databases, with any connections they still have. */
 export async function dropDatabases(
   admin: Sql,

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { connect, type Database } from '../../db/connection/connect.ts'
 import { buildApp, loadConfig } from '../../server/index.ts'
 import type { AppOptions } from '../../server/wiring.ts'
+import { serviceUrl } from './admin.ts'
 import { freshDatabase, type FreshDatabase } from './database.ts'
 import { freePort, testMetricsToken, testSecret } from './server.ts'
 
@@ -9,7 +10,7 @@ import { freePort, testMetricsToken, testSecret } from './server.ts'
 export type TestApp = AsyncDisposable & {
   readonly url: string
   readonly app: FastifyInstance
-  /** Connected as the service is: with the role token_ledger_app. */
+  /** Connected as the service is: with a login that is only a member of token_ledger_app. */
   readonly database: Database
   readonly owner: FreshDatabase
 }
@@ -33,7 +34,7 @@ export async function startApp(
     PUBLIC_DEVELOPMENT: 'allow',
     ...env,
   })
-  const database = connect(owner.url, { role: 'token_ledger_app' })
+  const database = connect(serviceUrl(owner.url), { role: 'token_ledger_app' })
   const app = await buildApp({ config, database, ...options })
   await app.listen({ host: '127.0.0.1', port })
   return {

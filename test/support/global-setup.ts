@@ -1,12 +1,14 @@
 import { spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { migrate } from '../../db/migrate.ts'
+import { admitServiceLogin } from '../../db/service-login.ts'
 import { startEmbeddedPostgres } from '../../server/embedded-postgres/start.ts'
-import { asAdmin, databaseUrl, dropDatabases } from './admin.ts'
+import { asAdmin, databaseUrl, dropDatabases, serviceUrl } from './admin.ts'
 import { testPostgresSettings as settings } from './postgres-settings.ts'
 import { buildPrograms } from './programs.ts'
 
@@ -34,9 +36,15 @@ export default async function setup(project: TestProject): Promise<() => Promise
   try {
     const run = `token_ledger_test_${Date.now()}_${process.pid}`
     const template = await makeTemplate(server.adminUrl, run)
+    const serviceName = `${run}_service`
+    process.env['TEST_SERVICE_LOGIN'] = `${serviceName}:${randomUUID()}`
+    await admitServiceLogin(databaseUrl(server.adminUrl, template), serviceUrl(server.adminUrl))
     project.provide('testDatabases', { adminUrl: server.adminUrl, template })
     return async () => {
-      await asAdmin(server.adminUrl, (admin) => dropDatabases(admin, (made) => made.run === run))
+      await asAdmin(server.adminUrl, async (admin) => {
+        await dropDatabases(admin, (made) => made.run === run)
+        await admin`drop role ${admin(serviceName)}`
+      })
       await server.stop()
       removePrograms()
     }

@@ -9,13 +9,14 @@ import { createRotation, type Rotate } from '../../server/sessions/rotation.ts'
 import { startSession } from '../../server/sessions/sign-in.ts'
 import type { LiveSession, SessionDeps, SessionPolicy } from '../../server/sessions/session.ts'
 import type { User } from '../../server/users/directory.ts'
+import { serviceUrl } from './admin.ts'
 import { freshDatabase, type FreshDatabase } from './database.ts'
 import { testSecret } from './server.ts'
 
 /** The service's functions in this process, on a database of its own, without HTTP. */
 export type TestLedger = AsyncDisposable & {
   readonly owner: FreshDatabase
-  /** Connected as the service is: with the role token_ledger_app. */
+  /** Connected as the service is: with a login that is only a member of token_ledger_app. */
   readonly database: Database
   readonly deps: SessionDeps & { readonly users: ReturnType<typeof createAccounts> }
   readonly rotate: Rotate
@@ -33,7 +34,7 @@ export async function startLedger(
   of?: TestLedger,
 ): Promise<TestLedger> {
   const owner = of?.owner ?? (await freshDatabase())
-  const database = connect(owner.url, { role: 'token_ledger_app' })
+  const database = connect(serviceUrl(owner.url), { role: 'token_ledger_app' })
   const users = createAccounts(database, createPasswords())
   const deps = {
     sql: database.transactions,

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { serviceUrl } from './admin.ts'
 import { nodeArguments } from './programs.ts'
 
 /** A service in a process of its own, which a test can kill. */
@@ -33,7 +34,7 @@ export async function freePort(): Promise<number> {
   return address.port
 }
 
-/** Starts `server/main.ts` on this database and a free port, or `PORT`, and waits until it is ready. */
+/** Starts `server/main.ts` on this database of the owner, with a login of less rights, and a free port, or `PORT`, and waits until it is ready. */
 export async function startServer(
   databaseUrl: string,
   env: Record<string, string> = {},
@@ -44,7 +45,8 @@ export async function startServer(
     env: {
       PATH: process.env.PATH,
       HOME: process.env.HOME,
-      DATABASE_URL: databaseUrl,
+      DATABASE_URL: serviceUrl(databaseUrl),
+      MIGRATION_DATABASE_URL: databaseUrl,
       AUTH_SECRET: testSecret,
       PORT: String(port),
       RATE_LIMITS: 'off',

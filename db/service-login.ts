@@ -1,0 +1,69 @@
+import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
+import postgres from 'postgres'
+import { safeSearchPath } from './connection/connect.ts'
+import { codeOf } from './connection/errors.ts'
+
+/** Another process made the role, or the membership, at the same moment. */
+const madeByAnother = new Set(['23505', '42710', 'XX000'])
+const maxTries = 5
+
+/**
+ * Makes sure that the login of `serviceUrl` exists and can take the role token_ledger_app. An existing login keeps its
+ * password and its other rights.
+ *
+ * @param ownerUrl a login that migrated the ledger
+ * @throws {postgres.PostgresError} 42501 when the owner may not create the login, or not grant it the role
+ */
+export async function admitServiceLogin(ownerUrl: string, serviceUrl: string): Promise<void> {
+  // As the driver reads the URL: parts may come from PGUSER and PGPASSWORD.
+  const { user, pass } = postgres(serviceUrl).options
+  const sql = postgres(ownerUrl, {
+    max: 1,
+    onnotice: () => {},
+    connection: { application_name: 'token-ledger migrate', search_path: safeSearchPath },
+  })
+  try {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await admit(sql, user, typeof pass === 'string' ? pass : '')
+        return
+      } catch (error) {
+        if (!madeByAnother.has(codeOf(error)) || attempt === maxTries) throw error
+      }
+    }
+  } finally {
+    await sql.end()
+  }
+}
+
+async function admit(sql: postgres.Sql, user: string, password: string): Promise<void> {
+  // Not `sql(user)`, which takes a dot for the end of a name.
+  const [login] = await sql<{ name: string; isKnown: boolean }[]>`
+    select
+      quote_ident(${user}) as name,
+      exists (select from pg_roles where rolname = ${user}) as "isKnown"`
+  const name = login?.name ?? ''
+  if (login?.isKnown !== true) {
+    const clause = password === '' ? '' : ` password '${scramVerifier(password)}'`
+    await sql.unsafe(`create role ${name} login${clause}`)
+  }
+  // From Postgres 16 on, a member with ADMIN alone cannot take the role.
+  const [able] = await sql<{ able: boolean }[]>`
+    select pg_has_role(
+      ${user}, 'token_ledger_app',
+      case when current_setting('server_version_num')::integer < 160000 then 'MEMBER' else 'SET' end) as able`
+  if (able?.able !== true) await sql.unsafe(`grant token_ledger_app to ${name}`)
+}
+
+/**
+ * What Postgres stores of a password (RFC 5803). Sent in place of the password, which the log of the server could
+ * otherwise show.
+ */
+export function scramVerifier(password: string, salt: Buffer = randomBytes(16)): string {
+  const iterations = 4096
+  const salted = pbkdf2Sync(password, salt, iterations, 32, 'sha256')
+  const keyFor = (text: string) => createHmac('sha256', salted).update(text).digest()
+  const storedKey = createHash('sha256').update(keyFor('Client Key')).digest('base64')
+  const serverKey = keyFor('Server Key').toString('base64')
+  return `SCRAM-SHA-256$${iterations}:${salt.toString('base64')}$${storedKey}:${serverKey}`
+}
