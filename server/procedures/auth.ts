@@ -1,13 +1,12 @@
 import { z } from 'zod'
-import { readSession } from '../../db/audit/sessions.ts'
 import { readEpoch } from '../../db/ledger/locks.ts'
 import { AuthError, invalid } from '../errors.ts'
 import type { Transport } from '../ledger/events.ts'
 import { RefreshRefused } from '../sessions/refresh-refused.ts'
-import { endAllSessions, endSession } from '../sessions/revocation.ts'
 import type { LiveSession } from '../sessions/session.ts'
 import { startSession } from '../sessions/sign-in.ts'
-import { parseRefreshToken, type RefreshToken } from '../tokens/refresh-token.ts'
+import { signOut } from '../sessions/sign-out.ts'
+import { parseRefreshToken } from '../tokens/refresh-token.ts'
 import type { User } from '../users/directory.ts'
 import { canonicalEmail } from '../users/email.ts'
 import { passwordProblem } from '../users/passwords.ts'
@@ -93,10 +92,13 @@ export const logout = authMutation(
     everywhere: z.boolean().default(false),
   }),
   async ({ ctx, input }) => {
+    const { deps, cookie, caller } = ctx
     const { transport, value } = presentedToken(ctx, input.refreshToken)
-    const token = value === null ? null : parseRefreshToken(ctx.deps.refreshKeys, value)
-    const revoked = token === null ? 0 : await endPresented(ctx, { token, transport }, input)
-    if (transport === 'cookie') ctx.cookie.clear()
+    const token = value === null ? null : parseRefreshToken(deps.refreshKeys, value)
+    const { everywhere } = input
+    const revoked =
+      token === null ? 0 : await signOut(deps, { token, transport, caller, everywhere })
+    if (transport === 'cookie') cookie.clear()
     return { success: true as const, revoked }
   },
 )
@@ -133,28 +135,6 @@ function presentedToken(
   if (cookie.value !== null)
     throw invalid('refreshToken: The cookie already carries a refresh token.')
   return { transport: 'body', value: bodyToken }
-}
-
-async function endPresented(
-  { deps, caller }: AuthContext,
-  presented: { token: RefreshToken; transport: Transport },
-  { everywhere }: { everywhere: boolean },
-): Promise<number> {
-  const familyId = presented.token.familyId
-  const family = await readSession(deps.database, familyId)
-  if (family === null) return 0
-  if (family.transport !== presented.transport)
-    throw new AuthError('transport_mismatch', `a ${family.transport} family`)
-  // A session that is over stays over, so no lock is needed.
-  if (family.status !== 'active') return 0
-  const actorUserId = family.userId
-  if (everywhere) {
-    const by = { reason: 'logout_everywhere', actorUserId, caller } as const
-    const revoked = await endAllSessions(deps, family.userId, { by, callingSession: familyId })
-    return revoked ?? 0
-  }
-  const ended = await endSession(deps, { familyId }, { reason: 'logout', actorUserId, caller })
-  return ended === true ? 1 : 0
 }
 
 function toGrant({ deps, cookie }: AuthContext, session: LiveSession) {
