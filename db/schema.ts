@@ -156,6 +156,20 @@ export const tokenEvent = tokenLedgerSchema.table(
   ],
 )
 
+/** Replays that made three generations in a row replayed from elsewhere. The trigger `suspect_replay` writes them. */
+export const replaySuspicion = tokenLedgerSchema.table(
+  'replay_suspicion',
+  {
+    familyId: uuid('family_id').notNull(),
+    seq: integer('seq').notNull(),
+    occurredAt: instant('occurred_at').notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.familyId, t.seq] }),
+    index('replay_suspicion_by_time').on(t.occurredAt, t.familyId),
+  ],
+)
+
 /**
  * One row per family that may be active: an index of the ledger, by user. A trigger of `token_event` writes it, and
  * nothing else may. It never decides whether a session is valid; a family in it may have expired.

@@ -389,6 +389,71 @@ create constraint trigger expect_first_event after insert on token_ledger.token_
 for each row execute function token_ledger.expect_first_event();
 alter table token_ledger.token_family enable always trigger expect_first_event;
 
+-- The /24 of an IPv4 address or the /64 of an IPv6 address.
+create function token_ledger.network_of(ip inet)
+returns cidr
+language sql immutable parallel safe strict
+return network(set_masklen(ip, case family(ip) when 4 then 24 else 64 end));
+
+-- One row per replay that made three generations in a row replayed from another network than that of the rotation. It
+-- names the event and holds no address.
+create table token_ledger.replay_suspicion (
+  family_id uuid not null,
+  seq integer not null,
+  occurred_at timestamptz not null,
+  constraint replay_suspicion_family_id_seq_pk primary key (family_id, seq)
+);
+create index replay_suspicion_by_time on token_ledger.replay_suspicion (occurred_at, family_id);
+
+-- Writes that row. A replay calls it, a rotation does not.
+create function token_ledger.suspect_replay()
+returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  first_seq integer;
+  -- Replayed from elsewhere: the generations, and the events of the current one.
+  generations integer[];
+  current_seqs integer[];
+begin
+  -- The current generation and three before it: the third shows whether this row of them was noted before.
+  select min(t.seq) into first_seq
+  from (
+    select e.seq
+    from token_ledger.token_event e
+    where e.family_id = new.family_id and e.kind in ('issued', 'rotated')
+    order by e.seq desc
+    limit 4
+  ) t;
+
+  select array_agg(distinct r.generation order by r.generation), array_agg(r.seq) filter (where r.generation = new.generation)
+  into generations, current_seqs
+  from (
+    select
+      e.seq, e.kind, e.generation,
+      token_ledger.network_of(e.ip) as network,
+      token_ledger.network_of(first_value(e.ip) over (partition by e.generation order by e.seq)) as rotation_network
+    from token_ledger.token_event e
+    where e.family_id = new.family_id and e.seq between first_seq and new.seq
+  ) r
+  where r.kind = 'replayed' and r.network <> r.rotation_network;
+
+  if current_seqs = array[new.seq] and generations = array[new.generation - 2, new.generation - 1, new.generation] then
+    insert into token_ledger.replay_suspicion (family_id, seq, occurred_at)
+    values (new.family_id, new.seq, new.occurred_at);
+  end if;
+  return null;
+end
+$$;
+
+create trigger suspect_replay after insert on token_ledger.token_event
+for each row
+when (new.kind = 'replayed')
+execute function token_ledger.suspect_replay();
+alter table token_ledger.token_event enable always trigger suspect_replay;
+
 -- Appends one event to each of these families, except those that another transaction has locked or appended to since
 -- the caller read them. Returns the families that got their event.
 create function token_ledger.append_unless_changed(family_ids uuid[], events json)
@@ -1032,7 +1097,9 @@ select
   e.ip = newest.ip as same_ip,
   e.user_agent = newest.user_agent as same_user_agent,
   e.ip,
-  e.user_agent
+  e.user_agent,
+  newest.ip as rotation_ip,
+  newest.user_agent as rotation_user_agent
 from token_ledger.token_event e
 join token_ledger.token_family f using (family_id)
 join token_ledger.token_event spent on spent.family_id = e.family_id
@@ -1043,6 +1110,33 @@ join token_ledger.token_event newest on newest.family_id = e.family_id
   and newest.generation = e.generation
 left join token_ledger.user_account u on u.user_id = f.user_id
 where e.kind = 'reuse_detected';
+
+-- One row per suspicion, with the columns of reuse_incidents. The session goes on.
+create view token_audit.replay_suspicions as
+select
+  e.family_id || ':' || e.seq as incident_id,
+  e.family_id,
+  e.seq,
+  f.user_id,
+  u.email,
+  s.occurred_at,
+  e.presented_generation,
+  e.generation as current_generation,
+  e.generation - e.presented_generation as generations_behind,
+  e.occurred_at - rotation.occurred_at as since_rotation,
+  e.ip = rotation.ip as same_ip,
+  e.user_agent = rotation.user_agent as same_user_agent,
+  e.ip,
+  e.user_agent,
+  rotation.ip as rotation_ip,
+  rotation.user_agent as rotation_user_agent
+from token_ledger.replay_suspicion s
+join token_ledger.token_event e on e.family_id = s.family_id and e.seq = s.seq
+join token_ledger.token_family f on f.family_id = s.family_id
+join token_ledger.token_event rotation on rotation.family_id = s.family_id
+  and rotation.kind = 'rotated'
+  and rotation.generation = e.generation
+left join token_ledger.user_account u on u.user_id = f.user_id;
 
 -- One row per action, with the e-mail addresses of today.
 create view token_audit.admin_actions as
@@ -1311,11 +1405,13 @@ revoke all on function
   token_ledger.keep_an_admin,
   token_ledger.keep_open_families,
   token_ledger.rebuild_open_families,
+  token_ledger.network_of,
   token_ledger.refuse_change,
   token_ledger.refuse_event_change,
   token_ledger.refuse_family_change,
   token_ledger.revoke_create_from_public,
   token_ledger.sweep_open_families,
+  token_ledger.suspect_replay,
   token_ledger.take_turn
 from public;
 
@@ -1323,6 +1419,7 @@ grant usage on schema token_audit, token_ledger, token_ledger_migrations to toke
 grant select on
   token_audit.admin_actions,
   token_audit.events,
+  token_audit.replay_suspicions,
   token_audit.reuse_incidents,
   token_audit.sessions,
   token_ledger.open_family,
@@ -1367,6 +1464,7 @@ grant usage on schema token_audit to token_ledger_auditor;
 grant select on
   token_audit.admin_actions,
   token_audit.events,
+  token_audit.replay_suspicions,
   token_audit.reuse_incidents,
   token_audit.sessions
 to token_ledger_auditor;

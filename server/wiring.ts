@@ -94,6 +94,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
       absoluteMs: config.refreshAbsoluteMs,
       graceMs: config.rotationGraceMs,
       reuseScope: config.reuseScope,
+      replaysElsewhere: config.replaysElsewhere,
       maxSessionsPerUser: config.maxSessionsPerUser,
       ...(options.rotationBatchSize !== undefined && {
         rotationBatchSize: options.rotationBatchSize,

@@ -2,10 +2,15 @@ import type { Statements } from '../connection/connect.ts'
 import { epochMs, instantParam } from '../instant.ts'
 import type { EventFilter } from './events.ts'
 
-/** A detected reuse. `occurredAt` is epoch milliseconds. */
+/** Why an incident is one: see docs/reference/http.md. */
+export type IncidentKind = 'reuse' | 'replays_elsewhere'
+
+/** A detected reuse, or a suspicion. `occurredAt` is epoch milliseconds. */
 export type Incident = {
+  readonly kind: IncidentKind
   readonly incidentId: string
   readonly familyId: string
+  readonly seq: number
   readonly userId: string
   readonly email: string | null
   readonly occurredAt: number
@@ -17,33 +22,54 @@ export type Incident = {
   readonly sameUserAgent: boolean | null
   readonly ip: string | null
   readonly userAgent: string | null
+  readonly rotationIp: string | null
+  readonly rotationUserAgent: string | null
 }
+
+export type IncidentCursor = {
+  readonly at: number
+  readonly familyId: string
+  readonly seq: number
+}
+
+/** The two views have the same columns. */
+const views = {
+  reuse: 'token_audit.reuse_incidents',
+  replays_elsewhere: 'token_audit.replay_suspicions',
+} as const satisfies Record<IncidentKind, string>
 
 /** A page of incidents, newest first, older than `cursor`. */
 export async function listIncidents(
   { statements: sql }: Statements,
   period: Pick<EventFilter, 'fromAt' | 'toAt'>,
-  page: { cursor?: { at: number; familyId: string } | undefined; limit: number },
+  page: { cursor?: IncidentCursor | undefined; limit: number },
 ): Promise<Incident[]> {
   const { fromAt, toAt } = period
   const { cursor, limit } = page
-  return sql<Incident[]>`
-    select
-      incident_id as "incidentId", family_id as "familyId", user_id as "userId", email,
-      ${epochMs(sql, 'occurred_at')} as "occurredAt",
-      presented_generation as "presentedGeneration", current_generation as "currentGeneration",
-      generations_behind as "generationsBehind",
-      ${epochMs(sql, 'since_rotation')} as "sinceRotationMs",
-      same_ip as "sameIp", same_user_agent as "sameUserAgent", host(ip) as ip, user_agent as "userAgent"
-    from token_audit.reuse_incidents
+  const newest = sql`order by occurred_at desc, family_id desc, seq desc limit ${limit}`
+  // The limit of each view lets it read its index only as far as this page.
+  const pageOf = (kind: IncidentKind) => sql`
+    (select ${kind}::text as kind, i.*
+    from ${sql(views[kind])} i
     where true
       ${fromAt === undefined ? sql`` : sql`and occurred_at >= ${instantParam(fromAt)}::timestamptz`}
       ${toAt === undefined ? sql`` : sql`and occurred_at < ${instantParam(toAt)}::timestamptz`}
       ${
         cursor === undefined
           ? sql``
-          : sql`and (occurred_at, family_id) < (${instantParam(cursor.at)}::timestamptz, ${cursor.familyId}::uuid)`
+          : sql`and (occurred_at, family_id, seq)
+              < (${instantParam(cursor.at)}::timestamptz, ${cursor.familyId}::uuid, ${cursor.seq}::integer)`
       }
-    order by occurred_at desc, family_id desc
-    limit ${limit}`
+    ${newest})`
+  return sql<Incident[]>`
+    select
+      kind, incident_id as "incidentId", family_id as "familyId", seq, user_id as "userId", email,
+      ${epochMs(sql, 'occurred_at')} as "occurredAt",
+      presented_generation as "presentedGeneration", current_generation as "currentGeneration",
+      generations_behind as "generationsBehind",
+      ${epochMs(sql, 'since_rotation')} as "sinceRotationMs",
+      same_ip as "sameIp", same_user_agent as "sameUserAgent", host(ip) as ip, user_agent as "userAgent",
+      host(rotation_ip) as "rotationIp", rotation_user_agent as "rotationUserAgent"
+    from (${pageOf('reuse')} union all ${pageOf('replays_elsewhere')}) incidents
+    ${newest}`
 }

@@ -94,12 +94,16 @@ export async function dropMonths(
       await tx.savepoint(async (savepoint) => {
         await savepoint`lock table only token_ledger.token_family in access exclusive mode`
         await savepoint`lock table only token_ledger.token_event in access exclusive mode`
-        for (const { month } of months)
+        for (const { month, firstId, lastId } of months) {
+          await savepoint`
+            delete from token_ledger.replay_suspicion
+            where family_id between ${firstId}::uuid and ${lastId}::uuid`
           for (const parent of ['token_event', 'token_family'] as const) {
             const part = table(savepoint, parent, month)
             await savepoint`alter table ${savepoint(`token_ledger.${parent}`)} detach partition ${part}`
             await savepoint`drop table ${part}`
           }
+        }
       })
       return
     } catch (error) {

@@ -1,8 +1,8 @@
+import type { Caller } from '../../server/ledger/caller.ts'
 import type { LedgerEvent, Transport } from '../../server/ledger/events.ts'
 import { instantParam } from '../instant.ts'
 
-/** Where a request came from. Personal data, stored so that it can be erased. */
-export type Caller = { readonly ip: string | null; readonly userAgent: string | null }
+export type { Caller }
 
 /** An event to append to its family. */
 export type Append<Event extends LedgerEvent = LedgerEvent> = {

@@ -1,5 +1,6 @@
 import type postgres from 'postgres'
 import type { LedgerEvent, Transport } from '../../server/ledger/events.ts'
+import type { Witnessed } from '../../server/ledger/sighting.ts'
 import type { Transaction } from '../connection/transaction.ts'
 import { epochMsText } from '../instant.ts'
 import { toLedgerEvent, type LedgerEventRow, type LockedFamily } from './event-rows.ts'
@@ -7,8 +8,13 @@ import type { UserRow } from '../users.ts'
 
 /** A family, the part of its history that a refresh decision needs, and its user's account as it is now. */
 export type FamilyState = LockedFamily & {
-  /** From the event that issued the current token on, oldest first. */
+  /** From the event that issued the current token on, or from an earlier such event on, oldest first. */
   readonly events: readonly LedgerEvent[]
+  /**
+   * The same events with their callers, from three generations before the current one on. Empty when the current
+   * token is presented: a rotation compares no callers.
+   */
+  readonly history: readonly Witnessed[]
   /** The hash of the token of the generation asked for; null when the family has no such generation. */
   readonly tokenHash: Buffer | null
   /** The user's row in `user_account`; null without one, as with a user directory of the embedder. */
@@ -89,8 +95,11 @@ function isSufficient({ kind, generation }: NewestRow, asked: number | null): bo
   return (kind === 'issued' || kind === 'rotated') && (asked === null || asked === generation)
 }
 
-/** The events since the current token was issued, and the hash of the presented token. */
-type Tail = Pick<FamilyState, 'events' | 'tokenHash'>
+/** The events of the newest generations, and the hash of the presented token. */
+type Tail = Pick<FamilyState, 'history' | 'tokenHash'>
+
+/** The current one, and `suspiciousGenerations` before it. */
+const tailGenerations = 4
 
 const noTails: ReadonlyMap<string, Tail> = new Map()
 
@@ -98,16 +107,21 @@ async function readTails(
   sql: postgres.Sql | Transaction,
   asked: readonly FamilyQuery[],
 ): Promise<ReadonlyMap<string, Tail>> {
-  const rows = await sql<(LedgerEventRow & { asked_hash: Buffer | null })[]>`
-    select asked_token.token_hash as asked_hash, e.family_id, ${sql.unsafe(eventColumns)}
+  const rows = await sql<TailRow[]>`
+    select
+      asked_token.token_hash as asked_hash, e.family_id, host(e.ip) as ip, e.user_agent,
+      ${sql.unsafe(eventColumns)}
     from unnest(${asked.map((a) => a.familyId)}::uuid[], ${asked.map((a) => a.generation)}::integer[])
       as asked(family_id, generation)
     cross join lateral (
-      select seq
-      from token_ledger.token_event
-      where family_id = asked.family_id and kind in ('issued', 'rotated')
-      order by seq desc
-      limit 1
+      select min(seq) as seq
+      from (
+        select seq
+        from token_ledger.token_event
+        where family_id = asked.family_id and kind in ('issued', 'rotated')
+        order by seq desc
+        limit ${tailGenerations}
+      ) newest
     ) issuing
     cross join lateral (
       select *
@@ -123,13 +137,20 @@ async function readTails(
       limit 1
     ) asked_token on true
     order by e.family_id, e.seq`
-  const tails = new Map<string, { events: LedgerEvent[]; tokenHash: Buffer | null }>()
+  const tails = new Map<string, { history: Witnessed[]; tokenHash: Buffer | null }>()
   for (const row of rows) {
-    const tail = tails.get(row.family_id) ?? { events: [], tokenHash: row.asked_hash }
-    tail.events.push(toLedgerEvent(row))
+    const tail = tails.get(row.family_id) ?? { history: [], tokenHash: row.asked_hash }
+    const caller = { ip: row.ip, userAgent: row.user_agent }
+    tail.history.push({ event: toLedgerEvent(row), caller })
     tails.set(row.family_id, tail)
   }
   return tails
+}
+
+type TailRow = LedgerEventRow & {
+  asked_hash: Buffer | null
+  ip: string | null
+  user_agent: string | null
 }
 
 type NewestRow = LedgerEventRow & {
@@ -151,7 +172,8 @@ function toState(row: NewestRow, tail: Tail | undefined): FamilyState {
     transport: row.family_transport,
     createdAt: row.created_at,
     account: userId === null ? null : { userId, email, role, disabledAt },
-    events: tail?.events ?? [toLedgerEvent(row)],
+    events: tail?.history.map(({ event }) => event) ?? [toLedgerEvent(row)],
+    history: tail?.history ?? [],
     tokenHash: tail === undefined ? row.token_hash : tail.tokenHash,
   }
 }

@@ -1,13 +1,16 @@
+import { mayBeSameClient, type Caller } from './caller.ts'
 import {
   maxReplays,
   type LedgerEvent,
   type ReplayReason,
+  type ReuseDetected,
   type RevocationReason,
   type Revoked,
   type Rotated,
   type Transport,
 } from './events.ts'
 import { expiryOf, isActive, type Family } from './family.ts'
+import { sightReplay, type Sighting, type Witnessed } from './sighting.ts'
 
 /** Why a refresh was refused; each is a reason in docs/reference/http.md. */
 export type Refusal =
@@ -19,7 +22,12 @@ export type Refusal =
   | 'too_many_attempts'
 
 /** The event to append, and the refusal if there is one. A refusal can come with an event. */
-export type Decision = { readonly event: LedgerEvent | null; readonly refusal: Refusal | null }
+export type Decision = {
+  readonly event: LedgerEvent | null
+  readonly refusal: Refusal | null
+  /** Of a replay. */
+  readonly sighting?: Sighting
+}
 
 export type RotateToken = {
   readonly presented: {
@@ -28,7 +36,10 @@ export type RotateToken = {
     readonly isIssued: boolean
     readonly transport: Transport
     readonly attemptHash: Uint8Array | null
+    readonly caller: Caller
   }
+  /** What `sightReplay` needs. May be empty when the current token is presented. */
+  readonly history: readonly Witnessed[]
   /** The transport of the family, fixed at sign-in. */
   readonly transport: Transport
   /** Whether the user exists and is not disabled. */
@@ -39,21 +50,26 @@ export type RotateToken = {
   readonly policy: RotationPolicy
 }
 
-export type RotationPolicy = { readonly graceMs: number; readonly idleMs: number }
+export type RotationPolicy = {
+  readonly graceMs: number
+  readonly idleMs: number
+  /** What happens when generations in a row are replayed from elsewhere: see `sightReplay`. */
+  readonly replaysElsewhere: 'warn' | 'end'
+}
 
 /**
  * Decides one presentation of an authentic refresh token: the first rule of docs/reference/rotation.md that applies.
  *
  * A spent token ends the whole family, because the thief and the owner cannot be distinguished. The exception
  * is the direct predecessor of the current token: it gets the same successor again if it is the same
- * attempt, or within the grace window after the rotation. A lost response is therefore not mistaken for
- * reuse, and a family never has two current tokens.
+ * attempt, or within the grace window after the rotation from what may be the same client. A lost response is
+ * therefore not mistaken for reuse, and a family never has two current tokens.
  *
  * @see {@link https://www.rfc-editor.org/rfc/rfc9700.html#section-4.14.2 RFC 9700 §4.14.2}
  * @see OWASP ASVS 5.0, 10.4.5 (rotation and reuse) and 10.4.8 (absolute expiration)
  */
 export function decideRotation(family: Family, command: RotateToken): Decision {
-  const { presented, now, policy } = command
+  const { presented, now } = command
   const { generation } = family.current
 
   if (presented.generation <= generation && !presented.isIssued)
@@ -67,9 +83,11 @@ export function decideRotation(family: Family, command: RotateToken): Decision {
 
   if (presented.generation === generation) return { event: rotate(family, command), refusal: null }
 
-  const replay = replayReason(family, presented, now - policy.graceMs)
-  if (replay === null)
-    return { event: detectReuse(family, command), refusal: 'refresh_token_reused' }
+  const replay = findReplay(family, command)
+  if (replay === null) {
+    const event = detectReuse(family, presented.generation, now)
+    return { event, refusal: 'refresh_token_reused' }
+  }
   if (family.replays >= maxReplays) return refuse('too_many_attempts')
   return {
     event: {
@@ -77,10 +95,29 @@ export function decideRotation(family: Family, command: RotateToken): Decision {
       ...after(family, now),
       presentedGeneration: presented.generation,
       attemptHash: presented.attemptHash,
-      reason: replay,
+      reason: replay.reason,
     },
     refusal: null,
+    sighting: replay.sighting,
   }
+}
+
+/**
+ * Decides a sign-out by an authentic token. The current token or its direct predecessor, which a client still has
+ * after a lost answer, may end the session. An older one is a reuse, as it is at a refresh.
+ *
+ * @returns `'sign_out'`, the reuse to append, or null when the token may end nothing or nothing is left to end
+ */
+export function decideSignOut(
+  family: Family,
+  presented: Pick<RotateToken['presented'], 'generation' | 'isIssued'>,
+  now: number,
+): 'sign_out' | ReuseDetected | null {
+  const { generation } = presented
+  const current = family.current.generation
+  if (generation <= current && !presented.isIssued) return null
+  if (!isActive(family, now)) return null
+  return generation < current - 1 ? detectReuse(family, generation, now) : 'sign_out'
 }
 
 /** The reason for a family that has ended. */
@@ -117,23 +154,23 @@ function rotate(family: Family, { presented, next, now, policy }: RotateToken): 
   }
 }
 
+type Replay = { readonly reason: ReplayReason; readonly sighting: Sighting }
+
 /** Why the token gets the same successor again; null if no replay rule applies. */
-function replayReason(
-  { current }: Family,
-  presented: RotateToken['presented'],
-  graceBeganAt: number,
-): ReplayReason | null {
+function findReplay({ current }: Family, command: RotateToken): Replay | null {
+  const { presented, history, now, policy } = command
   if (current.kind !== 'rotated' || presented.generation !== current.generation - 1) return null
-  if (isSameAttempt(presented.attemptHash, current.attemptHash)) return 'same_attempt'
-  return current.at > graceBeganAt ? 'grace_window' : null
+  const sighting = sightReplay(history, presented.caller)
+  if (sighting.isRepeated && policy.replaysElsewhere === 'end') return null
+  if (isSameAttempt(presented.attemptHash, current.attemptHash))
+    return { reason: 'same_attempt', sighting }
+  const isInWindow = current.at > now - policy.graceMs
+  if (!isInWindow || !mayBeSameClient(presented.caller, sighting.rotation)) return null
+  return { reason: 'grace_window', sighting }
 }
 
-function detectReuse(family: Family, { presented, now }: RotateToken): LedgerEvent {
-  return {
-    kind: 'reuse_detected',
-    ...after(family, now),
-    presentedGeneration: presented.generation,
-  }
+function detectReuse(family: Family, presentedGeneration: number, now: number): ReuseDetected {
+  return { kind: 'reuse_detected', ...after(family, now), presentedGeneration }
 }
 
 function after(family: Family, now: number) {

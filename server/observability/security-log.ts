@@ -1,15 +1,32 @@
 import type { TRPCError } from '@trpc/server'
 import type { FastifyBaseLogger } from 'fastify'
-import type { RevocationReason } from '../ledger/events.ts'
+import type { ReplayReason, RevocationReason } from '../ledger/events.ts'
 import { AuthError, type Reason } from '../errors.ts'
 
 /** A security-relevant event (OWASP ASVS 5.0, 16.3). It never holds a secret, a hash or a token. */
 export type SecurityEvent =
   | { readonly event: 'session_started'; readonly familyId: string; readonly userId: string }
+  | { readonly event: 'reuse_detected'; readonly familyId: string; readonly userId: string }
   | {
-      readonly event: 'session_replayed' | 'reuse_detected'
+      /** `isElsewhere`: from another network than the rotation that is repeated, which came from `rotationIp`. */
+      readonly event: 'session_replayed'
       readonly familyId: string
       readonly userId: string
+      readonly reason: ReplayReason
+      readonly ip: string | null
+      readonly rotationIp: string | null
+      readonly isElsewhere: boolean
+    }
+  | {
+      /** Generations in a row were replayed from elsewhere. The session goes on. */
+      readonly event: 'replays_elsewhere'
+      readonly familyId: string
+      readonly userId: string
+      readonly incidentId: string
+      readonly ip: string | null
+      readonly userAgent: string | null
+      readonly rotationIp: string | null
+      readonly rotationUserAgent: string | null
     }
   | {
       readonly event: 'session_revoked'
@@ -81,6 +98,13 @@ const suspicious: ReadonlySet<Reason> = new Set<Reason>([
   'transport_mismatch',
 ])
 
+/** Security events that are logged as warnings. */
+const alarming: ReadonlySet<SecurityEvent['event']> = new Set<SecurityEvent['event']>([
+  'replays_elsewhere',
+  'reuse_detected',
+  'token_ahead_of_ledger',
+])
+
 /**
  * Writes security events, and errors of which the caller got only the public part, as one JSON line each.
  *
@@ -92,8 +116,7 @@ export function createSecurityLog(
 ): { logSecurityEvent: LogSecurityEvent; reportError: ReportError } {
   const logSecurityEvent: LogSecurityEvent = (event) => {
     count(event)
-    if (event.event === 'reuse_detected' || event.event === 'token_ahead_of_ledger') log.warn(event)
-    else log.info(event)
+    log[alarming.has(event.event) ? 'warn' : 'info'](event)
   }
   return {
     logSecurityEvent,

@@ -1,13 +1,10 @@
 import { z } from 'zod'
-import { readSession } from '../../db/audit/sessions.ts'
 import { readEpoch } from '../../db/ledger/locks.ts'
 import { AuthError, invalid } from '../errors.ts'
-import type { Transport } from '../ledger/events.ts'
 import { RefreshRefused } from '../sessions/refresh-refused.ts'
-import { endAllSessions, endSession } from '../sessions/revocation.ts'
 import type { LiveSession } from '../sessions/session.ts'
 import { startSession } from '../sessions/sign-in.ts'
-import type { RefreshToken } from '../tokens/refresh-token.ts'
+import { signOut } from '../sessions/sign-out.ts'
 import type { User } from '../users/directory.ts'
 import { canonicalEmail } from '../users/email.ts'
 import type { AuthContext } from './context.ts'
@@ -95,11 +92,14 @@ export const logout = authMutation(
     everywhere: z.boolean().default(false),
   }),
   async ({ ctx, input }) => {
+    const { deps, cookie, caller } = ctx
     const { transport, tokens } = presentedTokens(ctx, input.refreshToken)
+    const { everywhere } = input
+    const isOnly = tokens.length === 1
     let revoked = 0
     for (const token of tokens.slice(0, maxSignOuts))
-      revoked += await endPresented(ctx, { token, transport, isOnly: tokens.length === 1 }, input)
-    if (transport === 'cookie') ctx.cookie.clear()
+      revoked += await signOut(deps, { token, transport, caller, everywhere, isOnly })
+    if (transport === 'cookie') cookie.clear()
     return { success: true as const, revoked }
   },
 )
@@ -126,31 +126,6 @@ async function checkCredentials(
 
 /** No user has it: its epoch is read so that an unknown address costs the same queries. */
 const unknownUserId = '00000000-0000-0000-0000-000000000000'
-
-async function endPresented(
-  { deps, caller }: AuthContext,
-  presented: { token: RefreshToken; transport: Transport; isOnly: boolean },
-  { everywhere }: { everywhere: boolean },
-): Promise<number> {
-  const familyId = presented.token.familyId
-  const family = await readSession(deps.database, familyId)
-  if (family === null) return 0
-  if (family.transport !== presented.transport) {
-    // Another host of the site may have put its own token of the body into a cookie beside the user's.
-    if (!presented.isOnly) return 0
-    throw new AuthError('transport_mismatch', `a ${family.transport} family`)
-  }
-  // A session that is over stays over, so no lock is needed.
-  if (family.status !== 'active') return 0
-  const actorUserId = family.userId
-  if (everywhere) {
-    const by = { reason: 'logout_everywhere', actorUserId, caller } as const
-    const revoked = await endAllSessions(deps, family.userId, { by, callingSession: familyId })
-    return revoked ?? 0
-  }
-  const ended = await endSession(deps, { familyId }, { reason: 'logout', actorUserId, caller })
-  return ended === true ? 1 : 0
-}
 
 function toGrant({ deps, cookie }: AuthContext, session: LiveSession) {
   const { familyId, user, token, transport } = session

@@ -7,6 +7,7 @@ import type { AuthError } from '../errors.ts'
 import { decideRotation } from '../ledger/decide.ts'
 import type { LedgerEvent, Replayed, Rotated, Transport } from '../ledger/events.ts'
 import { foldFamily, type Family } from '../ledger/family.ts'
+import type { Sighting } from '../ledger/sighting.ts'
 import { randomSalt } from '../tokens/salt.ts'
 import { toRefusal, unknownFamily, abandoned, type Refused } from './refresh-refused.ts'
 import {
@@ -50,6 +51,8 @@ export type Granted = {
   readonly refusal: null
   readonly session: LiveSession
   readonly event: LedgerEvent
+  /** Of a replay. */
+  readonly sighting?: Sighting
 }
 
 export type Snapshot = {
@@ -123,13 +126,15 @@ function decide(
   const { row, user } = known
   const family = foldFamily(row.events)
   const now = Math.max(known.now, family.lastAt)
-  const { event, refusal } = decideRotation(family, {
+  const { event, refusal, sighting } = decideRotation(family, {
     presented: {
       generation: pending.token.generation,
       isIssued: row.tokenHash !== null && hashSecret(pending.token).equals(row.tokenHash),
       transport: pending.transport,
       attemptHash,
+      caller: pending.caller,
     },
+    history: row.history,
     transport: row.transport,
     userMayRefresh: user !== undefined && !user.disabled,
     next: { tokenHash: hashSecret(successor), salt },
@@ -150,6 +155,7 @@ function decide(
     refusal: null,
     session: grant(deps, candidate, { row, family, event, now, user }),
     event,
+    ...(sighting !== undefined && { sighting }),
   }
 }
 

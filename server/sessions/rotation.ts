@@ -2,11 +2,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isUnavailable } from '../../db/connection/errors.ts'
 import { inTransactionPer, retryOnConflict } from '../../db/connection/transaction.ts'
 import { appendEvents, appendUnlessChanged } from '../../db/ledger/append.ts'
-import { bumpEpoch, listOpenFamilies, lockFamilies, lockUser } from '../../db/ledger/locks.ts'
 import { AuthError } from '../errors.ts'
 import type { RefreshObserver } from '../observability/metrics.ts'
 import type { AccessTokens } from '../tokens/access-token.ts'
-import type { RefreshToken } from '../tokens/refresh-token.ts'
 import { createRotationQueue, type RotationQueue } from './group-commit.ts'
 import {
   decideOne,
@@ -20,7 +18,9 @@ import {
   type RefreshRequest,
 } from './refresh-decision.ts'
 import { abandoned, securityEventOf, type Refused } from './refresh-refused.ts'
-import { logRevocations, newAppend, revokeLocked, type EndedBy } from './revocation.ts'
+import { replayEvents } from './replay-events.ts'
+import { appendReuse, endedByReuse, lockForEnd } from './reuse.ts'
+import { logRevocations, newAppend } from './revocation.ts'
 import type { LiveSession, SessionDeps } from './session.ts'
 
 export type Rotate = (request: RefreshRequest) => Promise<LiveSession>
@@ -62,7 +62,7 @@ export function createRotation(
       const pending = { ...request, familyId: request.token.familyId }
       const first = await queue.submit(pending)
       const answer = 'reuseOf' in first ? await decideReuse(deps, pending, first.reuseOf) : first
-      logAnswer(deps, request.token, answer)
+      logAnswer(deps, request, answer)
       if (answer.refusal !== null) throw answer.refusal
       observer.answered('granted', performance.now() - startedAt)
       return answer.session
@@ -128,47 +128,41 @@ async function afterFlush<T>(work: () => T): Promise<T> {
 }
 
 /**
- * Decides a spent token again while its family is locked, and ends the family in the same transaction. With
- * `REUSE_SCOPE=user` it also ends the user's other families and invalidates sign-ins in progress. Like
- * everything that locks more than one family, it locks the user first then.
+ * Decides a spent token again while its family is locked, and ends in the same transaction what its reuse ends.
  */
 async function decideReuse(
   deps: SessionDeps,
   pending: Pending,
   userId: string,
 ): Promise<Granted | Refused> {
-  const endsUser = deps.policy.reuseScope === 'user'
-  const by: EndedBy = { reason: 'reuse_elsewhere', actorUserId: null, caller: pending.caller }
-  const lockedFirst = endsUser ? userId : pending.familyId
-  const { answer, ended } = await inTransactionPer(deps.sql, lockedFirst, async (tx) => {
+  const { familyId, caller } = pending
+  const ofUser = deps.policy.reuseScope === 'user' ? userId : null
+  const { answer, ended } = await inTransactionPer(deps.sql, ofUser ?? familyId, async (tx) => {
     if (!isClientWaiting(pending)) return { answer: abandoned(), ended: [] }
-    if (endsUser) await lockUser(tx, userId)
-    const open = endsUser ? await listOpenFamilies(tx, userId) : []
-    const { txid, families } = await lockFamilies(tx, [...open, pending.familyId])
+    const locked = await lockForEnd(tx, familyId, ofUser)
     const snapshot = await readSnapshot(deps, tx, [pending])
     const { answer: decided } = decideOne(deps, prepareCandidate(deps, pending), snapshot)
     const { event } = decided
-    if (event !== null)
-      await appendEvents(tx, txid, [newAppend(pending.familyId, event, pending.caller)])
-    if (!endsUser || !isReuse(decided)) return { answer: decided, ended: [] }
-    await bumpEpoch(tx, txid, userId)
-    const others = [...families.values()].filter(({ familyId }) => familyId !== pending.familyId)
-    return { answer: decided, ended: await revokeLocked(tx, { txid, families: others, by }) }
+    const family = locked.families.get(familyId)
+    if (event === null || family === undefined) return { answer: decided, ended: [] }
+    if (isReuse(decided)) {
+      const others = await appendReuse(deps, tx, { locked, family, event, caller })
+      return { answer: decided, ended: others }
+    }
+    await appendEvents(tx, locked.txid, [newAppend(familyId, event, caller)])
+    return { answer: decided, ended: [] }
   })
-  logRevocations(deps, ended, by)
+  logRevocations(deps, ended, endedByReuse(caller))
   return answer
 }
 
 function logAnswer(
   { logSecurityEvent }: SessionDeps,
-  token: RefreshToken,
+  { token, caller }: RefreshRequest,
   answer: Granted | Refused,
 ): void {
-  if (answer.refusal !== null) {
-    const event = securityEventOf(answer, token)
-    if (event !== null) logSecurityEvent(event)
-  } else if (answer.event.kind === 'replayed') {
-    const { familyId, user } = answer.session
-    logSecurityEvent({ event: 'session_replayed', familyId, userId: user.id })
-  }
+  const refused = answer.refusal === null ? null : securityEventOf(answer, token)
+  if (refused !== null) logSecurityEvent(refused)
+  if (answer.refusal === null)
+    for (const event of replayEvents(answer, caller)) logSecurityEvent(event)
 }

@@ -74,6 +74,7 @@ const asked = [
   'select * from token_audit.events',
   'select * from token_audit.sessions',
   'select * from token_audit.reuse_incidents',
+  'select * from token_audit.replay_suspicions',
   'select * from token_audit.admin_actions',
   `select * from token_audit.session_state_at('${familyId}', ${at})`,
   `select * from token_audit.sessions_at(${at})`,
@@ -91,8 +92,12 @@ describe('LE-15 (ASVS 8.2.1): nothing that a caller names runs as another role',
     'select token_ledger.ensure_partitions(5)',
     `select * from token_ledger.check_families('${familyId}', '${familyId}')`,
     `insert into token_ledger.token_event (
+        family_id, seq, kind, generation, occurred_at, presented_generation, reason, ip, origin_salt)
+      values ('${familyId}', 3, 'replayed', 1, '2030-01-03', 0, 'grace_window', '198.51.100.9',
+        '\\x00112233445566778899aabbccddeeff')`,
+    `insert into token_ledger.token_event (
         family_id, seq, kind, generation, occurred_at, reason, origin_salt)
-      values ('${familyId}', 3, 'revoked', 1, '2030-01-03', 'logout', '\\x00112233445566778899aabbccddeeff')`,
+      values ('${familyId}', 4, 'revoked', 1, '2030-01-03', 'logout', '\\x00112233445566778899aabbccddeeff')`,
     `update token_ledger.user_account set role = 'user'
       where user_id = (select pg_catalog.min(user_id::pg_catalog.text)::pg_catalog.uuid
         from token_ledger.user_account where role = 'admin')`,
@@ -100,7 +105,7 @@ describe('LE-15 (ASVS 8.2.1): nothing that a caller names runs as another role',
     expect(await ranAs(service, statement)).toEqual([])
   })
 
-  test.each(['chain_event', 'keep_an_admin', 'refuse_change'])(
+  test.each(['chain_event', 'suspect_replay', 'keep_an_admin', 'refuse_change'])(
     'the service cannot attach %s to a table of its own, whose types would run as the owner',
     async (name) => {
       const table = `create temporary table ${name}_of_mine (origin_hash pg_temp.bytea)`

@@ -40,8 +40,12 @@ const archive = ({ owner }: TestLedger, beforeAt: number) =>
 
 test('closed months move from the ledger to a file, both verify, and the action is recorded', async () => {
   await using ledger = await withMonths()
+  await ledger.owner.ownerSql`
+    insert into token_ledger.replay_suspicion (family_id, seq, occurred_at)
+    select family_id, 1, created_at from token_ledger.token_family`
   const archived = await archive(ledger, february)
   expect(archived).toMatchObject({ months: ['202601'], families: 2, events: 3 })
+  expect(await ledger.owner.ownerSql`select from token_ledger.replay_suspicion`).toHaveLength(2)
   expect(await countFamilies(ledger)).toBe(2)
   const text = readFileSync(file, 'utf8').trimEnd()
   expect(await verifyExport(text.split('\n'))).toEqual({ families: 2, events: 3, problems: [] })

@@ -28,6 +28,7 @@ const { rotate } = createRotation({
     absoluteMs: 30 * day,
     graceMs: 10_000,
     reuseScope: 'family',
+    replaysElsewhere: 'warn',
     maxSessionsPerUser: 100,
   },
   logSecurityEvent: () => {},

@@ -41,6 +41,7 @@ describe('an empty environment', () => {
       refreshAbsoluteMs: 30 * 24 * 3600 * 1000,
       rotationGraceMs: 10_000,
       reuseScope: 'family',
+      replaysElsewhere: 'warn',
       registration: 'open',
       passwordMinLength: 15,
       trustedProxies: [],

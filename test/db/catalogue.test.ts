@@ -47,9 +47,10 @@ test('LE-01 (ASVS 16.4.2): every ledger table and every partition has its guards
   expect(tables).toHaveLength(2 * (1 + 1 + 4))
   expect(rows).toHaveLength(tables.length)
   for (const row of rows) {
-    const isEvents = row.table.startsWith('token_event')
-    const own = isEvents ? ['chain_event', 'keep_open_families'] : ['expect_first_event']
-    expect(row).toMatchObject({ guards: [...own, ...guards], enabled: ['A'] })
+    const own = row.table.startsWith('token_event')
+      ? ['chain_event', 'keep_open_families', ...guards, 'suspect_replay']
+      : ['expect_first_event', ...guards]
+    expect(row).toMatchObject({ guards: own, enabled: ['A'] })
   }
 })
 

@@ -186,7 +186,7 @@ describe('erasing ip and user agent', () => {
 })
 
 describe('the auditor', () => {
-  test.each(['events', 'sessions', 'reuse_incidents'])(
+  test.each(['events', 'sessions', 'reuse_incidents', 'replay_suspicions'])(
     'the auditor reads token_audit.%s',
     async (view) => {
       expect(

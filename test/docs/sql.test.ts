@@ -28,6 +28,13 @@ test('each query of docs/guides/sql.md runs as the auditor and finds what it say
   await moveClock(ownerSql, -40_000)
   await ledger.refresh(first).catch(() => {})
   await moveClock(ownerSql, 0)
+  let spent = await ledger.start(ada)
+  for (let generation = 1; generation <= 3; generation++) {
+    const next = await ledger.refresh(spent)
+    const caller = { ...testCaller, ip: '198.51.100.9' }
+    await ledger.rotate({ token: spent.token, transport: 'body', attemptId: null, caller })
+    spent = next
+  }
   const second = await ledger.start(ada)
   await endSession(
     ledger.deps,

@@ -1,5 +1,6 @@
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Caller } from '../../server/ledger/caller.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import { beginSessions, type BegunSession } from '../support/begun-sessions.ts'
 import { stopClock } from '../support/clock.ts'
@@ -28,7 +29,10 @@ let sessions: BegunSession[]
 let startsAt: number
 
 beforeAll(async () => {
-  app = await startApp({ ROTATION_GRACE_SECONDS: String(graceMs / 1000) })
+  app = await startApp({
+    ROTATION_GRACE_SECONDS: String(graceMs / 1000),
+    TRUSTED_PROXIES: '127.0.0.1/32',
+  })
   startsAt = Date.now()
   await stopClock(app.owner.ownerSql, startsAt)
   sessions = await beginSessions(app.owner.url, await makeUser(app.owner.url), sessionsAtHand)
@@ -36,7 +40,7 @@ beforeAll(async () => {
 
 afterAll(() => app?.[Symbol.asyncDispose]())
 
-test('the running service never signs out an honest user with two tabs and a bad connection (docs/reference/rotation.md)', async () => {
+test('the running service never signs out an honest user with two tabs, a bad connection and changing networks (docs/reference/rotation.md)', async () => {
   await fc.assert(
     fc.asyncProperty(ownerScenario, async (scenario) => {
       await expectOwnerStaysSignedIn(await newWorld(), scenario)
@@ -72,9 +76,9 @@ async function newWorld(): Promise<World> {
   const { refreshToken } = sessions.pop()!
   return begin(
     {
-      async present({ value }, attemptId) {
+      async present({ value }, attemptId, caller) {
         const input = { refreshToken: value, ...(attemptId !== null && { attemptId }) }
-        const { status, data, reason } = await auth(app.url, 'refresh', input)
+        const { status, data, reason } = await auth(app.url, 'refresh', input, headersOf(caller))
         return status === 200
           ? { granted: tokenOf(data.refreshToken) }
           : { refused: reason ?? String(status) }
@@ -86,6 +90,11 @@ async function newWorld(): Promise<World> {
     },
     tokenOf(refreshToken),
   )
+}
+
+/** As the trusted proxy sends them. */
+function headersOf({ ip, userAgent }: Caller): Record<string, string> {
+  return { 'x-forwarded-for': ip ?? '', 'user-agent': userAgent ?? '' }
 }
 
 /** The generation follows the family's 16 bytes. */

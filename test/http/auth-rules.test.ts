@@ -78,7 +78,7 @@ describe('RT-18 (ASVS 7.4.1, RFC 7009 §2.2): logout', () => {
     expect(answer).toMatchObject({ status: 200, data: { success: true, revoked: 0 } })
   })
 
-  test('a logout ends the family once, by a spent token as well as by the current one', async () => {
+  test('a logout ends the family once, by the direct predecessor as well as by the current token', async () => {
     const { refreshToken, familyId } = await signIn(app)
     await auth(app.url, 'refresh', { refreshToken })
     const first = await auth(app.url, 'logout', { refreshToken })

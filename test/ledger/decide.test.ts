@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { decideRevocation } from '../../server/ledger/decide.ts'
+import { decideRevocation, decideSignOut } from '../../server/ledger/decide.ts'
 import type { LedgerEvent } from '../../server/ledger/events.ts'
 import { foldFamily } from '../../server/ledger/family.ts'
 import {
@@ -10,6 +10,8 @@ import {
   issued,
   nextHash,
   nextSalt,
+  owner,
+  policy,
   present,
   presentInBody,
   replayed,
@@ -22,7 +24,7 @@ import { given } from '../support/family-spec.ts'
 
 const hour = 3600 * 1000
 const next = { tokenHash: nextHash, salt: nextSalt }
-const strict = { graceMs: 0, idleMs }
+const strict = { ...policy, graceMs: 0 }
 
 describe('the current token', () => {
   test('the current token is rotated to the next generation (RFC 9700 §4.14.2)', () => {
@@ -165,7 +167,7 @@ describe('the direct predecessor', () => {
   })
 
   test('the same attempt gets the same successor an hour later as well', () => {
-    const patient = { policy: { graceMs, idleMs: 2 * hour } }
+    const patient = { policy: { ...policy, idleMs: 2 * hour } }
     const current = rotated(1, 5, { attemptHash, expiresAt: 2 * hour, absoluteExpiresAt: 3 * hour })
     given(issued(), current)
       .whenRotating(present(0, hour, { attemptHash, ...patient }))
@@ -247,6 +249,63 @@ describe('the direct predecessor', () => {
       given(issued(), rotated(1, 5))
         .whenRotating(present(0, at, { userMayRefresh: false }))
         .thenRefused('session_revoked')
+  })
+})
+
+describe('another attempt within the window (rule 6)', () => {
+  const other = { ip: '198.51.100.9', userAgent: 'another browser' }
+
+  test('another attempt from another network with another user agent is a reuse', () => {
+    given(issued(), rotated(1, 5))
+      .whenRotating(present(0, 6, { caller: other }))
+      .thenRefused('refresh_token_reused', reuseDetected(3, 6))
+  })
+
+  test.each([
+    ['the network of the rotation', { ...other, ip: '192.0.2.250' }],
+    ['the user agent of the rotation', { ...other, userAgent: owner.userAgent }],
+  ])('another attempt with %s is replayed', (_what, caller) => {
+    given(issued(), rotated(1, 5))
+      .whenRotating(present(0, 6, { caller }))
+      .then(replayed(3, 6))
+  })
+
+  test('the same attempt is replayed from anywhere', () => {
+    const attemptHash = hashOf('a')
+    given(issued(), rotated(1, 5, { attemptHash }))
+      .whenRotating(present(0, 5 + graceMs, { attemptHash, caller: other }))
+      .then(replayed(3, 5 + graceMs, { attemptHash, reason: 'same_attempt' }))
+  })
+
+  test('the current token is rotated from anywhere', () => {
+    given(issued(), rotated(1, 5))
+      .whenRotating(present(1, 9, { caller: other }))
+      .then(rotated(2, 9, next))
+  })
+})
+
+describe('a sign-out', () => {
+  const family = foldFamily([issued(), rotated(1, 5), rotated(2, 6)])
+  const signOut = (generation: number, isIssued = true, now = 7) =>
+    decideSignOut(family, { generation, isIssued }, now)
+
+  test('the current token, its direct predecessor and a token newer than the ledger sign out', () => {
+    for (const generation of [1, 2]) expect(signOut(generation)).toBe('sign_out')
+    expect(signOut(3, false)).toBe('sign_out')
+  })
+
+  test('a token that was spent twice over is a reuse, at a sign-out as at a refresh', () => {
+    const reuse = reuseDetected(4, 7, { generation: 2, presentedGeneration: 0 })
+    expect(signOut(0)).toEqual(reuse)
+  })
+
+  test('a token that was not issued, and any token of a family that is over, ends nothing', () => {
+    for (const generation of [0, 1, 2]) {
+      expect(signOut(generation, false)).toBeNull()
+      expect(signOut(generation, true, 6 + idleMs)).toBeNull()
+    }
+    const over = foldFamily([issued(), rotated(1, 5), rotated(2, 6), revoked(4, 7)])
+    expect(decideSignOut(over, { generation: 0, isIssued: true }, 8)).toBeNull()
   })
 })
 

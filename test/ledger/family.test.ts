@@ -5,6 +5,7 @@ import type { LedgerEvent } from '../../server/ledger/events.ts'
 import { expiryOf, foldFamily, isActive } from '../../server/ledger/family.ts'
 import {
   absoluteMs,
+  byOwner,
   hashOf,
   idleMs,
   issued,
@@ -32,9 +33,10 @@ const legalHistory = fc.array(step, { maxLength: 40 }).map((steps) => {
     const family = foldFamily(events)
     const generation = Math.max(0, family.current.generation - Math.max(0, presents - 4))
     const attemptHash = attempt === null ? null : hashOf(attempt)
+    const history = byOwner(events)
     const event = revokes
       ? decideRevocation(family, { reason: 'logout', actorUserId: userId, now })
-      : decideRotation(family, present(generation, now, { attemptHash })).event
+      : decideRotation(family, present(generation, now, { attemptHash, history })).event
     if (event !== null) events.push(event)
   }
   return events

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
+import type { Caller } from '../../server/ledger/caller.ts'
 import { decideRotation } from '../../server/ledger/decide.ts'
 import type { LedgerEvent } from '../../server/ledger/events.ts'
 import { foldFamily } from '../../server/ledger/family.ts'
-import { issued, present } from '../support/family-events.ts'
+import type { Witnessed } from '../../server/ledger/sighting.ts'
+import { issued, owner, present } from '../support/family-events.ts'
 import {
   begin,
   theftScenario,
@@ -17,7 +19,7 @@ import {
 const numRuns = 3_000
 const seed = Date.now() | 0
 
-test('the rules never sign out an honest user with two tabs and a bad connection (docs/reference/rotation.md)', async () => {
+test('the rules never sign out an honest user with two tabs, a bad connection and changing networks (docs/reference/rotation.md)', async () => {
   let rotations = 0
   await fc.assert(
     fc.asyncProperty(ownerScenario, async (scenario) => {
@@ -44,7 +46,8 @@ test.each(['owner', 'thief'] as const)(
       { numRuns, seed },
     )
     expect(ends.foundBefore, `seed ${seed}`).toBeGreaterThan(numRuns / 10)
-    expect(ends.foundAtLast, `seed ${seed}`).toBeGreaterThan(numRuns / 10)
+    // Rule 6 finds most thieves before, because they come from another network with another user agent.
+    expect(ends.foundAtLast, `seed ${seed}`).toBeGreaterThan(numRuns / 20)
   },
   120_000,
 )
@@ -53,10 +56,11 @@ test.each(['owner', 'thief'] as const)(
 function newWorld(): World {
   const first = { generation: 0, value: 'secret 0' }
   const events: LedgerEvent[] = [issued({ tokenHash: hash(first.value) })]
+  const history: Witnessed[] = [{ event: events[0]!, caller: owner }]
   const secrets = [first.value]
   let now = 0
   const service = {
-    async present({ generation, value }: typeof first, attemptId: string | null) {
+    async present({ generation, value }: typeof first, attemptId: string | null, caller: Caller) {
       const family = foldFamily(events)
       const made = events.find(
         (event) =>
@@ -68,10 +72,15 @@ function newWorld(): World {
         present(generation, now, {
           isIssued: made !== undefined && 'tokenHash' in made && hash(value).equals(made.tokenHash),
           attemptHash: attemptId === null ? null : hash(attemptId),
+          caller,
+          history,
           next: { tokenHash: hash(secret), salt: new Uint8Array(16) },
         }),
       )
-      if (event !== null) events.push(event)
+      if (event !== null) {
+        events.push(event)
+        history.push({ event, caller })
+      }
       if (refusal !== null) return { refused: refusal }
       secrets.push(secret)
       const { current } = foldFamily(events)

@@ -189,6 +189,19 @@ export const guards = [
       ],
     ],
   ),
+  ...mutationsOf(
+    'drizzle/0018_replays_from_elsewhere.sql',
+    ['test/attack/thief-keeps-step.test.ts'],
+    [
+      [
+        'SQL: a suspicion is noted at each generation',
+        'generations = array[new.generation - 2, new.generation - 1, new.generation]',
+        'generations @> array[new.generation - 2, new.generation - 1, new.generation]',
+      ],
+      ['SQL: a suspicion is noted at each replay', 'current_seqs = array[new.seq] and ', ''],
+      ['SQL: a network is one IPv4 address', 'when 4 then 24', 'when 4 then 32'],
+    ],
+  ),
   ...mutationsOf('drizzle/0000_ledger_tables.sql', history, [
     [
       'SQL: a replay of any generation',

@@ -53,13 +53,13 @@ export const rules = [
     ],
     [
       'rule 5: the same attempt is no reason for a replay',
-      "  if (isSameAttempt(presented.attemptHash, current.attemptHash)) return 'same_attempt'\n",
+      "  if (isSameAttempt(presented.attemptHash, current.attemptHash))\n    return { reason: 'same_attempt', sighting }\n",
       '',
     ],
     [
       'rule 5: the same attempt has a time limit',
       'if (isSameAttempt(presented.attemptHash, current.attemptHash))',
-      'if (current.at > graceBeganAt && isSameAttempt(presented.attemptHash, current.attemptHash))',
+      'if (current.at > now - policy.graceMs && isSameAttempt(presented.attemptHash, current.attemptHash))',
     ],
     [
       'rules 5 and 6: any spent generation is replayed, not only the direct predecessor',
@@ -83,33 +83,63 @@ export const rules = [
     ],
     [
       'rule 6: there is no grace window',
-      "return current.at > graceBeganAt ? 'grace_window' : null",
-      'return null',
+      "  return { reason: 'grace_window', sighting }\n",
+      '  return null\n',
     ],
     [
       'rule 6: the grace window never ends',
-      "return current.at > graceBeganAt ? 'grace_window' : null",
-      "return 'grace_window'",
+      'const isInWindow = current.at > now - policy.graceMs',
+      'const isInWindow = current.at >= 0',
     ],
     [
       'rule 6: the window is a millisecond longer',
-      'current.at > graceBeganAt ?',
-      'current.at >= graceBeganAt ?',
+      'const isInWindow = current.at > now',
+      'const isInWindow = current.at >= now',
     ],
     [
       'rule 6: the window slides with each replay',
-      'const replay = replayReason(family, presented, now - policy.graceMs)',
-      'const replay = replayReason({ ...family, current: { ...family.current, at: family.lastAt } }, presented, now - policy.graceMs)',
+      'const replay = findReplay(family, command)',
+      'const replay = findReplay({ ...family, current: { ...family.current, at: family.lastAt } }, command)',
+    ],
+    [
+      'rule 6: another attempt is replayed from anywhere',
+      'if (!isInWindow || !mayBeSameClient(presented.caller, sighting.rotation)) return null',
+      'if (!isInWindow) return null',
+    ],
+    [
+      'rule 5: the same attempt is replayed from nowhere else',
+      'if (isSameAttempt(presented.attemptHash, current.attemptHash))',
+      'if (!sighting.isElsewhere && isSameAttempt(presented.attemptHash, current.attemptHash))',
+    ],
+    [
+      'a sign-out by a token that was spent twice over is the act of the user',
+      "return generation < current - 1 ? detectReuse(family, generation, now) : 'sign_out'",
+      "return generation < 0 ? detectReuse(family, generation, now) : 'sign_out'",
+    ],
+    [
+      'a sign-out by the direct predecessor is a reuse',
+      'return generation < current - 1 ?',
+      'return generation < current ?',
+    ],
+    [
+      'a secret that was never issued signs out or is a reuse',
+      '  if (generation <= current && !presented.isIssued) return null\n',
+      '',
+    ],
+    [
+      'a family that is over is signed out again',
+      '  if (!isActive(family, now)) return null\n',
+      '',
     ],
     [
       'rule 7: a reuse is refused and not written',
-      "return { event: detectReuse(family, command), refusal: 'refresh_token_reused' }",
-      "return refuse('refresh_token_reused')",
+      "return { event, refusal: 'refresh_token_reused' }",
+      "return { event: event && null, refusal: 'refresh_token_reused' }",
     ],
     [
       'rule 7: a reuse records the current generation as presented',
-      "    kind: 'reuse_detected',\n    ...after(family, now),\n    presentedGeneration: presented.generation,",
-      "    kind: 'reuse_detected',\n    ...after(family, now),\n    presentedGeneration: family.current.generation,",
+      "kind: 'reuse_detected', ...after(family, now), presentedGeneration }",
+      "kind: 'reuse_detected', ...after(family, now), presentedGeneration: family.current.generation }",
     ],
     [
       'the limit: replays are not limited',
@@ -120,7 +150,7 @@ export const rules = [
     ['the bound: 19 replays', 'family.replays >= maxReplays', 'family.replays + 1 >= maxReplays'],
     [
       'the limit: a replay records the wrong reason',
-      '      reason: replay,\n',
+      '      reason: replay.reason,\n',
       "      reason: 'grace_window',\n",
     ],
     ['the idle expiry does not slide', 'now + policy.idleMs', 'family.current.expiresAt'],
@@ -156,6 +186,58 @@ export const rules = [
     ],
     ['an event takes the seq of the one before', 'seq: family.lastSeq + 1', 'seq: family.lastSeq'],
   ]),
+  ...mutationsOf(
+    'server/ledger/decide.ts',
+    ['test/ledger/sighting.test.ts'],
+    [
+      [
+        'REPLAYS_ELSEWHERE=end ends nothing',
+        "  if (sighting.isRepeated && policy.replaysElsewhere === 'end') return null\n",
+        '',
+      ],
+      [
+        'replays from elsewhere end the session without REPLAYS_ELSEWHERE=end',
+        "if (sighting.isRepeated && policy.replaysElsewhere === 'end') return null",
+        'if (sighting.isRepeated) return null',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/ledger/sighting.ts',
+    ['test/ledger/sighting.test.ts'],
+    [
+      [
+        'two generations in a row are a suspicion',
+        'suspiciousGenerations = 3',
+        'suspiciousGenerations = 2',
+      ],
+      ['generations that are not in a row are counted', 'inARow + 1 : 0', 'inARow + 1 : inARow'],
+      [
+        'a suspicion is reported at each replay',
+        'isElsewhereNow && !isReplayedElsewhere && inARow',
+        'isElsewhereNow && inARow',
+      ],
+      ['a suspicion is reported at each generation', '&& inARow === before', '&& inARow >= before'],
+    ],
+  ),
+  ...mutationsOf(
+    'server/ledger/caller.ts',
+    ['test/ledger/caller.test.ts'],
+    [
+      [
+        'the network and the user agent have to be the same',
+        'networkOf(one.ip) === networkOf(other.ip) || one',
+        'networkOf(one.ip) === networkOf(other.ip) && one',
+      ],
+      ['a network is one IPv4 address', ".replace(/\\.\\d+$/, '.0/24')", '.trim()'],
+      ['a network is the /48 of an IPv6 address', '.slice(0, 4)', '.slice(0, 3)'],
+      [
+        'an address that is not known is elsewhere',
+        '  if (one.ip === null || other.ip === null) return false\n',
+        '',
+      ],
+    ],
+  ),
   ...mutationsOf(
     'server/ledger/family.ts',
     ['test/ledger'],

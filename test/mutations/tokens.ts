@@ -68,11 +68,6 @@ export const tokens = [
         'if (error instanceof RefreshRefused && error.isFinal && transport',
         'if (error instanceof RefreshRefused && transport',
       ],
-      [
-        'a logout accepts a token in the other transport',
-        '  if (family.transport !== presented.transport) {\n',
-        '  if (family.transport !== family.transport) {\n',
-      ],
     ],
   ),
   ...mutationsOf(

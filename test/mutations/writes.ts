@@ -87,16 +87,18 @@ export const writes = [
       ],
     ],
   ),
-  ...mutationsOf('server/sessions/rotation.ts', sessions, [
+  ...mutationsOf('server/sessions/reuse.ts', sessions, [
     [
       'REUSE_SCOPE=user ends one family alone',
-      "const endsUser = deps.policy.reuseScope === 'user'",
-      'const endsUser = false',
+      "if (policy.reuseScope === 'family') return []",
+      'if (policy) return []',
     ],
+  ]),
+  ...mutationsOf('server/sessions/rotation.ts', sessions, [
     [
-      'REUSE_SCOPE=family ends every family of the user',
-      "const endsUser = deps.policy.reuseScope === 'user'",
-      'const endsUser = true',
+      'REUSE_SCOPE=user locks one family alone',
+      "const ofUser = deps.policy.reuseScope === 'user' ? userId : null",
+      'const ofUser = null',
     ],
   ]),
   ...mutationsOf('server/sessions/refresh-decision.ts', sessions, [
@@ -106,10 +108,10 @@ export const writes = [
       'true',
     ],
   ]),
-  ...mutationsOf('server/sessions/rotation.ts', ends, [
+  ...mutationsOf('server/sessions/reuse.ts', ends, [
     [
       'a reuse ends the other families without the lock of the user',
-      '    if (endsUser) await lockUser(tx, userId)\n',
+      '  if (ofUser !== null) await lockUser(tx, ofUser)\n',
       '',
     ],
   ]),
@@ -247,13 +249,56 @@ export const writes = [
       ],
     ],
   ),
-  ...mutationsOf('server/procedures/auth.ts', sessions, [
+  ...mutationsOf('server/sessions/sign-out.ts', sessions, [
     [
       'a sign-out of an ended session waits for its lock',
-      "  if (family.status !== 'active') return 0\n",
+      '  if (known.decision === null) return 0\n',
       '',
     ],
   ]),
+  ...mutationsOf(
+    'server/sessions/sign-out.ts',
+    ['test/http/auth-rules.test.ts'],
+    [
+      [
+        'a logout accepts a token in the other transport',
+        '  if (known.transport !== transport) {\n',
+        '  if (known.transport !== known.transport) {\n',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/sessions/sign-out.ts',
+    ['test/attack/spent-token-sign-out.test.ts'],
+    [
+      [
+        'a spent token signs out everywhere',
+        "  if (decision !== 'sign_out') {\n",
+        "  if (decision !== 'sign_out' && !everywhere) {\n",
+      ],
+      [
+        'a reuse at a sign-out is not in the security log',
+        '  if (ended.isReuse) deps',
+        '  if (ended.isReuse && everywhere) deps',
+      ],
+      [
+        'a sign-out by a token that was issued ends nothing',
+        'row.tokenHash !== null && hashSecret(token).equals(row.tokenHash)',
+        'row.tokenHash === null',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/sessions/replay-events.ts',
+    ['test/sessions/replays-elsewhere.test.ts'],
+    [
+      [
+        'each replay from elsewhere is reported as a suspicion',
+        'if (!sighting.isSuspicious) return [replayed]',
+        'if (!isElsewhere) return [replayed]',
+      ],
+    ],
+  ),
   ...mutationsOf(
     'server/procedures/standing.ts',
     ['test/http/auth-rules.test.ts'],
@@ -271,6 +316,17 @@ export const writes = [
   ...mutationsOf('db/ledger/families.ts', wire, [
     ['the clock of the process decides', 'now: rows[0]?.now ?? 0', 'now: Date.now()'],
   ]),
+  ...mutationsOf(
+    'db/ledger/families.ts',
+    ['test/attack/thief-keeps-step.test.ts'],
+    [
+      [
+        'replays of earlier generations are not read',
+        'const tailGenerations = 4',
+        'const tailGenerations = 1',
+      ],
+    ],
+  ),
   ...mutationsOf('db/ledger/append.ts', fences, [
     [
       'an event is appended outside of the transaction that locked',

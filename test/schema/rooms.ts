@@ -63,6 +63,13 @@ export const rooms: readonly Room[] = [
         "txid is never below that of the event before it, so that readers who follow (txid, family_id, seq) get a family's events in order.",
       'function token_ledger.expect_first_event':
         'Refuses a family without its first event (TL002) when the transaction ends, because the family row comes first.',
+      'function token_ledger.network_of':
+        'The /24 of an IPv4 address or the /64 of an IPv6 address.',
+      'table token_ledger.replay_suspicion':
+        'One row per replay that made three generations in a row replayed from another network than that of the ' +
+        'rotation. It names the event and holds no address.',
+      'function token_ledger.suspect_replay':
+        'Writes that row. A replay calls it, a rotation does not.',
       'function token_ledger.append_unless_changed':
         'Appends one event to each of these families, except those that another transaction has locked or appended ' +
         'to since the caller read them. Returns the families that got their event.',
@@ -155,6 +162,8 @@ export const rooms: readonly Room[] = [
       'view token_audit.reuse_incidents':
         'One row per reuse: how old the presented token was, and whether it came from where the current one had gone. ' +
         'The same address and the same user agent suggest a bug in the client rather than a theft.',
+      'view token_audit.replay_suspicions':
+        'One row per suspicion, with the columns of reuse_incidents. The session goes on.',
       'view token_audit.admin_actions': 'One row per action, with the e-mail addresses of today.',
       'function token_audit.session_state_at':
         'What a session was at an instant, events of that very instant included. No row when it had not begun.',

@@ -26,6 +26,7 @@ export async function beginSessions(
     absoluteMs: 24 * hourMs,
     graceMs: 0,
     reuseScope: 'family',
+    replaysElsewhere: 'warn',
     maxSessionsPerUser: 10_000,
   } as const
   const refreshKeys = deriveRefreshTokenKeys([testSecret])

@@ -1,16 +1,24 @@
+import type { Caller } from '../../server/ledger/caller.ts'
 import type { RotateToken } from '../../server/ledger/decide.ts'
 import type {
   Issued,
+  LedgerEvent,
   Replayed,
   ReuseDetected,
   Revoked,
   Rotated,
 } from '../../server/ledger/events.ts'
+import type { Witnessed } from '../../server/ledger/sighting.ts'
 
 /** Instants of a family that is issued at 0: small numbers, so that the edges are easy to read. */
 export const idleMs = 1_000_000
 export const absoluteMs = 2_500_000
 export const graceMs = 10_000
+
+/** Who makes every request, unless a test says otherwise. */
+export const owner: Caller = { ip: '192.0.2.7', userAgent: 'browser' }
+
+export const policy = { graceMs, idleMs, replaysElsewhere: 'warn' } as const
 
 export const userId = '0190b5d2-0000-4000-8000-000000000001'
 
@@ -86,20 +94,26 @@ export function revoked(seq: number, at: number, changes: Partial<Revoked> = {})
   }
 }
 
+/** These events as requests of the owner. */
+export function byOwner(events: readonly LedgerEvent[]): Witnessed[] {
+  return events.map((event) => ({ event, caller: owner }))
+}
+
 /** An authentic token of `generation` that is presented at `now`. */
 export function present(
   generation: number,
   now: number,
   changes: Partial<RotateToken['presented'] & Omit<RotateToken, 'presented' | 'now'>> = {},
 ): RotateToken {
-  const { isIssued = true, attemptHash = null, ...rest } = changes
+  const { isIssued = true, attemptHash = null, caller = owner, ...rest } = changes
   return {
     transport: 'cookie',
     userMayRefresh: true,
     next: { tokenHash: nextHash, salt: nextSalt },
-    policy: { graceMs, idleMs },
+    policy,
+    history: [],
     ...rest,
-    presented: { generation, isIssued, transport: 'cookie', attemptHash },
+    presented: { generation, isIssued, transport: 'cookie', attemptHash, caller },
     now,
   }
 }

@@ -7,12 +7,18 @@ import {
 } from '../../server/ledger/decide.ts'
 import type { LedgerEvent } from '../../server/ledger/events.ts'
 import { foldFamily } from '../../server/ledger/family.ts'
+import { byOwner } from './family-events.ts'
 
-/** `given(past events).whenRotating(command).then(event)`, or `.thenRefused(reason, event?)`. */
+/** The past events are requests of the owner. `given(past events).whenRotating(command).then(event)`, or `.thenRefused(reason, event?)`. */
 export function given(...past: readonly LedgerEvent[]) {
   return {
     whenRotating(command: RotateToken) {
-      const decision: Decision = decideRotation(foldFamily(past), command)
+      const history = byOwner(past)
+      const { event: decided, refusal: refused } = decideRotation(foldFamily(past), {
+        ...command,
+        history,
+      })
+      const decision: Decision = { event: decided, refusal: refused }
       return {
         // oxlint-disable-next-line unicorn/no-thenable -- it reads as a sentence and is never awaited
         then: (event: LedgerEvent) => expect(decision).toEqual({ event, refusal: null }),

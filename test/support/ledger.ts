@@ -45,6 +45,7 @@ export async function startLedger(
       absoluteMs: 30 * 24 * 3_600_000,
       graceMs: 10_000,
       reuseScope: 'family' as const,
+      replaysElsewhere: 'warn' as const,
       maxSessionsPerUser: 100,
       ...policy,
     },

@@ -28,6 +28,8 @@ export type FaultyProxy = AsyncDisposable & {
   readonly url: string
   /** Called for each request; may be replaced at any time. */
   chooseFault: (path: string) => AnswerFault
+  /** The address that the proxy says the next request comes from; null to say none. May be replaced. */
+  chooseAddress: () => string | null
   /** The paths of all requests, in order. */
   readonly seen: string[]
 }
@@ -69,6 +71,8 @@ export async function startProxy(port: number, upstream: string): Promise<Faulty
   const server = http.createServer((request, response) => {
     const path = request.url ?? ''
     seen.push(path)
+    const address = proxy.chooseAddress()
+    if (address !== null) request.headers['x-forwarded-for'] = address
     pass(request, response, { upstream, fault: proxy.chooseFault(path) }).catch(() =>
       request.socket.destroy(),
     )
@@ -76,6 +80,7 @@ export async function startProxy(port: number, upstream: string): Promise<Faulty
   const proxy: FaultyProxy = {
     url: `http://127.0.0.1:${port}`,
     chooseFault: () => noFault,
+    chooseAddress: () => null,
     seen,
     async [Symbol.asyncDispose]() {
       server.close()

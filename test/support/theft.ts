@@ -1,5 +1,6 @@
 import { expect } from 'vitest'
 import * as fc from 'fast-check'
+import { mayBeSameClient, type Caller } from '../../server/ledger/caller.ts'
 import { graceMs } from './family-events.ts'
 
 /**
@@ -7,8 +8,10 @@ import { graceMs } from './family-events.ts'
  * anything that rotates.
  *
  * The owner follows docs/reference/rotation.md: both tabs share one jar, which keeps the newest token and the
- * attempt that is not settled yet, and each tab presents the token by that attempt. The thief copies the whole
- * jar, attempt included, and presents a stolen token at any moment.
+ * attempt that is not settled yet, and each tab presents the token by that attempt. Each request of theirs leaves
+ * from any network: the browser has two address families, and the device moves. The thief copies the whole jar,
+ * attempt included, and presents a stolen token at any moment, from another network or the owner's, with a user
+ * agent of their own or the owner's.
  */
 
 export type Token = { readonly generation: number; readonly value: string }
@@ -16,14 +19,31 @@ export type Presentation = { readonly granted: Token } | { readonly refused: str
 
 /** The implementation under test. */
 export type Service = {
-  present(token: Token, attemptId: string | null): Promise<Presentation>
+  present(token: Token, attemptId: string | null, caller: Caller): Promise<Presentation>
   wait(ms: number): Promise<void>
 }
 
 /** A token with the attempt it is, or was, presented by. */
 type Held = { readonly token: Token; readonly attempt: string | null }
 
-type Tab = { request: Held | null; readonly answers: Token[] }
+type Request = Held & { readonly caller: Caller }
+
+type Tab = { request: Request | null; readonly answers: Token[] }
+
+/** IPv4 and IPv6 at home, and a mobile network. */
+const ownersAddresses = ['192.0.2.7', '2001:db8:1::7', '198.51.100.9'] as const
+const ownersAgent = 'browser'
+const owners = fc
+  .constantFrom(...ownersAddresses)
+  .map((ip): Caller => ({ ip, userAgent: ownersAgent }))
+
+const thiefs = fc.record({
+  ip: fc.constantFrom('203.0.113.66', ownersAddresses[0]),
+  userAgent: fc.constantFrom('tool', ownersAgent),
+})
+/** Where the thief and the owner are in the end. */
+const thief: Caller = { ip: '203.0.113.66', userAgent: 'tool' }
+const ownerAtHome: Caller = { ip: ownersAddresses[0], userAgent: ownersAgent }
 
 export type World = {
   readonly service: Service
@@ -33,6 +53,7 @@ export type World = {
     current: number
     madeAt: number
     madeBy: string | null
+    madeFrom: Caller
     replays: number
     isOver: boolean
   }
@@ -48,7 +69,15 @@ export type World = {
 export function begin(service: Service, first: Token): World {
   return {
     service,
-    expected: { now: 0, current: 0, madeAt: 0, madeBy: null, replays: 0, isOver: false },
+    expected: {
+      now: 0,
+      current: 0,
+      madeAt: 0,
+      madeBy: null,
+      madeFrom: ownerAtHome,
+      replays: 0,
+      isOver: false,
+    },
     handedOut: new Map([[first.generation, first.value]]),
     jar: { token: first, attempt: null },
     tabs: [
@@ -66,20 +95,25 @@ const maxReplays = 20
 type Verdict = 'rotated' | 'replayed' | 'reused' | 'worn out'
 
 /** Rules 1 and 4 to 7 of docs/reference/rotation.md, for a family that has not expired. */
-function judge({ expected }: World, { token, attempt }: Held): Verdict {
+function judge({ expected }: World, { token, attempt, caller }: Request): Verdict {
   if (expected.isOver) return 'reused'
   if (token.generation === expected.current) return 'rotated'
   const isParent = token.generation === expected.current - 1
   const isSameAttempt = attempt !== null && attempt === expected.madeBy
-  if (!isParent || !(isSameAttempt || expected.now < expected.madeAt + graceMs)) return 'reused'
+  const isForgiven =
+    expected.now < expected.madeAt + graceMs && mayBeSameClient(caller, expected.madeFrom)
+  if (!isParent || !(isSameAttempt || isForgiven)) return 'reused'
   return expected.replays < maxReplays ? 'replayed' : 'worn out'
 }
 
 /** The owner or the thief presents a token: the service must follow the rules and never fork the family. */
-async function present(world: World, held: Held): Promise<{ verdict: Verdict; got: Token | null }> {
+async function present(
+  world: World,
+  request: Request,
+): Promise<{ verdict: Verdict; got: Token | null }> {
   const { service, expected, handedOut } = world
-  const verdict = judge(world, held)
-  const outcome = await service.present(held.token, held.attempt)
+  const verdict = judge(world, request)
+  const outcome = await service.present(request.token, request.attempt, request.caller)
   const expectedOutcome = {
     rotated: { granted: expected.current + 1 },
     replayed: { granted: expected.current },
@@ -91,7 +125,8 @@ async function present(world: World, held: Held): Promise<{ verdict: Verdict; go
   if (verdict === 'rotated') {
     expected.current++
     expected.madeAt = expected.now
-    expected.madeBy = held.attempt
+    expected.madeBy = request.attempt
+    expected.madeFrom = request.caller
     expected.replays = 0
   } else if (verdict === 'replayed') expected.replays++
   else if (verdict === 'reused') expected.isOver = true
@@ -113,10 +148,10 @@ function newAttempt(world: World): string {
 }
 
 /** What a tab presents: the jar's token, by the attempt that is not settled yet or a new one. */
-function nextRequest(world: World): Held {
+function nextRequest(world: World, caller = ownerAtHome): Request {
   const { token, attempt } = world.jar
   world.jar = { token, attempt: attempt ?? newAttempt(world) }
-  return world.jar
+  return { ...world.jar, caller }
 }
 
 /** Keeps the newest token, however late another one arrives. A new token has no attempt yet. */
@@ -143,12 +178,12 @@ function step(
 
 const tabs = fc.constantFrom<0 | 1>(0, 1)
 
-const send = tabs.map((i) =>
+const send = fc.record({ i: tabs, caller: owners }).map(({ i, caller }) =>
   step(
-    `tab ${i} sends`,
+    `tab ${i} sends from ${caller.ip}`,
     (world) => world.tabs[i].request === null,
     (world) => {
-      world.tabs[i].request = nextRequest(world)
+      world.tabs[i].request = nextRequest(world, caller)
     },
   ),
 )
@@ -191,12 +226,12 @@ const receive = fc.record({ i: tabs, last: fc.boolean() }).map(({ i, last }) =>
   ),
 )
 
-const refresh = tabs.map((i) =>
+const refresh = fc.record({ i: tabs, caller: owners }).map(({ i, caller }) =>
   step(
-    `tab ${i} refreshes`,
+    `tab ${i} refreshes from ${caller.ip}`,
     (world) => world.tabs[i].request === null,
     async (world) => {
-      const { got } = await present(world, nextRequest(world))
+      const { got } = await present(world, nextRequest(world, caller))
       if (got !== null) keep(world, got)
     },
   ),
@@ -223,21 +258,22 @@ const use = fc
   .record({
     age: fc.nat(3),
     by: fc.constantFrom<'copied' | 'none' | 'own'>('copied', 'none', 'own'),
+    caller: thiefs,
   })
-  .map(({ age, by }) =>
+  .map(({ age, by, caller }) =>
     step(
-      `the thief presents token ${age} before his newest by attempt: ${by}`,
+      `the thief presents token ${age} before his newest by attempt: ${by}, as ${JSON.stringify(caller)}`,
       (world) => world.stolen.length > age,
       async (world) => {
         const { token, attempt } = world.stolen[world.stolen.length - 1 - age]!
         const attempts = { copied: attempt, none: null, own: newAttempt(world) }
-        await thiefPresents(world, { token, attempt: attempts[by] })
+        await thiefPresents(world, { token, attempt: attempts[by], caller })
       },
     ),
   )
 
-async function thiefPresents(world: World, held: Held): Promise<Verdict> {
-  const { verdict, got } = await present(world, held)
+async function thiefPresents(world: World, request: Request): Promise<Verdict> {
+  const { verdict, got } = await present(world, request)
   if (got !== null) {
     world.stolen.push({ token: got, attempt: null })
     world.thiefWasGranted = true
@@ -327,8 +363,9 @@ async function ownerRotates(world: World): Promise<void> {
   throw new Error('the owner was neither granted a rotation nor refused')
 }
 
-function newestOf({ stolen }: World): Held {
-  return stolen.reduce((newest, one) =>
-    one.token.generation >= newest.token.generation ? one : newest,
+function newestOf({ stolen }: World): Request {
+  const newest = stolen.reduce((found, one) =>
+    one.token.generation >= found.token.generation ? one : found,
   )
+  return { ...newest, caller: thief }
 }

@@ -13,13 +13,13 @@ const maxBuckets = 1_500
 
 const bucketMs = { minute: 60_000, hour: 3_600_000, day: 24 * 3_600_000 } as const
 
-/** `<epoch ms>:<family id>` */
+/** `<epoch ms>:<incident id>` */
 const cursor = z
   .string()
-  .regex(new RegExp(`^\\d{1,15}:${uuidPattern}$`))
+  .regex(new RegExp(`^\\d{1,15}:${uuidPattern}:\\d{1,9}$`))
   .transform((text) => {
-    const [at = '', familyId = ''] = text.split(':')
-    return { at: Number(at), familyId }
+    const [at = '', familyId = '', seq = ''] = text.split(':')
+    return { at: Number(at), familyId, seq: Number(seq) }
   })
   .refine(({ at }) => isReadable(at), 'Invalid cursor')
 
@@ -40,7 +40,7 @@ const list = askingProcedure
     const rows = await listIncidents(ctx.deps.database.questions, period, page)
     return pageOf(rows, input.limit, {
       item: (row) => ({ ...row, occurredAt: iso(row.occurredAt) }),
-      cursor: (row) => `${row.occurredAt}:${row.familyId}`,
+      cursor: (row) => `${row.occurredAt}:${row.incidentId}`,
     })
   })
 
