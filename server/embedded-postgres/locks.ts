@@ -48,9 +48,14 @@ function isForeign({ cluster }: PostgresFiles): boolean {
   }
 }
 
-/** Whether a process works on the data: Postgres or its guard. */
+/** Whether the process named in the lock works in the folder. Its guard may do so for a second longer. */
 export function isInUse(cluster: string): boolean {
-  return reasonToKeepLock(cluster) !== null
+  try {
+    const [pid = ''] = readFileSync(join(cluster, 'postmaster.pid'), 'utf8').split('\n')
+    return worksIn(pid, cluster)
+  } catch {
+    return false
+  }
 }
 
 /** @returns null when it is certain that no Postgres uses the data */
