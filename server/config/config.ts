@@ -23,7 +23,7 @@ export { ConfigError }
 /** Everything an operator can set. main.ts reads it once from the environment and passes it on. */
 export type Config = Readonly<z.output<typeof Environment>>
 
-export type Variables = z.output<typeof Variables>
+type Variables = z.output<typeof Variables>
 
 const Variables = z.object({
   NODE_ENV: z.string().prefault('development'),
@@ -134,7 +134,7 @@ const Environment = Variables.transform((env, ctx) => {
 })
 
 /** A variable, and what is wrong with it. */
-export type Problem = readonly [variable: keyof Variables, message: string]
+type Problem = readonly [variable: keyof Variables, message: string]
 
 function lifetimeProblems(env: Variables): Problem[] {
   const absoluteMs = env.REFRESH_ABSOLUTE_SECONDS
