@@ -25,7 +25,7 @@ export { ConfigError }
 /** Everything an operator can set. main.ts reads it once from the environment and passes it on. */
 export type Config = Readonly<z.output<typeof Environment>>
 
-export type Variables = z.output<typeof Variables>
+type Variables = z.output<typeof Variables>
 
 const Variables = z.object({
   NODE_ENV: z.string().prefault('development'),
@@ -135,7 +135,7 @@ const Environment = Variables.transform((env, ctx) => {
 })
 
 /** A variable, and what is wrong with it. */
-export type Problem = readonly [variable: keyof Variables, message: string]
+type Problem = readonly [variable: keyof Variables, message: string]
 
 function audienceProblems(env: Variables, ownAudience: string): Problem[] {
   if (!env.ACCESS_TOKEN_AUDIENCES.includes(ownAudience)) return []

@@ -1,5 +1,23 @@
-import type { Problem, Variables } from './config.ts'
 import { isLoopback, secret } from './values.ts'
+
+/** The variables that production is strict about. */
+type Variables = {
+  readonly NODE_ENV: string
+  readonly PUBLIC_DEVELOPMENT?: 'allow' | undefined
+  readonly HOST: string
+  readonly PUBLIC_URL?: string | undefined
+  readonly ALLOWED_ORIGINS?: readonly string[] | undefined
+  readonly DATABASE_URL?: string | undefined
+  readonly DATABASE_WITHOUT_TLS?: 'allow' | undefined
+  readonly EMBEDDED_POSTGRES?: 'allow' | undefined
+  readonly AUTH_SECRET?: string | undefined
+  readonly AUTH_SECRET_PREVIOUS?: string | undefined
+  readonly METRICS_TOKEN?: string | undefined
+  readonly REVOCATIONS_TOKEN?: string | undefined
+  readonly RATE_LIMITS: 'on' | 'off'
+}
+
+type Problem = readonly [variable: keyof Variables, message: string]
 
 /** Whether the rules of production apply. NODE_ENV is not the only sign: most hosts leave it unset. */
 export function isInProduction(env: Variables, publicUrl: string): boolean {

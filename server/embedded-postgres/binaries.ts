@@ -3,8 +3,7 @@ import { chmodSync, cpSync, existsSync, readFileSync, readdirSync, symlinkSync }
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { systemErrorCode } from '../config/system-error.ts'
-import type { PostgresHome } from './home.ts'
-import type { RunAs } from './own-user.ts'
+import type { PostgresHome, RunAs } from './postgres-home.ts'
 import { postgresEnvironment, useOwnPostgres } from './platform.ts'
 import { makeFolder } from './unfinished-folder.ts'
 

@@ -11,7 +11,7 @@ import {
 import { join } from 'node:path'
 import { packageVersion } from './binaries.ts'
 import { ownerLogin } from './client.ts'
-import type { PostgresHome } from './home.ts'
+import type { PostgresHome } from './postgres-home.ts'
 import { hasName, nobodyUser } from './own-user.ts'
 import { postgresEnvironment, useOwnPostgres } from './platform.ts'
 import { makeFolder } from './unfinished-folder.ts'

@@ -15,17 +15,11 @@ import {
   symlinkSync,
 } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { isInUse } from './locks.ts'
-import { nobodyUser, ownUserOf, type RunAs } from './own-user.ts'
+import { isInUse } from './in-use.ts'
+import { nobodyUser, ownUserOf } from './own-user.ts'
 import { useOwnPostgres } from './platform.ts'
+import type { PostgresHome, RunAs } from './postgres-home.ts'
 import { giveAway } from './unfinished-folder.ts'
-
-/** The folder with all files of one database, and the user Postgres runs as. */
-export type PostgresHome = {
-  readonly folder: string
-  /** Undefined: the user of this process. */
-  readonly runAs: RunAs | undefined
-}
 
 // For a Postgres started by root whose own user cannot enter the requested folder, such as one under /root.
 const fallbackFolder = '/var/lib/token-ledger'

@@ -2,6 +2,7 @@ import { readFileSync, readdirSync, readlinkSync, rmSync, statSync } from 'node:
 import { join } from 'node:path'
 import { systemErrorCode } from '../config/system-error.ts'
 import type { PostgresFiles } from './files.ts'
+import { worksIn } from './in-use.ts'
 import { socketFolders } from './socket-folder.ts'
 
 // Postgres creates a lock and writes its process id at once. One that is still empty after this was cut off.
@@ -48,24 +49,11 @@ function isForeign({ cluster }: PostgresFiles): boolean {
   }
 }
 
-/** Whether a process works on the data: Postgres or its guard. */
-export function isInUse(cluster: string): boolean {
-  return reasonToKeepLock(cluster) !== null
-}
-
 /** @returns null when it is certain that no Postgres uses the data */
 function reasonToKeepLock(cluster: string): string | null {
   if (process.platform !== 'linux') return `a Postgres is using ${cluster}`
   const pid = readdirSync('/proc').find((name) => /^\d+$/.test(name) && worksIn(name, cluster))
   return pid === undefined ? null : `process ${pid}, which works in that folder, is Postgres`
-}
-
-function worksIn(pid: string, folder: string): boolean {
-  try {
-    return readlinkSync(`/proc/${pid}/cwd`) === folder
-  } catch {
-    return false
-  }
 }
 
 /** The lock of the data folder, and the sockets with their locks. */

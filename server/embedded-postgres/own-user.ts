@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-
-export type RunAs = { readonly uid: number; readonly gid: number }
+import type { RunAs } from './postgres-home.ts'
 
 /** The user `nobody` has this number on every Linux distribution that has it. */
 export const nobodyUser: RunAs = { uid: 65534, gid: 65534 }

@@ -2,8 +2,7 @@ import { createHash } from 'node:crypto'
 import { chmodSync, chownSync, lstatSync, mkdirSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import type { PostgresHome } from './home.ts'
-import type { RunAs } from './own-user.ts'
+import type { PostgresHome, RunAs } from './postgres-home.ts'
 
 /** The folders Postgres listens in. See `socketUrl` for why there are two. */
 export function socketFolders(socketFolder: string): readonly [string, string] {

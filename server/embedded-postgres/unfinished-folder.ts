@@ -9,8 +9,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { systemErrorCode } from '../config/system-error.ts'
-import type { PostgresHome } from './home.ts'
-import type { RunAs } from './own-user.ts'
+import type { PostgresHome, RunAs } from './postgres-home.ts'
 
 const prefix = '.unfinished-'
 // Filling takes seconds. The process that made an older one was killed.

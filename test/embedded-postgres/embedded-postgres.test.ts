@@ -343,7 +343,7 @@ test.runIf(asRoot)(
 const nobody = { uid: 65_534, gid: 65_534 }
 
 test.runIf(asRoot)(
-  'LE-18: started by root, Postgres runs as a user of its own, and a program of the user nobody reaches neither socket nor password',
+  'LE-25: started by root, Postgres runs as a user of its own, and a program of the user nobody reaches neither socket nor password',
   async () => {
     rmSync(join(dataDir, 'postgres'), { recursive: true })
     const database = await startEmbeddedPostgres({ dataDir })
@@ -374,7 +374,7 @@ test.runIf(asRoot)(
   },
 )
 
-test('LE-18: the embedded Postgres accepts no connection without its password', async () => {
+test('LE-25: the embedded Postgres accepts no connection without its password', async () => {
   const database = await startEmbeddedPostgres({ dataDir })
   try {
     const { password } = new URL(database.url)
@@ -409,7 +409,7 @@ test('a password that was lost is replaced at the next start, and the data stays
 })
 
 test.runIf(asRoot)(
-  'LE-18: data that an older version ran as nobody gets a user and a password of its own at the next start',
+  'LE-25: data that an older version ran as nobody gets a user and a password of its own at the next start',
   async () => {
     const first = await startEmbeddedPostgres({ dataDir })
     await query(first.url, 'create table mark as select 42 as answer')

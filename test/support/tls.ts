@@ -6,7 +6,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createServer } from 'node:tls'
 
+/** Without openssl the tests over https are skipped with a warning; in CI that is an error. */
 export const hasOpenssl = spawnSync('openssl', ['version']).status === 0
+
+if (!hasOpenssl) {
+  const problem = 'NO OPENSSL: the browser tests over https are skipped.'
+  if (process.env.CI === 'true') throw new Error(problem)
+  console.warn(`\n\x1b[1;33m!!! ${problem}\x1b[0m\n`)
+}
 
 /** Does TLS for a server on loopback, with a certificate that browsers have to be told to accept. */
 export async function startTlsProxy(port: number, upstreamPort: number): Promise<AsyncDisposable> {
