@@ -5,7 +5,7 @@ import {
   randomBytes,
   type KeyObject,
 } from 'node:crypto'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { cli } from '../support/cli.ts'
 import { moveClock } from '../support/clock.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
@@ -19,6 +19,9 @@ import { signIn, type BodySession } from '../support/sessions.ts'
 import { waitFor } from '../support/wait.ts'
 
 type KeyRow = { kid: string; sealed_private_key: Buffer; created_at: Date; signs_from: Date }
+
+/** Each test starts processes, and some wait for reloads. */
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
 const day = 24 * 3_600_000
 
