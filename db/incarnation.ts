@@ -47,10 +47,14 @@ export async function readIncarnation({
   })
 }
 
-/** Makes this transaction the only one that begins an incarnation. */
-export async function lockIncarnation(tx: Transaction): Promise<FencedTransaction> {
+/** Makes this transaction the only one that begins an incarnation, and reads the time (epoch milliseconds). */
+export async function lockIncarnation(
+  tx: Transaction,
+): Promise<FencedTransaction & { readonly now: number }> {
   await tx`select token_ledger.take_turn('incarnation')`
-  return fenced(tx)
+  const [row] = await tx<{ now: number }[]>`
+    select ${epochMs(tx, 'token_ledger.clock()')} as now`
+  return { ...(await fenced(tx)), now: row?.now ?? 0 }
 }
 
 /** @param copyOf the moment of the copy that the database was restored from */

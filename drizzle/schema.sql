@@ -893,7 +893,7 @@ create table token_ledger.admin_action (
   constraint admin_action_known check (
     action in (
       'user_created', 'role_set', 'user_disabled', 'user_enabled', 'user_erased', 'session_revoked',
-      'sessions_revoked', 'ledger_archived'
+      'sessions_revoked', 'ledger_archived', 'ledger_restored'
     )
   ),
   constraint admin_action_reason_short check (length(reason) <= 500)
@@ -909,7 +909,8 @@ create trigger refuse_truncate before truncate on token_ledger.admin_action
 for each statement execute function token_ledger.refuse_change();
 alter table token_ledger.admin_action enable always trigger refuse_truncate;
 
--- Keys that sign access tokens. The private half is sealed with a key derived from AUTH_SECRET.
+-- Keys that sign access tokens. The private half is sealed with a key derived from AUTH_SECRET, which binds it to kid,
+-- created_at and signs_from. public_jwk is for versions before 0016; nothing reads it.
 create table token_ledger.signing_key (
   kid text not null,
   public_jwk jsonb not null,
@@ -917,6 +918,54 @@ create table token_ledger.signing_key (
   created_at timestamptz not null,
   signs_from timestamptz not null,
   constraint signing_key_pkey primary key (kid)
+);
+
+-- Keys that were deleted; append-only. A signing_key whose kid is here is not used.
+create table token_ledger.signing_key_removal (
+  kid text not null,
+  removed_at timestamptz not null default token_ledger.clock(),
+  constraint signing_key_removal_pkey primary key (kid)
+);
+
+create trigger refuse_change before delete or update on token_ledger.signing_key_removal
+for each row execute function token_ledger.refuse_change();
+alter table token_ledger.signing_key_removal enable always trigger refuse_change;
+
+create trigger refuse_truncate before truncate on token_ledger.signing_key_removal
+for each statement execute function token_ledger.refuse_change();
+alter table token_ledger.signing_key_removal enable always trigger refuse_truncate;
+
+-- Adds a deleted key to signing_key_removal, so that its row may come back but is not used again.
+create function token_ledger.remember_removed_key()
+returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into token_ledger.signing_key_removal (kid) values (old.kid) on conflict do nothing;
+  return null;
+end
+$$;
+
+create trigger remember_removed_key after delete on token_ledger.signing_key
+for each row execute function token_ledger.remember_removed_key();
+alter table token_ledger.signing_key enable always trigger remember_removed_key;
+
+-- The lives of this database: one row from its first start, and one more for each `ledger restored`.
+create table token_ledger.incarnation (
+  incarnation_id uuid not null default gen_random_uuid(),
+  began_at timestamptz not null default token_ledger.clock(),
+  copy_of timestamptz,
+  noticed_copy_of timestamptz,
+  constraint incarnation_pkey primary key (incarnation_id)
+);
+
+-- When each process last saw this database. A process that remembers a later time, or a row that is missing, sees a
+-- restored copy.
+create table token_ledger.process_mark (
+  mark_id uuid not null default gen_random_uuid(),
+  seen_at timestamptz not null default token_ledger.clock(),
+  constraint process_mark_pkey primary key (mark_id)
 );
 
 -- Counters of rate-limiter-flexible, with its column names.
@@ -1409,6 +1458,7 @@ revoke all on function
   token_ledger.refuse_change,
   token_ledger.refuse_event_change,
   token_ledger.refuse_family_change,
+  token_ledger.remember_removed_key,
   token_ledger.revoke_create_from_public,
   token_ledger.sweep_open_families,
   token_ledger.suspect_replay,
@@ -1423,15 +1473,25 @@ grant select on
   token_audit.reuse_incidents,
   token_audit.sessions,
   token_ledger.open_family,
+  token_ledger.signing_key_removal,
   token_ledger_migrations.applied
 to token_ledger_app;
 grant select,
   insert (actor_user_id, action, target_user_id, family_id, role, reason)
 on token_ledger.admin_action to token_ledger_app;
+grant select,
+  insert (copy_of),
+  update (noticed_copy_of)
+on token_ledger.incarnation to token_ledger_app;
 grant select, insert, update, delete on
-  token_ledger.rate_limit,
-  token_ledger.signing_key
+  token_ledger.process_mark,
+  token_ledger.rate_limit
 to token_ledger_app;
+grant select,
+  insert,
+  update (sealed_private_key),
+  delete
+on token_ledger.signing_key to token_ledger_app;
 grant select,
   insert (
     family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id,

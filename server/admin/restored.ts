@@ -73,9 +73,7 @@ export async function keepCopyAsItIs(
 
 async function lockPast(tx: Transaction, copyOf: number) {
   const fencedTx = await lockIncarnation(tx)
-  const [row] = await tx<{ is_past: boolean }[]>`
-    select token_ledger.clock() >= ${textOf(copyOf)}::timestamptz as is_past`
-  if (row?.is_past !== true) throw new Error(`--at: ${textOf(copyOf)} has not come yet`)
+  if (copyOf > fencedTx.now) throw new Error(`--at: ${textOf(copyOf)} has not come yet`)
   return fencedTx
 }
 

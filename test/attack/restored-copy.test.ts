@@ -1,7 +1,7 @@
 import { cpSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { beginSessions } from '../support/begun-sessions.ts'
 import { cli } from '../support/cli.ts'
 import { moveClock } from '../support/clock.ts'
@@ -14,6 +14,9 @@ import { startServer, testSecret, type ServerProcess } from '../support/server.t
 import { signIn, type BodySession } from '../support/sessions.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 import { waitFor } from '../support/wait.ts'
+
+/** Each test starts several processes. */
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 const minute = 60_000
 const restoredCopy = 'this database is a restored copy'
@@ -138,7 +141,8 @@ describe('LE-28 (ASVS 7.4.1, 7.4.3): a copy brings back sessions ended as stolen
   test('--keep ends nothing, and stops the message', async () => {
     const [command] = commandsIn(server.output(), restoredCopy)
     expect(await runCommand(`${command} --keep`)).toMatchObject({ code: 0 })
-    expect((await auth(server.url, 'refresh', stolen)).status).toBe(200)
+    const { refreshToken } = stolen
+    expect((await auth(server.url, 'refresh', { refreshToken })).status).toBe(200)
     expect((await actions())[0]!.reason).toMatch(/kept as it is, nothing was ended$/)
     expect(await runOnce(dataDir)).not.toContain(restoredCopy)
   })
