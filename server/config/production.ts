@@ -8,6 +8,7 @@ type Variables = {
   readonly PUBLIC_URL?: string | undefined
   readonly ALLOWED_ORIGINS?: readonly string[] | undefined
   readonly DATABASE_URL?: string | undefined
+  readonly MIGRATION_DATABASE_URL?: string | undefined
   readonly DATABASE_WITHOUT_TLS?: 'allow' | undefined
   readonly EMBEDDED_POSTGRES?: 'allow' | undefined
   readonly AUTH_SECRET?: string | undefined
