@@ -241,7 +241,7 @@ export const signingKey = tokenLedgerSchema.table('signing_key', {
   signsFrom: instant('signs_from').notNull(),
 })
 
-/** Rate limits. The table and its columns are those of `rate-limiter-flexible`. */
+/** Counts of the rate limits. `expire` is in epoch milliseconds of the database's clock. */
 export const rateLimit = tokenLedgerSchema.table('rate_limit', {
   key: varchar('key', { length: 255 }).primaryKey(),
   points: integer('points').notNull().default(0),

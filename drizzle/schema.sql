@@ -698,7 +698,7 @@ create table token_ledger.signing_key (
   constraint signing_key_pkey primary key (kid)
 );
 
--- Counters of rate-limiter-flexible, with its column names.
+-- Counts of the rate limits. A key is a limit and what it counts; accounts are keyed hashes. expire is in epoch ms.
 create table token_ledger.rate_limit (
   key varchar(255) not null,
   points integer not null default 0,

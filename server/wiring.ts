@@ -4,10 +4,11 @@ import { transactionsOf } from '../db/connection/transaction.ts'
 import { keepPartitionsAhead } from './audit/partitions.ts'
 import { createTails } from './audit/tail.ts'
 import type { Config } from './config/config.ts'
+import { createLimits, noLimits } from './limits/limits.ts'
+import { createAccountHash } from './observability/account-hash.ts'
 import { createMetrics } from './observability/metrics.ts'
 import { createSecurityLog } from './observability/security-log.ts'
 import type { ServiceDeps } from './procedures/deps.ts'
-import { createLimits, noLimits } from './procedures/limits.ts'
 import { followEndedSessions } from './sessions/ended-sessions.ts'
 import { createRotation, type Rotate } from './sessions/rotation.ts'
 import { createAccessTokens } from './tokens/access-token.ts'
@@ -83,7 +84,11 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     issuer: config.publicUrl,
     audience: config.accessTokenAudience,
   })
-  const limits = config.rateLimits === 'on' ? createLimits(database, config) : noLimits
+  const limits =
+    config.rateLimits === 'on'
+      ? createLimits(database, { lifetimes: config, log: logSecurityEvent })
+      : noLimits
+  app.addHook('onClose', async () => limits.close())
   // In `preClose`, because Fastify then waits for connections, and an open tail keeps its own open.
   app.addHook('preClose', async () => tails.close())
   const endedSessions = followEndedSessions(database, { log: app.log })
@@ -98,6 +103,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     rotate: options.rotate ?? rotation.rotate,
     verifier,
     limits,
+    accountHash: createAccountHash(config.authSecret),
     metrics,
     tails,
     endedSessions,

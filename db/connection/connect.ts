@@ -5,21 +5,25 @@ import { openListener, type Listener } from './listener.ts'
 import { socketsWithTimeout } from './socket.ts'
 
 /**
- * Two pools of one database: take `transactions` for what begins and commits and for the hot path, and
- * `statements` (or `db`, which is drizzle on the same pool) for single statements.
+ * Pools of one database: take `transactions` for what begins and commits and for the hot path,
+ * `statements` (or `db`, which is drizzle on the same pool) for single statements, and `limits` for the
+ * counts of the rate limits.
  *
- * They are two because a transaction may need a single statement to finish. In one pool, transactions
- * that wait for its row lock could hold every connection, and none of them would ever go on.
+ * The first two are apart because a transaction may need a single statement to finish. In one pool, transactions
+ * that wait for its row lock could hold every connection, and none of them would ever go on. `limits` is
+ * apart so that a flood of sign-ins waits for itself, and not refreshes for the flood.
  *
- * Both return instants as text, so that SQL converts them to epoch milliseconds (`epochMs`).
+ * All return instants as text, so that SQL converts them to epoch milliseconds (`epochMs`).
  */
 export type Database = {
-  /** Transactions and the hot path: rotations and the counting of calls. */
+  /** Transactions and the hot path: rotations. */
   readonly transactions: postgres.Sql
   /** Single statements in SQL. */
   readonly statements: postgres.Sql
   /** Single statements built with drizzle, on the connections of `statements`. */
   readonly db: PostgresJsDatabase
+  /** Counts of the rate limits alone. A commit does not wait for the disk: a crash may lose the last ones. */
+  readonly limits: postgres.Sql
   /** Opens one more connection, for LISTEN. The caller closes it: `close` of the database does not. */
   openListener(onNotification: (payload: string) => void): Listener
   close(): Promise<void>
@@ -28,7 +32,10 @@ export type Database = {
 export type ConnectOptions = {
   /** The role that every connection takes on (`SET ROLE`): the service has only its rights. */
   readonly role?: 'token_ledger_app' | 'token_ledger_auditor'
-  /** Of both pools together, a third of it for `statements`; 10 unless given. Each pool has at least one. */
+  /**
+   * Of `transactions` and `statements` together, a third of it for the latter; 10 unless given. Each pool has at
+   * least one. `limits` has two more.
+   */
   readonly maxConnections?: number
   /**
    * How long a socket waits for any answer. Null waits without limit, for commands that run for minutes
@@ -41,6 +48,9 @@ export type ConnectOptions = {
 const statementMs = 10_000
 /** Longer than any statement may run: without an answer by then, the server is taken for unreachable. */
 const silenceMs = statementMs + 2_000
+
+/** Of `limits`. Each count is one short statement, and counts of one network wait for each other anyway. */
+const connectionsForLimits = 2
 
 /**
  * Where names without a schema are looked up. Other logins may be able to create functions in the schema public, and
@@ -97,10 +107,11 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
   }
   const sockets = (onSilence: () => void) =>
     answerWithinMs === null ? {} : { socket: socketsWithTimeout({ answerWithinMs, onSilence }) }
-  const open = (max: number) =>
+  const open = (max: number, more: { synchronous_commit?: 'off' } = {}) =>
     openPool(replaceAll, ({ onclose, onSilence }) =>
       postgres(databaseUrl, {
         ...settings,
+        connection: { ...settings.connection, ...more },
         max: Math.max(1, max),
         ...sockets(onSilence),
         onclose,
@@ -109,20 +120,23 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
   const forStatements = Math.floor(maxConnections / 3)
   const transactions = open(maxConnections - forStatements)
   const statements = open(forStatements)
+  const limits = open(connectionsForLimits, { synchronous_commit: 'off' })
   /** One silent connection means that the server is unreachable: all others are replaced at once. */
   function replaceAll(): void {
     transactions.replacePool()
     statements.replacePool()
+    limits.replacePool()
   }
   return {
     transactions: transactions.sql,
     db: drizzle(plannedOnce(statements.sql)),
     statements: statements.sql,
+    limits: limits.sql,
     // Its silence replaces no pool: `query` has a timeout of its own, and closes the connection.
     openListener: (onNotification) =>
       openListener(databaseUrl, { ...settings, ...sockets(() => {}) }, onNotification),
     async close() {
-      await Promise.all([transactions.close(), statements.close()])
+      await Promise.all([transactions.close(), statements.close(), limits.close()])
     },
   }
 }

@@ -3,6 +3,7 @@ import { AuthError, invalid } from '../errors.ts'
 import { endAllSessions } from '../sessions/revocation.ts'
 import { passwordProblem } from '../users/passwords.ts'
 import { liveProcedure } from './access.ts'
+import { queueOf, whereFrom } from './where-from.ts'
 
 /** Also ends every other session of the user; the calling one stays active (OWASP ASVS 5.0, 7.4.3). */
 export const changePassword = liveProcedure
@@ -20,13 +21,20 @@ export const changePassword = liveProcedure
     const problem = passwordProblem(input.newPassword, deps.config.passwordMinLength)
     if (problem !== null) throw invalid(`newPassword: ${problem}`)
     const user = (await deps.users.findMany([session.userId])).get(session.userId) ?? null
-    const attempt = { email: session.email, userId: session.userId, ip: caller.ip }
-    await deps.limits.beforePassword(attempt)
-    if (!(await deps.users.checkPassword(user, input.currentPassword)) || user === null)
+    const attempt = {
+      accountHash: deps.accountHash(session.email),
+      ...whereFrom(ctx),
+      // A thief of the access token has no guesses beyond those of a stranger.
+      familyId: null,
+      findUserId: async () => session.userId,
+    }
+    const isRight = await deps.limits.countingPassword(attempt, () =>
+      deps.users.checkPassword(user, input.currentPassword, queueOf(ctx)),
+    )
+    if (!isRight || user === null)
       throw new AuthError('invalid_credentials', 'the current password is wrong')
 
-    await deps.limits.afterRightPassword(attempt)
-    const passwordHash = await accounts.hashPassword(input.newPassword)
+    const passwordHash = await accounts.hashPassword(input.newPassword, queueOf(ctx))
     const revoked = await endAllSessions(deps, user.id, {
       by: { reason: 'password_changed', actorUserId: user.id, caller },
       exceptFamilyId: session.familyId,

@@ -1,6 +1,8 @@
 import type { Database } from '../../db/connection/connect.ts'
 import type { Tails } from '../audit/tail.ts'
 import type { Config } from '../config/config.ts'
+import type { Limits } from '../limits/limits.ts'
+import type { AccountHash } from '../observability/account-hash.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import type { ReportError } from '../observability/security-log.ts'
 import type { EndedSessions } from '../sessions/ended-sessions.ts'
@@ -9,7 +11,6 @@ import type { SessionDeps } from '../sessions/session.ts'
 import type { AccessTokens } from '../tokens/access-token.ts'
 import type { SigningKeys } from '../tokens/signing-keys.ts'
 import type { Verifier } from '../verifier/verifier.ts'
-import type { Limits } from './limits.ts'
 
 /** What procedures work with; made once per app by `makeDeps`. */
 export type ServiceDeps = SessionDeps & {
@@ -20,6 +21,7 @@ export type ServiceDeps = SessionDeps & {
   readonly rotate: Rotate
   readonly verifier: Verifier
   readonly limits: Limits
+  readonly accountHash: AccountHash
   readonly metrics: Metrics
   readonly tails: Tails
   readonly endedSessions: EndedSessions

@@ -6,7 +6,6 @@ import { bumpEpoch, listOpenFamilies, lockFamilies, lockUser } from '../../db/le
 import { AuthError } from '../errors.ts'
 import type { RefreshObserver } from '../observability/metrics.ts'
 import type { AccessTokens } from '../tokens/access-token.ts'
-import type { RefreshToken } from '../tokens/refresh-token.ts'
 import { createRotationQueue, type RotationQueue } from './group-commit.ts'
 import {
   decideOne,
@@ -61,7 +60,7 @@ export function createRotation(
       const pending = { ...request, familyId: request.token.familyId }
       const first = await queue.submit(pending)
       const answer = 'reuseOf' in first ? await decideReuse(deps, pending, first.reuseOf) : first
-      logAnswer(deps, request.token, answer)
+      logAnswer(deps, request, answer)
       if (answer.refusal !== null) throw answer.refusal
       observer.answered('granted', performance.now() - startedAt)
       return answer.session
@@ -160,14 +159,14 @@ async function decideReuse(
 
 function logAnswer(
   { logSecurityEvent }: SessionDeps,
-  token: RefreshToken,
+  { token, caller }: RefreshRequest,
   answer: Granted | Refused,
 ): void {
   if (answer.refusal !== null) {
-    const event = securityEventOf(answer, token)
+    const event = securityEventOf(answer, token, caller.ip)
     if (event !== null) logSecurityEvent(event)
   } else if (answer.event.kind === 'replayed') {
     const { familyId, user } = answer.session
-    logSecurityEvent({ event: 'session_replayed', familyId, userId: user.id })
+    logSecurityEvent({ event: 'session_replayed', familyId, userId: user.id, ip: caller.ip })
   }
 }

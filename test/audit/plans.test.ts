@@ -69,6 +69,7 @@ beforeAll(async () => {
     transactions: neverTaken,
     db: drizzle(sql),
     statements: sql,
+    limits: neverTaken,
     openListener,
     close: () => sql.end(),
   }

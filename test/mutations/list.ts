@@ -1,4 +1,5 @@
 import { guards } from './guards.ts'
+import { limits } from './limits.ts'
 import type { Mutation } from './mutation.ts'
 import { revocations } from './revocations.ts'
 import { rules } from './rules.ts'
@@ -12,4 +13,5 @@ export const mutations: readonly Mutation[] = [
   ...writes,
   ...guards,
   ...revocations,
+  ...limits,
 ]

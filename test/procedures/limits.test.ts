@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { networkOf } from '../../server/procedures/limits.ts'
+import { networksOf } from '../../server/limits/networks.ts'
 import { startApp } from '../support/app.ts'
 import { auth, mutate } from '../support/http.ts'
 import { makeUser, testPassword } from '../support/users.ts'
@@ -90,10 +90,15 @@ test('PW-10 (ASVS 6.3.1): a caller with a session cannot guess its password with
   expect((await guess()).reason).toBe('too_many_attempts')
 })
 
-test('PW-10 (ASVS 6.3.1): all addresses of an IPv6 customer count as one caller', () => {
-  expect(networkOf('2001:db8:0:1::5')).toBe('2001:db8:0:1')
-  expect(networkOf('2001:db8:0:1:ffff:1:2:3')).toBe('2001:db8:0:1')
-  expect(networkOf('2001:db8::5')).toBe('2001:db8:0:0')
-  expect(networkOf('::1')).toBe('0:0:0:0')
-  expect(networkOf('192.0.2.1')).toBe('192.0.2.1')
+test('PW-10 (ASVS 6.3.1): an IPv6 address counts with its /64, its /56 and its /48, an IPv4 address alone', () => {
+  expect(networksOf('2001:db8:0:1234::5')).toEqual([
+    '2001:db8:0:1234/64',
+    '2001:db8:0:1200/56',
+    '2001:db8:0/48',
+  ])
+  expect(networksOf('2001:db8:0:1:ffff:1:2:3')[0]).toBe('2001:db8:0:1/64')
+  expect(networksOf('2001:db8::5')[0]).toBe('2001:db8:0:0/64')
+  expect(networksOf('::1')[0]).toBe('0:0:0:0/64')
+  expect(networksOf('192.0.2.1')).toEqual(['192.0.2.1'])
+  expect(networksOf(null)).toEqual([])
 })

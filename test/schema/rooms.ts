@@ -109,7 +109,8 @@ export const rooms: readonly Room[] = [
         'command line.',
       'table token_ledger.signing_key':
         'Keys that sign access tokens. The private half is sealed with a key derived from AUTH_SECRET.',
-      'table token_ledger.rate_limit': 'Counters of rate-limiter-flexible, with its column names.',
+      'table token_ledger.rate_limit':
+        'Counts of the rate limits. A key is a limit and what it counts; accounts are keyed hashes. expire is in epoch ms.',
       'function token_ledger.erase_traces':
         'Nulls the addresses, user agents and device names of a user. The hashes stay. Returns the number of rows ' +
         'that held something.',

@@ -5,6 +5,7 @@ import { AuthError } from '../../errors.ts'
 import type { ServiceDeps } from '../../procedures/deps.ts'
 import { toPublicError } from '../../procedures/error-formatter.ts'
 import { appRouter } from '../../procedures/router.ts'
+import { parseAddress } from '../address.ts'
 import { callerOf } from '../caller.ts'
 import { acceptJsonOnly } from '../json-body.ts'
 import { bearerChallenge, invalidTokenChallenge } from '../../verifier/failure.ts'
@@ -36,10 +37,11 @@ export async function mountTrpc(app: FastifyInstance, deps: ServiceDeps): Promis
       maxBatchSize,
       createContext: () => ({
         deps,
-        caller: callerOf(request),
+        ...callerOf(request),
         authorization: request.headers.authorization,
       }),
-      onError: ({ error, path: procedure }) => deps.reportError(error, procedure ?? '', request.ip),
+      onError: ({ error, path: procedure }) =>
+        deps.reportError(error, procedure ?? '', parseAddress(request.ip)),
       responseMeta: ({ errors, paths }) => {
         const headers = headersOf(reply, errors)
         // tRPC sends an error as text if it could not parse the request.

@@ -1,0 +1,35 @@
+/** Counts per id in the memory of one process, which begin again at 0 after each period. */
+export type RecentCounts = {
+  /** @returns how often the id was seen in this period, this time included */
+  add(id: string): number
+  /** Until all counts begin again at 0. */
+  msLeft(): number
+}
+
+/**
+ * Ids that end alike share a count, so that a million ids take four megabytes: the count may be too high,
+ * never too low.
+ *
+ * @param onNewPeriod is called before the first count of a period
+ */
+export function createRecentCounts(periodMs: number, onNewPeriod = () => {}): RecentCounts {
+  const digits = 5
+  const counts = new Uint32Array(16 ** digits)
+  let endsAt = 0
+  return {
+    add(id) {
+      const now = performance.now()
+      if (now >= endsAt) {
+        counts.fill(0)
+        endsAt = now + periodMs
+        onNewPeriod()
+      }
+      // The last digits of a UUID are random.
+      const index = Number.parseInt(id.slice(-digits), 16)
+      const seen = (counts[index] ?? 0) + 1
+      counts[index] = seen
+      return seen
+    },
+    msLeft: () => Math.max(0, endsAt - performance.now()),
+  }
+}
