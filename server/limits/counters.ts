@@ -1,5 +1,5 @@
 import type { Database } from '../../db/connection/connect.ts'
-import { changePoints, deleteOldCounts } from '../../db/rate-limits.ts'
+import { changePoints, deleteOldCounts } from '../../db/limit-counts.ts'
 import type { Bound } from './bounds.ts'
 
 /** What is counted against a bound: one account, one network, one family. */

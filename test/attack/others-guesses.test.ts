@@ -170,3 +170,15 @@ test('V16 (ASVS 6.3.1): guesses from one IPv6 /56 or /48 are counted together', 
   const of48 = await checked((i) => `${site}:${(0x100 + i * 0x100).toString(16)}::1`, 250)
   expect(of48).toBe(200)
 })
+
+test('V16 (ASVS 2.4.1): registrations from one IPv6 /56 are counted together', async () => {
+  const site = network()
+  const statuses: number[] = []
+  for (let i = 0; i < 43; i++) {
+    const headers = { 'x-forwarded-for': `${site}:${i.toString(16)}::1` }
+    const json = { email: `registered-${i}@example.com`, password: testPassword }
+    statuses.push((await attacked.request('/auth/register', { headers, json })).status)
+  }
+  expect(statuses.filter((status) => status === 200)).toHaveLength(40)
+  expect(statuses.slice(40)).toEqual([429, 429, 429])
+})

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { networksOf } from '../../server/limits/networks.ts'
 import { startApp } from '../support/app.ts'
+import { moveClock } from '../support/clock.ts'
 import { auth, mutate } from '../support/http.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
@@ -66,6 +67,16 @@ test('the right password clears the count of this caller', async () => {
     for (let i = 0; i < 9; i++) expect((await login(wrong)).reason).toBe('invalid_credentials')
     expect((await login(testPassword)).status).toBe(200)
   }
+})
+
+test('PW-10 (ASVS 6.1.1): a limit passes by the clock of the database, whatever the clock of a process says', async () => {
+  await using app = await startApp(proxied)
+  const { email } = await makeUser(app.owner.url)
+  const guess = () => auth(app.url, 'login', { email, password: wrong }, from('192.0.2.1'))
+  for (let i = 0; i < 10; i++) expect((await guess()).reason).toBe('invalid_credentials')
+  await moveClock(app.owner.ownerSql, 15 * 60_000)
+  for (let i = 0; i < 10; i++) expect((await guess()).reason).toBe('invalid_credentials')
+  expect((await guess()).reason).toBe('too_many_attempts')
 })
 
 test('HT-01 V16 (ASVS 6.3.1): a caller without a trusted proxy cannot choose its address', async () => {
