@@ -52,7 +52,7 @@ export function createPasswordLimits(database: Database, counters: Counters): Pa
 
     const over = await counters.take([...here, everywhere])
     if (over.length === 0) return [...here, everywhere]
-    // Guesses of others do not lock the owner out. First what costs no query, unless a token was presented.
+    // Guesses of others do not lock the owner out.
     if (await isFromDevice(attempt)) return [deviceOf(attempt)]
     if (over.every(({ bound }) => bound === account)) {
       if ((await isAtHome(attempt)) && (await counters.take(here)).length === 0) return here
@@ -71,7 +71,7 @@ export function createPasswordLimits(database: Database, counters: Counters): Pa
     return ownerId !== null && ownerId === userId
   }
 
-  /** A known network, or an account that never had a session and could be kept out for good. */
+  /** A known network; or an account that never had a session, which could be kept out for good otherwise. */
   async function isAtHome({ findUserId, ip, isAddressShared }: PasswordAttempt): Promise<boolean> {
     const found = await findUserId()
     const userId = found ?? unknownUserId
@@ -79,7 +79,8 @@ export function createPasswordLimits(database: Database, counters: Counters): Pa
       hasSignedInFrom(database, userId, isAddressShared ? null : ip),
       hasEverSignedIn(database, userId),
     ])
-    return isKnownNetwork || (found !== null && !isKnownUser)
+    // A caller without an address has no other limit than that of the account.
+    return isKnownNetwork || (found !== null && ip !== null && !isKnownUser)
   }
 
   return {

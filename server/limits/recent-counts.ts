@@ -7,14 +7,14 @@ export type RecentCounts = {
 }
 
 /**
- * Ids that end alike share a count, so that a million ids take four megabytes: the count may be too high,
- * never too low.
+ * Ids that end alike share a count, so that a million ids take two megabytes: the count may be too high. It
+ * is never too low, but ends at 65,535.
  *
  * @param onNewPeriod is called before the first count of a period
  */
 export function createRecentCounts(periodMs: number, onNewPeriod = () => {}): RecentCounts {
   const digits = 5
-  const counts = new Uint32Array(16 ** digits)
+  const counts = new Uint16Array(16 ** digits)
   let endsAt = 0
   return {
     add(id) {
@@ -26,7 +26,7 @@ export function createRecentCounts(periodMs: number, onNewPeriod = () => {}): Re
       }
       // The last digits of a UUID are random.
       const index = Number.parseInt(id.slice(-digits), 16)
-      const seen = (counts[index] ?? 0) + 1
+      const seen = Math.min(0xffff, (counts[index] ?? 0) + 1)
       counts[index] = seen
       return seen
     },

@@ -182,3 +182,13 @@ test('V16 (ASVS 2.4.1): registrations from one IPv6 /56 are counted together', a
   expect(statuses.filter((status) => status === 200)).toHaveLength(40)
   expect(statuses.slice(40)).toEqual([429, 429, 429])
 })
+
+test('PW-10 (ASVS 6.3.1): a caller without a known address has a hundred guesses an hour, also at an account that was never used', async () => {
+  const { email } = await makeUser(attacked.owner.url)
+  let checked = 0
+  for (let i = 0; i < 120; i += 10) {
+    const some = Array.from({ length: 10 }, () => login(email, 'unknown'))
+    checked += (await Promise.all(some)).filter(({ status }) => status === 401).length
+  }
+  expect(checked).toBe(100)
+})

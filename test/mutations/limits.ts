@@ -55,12 +55,12 @@ export const limits = [
     ],
     [
       'a new user is kept out by guesses of others',
-      'return isKnownNetwork || (found !== null && !isKnownUser)',
+      'return isKnownNetwork || (found !== null && ip !== null && !isKnownUser)',
       'return isKnownNetwork',
     ],
     [
       'guesses from everywhere are not limited for any account',
-      'return isKnownNetwork || (found !== null && !isKnownUser)',
+      'return isKnownNetwork || (found !== null && ip !== null && !isKnownUser)',
       'return true',
     ],
   ]),
