@@ -20,7 +20,7 @@ export function parseAddress(text: string | undefined): string | null {
   return bits.flatMap((group) => [group >> 8, group & 0xff]).join('.')
 }
 
-/** Of IPv4 alone: without brackets, a port is not told apart from the end of an IPv6 address. */
+/** Of IPv4 alone: without brackets, a port looks like the end of an IPv6 address. */
 function withoutPort(text: string): string {
   return text.replace(/^(\d+(?:\.\d+){3}):\d+$/, '$1')
 }

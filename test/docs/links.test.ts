@@ -28,6 +28,7 @@ const maxLines: Readonly<Record<string, number>> = {
   'docs/reference/configuration.md': 120,
   'docs/reference/events.md': 120,
   'docs/reference/http.md': 180,
+  'docs/reference/limits.md': 80,
   'docs/reference/metrics.md': 120,
   'docs/reference/rotation.md': 70,
   'docs/reference/sql.md': 120,

@@ -53,8 +53,9 @@ test('PW-10 (ASVS 6.1.1): guesses from many networks lock out strangers, but not
   const login = (ip: string, password: string) =>
     auth(app.url, 'login', { email, password }, from(ip))
   expect((await login('198.51.100.7', testPassword)).status).toBe(200)
-  await Promise.all(Array.from({ length: 110 }, (_, i) => login(`203.0.113.${i}`, wrong)))
-  // For some of them the queue of password hashing was full: those count as well.
+  // A few at a time: one that the queue of password hashing refuses is no guess.
+  for (let i = 0; i < 110; i += 10)
+    await Promise.all(Array.from({ length: 10 }, (_, k) => login(`203.0.113.${i + k}`, wrong)))
   expect((await login('203.0.113.200', testPassword)).reason).toBe('too_many_attempts')
   expect((await login('198.51.100.7', testPassword)).status).toBe(200)
 })
