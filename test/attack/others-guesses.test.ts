@@ -29,13 +29,11 @@ async function lockAccount(email: string): Promise<void> {
   expect((await login(email, `${network()}::1`)).reason).toBe('too_many_attempts')
 }
 
+/** The other forms are in test/http/caller.test.ts. */
 const addresses = [
   ['a port (Azure Application Gateway)', (i: number) => `203.0.113.${i}:${40_000 + i}`],
-  ['brackets and a port', (i: number) => `[2001:db8:aa:${i.toString(16)}::1]:443`],
-  ['brackets', (i: number) => `[2001:db8:ab:${i.toString(16)}::1]`],
   ['an IPv4 address in hexadecimal', (i: number) => `::ffff:cb00:${(0x7200 + i).toString(16)}`],
   ['the word unknown', () => 'unknown'],
-  ['a zone', (i: number) => `fe80:0:0:${i.toString(16)}::1%eth0`],
 ] as const
 
 test.each(addresses)(

@@ -1,13 +1,14 @@
 import { mutationsOf } from './mutation.ts'
 
 const others = ['test/attack/others-guesses.test.ts']
+const networks = ['test/procedures/networks.test.ts']
 const right = ['test/attack/right-passwords.test.ts']
 
 /** Limits that must stop the attacker, and no other caller. */
 export const limits = [
   ...mutationsOf(
     'server/http/address.ts',
-    ['test/http/caller.test.ts', ...others],
+    ['test/http/caller.test.ts'],
     [
       [
         'addresses with a port are all one address',
@@ -21,7 +22,7 @@ export const limits = [
       ],
     ],
   ),
-  ...mutationsOf('server/limits/networks.ts', others, [
+  ...mutationsOf('server/limits/networks.ts', networks, [
     [
       'callers without an address share one count',
       'if (ip === null) return []',
@@ -81,7 +82,7 @@ export const limits = [
   ]),
   ...mutationsOf(
     'server/limits/refresh-limits.ts',
-    ['test/procedures/refresh-limits.test.ts', ...right],
+    ['test/procedures/refresh-limits.test.ts'],
     [
       [
         'the sessions of one user refresh without end',
