@@ -63,9 +63,9 @@ export function createPasswordLimits(database: Database, counters: Counters): Pa
     throw tooManyAttempts(over, attempt.accountHash)
   }
 
-  async function isFromDevice({ familyId, findUserId, ...attempt }: PasswordAttempt) {
+  async function isFromDevice({ familyId, findUserId }: PasswordAttempt): Promise<boolean> {
     if (familyId === null) return false
-    const own = deviceOf({ ...attempt, familyId })
+    const own = deviceOf({ familyId })
     if ((await counters.take([own])).length > 0) return false
     const [ownerId, userId] = await Promise.all([readOwner(database, familyId), findUserId()])
     return ownerId !== null && ownerId === userId
