@@ -39,13 +39,13 @@ export const calls = [
       'deps.callLimits.count(session, 1)',
     ],
   ]),
-  ...mutationsOf('server/procedures/call-limits.ts', limits, [
+  ...mutationsOf('server/limits/call-limits.ts', limits, [
     [
       'a user with many sessions has no limit of calls',
       '      await countUser(userId, calls)\n',
       '',
     ],
-    ['calls are counted in the database from the first', '> free)', '> 0)'],
+    ['calls are counted in the database from the first', '<= free) return', '<= 0) return'],
   ]),
   ...mutationsOf('server/procedures/turns.ts', once, [
     [
