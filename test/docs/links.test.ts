@@ -17,6 +17,7 @@ const maxLines: Readonly<Record<string, number>> = {
   'docs/guides/audiences.md': 40,
   'docs/guides/frontend.md': 150,
   'docs/guides/admin.md': 120,
+  'docs/guides/database-logins.md': 50,
   'docs/guides/monitor.md': 110,
   'docs/guides/native.md': 60,
   'docs/guides/operate.md': 170,
