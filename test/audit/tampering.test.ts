@@ -209,15 +209,6 @@ describe('LE-05 (ASVS 16.4.2): a recomputed chain is found when its history is i
 describe('V28: what a chain alone cannot see, as docs/guides/sql.md says', () => {
   test.each([
     [
-      'the tail of a family, if the index of open families is changed as well',
-      () =>
-        `delete from token_ledger.token_event ${event(5)};
-         insert into token_ledger.open_family
-         select family_id, user_id, absolute_expires_at
-         from token_ledger.token_family
-         where family_id = '${familyId}'`,
-    ],
-    [
       'a whole family',
       () =>
         `delete from token_ledger.token_event where family_id = '${familyId}';
