@@ -38,21 +38,21 @@ export async function admitServiceLogin(ownerUrl: string, serviceUrl: string): P
 
 async function admit(sql: postgres.Sql, user: string, password: string): Promise<void> {
   // Not `sql(user)`, which takes a dot for the end of a name.
-  const [login] = await sql<{ name: string; isKnown: boolean }[]>`
+  const [login] = await sql<{ name: string; isKnown: boolean; isBefore16: boolean }[]>`
     select
       quote_ident(${user}) as name,
-      exists (select from pg_roles where rolname = ${user}) as "isKnown"`
-  const name = login?.name ?? ''
-  if (login?.isKnown !== true) {
+      exists (select from pg_roles where rolname = ${user}) as "isKnown",
+      current_setting('server_version_num')::integer < 160000 as "isBefore16"`
+  if (login === undefined) throw new Error('Postgres did not answer')
+  if (!login.isKnown) {
     const clause = password === '' ? '' : ` password '${scramVerifier(password)}'`
-    await sql.unsafe(`create role ${name} login${clause}`)
+    await sql.unsafe(`create role ${login.name} login${clause}`)
   }
-  // From Postgres 16 on, a member with ADMIN alone cannot take the role.
-  const [able] = await sql<{ able: boolean }[]>`
-    select pg_has_role(
-      ${user}, 'token_ledger_app',
-      case when current_setting('server_version_num')::integer < 160000 then 'MEMBER' else 'SET' end) as able`
-  if (able?.able !== true) await sql.unsafe(`grant token_ledger_app to ${name}`)
+  // From Postgres 16 on, a member with ADMIN alone cannot take the role, and a plain grant does not change that.
+  const [right, options] = login.isBefore16 ? ['MEMBER', ''] : ['SET', ' with set true']
+  const [found] = await sql<{ isAble: boolean }[]>`
+    select pg_has_role(${user}::name, 'token_ledger_app', ${right}) as "isAble"`
+  if (found?.isAble !== true) await sql.unsafe(`grant token_ledger_app to ${login.name}${options}`)
 }
 
 /**

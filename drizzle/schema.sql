@@ -1453,15 +1453,15 @@ revoke all on function
   token_ledger.guard_partition,
   token_ledger.keep_an_admin,
   token_ledger.keep_open_families,
-  token_ledger.rebuild_open_families,
   token_ledger.network_of,
+  token_ledger.rebuild_open_families,
   token_ledger.refuse_change,
   token_ledger.refuse_event_change,
   token_ledger.refuse_family_change,
   token_ledger.remember_removed_key,
   token_ledger.revoke_create_from_public,
-  token_ledger.sweep_open_families,
   token_ledger.suspect_replay,
+  token_ledger.sweep_open_families,
   token_ledger.take_turn
 from public;
 

@@ -52,10 +52,8 @@ export async function watchForRestoredCopy(
   function report(copyOf: number): void {
     if (isReported) return
     isReported = true
-    app.log.warn(
-      { run: commandFor(copyOf) },
-      'this database is a restored copy: what was ended since is valid again until this command has run',
-    )
+    const run = commandFor(copyOf)
+    app.log.warn({ run }, 'this database is a restored copy: run this command')
   }
 
   async function look(): Promise<void> {
@@ -76,11 +74,10 @@ export async function watchForRestoredCopy(
     await look()
     const quietSince = lastUseAt ?? Infinity
     const isQuiet = (remembered?.seenAt ?? 0) - quietSince > quietMs
-    if (isQuiet && !wasLastHere && !isReported)
-      app.log.warn(
-        { run: commandFor(quietSince) },
-        'this database has not been in use since then: run this command if it is a restored copy',
-      )
+    if (isQuiet && !wasLastHere && !isReported) {
+      const run = commandFor(quietSince)
+      app.log.warn({ run }, 'this database was not in use for long: if it is a copy, run this')
+    }
     await deleteOldMarks(database)
   }
 

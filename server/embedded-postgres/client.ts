@@ -5,7 +5,7 @@ import { systemErrorCode } from '../config/system-error.ts'
 import type { PostgresFiles } from './files.ts'
 import { expectPassword, isTrusting } from './password.ts'
 
-/** Owns the data: `initdb` made it a superuser. */
+/** Owns the data: the superuser that `initdb` makes. */
 export const ownerLogin = 'postgres'
 /** Of the service, which owns nothing: `migrate` creates it. */
 export const serviceLogin = 'token_ledger_service'

@@ -10,7 +10,6 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { packageVersion } from './binaries.ts'
-import { ownerLogin } from './client.ts'
 import type { PostgresHome } from './postgres-home.ts'
 import { hasName, nobodyUser } from './own-user.ts'
 import { postgresEnvironment, useOwnPostgres } from './platform.ts'
@@ -40,7 +39,7 @@ function initdb(at: { home: PostgresHome; native: string; folder: string }): voi
     join(native, 'bin', 'initdb'),
     [
       `--pgdata=${folder}`,
-      `--username=${ownerLogin}`,
+      '--username=postgres',
       '--auth-local=trust', // until the first start sets a password: see password.ts
       '--auth-host=reject',
       '--encoding=UTF8',

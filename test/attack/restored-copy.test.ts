@@ -20,7 +20,7 @@ vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 const minute = 60_000
 const restoredCopy = 'this database is a restored copy'
-const unusedForLong = 'this database has not been in use since then'
+const unusedForLong = 'this database was not in use for long'
 
 let owner: FreshDatabase
 let dataDir: string

@@ -21,7 +21,9 @@ beforeAll(async () => {
   owner = await freshDatabase()
   login = await loginWith(owner, { roles: ['token_ledger_app'] })
   // This login alone: nothing of the owner is in the environment of the processes.
-  const env = { DATABASE_URL: login.url, MIGRATION_DATABASE_URL: '' }
+  // One issuer for both.
+  const issuer = { PUBLIC_URL: 'http://localhost:3000' }
+  const env = { DATABASE_URL: login.url, MIGRATION_DATABASE_URL: '', ...issuer }
   servers = await Promise.all([startServer(owner.url, env), startServer(owner.url, env)])
   service = connect(login.url, { role: 'token_ledger_app', maxConnections: 3 })
 })

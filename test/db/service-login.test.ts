@@ -121,7 +121,9 @@ test('an owner that may not admit the login says what to do', async () => {
   await using owned = await plainlyOwned()
   await using login = await loginWith(owned.database)
   const { name } = owned.login
-  await owned.database.ownerSql.unsafe(`revoke admin option for token_ledger_app from ${name}`)
+  await owned.database.ownerSql.unsafe(
+    `revoke admin option for token_ledger_app from ${name} cascade`,
+  )
   const env = { MIGRATION_DATABASE_URL: owned.login.url, DATABASE_URL: login.url }
   const { code, stderr } = await run('server/cli/main.ts', ['migrate'], { env })
   expect(code).toBe(2)

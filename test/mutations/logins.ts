@@ -54,7 +54,11 @@ export const logins = [
     ],
   ]),
   ...mutationsOf('db/service-login.ts', admitted, [
-    ['a member with ADMIN alone counts as able to serve', "else 'SET' end", "else 'MEMBER' end"],
+    [
+      'a member with ADMIN alone counts as able to serve',
+      "['SET', ' with set true']",
+      "['MEMBER', '']",
+    ],
     [
       'the password of a new login is sent as it is',
       "password '${scramVerifier(password)}'",
