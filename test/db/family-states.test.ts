@@ -11,6 +11,7 @@ test('a family that is archived between the two queries is read as unknown', asy
   const asked = [{ familyId: first.familyId, generation: 0 }]
   const { families } = await readFamilies(ledger.deps.sql, asked)
   expect(families.get(first.familyId)?.events.map(({ kind }) => kind)).toEqual([
+    'issued',
     'rotated',
     'replayed',
   ])

@@ -33,8 +33,8 @@ export const audiences = [
     [
       [
         'the audience of the service itself is one of the others',
-        '  if (env.ACCESS_TOKEN_AUDIENCES.includes(accessTokenAudience))\n',
-        '  if (accessTokenAudience === undefined)\n',
+        '  if (!env.ACCESS_TOKEN_AUDIENCES.includes(ownAudience)) return []\n',
+        '  if (ownAudience !== undefined) return []\n',
       ],
     ],
   ),

@@ -83,7 +83,7 @@ export const calls = [
     ],
     [
       'admins take the connections of callers',
-      '  const questions = open(connectionsOfCallers, questionMs)\n',
+      '  const questions = open(connectionsOfCallers, { statement_timeout: questionMs })\n',
       '  const questions = calls\n',
     ],
     [

@@ -24,12 +24,12 @@ export const cookies = [
     ],
   ),
   ...mutationsOf(
-    'server/procedures/auth.ts',
+    'server/sessions/sign-out.ts',
     ['test/attack/cookies.test.ts'],
     [
       [
         'a token of the body in a second cookie refuses the sign-out',
-        '    if (!presented.isOnly) return 0\n',
+        '    if (!isOnly) return 0\n',
         '',
       ],
     ],
@@ -103,7 +103,7 @@ export const cookies = [
     [
       [
         'the port opens before there is an admin',
-        '  await withDatabaseErrors(databaseUrl, () => ensureAdmin(config, database, log))\n',
+        '  await withDatabaseErrors(urls.service, () => ensureAdmin(config, database, log))\n',
         '  setTimeout(() => void ensureAdmin(config, database, log), 500)\n',
       ],
     ],
