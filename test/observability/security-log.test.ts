@@ -118,7 +118,8 @@ test('LG-02 (ASVS 16.2.1, 16.3.1–16.3.4): each security event is logged once, 
     'token_ahead_of_ledger',
     'replays_elsewhere',
     'ledger_rows_exceeded',
-  ]) known.add(name)
+  ])
+    known.add(name)
   const isThere = (name: string) => known.has(name) || metrics.includes(`# HELP ${name} `)
   expect(named.filter((name) => !isThere(name))).toEqual([])
 })
