@@ -208,7 +208,7 @@ test(
       const following = async () =>
         await owner.ownerSql<{ pid: number }[]>`
           select pid from pg_stat_activity
-          where datname = current_database() and query like '%order by occurred_at desc%'
+          where datname = current_database() and query like '%order by occurred_at, family_id%'
             and pid <> pg_backend_pid() and pid <> all(${lost}::integer[])`
       // One of each process; one that was lost before is opened again first.
       await expect.poll(async () => (await following()).length).toBe(2)
