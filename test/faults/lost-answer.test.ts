@@ -254,7 +254,8 @@ async function prepareCrowd({ server, databaseUrl, credentials, ownerSql }: Serv
       await holder`begin`
       await holder`select from token_ledger.token_family where family_id = ${familyId} for update`
       waiting = Array.from({ length: size }, () => auth(server.url, 'logout', { refreshToken }))
-      if (size > 0) await waitFor(() => findBlocked(ownerSql))
+      if (size > 0)
+        await waitFor(async () => (await countBlocked(ownerSql)) > 1, 'others wait, too')
     },
     async leave() {
       await holder`rollback`
@@ -262,6 +263,15 @@ async function prepareCrowd({ server, databaseUrl, credentials, ownerSql }: Serv
       for (const answer of await Promise.all(waiting)) expect([200, 503]).toContain(answer.status)
     },
   }
+}
+
+/** How many backends of the service wait for a lock. */
+async function countBlocked(ownerSql: Sql): Promise<number> {
+  const [row] = await ownerSql<{ blocked: number }[]>`
+    select count(*)::integer as blocked from pg_stat_activity
+    where datname = current_database() and application_name = 'token-ledger'
+      and wait_event_type = 'Lock'`
+  return row?.blocked ?? 0
 }
 
 /** The first backend of the service that waits for a row lock. */

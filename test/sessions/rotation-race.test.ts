@@ -16,13 +16,14 @@ import { makeUser } from '../support/users.ts'
 // Thousands of requests on a slow machine are not a failure.
 vi.setConfig({ testTimeout: 300_000 })
 
-const presentations = 50
+/** As many as two processes let wait for one family. */
+const presentations = 40
 /** The rotation and the replays that may follow it: at most 20 for one generation. */
 const grants = 21
 /** Families that are raced for at the same time. */
 const lanes = 5
 
-test('RT-04, V1 (ASVS 15.4.2): one token, fifty times at once in two processes, grace 0: rotated once, then reuse ends the family', async () => {
+test('RT-04, V1 (ASVS 15.4.2): one token, forty times at once in two processes, grace 0: rotated once, then reuse ends the family', async () => {
   await using race = await startRace({ ROTATION_GRACE_SECONDS: '0' })
   await race.run({ families: 50, rounds: 1 }, async (session) => {
     const answers = await race.present(session, () => undefined)
@@ -37,7 +38,7 @@ test('RT-04, V1 (ASVS 15.4.2): one token, fifty times at once in two processes, 
   })
 })
 
-test('RT-04, RT-08, V1 (ASVS 15.4.2): one attempt, fifty times at once in two processes, grace 0: one successor, for the first and twenty replays', async () => {
+test('RT-04, RT-08, V1 (ASVS 15.4.2): one attempt, forty times at once in two processes, grace 0: one successor, for the first and twenty replays', async () => {
   await using race = await startRace({ ROTATION_GRACE_SECONDS: '0' })
   await race.run({ families: lanes, rounds: 3 }, async (session) => {
     const attemptId = randomUUID()
@@ -46,7 +47,7 @@ test('RT-04, RT-08, V1 (ASVS 15.4.2): one attempt, fifty times at once in two pr
   expect(await race.tokensHandedOut()).toBe(15 + lanes)
 })
 
-test('RT-04, RT-07, V1, V2 (ASVS 15.4.2): one token, fifty times at once in two processes, grace 10 s: one successor for all requests', async () => {
+test('RT-04, RT-07, V1, V2 (ASVS 15.4.2): one token, forty times at once in two processes, grace 10 s: one successor for all requests', async () => {
   await using race = await startRace({ ROTATION_GRACE_SECONDS: '10' })
   await race.run({ families: lanes, rounds: 7 }, async (session) =>
     expectOneSuccessor(race, session, (i) => (i % 2 === 0 ? randomUUID() : undefined)),
@@ -102,9 +103,14 @@ async function startRace(env: Record<string, string>) {
       times = presentations,
     ): Promise<Answer[]> {
       return Promise.all(
-        Array.from({ length: times }, (_, i) =>
-          auth(serverOf(servers, i).url, 'refresh', { refreshToken, attemptId: attemptIdOf(i) }),
-        ),
+        Array.from({ length: times }, async (_, i) => {
+          const input = { refreshToken, attemptId: attemptIdOf(i) }
+          for (;;) {
+            const answer = await auth(serverOf(servers, i).url, 'refresh', input)
+            // A busy machine sheds load: nothing was decided.
+            if (answer.status !== 503) return answer
+          }
+        }),
       )
     },
     /** Races for this many families, some at a time, each for this many generations. */
