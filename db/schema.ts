@@ -308,7 +308,7 @@ export const processMark = tokenLedgerSchema.table('process_mark', {
     .default(sql`token_ledger.clock()`),
 })
 
-/** Rate limits. The table and its columns are those of `rate-limiter-flexible`. */
+/** Counts of the rate limits. `expire` is in epoch milliseconds of the database's clock. */
 export const rateLimit = tokenLedgerSchema.table(
   'rate_limit',
   {

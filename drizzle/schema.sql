@@ -968,7 +968,7 @@ create table token_ledger.process_mark (
   constraint process_mark_pkey primary key (mark_id)
 );
 
--- Counters of rate-limiter-flexible, with its column names.
+-- Counts of the rate limits. A key is a limit and what it counts; accounts are keyed hashes. expire is in epoch ms.
 create table token_ledger.rate_limit (
   key varchar(255) not null,
   points integer not null default 0,

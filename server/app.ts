@@ -8,9 +8,11 @@ import fastify, {
   LogController,
 } from 'fastify'
 import { AuthError } from './errors.ts'
+import { isIn, parseAddress } from './http/address.ts'
 import { clientErrorHandler, frameworkErrors } from './http/client-errors.ts'
 import { sendError, toAuthError } from './http/error-replies.ts'
 import { hardeningHeaders } from './http/hardening.ts'
+import { warnAboutProxies } from './http/proxy-warnings.ts'
 import { mountAuth } from './http/routes/auth.ts'
 import { mountExamplePage } from './http/routes/example.ts'
 import { mountHealth } from './http/routes/health.ts'
@@ -43,7 +45,7 @@ export async function buildApp(
     // Fastify's request log would contain the URL with its query string.
     logController: new LogController({ disableRequestLogging: true }),
     // A list of networks or nothing: with `true`, callers could choose their own IP address.
-    trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
+    trustProxy: config.trustedProxies.length > 0 ? isIn(config.trustedProxies) : false,
     // Limits how long a request may take to arrive. Node enforces it only when it checks its connections,
     // by default every 30 s.
     requestTimeout: 15_000,
@@ -65,6 +67,7 @@ export async function buildApp(
 /** The whole service as a plugin, for an app that also has other routes. */
 export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) => {
   const deps = await makeDeps(app, options)
+  warnAboutProxies(app)
   // Before CORS, which answers preflights itself.
   app.addHook('onRequest', (_request, reply, done) => {
     void reply.headers(hardeningHeaders)
@@ -87,7 +90,7 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
   await app.register(cookie, { hook: false })
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const publicError = toAuthError(error)
-    deps.reportError(publicError, request.routeOptions.url ?? '', request.ip)
+    deps.reportError(publicError, request.routeOptions.url ?? '', parseAddress(request.ip))
     return sendError(reply, publicError)
   })
   app.setNotFoundHandler((_request, reply) =>

@@ -59,6 +59,8 @@ export type ErrorExtras = {
   readonly retryAfterSeconds?: number | undefined
   /** What is wrong with the input, for the person who typed it; sent in place of the message. */
   readonly problem?: string | undefined
+  /** The account of a refused sign-in, as a keyed hash; for the log alone. */
+  readonly accountHash?: string | undefined
 }
 
 /**

@@ -8,12 +8,14 @@ import { keepTables } from './audit/upkeep.ts'
 import type { Config } from './config/config.ts'
 import type { LastSeenStore } from './config/last-seen.ts'
 import { checkDatabaseLogin } from './config/database-login.ts'
+import { createCallLimits, noCallLimits } from './limits/call-limits.ts'
+import { createCounters } from './limits/counters.ts'
+import { createLimits, noLimits } from './limits/limits.ts'
+import { removeStaleCounts } from './limits/stale-counts.ts'
+import { createAccountHash } from './observability/account-hash.ts'
 import { createMetrics } from './observability/metrics.ts'
 import { createSecurityLog, describeError } from './observability/security-log.ts'
-import { createCallLimits, noCallLimits } from './procedures/call-limits.ts'
 import type { ServiceDeps } from './procedures/deps.ts'
-import { createLimits, noLimits } from './procedures/limits.ts'
-import { removeStaleCounts } from './procedures/stale-counts.ts'
 import { createTurns } from './procedures/turns.ts'
 import { followEndedSessions } from './sessions/ended-sessions.ts'
 import { createRotation, type Rotate } from './sessions/rotation.ts'
@@ -113,8 +115,11 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     audience: config.accessTokenAudience,
   })
   const isLimited = config.rateLimits === 'on'
-  const limits = isLimited ? createLimits(database, config) : noLimits
-  const callLimits = isLimited ? createCallLimits(database) : noCallLimits
+  const counters = createCounters(database)
+  const limits = isLimited
+    ? createLimits(database, { counters, lifetimes: config, log: logSecurityEvent })
+    : noLimits
+  const callLimits = isLimited ? createCallLimits(counters) : noCallLimits
   removeStaleCounts(app, database)
   // In `preClose`, because Fastify then waits for connections, and an open tail keeps its own open.
   app.addHook('preClose', async () => tails.close())
@@ -131,6 +136,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     rotate: options.rotate ?? rotation.rotate,
     verifier,
     limits,
+    accountHash: createAccountHash(config.authSecret),
     findBreachedPasswords: options.findBreachedPasswords,
     callLimits,
     turns: createTurns(),

@@ -13,21 +13,49 @@ export async function readSession(
   return row ?? null
 }
 
-/** Whether the user signed in from this IP address in the last 30 days, whatever became of the session. */
+/**
+ * Whether the user signed in from the network of this address, an IPv4 /24 or an IPv6 /64, in the last 30
+ * days, whatever became of the session. Looks at the newest 1,000 sessions.
+ */
 export async function hasSignedInFrom(
   { statements }: Statements,
   userId: string,
-  ip: string,
+  ip: string | null,
 ): Promise<boolean> {
   const rows = await statements`
     select
-    from token_ledger.token_family f
+    from (
+      select family_id
+      from token_ledger.token_family
+      where user_id = ${userId}::uuid
+        and created_at > token_ledger.clock() - interval '30 days'
+      order by family_id desc
+      limit 1000
+    ) f
     join token_ledger.token_event e on e.family_id = f.family_id and e.seq = 1
-    where f.user_id = ${userId}::uuid
-      and f.created_at > token_ledger.clock() - interval '30 days'
-      and e.ip = ${ip}::inet
+    where e.ip <<= set_masklen(${ip}::inet, case family(${ip}::inet) when 4 then 24 else 64 end)::cidr
     limit 1`
   return rows.length > 0
+}
+
+/** Whether the user ever had a session that was not archived. */
+export async function hasEverSignedIn(
+  { statements }: Statements,
+  userId: string,
+): Promise<boolean> {
+  const rows = await statements`
+    select from token_ledger.token_family where user_id = ${userId}::uuid limit 1`
+  return rows.length > 0
+}
+
+/** The user of a session, whatever became of it; null for an unknown id. */
+export async function readOwner(
+  { statements }: Statements,
+  familyId: string,
+): Promise<string | null> {
+  const [row] = await statements<{ userId: string }[]>`
+    select user_id as "userId" from token_ledger.token_family where family_id = ${familyId}::uuid`
+  return row?.userId ?? null
 }
 
 type UserFilter = {

@@ -13,6 +13,7 @@ export type Statements = {
 }
 
 /**
+/**
  * The pools of one database. Take `transactions` for what begins and commits and for the hot path, and
  * `statements` (or `db`) for single statements of sign-in, sign-out and the service itself.
  *
@@ -20,17 +21,20 @@ export type Statements = {
  * could hold every connection, and none of them would ever go on.
  *
  * What a caller with an access token may ask for often or at length has pools of its own, so that it cannot
- * keep others from signing in, out or on.
+ * keep others from signing in, out or on. So have the counts of the rate limits: a flood of sign-ins waits
+ * for itself, and refreshes do not wait for it.
  *
  * All return instants as text, so that SQL converts them to epoch milliseconds (`epochMs`).
  */
 export type Database = Statements & {
-  /** Transactions and the hot path: rotations and the counting of calls. */
+  /** Transactions and the hot path: rotations. */
   readonly transactions: postgres.Sql
   /** Whether a caller's session is active, and lists of the caller's own sessions. */
   readonly calls: Statements
   /** What admins read: lists, statistics, verification, the live tail. */
   readonly questions: Statements
+  /** Counts of the rate limits alone. A commit does not wait for the disk: a crash may lose the last ones. */
+  readonly limits: postgres.Sql
   /** Opens one more connection, for LISTEN. The caller closes it: `close` of the database does not. */
   openListener(onNotification: (payload: string) => void): Listener
   close(): Promise<void>
@@ -41,7 +45,7 @@ export type ConnectOptions = {
   readonly role?: 'token_ledger_app' | 'token_ledger_auditor'
   /**
    * Of `transactions` and `statements` together, a third of it for `statements`; 10 unless given. Each has at
-   * least one. `calls` and `questions` may open two more each.
+   * least one. `calls`, `questions` and `limits` may open two more each.
    */
   readonly maxConnections?: number
   /**
@@ -57,6 +61,8 @@ const statementMs = 10_000
 const questionMs = 3_000
 /** Of `calls`, and of `questions`. Both open a connection only when they need it. */
 const connectionsOfCallers = 2
+/** Of `limits`. Each count is one short statement, and counts of one network wait for each other anyway. */
+const connectionsForLimits = 2
 /** Per pool. At a millisecond each, the last of them waits a tenth of a second; further ones get 503. */
 const maxWaiting = 300
 /** Longer than any statement may run: without an answer by then, the server is taken for unreachable. */
@@ -117,11 +123,14 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
   }
   const sockets = (onSilence: () => void) =>
     answerWithinMs === null ? {} : { socket: socketsWithTimeout({ answerWithinMs, onSilence }) }
-  const open = (max: number, timeoutMs = statementMs) =>
+  const open = (
+    max: number,
+    own: { statement_timeout?: number; synchronous_commit?: 'off' } = {},
+  ) =>
     openPool(replaceAll, max + maxWaiting, ({ onclose, onSilence }) =>
       postgres(databaseUrl, {
         ...settings,
-        connection: { ...settings.connection, statement_timeout: timeoutMs },
+        connection: { ...settings.connection, ...own },
         max: Math.max(1, max),
         ...sockets(onSilence),
         onclose,
@@ -131,8 +140,9 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
   const transactions = open(maxConnections - forStatements)
   const statements = open(forStatements)
   const calls = open(connectionsOfCallers)
-  const questions = open(connectionsOfCallers, questionMs)
-  const pools = [transactions, statements, calls, questions]
+  const questions = open(connectionsOfCallers, { statement_timeout: questionMs })
+  const limits = open(connectionsForLimits, { synchronous_commit: 'off' })
+  const pools = [transactions, statements, calls, questions, limits]
   /** One silent connection means that the server is unreachable: all others are replaced at once. */
   function replaceAll(): void {
     for (const pool of pools) pool.replacePool()
@@ -142,6 +152,7 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
     ...statementsOn(statements),
     calls: statementsOn(calls),
     questions: statementsOn(questions),
+    limits: limits.sql,
     // Its silence replaces no pool: `query` has a timeout of its own, and closes the connection.
     openListener: (onNotification) =>
       openListener(databaseUrl, { ...settings, ...sockets(() => {}) }, onNotification),

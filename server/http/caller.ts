@@ -1,19 +1,36 @@
-import { isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 import type { Caller } from '../../db/ledger/event-rows.ts'
+import { isIn, parseAddress } from './address.ts'
 
 /** Longer user agents are cut: people read them, nothing parses them. */
 const maxUserAgentLength = 512
 
-/** IP address and user agent of a request, as the ledger stores them. */
-export function callerOf(request: FastifyRequest): Caller {
+/** Loopback, private (RFC 1918, 4193) and shared (RFC 6598) addresses: where a proxy of one's own is. */
+const isNearby = isIn([
+  '127.0.0.0/8',
+  '10.0.0.0/8',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '100.64.0.0/10',
+  '::1/128',
+  'fc00::/7',
+])
+
+/** Who calls: IP address and user agent, as the ledger stores them, and whether the address is the caller's own. */
+export function callerOf(request: FastifyRequest): { caller: Caller; isAddressShared: boolean } {
   const userAgent = request.headers['user-agent']
-  // Without the zone (RFC 4007 §11): it names a local interface, and Postgres does not accept it.
-  const [ip = ''] = request.ip.split('%')
   return {
-    ip: isIP(ip) ? ip.replace(/^::ffff:(?=\d+\.)/i, '') : null,
-    userAgent: userAgent === undefined ? null : cut(userAgent),
+    caller: {
+      ip: parseAddress(request.ip),
+      userAgent: userAgent === undefined ? null : cut(userAgent),
+    },
+    isAddressShared: comesByUnnamedProxy(request) && isNearby(request.ip),
   }
+}
+
+/** The app trusts no proxy, but one has forwarded the request; or the caller pretends so. */
+function comesByUnnamedProxy({ headers, ips }: FastifyRequest): boolean {
+  return headers['x-forwarded-for'] !== undefined && ips === undefined
 }
 
 /** Header values are Latin-1, so this cannot split a surrogate pair. */

@@ -5,8 +5,12 @@ import { AuthError, type Reason } from '../errors.ts'
 
 /** A security-relevant event (OWASP ASVS 5.0, 16.3). It never holds a secret, a hash or a token. */
 export type SecurityEvent =
-  | { readonly event: 'session_started'; readonly familyId: string; readonly userId: string }
-  | { readonly event: 'reuse_detected'; readonly familyId: string; readonly userId: string }
+  | {
+      readonly event: 'session_started' | 'reuse_detected'
+      readonly familyId: string
+      readonly userId: string
+      readonly ip: string | null
+    }
   | {
       /** `isElsewhere`: from another network than the rotation that is repeated, which came from `rotationIp`. */
       readonly event: 'session_replayed'
@@ -34,6 +38,8 @@ export type SecurityEvent =
       readonly userId: string
       readonly reason: RevocationReason
       readonly actorUserId: string | null
+      /** Of the caller whose act it was. */
+      readonly ip: string | null
     }
   | {
       /**
@@ -45,13 +51,24 @@ export type SecurityEvent =
       readonly userId: string | null
       readonly presentedGeneration: number
       readonly currentGeneration: number | null
+      readonly ip: string | null
     }
-  | { readonly event: 'sign_in_refused'; readonly reason: Reason; readonly ip: string | null }
+  | {
+      readonly event: 'sign_in_refused'
+      readonly reason: Reason
+      /** Null where no account has the address. */
+      readonly userId: string | null
+      /** The same for each attempt at one address, whether an account has it or not. */
+      readonly accountHash: string
+      readonly ip: string | null
+    }
   | {
       /** A call that breaks a security rule. Missing or expired tokens and invalid input are not reported. */
       readonly event: 'call_refused'
       readonly procedure: string
       readonly reason: Reason
+      /** Of the account whose password may not be checked now; as in `sign_in_refused`. */
+      readonly accountHash?: string
       readonly ip: string | null
     }
   | {
@@ -64,6 +81,13 @@ export type SecurityEvent =
   | {
       readonly event: 'user_registered' | 'password_changed'
       readonly userId: string
+      readonly ip: string | null
+    }
+  | {
+      /** This process has added so many rows to the ledger for one user in an hour. */
+      readonly event: 'ledger_rows_exceeded'
+      readonly userId: string
+      readonly rows: number
       readonly ip: string | null
     }
 
@@ -100,6 +124,7 @@ const suspicious: ReadonlySet<Reason> = new Set<Reason>([
 
 /** Security events that are logged as warnings. */
 const alarming: ReadonlySet<SecurityEvent['event']> = new Set<SecurityEvent['event']>([
+  'ledger_rows_exceeded',
   'replays_elsewhere',
   'reuse_detected',
   'token_ahead_of_ledger',
@@ -121,8 +146,12 @@ export function createSecurityLog(
   return {
     logSecurityEvent,
     reportError: (error, procedure, ip) => {
-      if (error instanceof AuthError && suspicious.has(error.reason))
-        logSecurityEvent({ event: 'call_refused', procedure, reason: error.reason, ip })
+      if (error instanceof AuthError && suspicious.has(error.reason)) {
+        const { reason, extras } = error
+        const { accountHash } = extras
+        const account = accountHash === undefined ? {} : { accountHash }
+        logSecurityEvent({ event: 'call_refused', procedure, reason, ...account, ip })
+      }
       if (error instanceof AuthError && error.reason !== 'internal_error') {
         const level = error.reason === 'service_unavailable' ? 'warn' : 'debug'
         log[level]({ procedure, reason: error.reason, detail: error.detail }, 'refused')

@@ -3,6 +3,7 @@ import { AuthError } from '../errors.ts'
 import { endAllSessions } from '../sessions/revocation.ts'
 import { liveProcedure } from './access.ts'
 import { mustFollowRule, mustNotBeBreached } from './new-password.ts'
+import { queueOf, whereFrom } from './where-from.ts'
 
 /** Also ends every other session of the user; the calling one stays active (OWASP ASVS 5.0, 7.4.3). */
 export const changePassword = liveProcedure
@@ -20,14 +21,21 @@ export const changePassword = liveProcedure
     const { newPassword: password } = input
     mustFollowRule(deps, { field: 'newPassword', password, email: session.email })
     const user = (await deps.users.findMany([session.userId])).get(session.userId) ?? null
-    const attempt = { email: session.email, userId: session.userId, ip: caller.ip }
-    await deps.limits.beforePassword(attempt)
-    if (!(await deps.users.checkPassword(user, input.currentPassword)) || user === null)
+    const attempt = {
+      accountHash: deps.accountHash(session.email),
+      ...whereFrom(ctx),
+      // A thief of the access token has no guesses beyond those of a stranger.
+      familyId: null,
+      findUserId: async () => session.userId,
+    }
+    const isRight = await deps.limits.countingPassword(attempt, () =>
+      deps.users.checkPassword(user, input.currentPassword, queueOf(ctx)),
+    )
+    if (!isRight || user === null)
       throw new AuthError('invalid_credentials', 'the current password is wrong')
 
-    await deps.limits.afterRightPassword(attempt)
     await mustNotBeBreached(deps, { field: 'newPassword', password })
-    const passwordHash = await accounts.hashPassword(password)
+    const passwordHash = await accounts.hashPassword(password, queueOf(ctx))
     const revoked = await endAllSessions(deps, user.id, {
       by: { ...ctx.by, reason: 'password_changed' },
       exceptFamilyId: session.familyId,

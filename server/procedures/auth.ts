@@ -11,6 +11,7 @@ import type { AuthContext } from './context.ts'
 import { mustFollowRule, mustNotBeBreached } from './new-password.ts'
 import { presentedTokens, tokenToRefresh } from './presented-token.ts'
 import { authMutation } from './trpc.ts'
+import { queueOf, whereFrom } from './where-from.ts'
 
 /** Of the sessions whose cookies one browser sends, how many a sign-out ends: its own, and those of a hostile host. */
 const maxSignOuts = 10
@@ -32,7 +33,7 @@ export const register = authMutation(credentials, async ({ ctx, input }) => {
 
   await deps.limits.beforeRegistration(caller.ip)
   await mustNotBeBreached(deps, { field: 'password', password })
-  const user = await accounts.create({ email, password, role: 'user' })
+  const user = await accounts.create({ email, password, role: 'user', network: queueOf(ctx) })
   deps.logSecurityEvent({ event: 'user_registered', userId: user.id, ip: caller.ip })
   const epoch = await readEpoch(deps.database, user.id)
   const signIn = { user, epoch, transport: 'cookie', deviceName: null, caller } as const
@@ -46,18 +47,22 @@ export const login = authMutation(
   }),
   async ({ ctx, input }) => {
     const { deps, caller } = ctx
-    const { user, epoch } = await checkCredentials(ctx, input)
+    const { user, epoch, ...attempted } = await checkCredentials(ctx, input)
     if (user === null) {
       deps.logSecurityEvent({
         event: 'sign_in_refused',
         reason: 'invalid_credentials',
+        ...attempted,
         ip: caller.ip,
       })
       throw new AuthError('invalid_credentials', 'unknown user, wrong password or disabled')
     }
     const { transport } = input
     const deviceName = input.deviceName?.toWellFormed().replaceAll('\0', '') ?? null
-    return toGrant(ctx, await startSession(deps, { user, epoch, transport, deviceName, caller }))
+    const signIn = { user, epoch, transport, deviceName, caller }
+    const session = await startSession(deps, signIn)
+    deps.limits.afterSignIn({ userId: user.id, ip: caller.ip })
+    return toGrant(ctx, session)
   },
 )
 
@@ -76,7 +81,10 @@ export const refresh = authMutation(
     const attemptId = input.attemptId?.toLowerCase() ?? null
     const request = { token, transport, attemptId, caller, isClientWaiting, refusalUnlessReuse }
     try {
-      return toGrant(ctx, await deps.rotate(request))
+      const session = await deps.rotate(request)
+      const { familyId, user } = session
+      deps.limits.afterRefresh({ familyId, userId: user.id, ip: caller.ip })
+      return toGrant(ctx, session)
     } catch (error) {
       // Clear the cookie only if it can never work again: after a lost race the browser already holds
       // the cookie that the winner set.
@@ -106,22 +114,43 @@ export const logout = authMutation(
 
 /** Does the same work and gives the same answer for an unknown user, a disabled one and a wrong password. */
 async function checkCredentials(
-  { deps, caller }: AuthContext,
+  ctx: AuthContext,
   input: { email: string; password: string },
-): Promise<{ user: User | null; epoch: number }> {
+): Promise<{ user: User | null; epoch: number; userId: string | null; accountHash: string }> {
+  const { deps } = ctx
   const email = canonicalEmail(input.email)
-  const user = email === null ? null : await deps.users.findByEmail(email)
-  const attempt = { email: email ?? 'no address', userId: user?.id ?? null, ip: caller.ip }
-  await deps.limits.beforePassword(attempt)
-  // Read before the password hash: whatever ends all sessions from here on also fails this sign-in.
-  const epoch = await readEpoch(deps.database, user?.id ?? unknownUserId)
-  const isCorrect = await deps.users.checkPassword(user, input.password)
-  if (!isCorrect || user === null) return { user: null, epoch }
-  await deps.limits.afterRightPassword(attempt)
+  const accountHash = deps.accountHash(email ?? 'no address')
+  const findUser = once(async () => (email === null ? null : deps.users.findByEmail(email)))
+  const findUserId = async () => (await findUser())?.id ?? null
+  let epoch = 0
+  const attempt = { accountHash, ...whereFrom(ctx), familyId: deviceFamily(ctx), findUserId }
+  const isRight = await deps.limits.countingPassword(attempt, async () => {
+    const found = await findUser()
+    // Read before the password hash: whatever ends all sessions from here on also fails this sign-in.
+    epoch = await readEpoch(deps.database, found?.id ?? unknownUserId)
+    return deps.users.checkPassword(found, input.password, queueOf(ctx))
+  })
+  const userId = await findUserId()
+  if (!isRight || userId === null) return { user: null, epoch, userId, accountHash }
   // Catches a user disabled before the epoch was read; `startSession` compares the epoch and catches
   // one disabled later.
-  const current = (await deps.users.findMany([user.id])).get(user.id)
-  return { user: current === undefined || current.disabled ? null : current, epoch }
+  const current = (await deps.users.findMany([userId])).get(userId)
+  const user = current === undefined || current.disabled ? null : current
+  return { user, epoch, userId, accountHash }
+}
+
+function once<T>(work: () => Promise<T>): () => Promise<T> {
+  let result: Promise<T> | undefined
+  return () => (result ??= work())
+}
+
+/**
+ * The family of the refresh token that the browser still has, whatever became of it; null with tokens of several
+ * families, of which some may be foreign.
+ */
+function deviceFamily(ctx: AuthContext): string | null {
+  const [token, ...more] = presentedTokens(ctx, undefined).tokens
+  return token === undefined || more.length > 0 ? null : token.familyId
 }
 
 /** No user has it: its epoch is read so that an unknown address costs the same queries. */

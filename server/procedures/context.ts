@@ -10,7 +10,12 @@ export type RefreshCookie = {
   clear(): void
 }
 
-type BaseContext = { readonly deps: ServiceDeps; readonly caller: Caller }
+export type BaseContext = {
+  readonly deps: ServiceDeps
+  readonly caller: Caller
+  /** The address is that of a proxy that `TRUSTED_PROXIES` does not name: others come through it as well. */
+  readonly isAddressShared: boolean
+}
 
 export type AuthContext = BaseContext & {
   readonly cookie: RefreshCookie

@@ -1,6 +1,9 @@
 import type { Database } from '../../db/connection/connect.ts'
 import type { Tails } from '../audit/tail.ts'
 import type { Config } from '../config/config.ts'
+import type { CallLimits } from '../limits/call-limits.ts'
+import type { Limits } from '../limits/limits.ts'
+import type { AccountHash } from '../observability/account-hash.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import type { ReportError } from '../observability/security-log.ts'
 import type { EndedSessions } from '../sessions/ended-sessions.ts'
@@ -10,8 +13,6 @@ import type { AccessTokens } from '../tokens/access-token.ts'
 import type { SigningKeys } from '../tokens/signing-keys.ts'
 import type { FindBreachedPasswords } from '../users/breached-passwords.ts'
 import type { Verifier } from '../verifier/verifier.ts'
-import type { CallLimits } from './call-limits.ts'
-import type { Limits } from './limits.ts'
 import type { Turns } from './turns.ts'
 
 /** What procedures work with; made once per app by `makeDeps`. */
@@ -25,6 +26,7 @@ export type ServiceDeps = SessionDeps & {
   readonly rotate: Rotate
   readonly verifier: Verifier
   readonly limits: Limits
+  readonly accountHash: AccountHash
   readonly findBreachedPasswords: FindBreachedPasswords | undefined
   readonly callLimits: CallLimits
   readonly turns: Turns

@@ -64,10 +64,11 @@ export function abandoned(): Refused {
 export function securityEventOf(
   { event, family, isAhead }: Refused,
   { familyId, generation }: RefreshToken,
+  ip: string | null,
 ): SecurityEvent | null {
   const userId = family?.userId ?? null
   if (event?.kind === 'reuse_detected' && userId !== null)
-    return { event: 'reuse_detected', familyId, userId }
+    return { event: 'reuse_detected', familyId, userId, ip }
   if (isAhead === undefined) return null
   const { currentGeneration } = isAhead
   const presentedGeneration = generation
@@ -77,5 +78,6 @@ export function securityEventOf(
     userId,
     presentedGeneration,
     currentGeneration,
+    ip,
   }
 }

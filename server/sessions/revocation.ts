@@ -138,7 +138,14 @@ export function logRevocations(
   revoked: readonly LockedFamily[],
   by: EndedBy,
 ): void {
-  const { reason, actorUserId } = by
+  const { reason, actorUserId, caller } = by
   for (const { familyId, userId } of revoked)
-    logSecurityEvent({ event: 'session_revoked', familyId, userId, reason, actorUserId })
+    logSecurityEvent({
+      event: 'session_revoked',
+      familyId,
+      userId,
+      reason,
+      actorUserId,
+      ip: caller.ip,
+    })
 }

@@ -161,7 +161,8 @@ function logAnswer(
   { token, caller }: RefreshRequest,
   answer: Granted | Refused,
 ): void {
-  const refused = answer.refusal === null ? null : securityEventOf(answer, token)
+  const { ip } = caller
+  const refused = answer.refusal === null ? null : securityEventOf(answer, token, ip)
   if (refused !== null) logSecurityEvent(refused)
   if (answer.refusal === null)
     for (const event of replayEvents(answer, caller)) logSecurityEvent(event)

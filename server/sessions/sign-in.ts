@@ -76,7 +76,8 @@ export async function startSession(deps: SessionDeps, signIn: NewSession): Promi
     return { session: started, ended: madeRoom }
   })
   logRevocations(deps, ended, by)
-  deps.logSecurityEvent({ event: 'session_started', familyId: session.familyId, userId: user.id })
+  const { familyId } = session
+  deps.logSecurityEvent({ event: 'session_started', familyId, userId: user.id, ip: caller.ip })
   return session
 }
 

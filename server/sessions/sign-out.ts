@@ -33,7 +33,7 @@ export type SignOutRequest = {
  * @throws {AuthError} `transport_mismatch`
  */
 export async function signOut(deps: SessionDeps, request: SignOutRequest): Promise<number> {
-  const { token, transport, everywhere, isOnly } = request
+  const { token, transport, caller, everywhere, isOnly } = request
   const known = await readPresented(deps.sql, token)
   if (known === null) return 0
   if (known.transport !== transport) {
@@ -50,7 +50,8 @@ export async function signOut(deps: SessionDeps, request: SignOutRequest): Promi
     const locked = await lockForEnd(tx, familyId, ofUser)
     return endLocked(deps, tx, { request, locked })
   })
-  if (ended.isReuse) deps.logSecurityEvent({ event: 'reuse_detected', familyId, userId })
+  if (ended.isReuse)
+    deps.logSecurityEvent({ event: 'reuse_detected', familyId, userId, ip: caller.ip })
   logRevocations(deps, ended.revoked, ended.by)
   return ended.revoked.length + (ended.isReuse ? 1 : 0)
 }

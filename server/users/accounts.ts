@@ -39,21 +39,21 @@ export function createAccounts(database: Database, passwords: Passwords): OwnDir
       return new Map(users.map((user) => [user.id, user]))
     },
     fromAccountRow: toUser,
-    async checkPassword(user, password) {
+    async checkPassword(user, password, network) {
       const phc = user && (await readPasswordHash(database, user.id))
-      const isRight = await passwords.verify(phc, password)
+      const isRight = await passwords.verify(phc, password, network)
       // The hash uses older parameters. Only now is the password available to hash it again.
       if (isRight && user !== null && phc !== null && passwords.needsRehash(phc))
         await replacePasswordHash(database, user.id, {
           from: phc,
-          to: await passwords.hash(password),
+          to: await passwords.hash(password, network),
         })
       return isRight
     },
     accounts: {
-      async create({ email, password, role }, inSameTransaction) {
+      async create({ email, password, role, network }, inSameTransaction) {
         const user: User = { id: randomUUID(), email, role, disabled: false }
-        const passwordHash = await passwords.hash(password)
+        const passwordHash = await passwords.hash(password, network)
         const row = { userId: user.id, email, passwordHash, role }
         const isNew =
           inSameTransaction === undefined
@@ -67,7 +67,7 @@ export function createAccounts(database: Database, passwords: Passwords): OwnDir
         if (!isNew) throw new AuthError('email_taken', 'the canonical address has an account')
         return user
       },
-      hashPassword: (password) => passwords.hash(password),
+      hashPassword: (password, network) => passwords.hash(password, network),
       setPasswordHash: updatePasswordHash,
       setDisabled: updateDisabled,
       setRole: updateRole,

@@ -27,8 +27,10 @@ export interface UserDirectory {
   /**
    * Reads the password hash and compares. For `null`, an unknown user, it must take the same time and
    * return false.
+   *
+   * @param network where the caller comes from, for a queue that serves networks in turn; the own directory's does
    */
-  checkPassword(user: User | null, password: string): Promise<boolean>
+  checkPassword(user: User | null, password: string, network?: string): Promise<boolean>
   /**
    * Changes to users. Without it `register` answers `registration_closed`, and procedures that change users
    * answer `not_found`.
@@ -43,10 +45,10 @@ export interface AccountStore {
    * @throws {AuthError} `email_taken`
    */
   create(
-    account: { email: string; password: string; role: Role },
+    account: { email: string; password: string; role: Role; network?: string | undefined },
     inSameTransaction?: (fenced: FencedTransaction, user: User) => Promise<void>,
   ): Promise<User>
-  hashPassword(password: string): Promise<string>
+  hashPassword(password: string, network?: string): Promise<string>
   setPasswordHash(fenced: FencedTransaction, userId: string, passwordHash: string): Promise<void>
   /** @throws an error with SQLSTATE TL003 for the last admin */
   setDisabled(fenced: FencedTransaction, userId: string, disabled: boolean): Promise<void>

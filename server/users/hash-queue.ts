@@ -2,11 +2,13 @@ import { AuthError } from '../errors.ts'
 
 export type HashQueue = {
   /**
-   * Runs `work` when a slot is free, in order of arrival.
+   * Runs `work` when a slot is free.
    *
-   * @throws {AuthError} `service_unavailable`, immediately, if the queue is full
+   * @param network has its turn with all others; callers without one share a turn
+   * @throws {AuthError} `service_unavailable`, immediately, if the queue is full; or later, if it is full and
+   * the place goes to a network that has none
    */
-  run<T>(work: () => Promise<T>): Promise<T>
+  run<T>(work: () => Promise<T>, network?: string): Promise<T>
   load(): HashLoad
 }
 
@@ -15,9 +17,14 @@ export type HashLoad = { readonly active: number; readonly waiting: number }
 
 export type HashQueueOptions = { readonly concurrency: number; readonly queueLimit: number }
 
+type Waiter = { readonly begin: () => void; readonly shed: (error: AuthError) => void }
+
 /**
  * Limits the resources that password hashing takes (ASVS 15.2.2). A slot is held until the work itself
  * ends: a client that hangs up frees no slot and cannot raise the concurrency.
+ *
+ * Networks are served in turn, so a flood from one of them delays the others by one hash each. While the
+ * queue is full, a network that has no place in it takes the newest place of the one that has most.
  */
 export function createHashQueue({ concurrency, queueLimit }: HashQueueOptions): HashQueue {
   if (!Number.isInteger(concurrency) || concurrency < 1) {
@@ -27,25 +34,55 @@ export function createHashQueue({ concurrency, queueLimit }: HashQueueOptions): 
     throw new RangeError(`queueLimit must be a whole number of at least 0, not ${queueLimit}`)
   }
   let active = 0
-  const waiting: (() => void)[] = []
+  let waiting = 0
+  /** The first network has the next turn; then it goes to the end. */
+  const turns = new Map<string, Waiter[]>()
 
-  async function run<T>(work: () => Promise<T>): Promise<T> {
+  async function run<T>(work: () => Promise<T>, network = ''): Promise<T> {
     if (active < concurrency) active += 1
-    else if (waiting.length < queueLimit)
-      await new Promise<void>((resolve) => waiting.push(resolve))
     else {
-      const detail = `password hashing is full: ${active} running, ${waiting.length} waiting`
-      throw new AuthError('service_unavailable', detail, { retryAfterSeconds: 1 })
+      if (waiting >= queueLimit) makeRoomFor(network)
+      await new Promise<void>((resolve, reject) =>
+        enqueue(network, { begin: resolve, shed: reject }),
+      )
     }
     try {
       return await work()
     } finally {
       // The slot goes directly to the next caller in the queue, so that no later caller can overtake it.
-      const next = waiting.shift()
-      if (next) next()
+      const next = dequeue()
+      if (next) next.begin()
       else active -= 1
     }
   }
 
-  return { run, load: () => ({ active, waiting: waiting.length }) }
+  function enqueue(network: string, waiter: Waiter): void {
+    const queued = turns.get(network)
+    if (queued === undefined) turns.set(network, [waiter])
+    else queued.push(waiter)
+    waiting += 1
+  }
+
+  function dequeue(): Waiter | undefined {
+    const [turn] = turns
+    if (turn === undefined) return undefined
+    const [network, queued] = turn
+    turns.delete(network)
+    const next = queued.shift()
+    if (queued.length > 0) turns.set(network, queued)
+    waiting -= 1
+    return next
+  }
+
+  /** @throws {AuthError} `service_unavailable` if the network has a place, or no other has two */
+  function makeRoomFor(network: string): void {
+    const detail = `password hashing is full: ${active} running, ${waiting} waiting`
+    const full = new AuthError('service_unavailable', detail, { retryAfterSeconds: 1 })
+    const most = [...turns.values()].toSorted((a, b) => b.length - a.length)[0]
+    if (turns.has(network) || most === undefined || most.length < 2) throw full
+    most.pop()?.shed(full)
+    waiting -= 1
+  }
+
+  return { run, load: () => ({ active, waiting }) }
 }

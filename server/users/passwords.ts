@@ -10,17 +10,18 @@ export { passwordProblem } from './password-rule.ts'
 
 export type Passwords = {
   /**
+   * @param network shares a place in the queue: see `createHashQueue`
    * @returns a PHC string of 97 characters
    * @throws {AuthError} `service_unavailable` if too many hashes wait; `validation_failed` for a
    * password that `passwordProblem` refuses whatever the minimum length
    */
-  hash(password: string): Promise<string>
+  hash(password: string, network?: string): Promise<string>
   /**
    * @param phc null for an unknown user: the result is then false, after the same work
    * @throws {AuthError} `service_unavailable` if too many hashes wait; `internal_error` for a stored
    * hash that is not argon2id or exceeds the bounds
    */
-  verify(phc: string | null, password: string): Promise<boolean>
+  verify(phc: string | null, password: string, network?: string): Promise<boolean>
   /** Whether `phc` was made with other parameters than the current ones: hash again while the password is known. */
   needsRehash(phc: string): boolean
   load(): HashLoad
@@ -71,7 +72,7 @@ export function createPasswords(options: PasswordsOptions = {}): Passwords {
   const unmatchable = unmatchableHash()
 
   return {
-    async hash(password) {
+    async hash(password, network) {
       const normal = normalPassword(password)
       if (normal === null)
         throw new AuthError(
@@ -80,17 +81,17 @@ export function createPasswords(options: PasswordsOptions = {}): Passwords {
         )
       const salt = randomBytes(saltBytes)
       const all = { ...parameters, algorithm: argon2id, version: version19, salt }
-      return queue.run(() => argon2Hash(normal, all))
+      return queue.run(() => argon2Hash(normal, all), network)
     },
 
-    async verify(phc, password) {
+    async verify(phc, password, network) {
       const normal = normalPassword(password)
       // Depends on the password alone, so the quick answer reveals nothing about the user.
       if (normal === null) return false
       const stored = phc ?? unmatchable
       const problem = phcProblem(stored)
       if (problem) throw new AuthError('internal_error', `stored password hash: ${problem}`)
-      return queue.run(() => argon2Verify(stored, normal))
+      return queue.run(() => argon2Verify(stored, normal), network)
     },
 
     needsRehash: (phc) => !isCurrent(parsed(phc)),

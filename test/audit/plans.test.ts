@@ -7,7 +7,7 @@ import { listEvents, listFamilyEvents, readForward } from '../../db/audit/events
 import { listIncidents } from '../../db/audit/incidents.ts'
 import type { Database } from '../../db/connection/connect.ts'
 import { readFamilyEnds } from '../../db/ledger/ends.ts'
-import { deleteStaleCounts } from '../../db/rate-limits.ts'
+import { deleteStaleCounts } from '../../db/limit-counts.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
 
 const families = 20_000
@@ -76,6 +76,7 @@ beforeAll(async () => {
     ...statements,
     calls: statements,
     questions: statements,
+    limits: sql,
     openListener,
     close: () => sql.end(),
   }
@@ -148,7 +149,7 @@ test.each<[string, () => Promise<unknown>]>([
         limit: 5_000,
       }),
   ],
-  ['stale counts of the rate limits', () => deleteStaleCounts(database, 10, 1_000)],
+  ['stale counts of the rate limits', () => deleteStaleCounts(database, 1_000)],
 ])('the query for %s scans no table from end to end', async (_what, query) => {
   expect(await scannedWhole(query)).toEqual([])
 })

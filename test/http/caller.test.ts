@@ -7,13 +7,28 @@ import { signIn } from '../support/sessions.ts'
 
 test.each([
   ['an IPv4 address', '192.0.2.7', '192.0.2.7'],
+  ['an IPv4 address with a port', '192.0.2.7:4711', '192.0.2.7'],
+  ['an IPv4 address in quotes', '"192.0.2.7:4711"', '192.0.2.7'],
   ['an IPv4 address mapped to IPv6', '::ffff:192.0.2.7', '192.0.2.7'],
+  ['one in hexadecimal', '::FFFF:c000:207', '192.0.2.7'],
+  ['one without abbreviation', '0:0:0:0:0:ffff:c000:0207', '192.0.2.7'],
+  ['one in brackets with a port', '[::ffff:192.0.2.7]:4711', '192.0.2.7'],
+  ['an IPv6 address in brackets', '[2001:db8::1]', '2001:db8::1'],
+  ['an IPv6 address in brackets with a port', '[2001:db8::1]:4711', '2001:db8::1'],
+  ['an IPv6 address in brackets with a zone and a port', '[fe80::1%25eth0]:4711', 'fe80::1'],
+  ['an IPv6 address in another spelling', '2001:0DB8:0:0::0:1', '2001:db8::1'],
+  ['an IPv6 address like a mapped one', '::fffe:192.0.2.7', '::fffe:c000:207'],
   ['an IPv6 address', '2001:db8::1', '2001:db8::1'],
   ['an IPv6 address with a zone', 'fe80::1%eth0', 'fe80::1'],
   ['a word', 'unknown', null],
+  ['an obfuscated name (RFC 7239)', '_hidden', null],
   ['an empty text', '', null],
+  ['only brackets', '[]:80', null],
+  ['an address out of range', '999.0.2.7:80', null],
+  ['two addresses', '192.0.2.7, 192.0.2.8', null],
+  ['a port that is no number', '192.0.2.7:http', null],
 ])('%s is kept in the form that Postgres accepts, or dropped', (_what, ip, kept) => {
-  expect(callerOf({ ip, headers: {} } as FastifyRequest).ip).toBe(kept)
+  expect(callerOf({ ip, headers: {} } as FastifyRequest).caller.ip).toBe(kept)
 })
 
 test('HT-09 (ASVS 16.5.1): a client whose address has an IPv6 zone signs in, refreshes and signs out', async () => {

@@ -39,13 +39,13 @@ export const calls = [
       'deps.callLimits.count(session, 1)',
     ],
   ]),
-  ...mutationsOf('server/procedures/call-limits.ts', limits, [
+  ...mutationsOf('server/limits/call-limits.ts', limits, [
     [
       'a user with many sessions has no limit of calls',
       '      await countUser(userId, calls)\n',
       '',
     ],
-    ['calls are counted in the database from the first', '> free)', '> 0)'],
+    ['calls are counted in the database from the first', '<= free) return', '<= 0) return'],
   ]),
   ...mutationsOf('server/procedures/turns.ts', once, [
     [
@@ -83,7 +83,7 @@ export const calls = [
     ],
     [
       'admins take the connections of callers',
-      '  const questions = open(connectionsOfCallers, questionMs)\n',
+      '  const questions = open(connectionsOfCallers, { statement_timeout: questionMs })\n',
       '  const questions = calls\n',
     ],
     [

@@ -3,6 +3,7 @@ import { cookies } from './cookies.ts'
 import { calls } from './calls.ts'
 import { guards } from './guards.ts'
 import { keysAndCopies } from './keys.ts'
+import { limits } from './limits.ts'
 import { logins } from './logins.ts'
 import type { Mutation } from './mutation.ts'
 import { revocations } from './revocations.ts'
@@ -24,4 +25,5 @@ export const mutations: readonly Mutation[] = [
   ...users,
   ...cookies,
   ...calls,
+  ...limits,
 ]

@@ -278,8 +278,8 @@ export const writes = [
       ],
       [
         'a reuse at a sign-out is not in the security log',
-        '  if (ended.isReuse) deps',
-        '  if (ended.isReuse && everywhere) deps',
+        '  if (ended.isReuse)\n',
+        '  if (ended.isReuse && everywhere)\n',
       ],
       [
         'a sign-out by a token that was issued ends nothing',

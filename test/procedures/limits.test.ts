@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { networkOf } from '../../server/procedures/limits.ts'
 import { startApp } from '../support/app.ts'
+import { moveClock } from '../support/clock.ts'
 import { auth, mutate } from '../support/http.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
@@ -52,8 +52,9 @@ test('PW-10 (ASVS 6.1.1): guesses from many networks lock out strangers, but not
   const login = (ip: string, password: string) =>
     auth(app.url, 'login', { email, password }, from(ip))
   expect((await login('198.51.100.7', testPassword)).status).toBe(200)
-  await Promise.all(Array.from({ length: 110 }, (_, i) => login(`203.0.113.${i}`, wrong)))
-  // For some of them the queue of password hashing was full: those count as well.
+  // A few at a time: one that the queue of password hashing refuses is no guess.
+  for (let i = 0; i < 110; i += 10)
+    await Promise.all(Array.from({ length: 10 }, (_, k) => login(`203.0.113.${i + k}`, wrong)))
   expect((await login('203.0.113.200', testPassword)).reason).toBe('too_many_attempts')
   expect((await login('198.51.100.7', testPassword)).status).toBe(200)
 })
@@ -66,6 +67,16 @@ test('the right password clears the count of this caller', async () => {
     for (let i = 0; i < 9; i++) expect((await login(wrong)).reason).toBe('invalid_credentials')
     expect((await login(testPassword)).status).toBe(200)
   }
+})
+
+test('PW-10 (ASVS 6.1.1): a limit passes by the clock of the database, whatever the clock of a process says', async () => {
+  await using app = await startApp(proxied)
+  const { email } = await makeUser(app.owner.url)
+  const guess = () => auth(app.url, 'login', { email, password: wrong }, from('192.0.2.1'))
+  for (let i = 0; i < 10; i++) expect((await guess()).reason).toBe('invalid_credentials')
+  await moveClock(app.owner.ownerSql, 15 * 60_000)
+  for (let i = 0; i < 10; i++) expect((await guess()).reason).toBe('invalid_credentials')
+  expect((await guess()).reason).toBe('too_many_attempts')
 })
 
 test('HT-01 V16 (ASVS 6.3.1): a caller without a trusted proxy cannot choose its address', async () => {
@@ -88,12 +99,4 @@ test('PW-10 (ASVS 6.3.1): a caller with a session cannot guess its password with
     })
   for (let i = 0; i < 10; i++) expect((await guess()).reason).toBe('invalid_credentials')
   expect((await guess()).reason).toBe('too_many_attempts')
-})
-
-test('PW-10 (ASVS 6.3.1): all addresses of an IPv6 customer count as one caller', () => {
-  expect(networkOf('2001:db8:0:1::5')).toBe('2001:db8:0:1')
-  expect(networkOf('2001:db8:0:1:ffff:1:2:3')).toBe('2001:db8:0:1')
-  expect(networkOf('2001:db8::5')).toBe('2001:db8:0:0')
-  expect(networkOf('::1')).toBe('0:0:0:0')
-  expect(networkOf('192.0.2.1')).toBe('192.0.2.1')
 })

@@ -143,7 +143,8 @@ export const rooms: readonly Room[] = [
       'table token_ledger.process_mark':
         'When each process last saw this database. A process that remembers a later time, or a row that is missing, ' +
         'sees a restored copy.',
-      'table token_ledger.rate_limit': 'Counters of rate-limiter-flexible, with its column names.',
+      'table token_ledger.rate_limit':
+        'Counts of the rate limits. A key is a limit and what it counts; accounts are keyed hashes. expire is in epoch ms.',
       'function token_ledger.erase_traces':
         'Nulls the addresses, user agents and device names of a user. The hashes stay. Returns the number of rows ' +
         'that held something.',

@@ -17,6 +17,7 @@ import { kindsOf, signIn } from '../support/sessions.ts'
 import { testSecret } from '../support/server.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
+const { ip } = testCaller
 const forged = `tlr1.${'A'.repeat(91)}`
 
 test('RT-06, RT-22, RT-24 (ASVS 2.2.1): a token that is not authentic costs no query and revokes no session', async () => {
@@ -138,7 +139,7 @@ describe('REUSE_SCOPE', () => {
       }
       expect(events).toEqual([
         ...(isVoid ? [expect.objectContaining(ended)] : []),
-        { event: 'reuse_detected', familyId: stolen.familyId, userId: user.id },
+        { event: 'reuse_detected', familyId: stolen.familyId, userId: user.id, ip },
       ])
     },
   )
@@ -178,8 +179,9 @@ test('a sign-in that is retried logs once which sessions it ended (MAX_SESSIONS_
       userId: user.id,
       reason: 'session_limit',
       actorUserId: null,
+      ip,
     },
-    { event: 'session_started', familyId: next.familyId, userId: user.id },
+    { event: 'session_started', familyId: next.familyId, userId: user.id, ip },
   ])
 })
 

@@ -5,6 +5,7 @@ import type { AuthContext } from '../../procedures/context.ts'
 import type { ServiceDeps } from '../../procedures/deps.ts'
 import { asUnavailable } from '../../procedures/error-formatter.ts'
 import { authMutations } from '../../procedures/router.ts'
+import { parseAddress } from '../address.ts'
 import { callerOf } from '../caller.ts'
 import { sendError } from '../error-replies.ts'
 import { acceptJsonOnly } from '../json-body.ts'
@@ -36,7 +37,7 @@ export async function mountAuth(app: FastifyInstance, deps: ServiceDeps): Promis
       return { result: { data } }
     } catch (cause) {
       const error = asUnavailable(getTRPCErrorFromUnknown(cause))
-      deps.reportError(error, path, request.ip)
+      deps.reportError(error, path, parseAddress(request.ip))
       return sendError(reply, error, path)
     }
   })
@@ -57,7 +58,7 @@ function contextOf(
   const arrivedAt = performance.now()
   return {
     deps,
-    caller: callerOf(request),
+    ...callerOf(request),
     isClientWaiting: () =>
       !request.raw.socket.destroyed && performance.now() - arrivedAt < maxWaitMs,
     // Where a session begins, any cookie that is there already may be foreign.

@@ -6,6 +6,7 @@ import { bearerOf } from '../../procedures/bearer.ts'
 import type { ServiceDeps } from '../../procedures/deps.ts'
 import { toPublicError } from '../../procedures/error-formatter.ts'
 import { appRouter } from '../../procedures/router.ts'
+import { parseAddress } from '../address.ts'
 import { callerOf } from '../caller.ts'
 import { acceptJsonOnly } from '../json-body.ts'
 import { bearerChallenge, invalidTokenChallenge } from '../../verifier/failure.ts'
@@ -37,13 +38,14 @@ export async function mountTrpc(app: FastifyInstance, deps: ServiceDeps): Promis
       maxBatchSize,
       createContext: ({ info }) => ({
         deps,
-        caller: callerOf(request),
+        ...callerOf(request),
         bearer: bearerOf(deps, {
           authorization: request.headers.authorization,
           calls: info.calls.length,
         }),
       }),
-      onError: ({ error, path: procedure }) => deps.reportError(error, procedure ?? '', request.ip),
+      onError: ({ error, path: procedure }) =>
+        deps.reportError(error, procedure ?? '', parseAddress(request.ip)),
       responseMeta: ({ errors, paths }) => {
         const headers = headersOf(reply, errors)
         // tRPC sends an error as text if it could not parse the request.

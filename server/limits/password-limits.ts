@@ -1,0 +1,130 @@
+import { hasEverSignedIn, hasSignedInFrom, readOwner } from '../../db/audit/sessions.ts'
+import type { Database } from '../../db/connection/connect.ts'
+import {
+  account,
+  accountAndNetwork,
+  device,
+  passwordsOfNetwork,
+  rightPasswords,
+  type NetworkBounds,
+} from './bounds.ts'
+import type { Count, Counters } from './counters.ts'
+import { networksOf } from './networks.ts'
+import { tooManyAttempts } from './too-many-attempts.ts'
+
+/** A password that is about to be checked. */
+export type PasswordAttempt = {
+  /** A keyed hash of the canonical address, so that all its spellings share one count. */
+  readonly accountHash: string
+  readonly ip: string | null
+  /** The address is that of a proxy, which others come through as well. */
+  readonly isAddressShared: boolean
+  /** The family of a refresh token that the caller presents, spent or ended: its MAC is ours. */
+  readonly familyId: string | null
+  /** Asked only where a limit is exceeded. */
+  readonly findUserId: () => Promise<string | null>
+}
+
+export type PasswordLimits = {
+  /**
+   * Counts a password check before it is made, so that parallel guesses are counted too. Only a wrong
+   * password keeps its points: a right one, and a check that failed, give them back.
+   *
+   * Right passwords have a limit of their own, which nothing gives back.
+   *
+   * @throws {AuthError} `too_many_attempts` with the seconds to wait; whatever `check` throws
+   */
+  countingPassword(attempt: PasswordAttempt, check: () => Promise<boolean>): Promise<boolean>
+}
+
+/** An account that cannot be found is asked about all the same, so that it costs the same queries. */
+const unknownUserId = '00000000-0000-0000-0000-000000000000'
+
+/** There is no limit for all callers together: the bounded queue of password hashing acts as one. */
+export function createPasswordLimits(database: Database, counters: Counters): PasswordLimits {
+  /** @returns the counts that have a point of this attempt */
+  async function admit(attempt: PasswordAttempt): Promise<readonly Count[]> {
+    const ofNetworks = attempt.isAddressShared
+      ? []
+      : countsOf(passwordsOfNetwork, networksOf(attempt.ip))
+    const here = [...ofNetworks, ...countsHere(attempt)]
+    const everywhere = { bound: account, key: attempt.accountHash }
+
+    const over = await counters.take([...here, everywhere])
+    if (over.length === 0) return [...here, everywhere]
+    // Guesses of others do not lock the owner out.
+    if (await isFromDevice(attempt)) return [deviceOf(attempt)]
+    if (over.every(({ bound }) => bound === account)) {
+      if ((await isAtHome(attempt)) && (await counters.take(here)).length === 0) return here
+      // The next refusals of this network cost no query either.
+      const [{ msLeft } = { msLeft: 0 }] = over
+      for (const count of countsHere(attempt)) counters.block(count, msLeft)
+    }
+    throw tooManyAttempts(over, attempt.accountHash)
+  }
+
+  async function isFromDevice({ familyId, findUserId }: PasswordAttempt): Promise<boolean> {
+    if (familyId === null) return false
+    const own = deviceOf({ familyId })
+    if ((await counters.take([own])).length > 0) return false
+    const [ownerId, userId] = await Promise.all([readOwner(database, familyId), findUserId()])
+    return ownerId !== null && ownerId === userId
+  }
+
+  /** A known network; or an account that never had a session, which could be kept out for good otherwise. */
+  async function isAtHome({ findUserId, ip, isAddressShared }: PasswordAttempt): Promise<boolean> {
+    const found = await findUserId()
+    const userId = found ?? unknownUserId
+    const [isKnownNetwork, isKnownUser] = await Promise.all([
+      hasSignedInFrom(database, userId, isAddressShared ? null : ip),
+      hasEverSignedIn(database, userId),
+    ])
+    // A caller without an address has no other limit than that of the account.
+    return isKnownNetwork || (found !== null && ip !== null && !isKnownUser)
+  }
+
+  return {
+    async countingPassword(attempt, check) {
+      const right = rightPasswords.map((bound) => ({ bound, key: attempt.accountHash }))
+      const spent = counters.known(right)
+      if (spent.length > 0) throw tooManyAttempts(spent, attempt.accountHash)
+      const taken = await admit(attempt)
+      const isRight = await check().catch(async (error: unknown) => {
+        await counters.giveBack(taken)
+        throw error
+      })
+      if (!isRight) return false
+      const over = await counters.settle({
+        cleared: taken.filter(isOfCaller),
+        returned: taken.filter((count) => !isOfCaller(count)),
+        taken: right,
+      })
+      if (over.length > 0) throw tooManyAttempts(over, attempt.accountHash)
+      return true
+    },
+  }
+}
+
+/** The counts of a caller's networks, each with the bound of its size. */
+export function countsOf(bounds: NetworkBounds, networks: readonly string[]): Count[] {
+  return bounds.flatMap((bound, i) => {
+    const key = networks[i]
+    return key === undefined ? [] : [{ bound, key }]
+  })
+}
+
+/** None for an unknown address: its callers are counted by account alone. */
+function countsHere({ ip, accountHash }: PasswordAttempt): Count[] {
+  return networksOf(ip)
+    .slice(0, 1)
+    .map((network) => ({ bound: accountAndNetwork, key: `${accountHash}:${network}` }))
+}
+
+/** Counts the guesses of this caller for this account alone, and not those of others as well. */
+function isOfCaller({ bound }: Count): boolean {
+  return bound === accountAndNetwork || bound === device
+}
+
+function deviceOf({ familyId }: Pick<PasswordAttempt, 'familyId'>): Count {
+  return { bound: device, key: familyId ?? '' }
+}

@@ -1,0 +1,57 @@
+import { describe, expect, test } from 'vitest'
+import { createHashQueue } from '../../server/users/hash-queue.ts'
+
+/** A queue with one slot, whose work ends when the test says so. */
+function slowQueue(queueLimit: number) {
+  const queue = createHashQueue({ concurrency: 1, queueLimit })
+  const begun: string[] = []
+  const refused: string[] = []
+  const ends: (() => void)[] = []
+  const add = (name: string, network?: string) =>
+    void queue
+      .run(() => {
+        begun.push(name)
+        return new Promise<void>((resolve) => ends.push(resolve))
+      }, network)
+      .catch((error: { reason?: string }) => refused.push(`${name} ${error.reason}`))
+  const endOne = async () => {
+    ends.shift()?.()
+    await settled()
+  }
+  return { queue, begun, refused, add, endOne }
+}
+
+const settled = () => new Promise((resolve) => setImmediate(resolve))
+
+describe('V23 PW-03 (ASVS 15.2.2): the queue of password hashes', () => {
+  test('networks have their turns one after the other, each in order of arrival', async () => {
+    const { begun, add, endOne } = slowQueue(10)
+    for (let i = 1; i <= 4; i++) add(`flood ${i}`, '192.0.2.1')
+    add('one', '198.51.100.1')
+    add('other', '198.51.100.2')
+    add('unknown')
+    for (let i = 0; i < 7; i++) await endOne()
+    expect(begun).toEqual(['flood 1', 'flood 2', 'one', 'other', 'unknown', 'flood 3', 'flood 4'])
+  })
+
+  test('while it is full, a network without a place takes the newest of the network that has most', async () => {
+    const { queue, begun, refused, add, endOne } = slowQueue(3)
+    for (let i = 1; i <= 4; i++) add(`flood ${i}`, '192.0.2.1')
+    add('flood 5', '192.0.2.1')
+    await settled()
+    expect(refused).toEqual(['flood 5 service_unavailable'])
+    add('one', '198.51.100.1')
+    add('other', '198.51.100.2')
+    await settled()
+    expect(refused.slice(1)).toEqual(['flood 4 service_unavailable', 'flood 3 service_unavailable'])
+    expect(queue.load()).toEqual({ active: 1, waiting: 3 })
+    // Each network has one place now, and keeps it.
+    add('third', '198.51.100.3')
+    add('one again', '198.51.100.1')
+    await settled()
+    expect(refused.slice(3)).toEqual(['third service_unavailable', 'one again service_unavailable'])
+    for (let i = 0; i < 4; i++) await endOne()
+    expect(begun).toEqual(['flood 1', 'flood 2', 'one', 'other'])
+    expect(queue.load()).toEqual({ active: 0, waiting: 0 })
+  })
+})
