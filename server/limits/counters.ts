@@ -35,11 +35,36 @@ const maxBlockMs = 60_000
 /** Some 20 MB. The oldest is forgotten, and costs one statement to learn again. */
 const maxBlocks = 100_000
 
+/** How soon to come back to a bound that questions under way already reach. */
+const crowdedMs = 1_000
+
 /** More than any count has. */
 const all = 1_000_000_000
 
 export function createCounters(database: Database): Counters {
   const blocks = new Map<string, { readonly until: number; readonly overUntil: number }>()
+  /** Points that are being taken from each count now. */
+  const underWay = new Map<string, number>()
+
+  /**
+   * Counts that are over their bounds if the points under way are granted. So a flood of one caller does not fill the
+   * pool with statements that the bound refuses.
+   */
+  function crowded(counts: readonly Count[], points: number): Exceeded[] {
+    return counts.flatMap((count) => {
+      const taken = underWay.get(keyOf(count)) ?? 0
+      const isOver = taken > 0 && taken + points > count.bound.points
+      return isOver ? [{ bound: count.bound, msLeft: crowdedMs }] : []
+    })
+  }
+
+  function note(counts: readonly Count[], points: number): void {
+    for (const key of counts.map(keyOf)) {
+      const taken = (underWay.get(key) ?? 0) + points
+      if (taken > 0) underWay.set(key, taken)
+      else underWay.delete(key)
+    }
+  }
 
   function known(counts: readonly Count[]): Exceeded[] {
     const now = performance.now()
@@ -87,7 +112,12 @@ export function createCounters(database: Database): Counters {
     async take(counts, points = 1) {
       const blocked = known(counts)
       if (blocked.length > 0 || counts.length === 0) return blocked
-      const over = await change(counts.map((count) => ({ count, points })))
+      const refused = crowded(counts, points)
+      if (refused.length > 0) return refused
+      note(counts, points)
+      const over = await change(counts.map((count) => ({ count, points }))).finally(() =>
+        note(counts, -points),
+      )
       if (over.length > 0) await this.giveBack(counts, points)
       for (const { count, msLeft } of over) block(count, msLeft)
       return over
