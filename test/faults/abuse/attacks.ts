@@ -3,6 +3,8 @@ import { testPassword } from '../../support/users.ts'
 
 /** What an attacker has: a user of its own with open sessions, and an account that it knows of. */
 export type Means = {
+  /** An address in a network of its own. */
+  readonly from: string
   readonly email: string
   readonly accessToken: string
   /** The newest refresh token of each session. */
@@ -33,7 +35,6 @@ export type Attack = {
 const slow = 50
 const fast = 1_500
 const guesser = '203.0.113.9'
-const home = '203.0.113.200'
 const wrongPassword = 'not the password at all'
 
 const login = (from: string, email: string, password: string): Sent => ({
@@ -42,20 +43,20 @@ const login = (from: string, email: string, password: string): Sent => ({
   json: { email, password, transport: 'body' },
 })
 
-const refresh = (refreshToken: string, accept: Sent['accept'] = () => {}): Sent => ({
+const refresh = (from: string, refreshToken: string, accept?: Sent['accept']): Sent => ({
   path: '/auth/refresh',
-  from: home,
+  from,
   json: { refreshToken, attemptId: randomUUID() },
-  accept,
+  ...(accept && { accept }),
 })
 
 /** Refreshes these sessions in turn, each with its newest token. */
-function refreshInTurn(refreshTokens: readonly string[]): (n: number) => Sent {
+function refreshInTurn(from: string, refreshTokens: readonly string[]): (n: number) => Sent {
   const newest = [...refreshTokens]
   return (n) => {
     const at = n % newest.length
     const token = newest[at]!
-    return refresh(token, (data) => {
+    return refresh(from, token, (data) => {
       if (newest[at] === token) newest[at] = data.refreshToken
     })
   }
@@ -89,7 +90,7 @@ export const attacks: readonly Attack[] = [
   {
     title: 'refresh tokens that are junk',
     rates: [slow, fast],
-    prepare: () => () => refresh(`tlr1.${'A'.repeat(91)}`),
+    prepare: () => () => refresh(guesser, `tlr1.${'A'.repeat(91)}`),
   },
   { title: '`/readyz`', rates: [slow], prepare: () => () => ({ path: '/readyz', from: guesser }) },
   {
@@ -104,36 +105,36 @@ export const attacks: readonly Attack[] = [
     title: 'a user: sign-ins with the right password',
     rates: [slow],
     prepare:
-      ({ email }) =>
+      ({ from, email }) =>
       () =>
-        login(home, email, testPassword),
+        login(from, email, testPassword),
   },
   {
     title: 'a user: refreshes of one session',
     rates: [slow, fast],
-    prepare: ({ refreshTokens }) => refreshInTurn(refreshTokens.slice(0, 1)),
+    prepare: ({ from, refreshTokens }) => refreshInTurn(from, refreshTokens.slice(0, 1)),
   },
   {
     title: 'a user: refreshes of 90 sessions in turn',
     rates: [slow],
-    prepare: ({ refreshTokens }) => refreshInTurn(refreshTokens),
+    prepare: ({ from, refreshTokens }) => refreshInTurn(from, refreshTokens),
   },
   {
     title: 'a user: one spent refresh token',
     rates: [slow],
     prepare:
-      ({ spentToken }) =>
+      ({ from, spentToken }) =>
       () =>
-        refresh(spentToken),
+        refresh(from, spentToken),
   },
   {
     title: 'a user: `changePassword`',
     rates: [slow],
     prepare:
-      ({ accessToken }) =>
+      ({ from, accessToken }) =>
       () => ({
         path: '/trpc/account.changePassword',
-        from: home,
+        from,
         accessToken,
         json: { currentPassword: testPassword, newPassword: testPassword },
       }),
@@ -141,11 +142,11 @@ export const attacks: readonly Attack[] = [
   {
     title: 'a user: `sessions.list`, seven in a request',
     rates: [slow, fast],
-    prepare: ({ accessToken }) => {
+    prepare: ({ from, accessToken }) => {
       const inputs = Object.fromEntries(Array.from({ length: 7 }, (_, i) => [i, { limit: 200 }]))
       const names = Array.from({ length: 7 }, () => 'sessions.list').join()
       const path = `/trpc/${names}?batch=1&input=${encodeURIComponent(JSON.stringify(inputs))}`
-      return () => ({ path, from: home, accessToken })
+      return () => ({ path, from, accessToken })
     },
   },
 ]

@@ -28,9 +28,9 @@ export type Stage = AsyncDisposable & {
   /** So far. */
   usage(): Promise<Usage>
   residentBytes(): number
-  /** Other users, with a session and an address each. */
+  /** Other users, with a session and a network each. */
   others(count: number): Promise<Other[]>
-  /** A new user with 91 sessions; `knownEmail` is the account of another user. */
+  /** A new user with 91 sessions and a network; `knownEmail` is the account of another user. */
   attacker(knownEmail: string): Promise<Means>
 }
 
@@ -48,6 +48,7 @@ export async function setStage(): Promise<Stage> {
     TRUSTED_PROXIES: '127.0.0.0/8',
   })
   const sql = postgres(databaseUrl, { max: 1, onnotice: () => {} })
+  let attackers = 0
   return {
     url: server.url,
     async usage() {
@@ -70,7 +71,7 @@ export async function setStage(): Promise<Stage> {
         const user = await makeUser(databaseUrl)
         const [session] = await beginSessions(databaseUrl, user, 1)
         const { refreshToken } = session!
-        others.push({ email: user.email, from: `198.51.100.${i}`, refreshToken })
+        others.push({ email: user.email, from: `198.18.${i}.1`, refreshToken })
       }
       return others
     },
@@ -79,6 +80,7 @@ export async function setStage(): Promise<Stage> {
       const [first, ...sessions] = await beginSessions(databaseUrl, user, attackerSessions + 1)
       const { data } = await auth(server.url, 'refresh', { refreshToken: first!.refreshToken })
       return {
+        from: `198.19.${attackers++}.1`,
         email: user.email,
         accessToken: data.accessToken,
         refreshTokens: sessions.map(({ refreshToken }) => refreshToken),

@@ -65,10 +65,10 @@ export function brokenLimits(calm: Observed, lines: readonly Line[]): string[] {
       const ratio = ratioOf(observed, calm, call)
       return (['p50', 'p99'] as const)
         .filter((percentile) => ratio[percentile] > atMost[percentile])
-        .map((percentile) => `${name} ${percentile} ${ratio[percentile].toFixed(1)} × calm`)
+        .map((percentile) => `${name} ${percentile} ${ratio[percentile].toFixed(2)} × calm`)
     })
     const unserved = sum(Object.values(observed.experience.unserved))
-    if (unserved > atMost.unserved) broken.push(`${unserved} calls of others not served`)
+    if (unserved > atMost.unserved) broken.push(`calls of others not served: ${unserved}`)
     return broken.map((what) => `${title}, ${perSecond.toLocaleString('en')} a second: ${what}`)
   })
 }
