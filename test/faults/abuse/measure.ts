@@ -1,3 +1,4 @@
+import { loadavg } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startChild } from '../../support/child.ts'
 import { attacks } from './attacks.ts'
@@ -17,6 +18,7 @@ const settleMs = 2_000
  * @returns whether every limit held
  */
 export async function measureAbuse(seconds: number): Promise<boolean> {
+  const load = loadavg()[0]!
   await using stage = await setStage()
   const crowd = startChild(new URL('others-process.ts', import.meta.url))
   const attacker = startChild(new URL('attacker-process.ts', import.meta.url))
@@ -39,7 +41,7 @@ export async function measureAbuse(seconds: number): Promise<boolean> {
       await sleep(settleMs)
     }
     const calm = together(calms)
-    console.log(markdownOf(calm, lines))
+    console.log(markdownOf(calm, lines, { seconds, load }))
     return brokenLimits(calm, lines).length === 0
   } finally {
     await attacker.stop()

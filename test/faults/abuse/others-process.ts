@@ -7,7 +7,7 @@ import { testPassword } from '../../support/users.ts'
 // Other users, as they live beside an attacker: 5 refreshes, 2 calls of `me` and a sign-in each second.
 
 export type Other = { readonly email: string; readonly from: string; readonly refreshToken: string }
-export type Call = 'refresh' | 'signIn' | 'me'
+export type Call = 'refresh' | 'sign-in' | 'me'
 export type Experience = {
   /** How long each call took, in ms. */
   readonly times: Readonly<Record<Call, readonly number[]>>
@@ -40,7 +40,7 @@ async function enlist(order: { url: string; others: readonly Other[] }): Promise
 }
 
 async function live(seconds: number): Promise<Experience> {
-  const times: Record<Call, number[]> = { refresh: [], signIn: [], me: [] }
+  const times: Record<Call, number[]> = { refresh: [], 'sign-in': [], me: [] }
   const unserved: Record<string, number> = {}
   const timed = async (call: Call, ask: () => Promise<number>) => {
     const startedAt = performance.now()
@@ -57,7 +57,7 @@ async function live(seconds: number): Promise<Experience> {
     going.push(timed('refresh', () => refresh(session)))
     if (step % 5 === 0) {
       const user = sessions[signIns++ % sessions.length]!
-      going.push(timed('signIn', () => signIn(user)))
+      going.push(timed('sign-in', () => signIn(user)))
     }
     if (step % 5 === 1 || step % 5 === 3) going.push(timed('me', me))
   }

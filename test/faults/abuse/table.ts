@@ -1,4 +1,4 @@
-import { availableParallelism, loadavg } from 'node:os'
+import { availableParallelism } from 'node:os'
 import { summarize } from '../../bench/statistics.ts'
 import type { Call, Experience } from './others-process.ts'
 import type { Usage } from './stage.ts'
@@ -26,10 +26,7 @@ const limits: Readonly<Record<number, { p50: number; p99: number; unserved: numb
   1500: { p50: 4, p99: Infinity, unserved: Infinity },
 }
 
-const limitedCalls: readonly { call: Call; name: string }[] = [
-  { call: 'refresh', name: 'refresh' },
-  { call: 'signIn', name: 'sign-in' },
-]
+const limitedCalls = ['refresh', 'sign-in'] as const satisfies readonly Call[]
 
 /** All that was observed in the calms, as one. */
 export function together(calms: readonly Observed[]): Observed {
@@ -41,7 +38,7 @@ export function together(calms: readonly Observed[]): Observed {
       unserved[what] = (unserved[what] ?? 0) + count
   return {
     experience: {
-      times: { refresh: all('refresh'), signIn: all('signIn'), me: all('me') },
+      times: { refresh: all('refresh'), 'sign-in': all('sign-in'), me: all('me') },
       unserved,
     },
     seconds: sum(calms.map(({ seconds }) => seconds)),
@@ -57,29 +54,35 @@ export function together(calms: readonly Observed[]): Observed {
   }
 }
 
-/** A phrase for each limit that an attack broke. */
+/** A phrase for each attack that broke limits, with these. */
 export function brokenLimits(calm: Observed, lines: readonly Line[]): string[] {
   return lines.flatMap(({ title, perSecond, observed }) => {
     const atMost = limits[perSecond]!
-    const broken = limitedCalls.flatMap(({ call, name }) => {
+    const broken = limitedCalls.flatMap((call) => {
       const ratio = ratioOf(observed, calm, call)
       return (['p50', 'p99'] as const)
         .filter((percentile) => ratio[percentile] > atMost[percentile])
-        .map((percentile) => `${name} ${percentile} ${ratio[percentile].toFixed(2)} × calm`)
+        .map((percentile) => `${call} ${percentile} ${ratio[percentile].toFixed(2)} × calm`)
     })
     const unserved = sum(Object.values(observed.experience.unserved))
     if (unserved > atMost.unserved) broken.push(`calls of others not served: ${unserved}`)
-    return broken.map((what) => `${title}, ${perSecond.toLocaleString('en')} a second: ${what}`)
+    if (broken.length === 0) return []
+    return [`${title}, ${perSecond.toLocaleString('en')} a second: ${broken.join(', ')}`]
   })
 }
 
+export type Run = {
+  /** How long each line was observed. */
+  readonly seconds: number
+  /** The load average of the machine before the run. */
+  readonly load: number
+}
+
 /** The block of docs/security/abuse.md. */
-export function markdownOf(calm: Observed, lines: readonly Line[]): string {
+export function markdownOf(calm: Observed, lines: readonly Line[], { seconds, load }: Run): string {
   const broken = brokenLimits(calm, lines)
-  const seconds = lines[0]!.observed.seconds.toFixed(0)
-  const load = loadavg()[0]!.toFixed(1)
   return [
-    `Node ${process.versions.node}, ${availableParallelism()} cores, ${seconds} seconds for each line, load average ${load} at the end.`,
+    `Node ${process.versions.node}, ${availableParallelism()} cores, ${seconds} seconds for each line, load average ${load.toFixed(1)} before the run.`,
     '',
     '| one client sends | a second | its answers | cores: Node, Postgres | memory, MB | families, events, limits a second | WAL, kB/s | refresh, ms | ÷ calm | sign-in, ms | ÷ calm | not served |',
     '|---|---|---|---|---|---|---|---|---|---|---|---|',
@@ -88,8 +91,9 @@ export function markdownOf(calm: Observed, lines: readonly Line[]): string {
       row([title, perSecond.toLocaleString('en'), counted(answers), ...cellsOf(observed, calm)]),
     ),
     '',
-    broken.length === 0 ? 'Every limit held.' : 'Limits that did not hold:',
-    ...(broken.length === 0 ? [] : ['', ...broken.map((what) => `- ${what}`)]),
+    ...(broken.length === 0
+      ? ['Every limit held.']
+      : ['Limits that did not hold:', '', ...broken.map((what) => `- ${what}`)]),
   ].join('\n')
 }
 
@@ -101,7 +105,7 @@ function cellsOf(observed: Observed, calm: Observed): string[] {
     (residentBytes / 1e6).toFixed(0),
     `${rate('families', 0)}, ${rate('events', 0)}, ${rate('limits', 0)}`,
     (used.walBytes / seconds / 1000).toFixed(0),
-    ...limitedCalls.flatMap(({ call }) => {
+    ...limitedCalls.flatMap((call) => {
       const times = percentilesOf(observed, call)
       const ratio = ratioOf(observed, calm, call)
       return [
