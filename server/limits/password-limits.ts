@@ -19,8 +19,8 @@ export type PasswordAttempt = {
   readonly ip: string | null
   /** The address is that of a proxy, which others come through as well. */
   readonly isAddressShared: boolean
-  /** The family of a refresh token that the caller presents, spent or ended: its MAC is ours. */
-  readonly familyId: string | null
+  /** The families of the refresh tokens that the caller presents, spent or ended: their MACs are ours. */
+  readonly familyIds: readonly string[]
   /** Asked only where a limit is exceeded. */
   readonly findUserId: () => Promise<string | null>
 }
@@ -53,7 +53,8 @@ export function createPasswordLimits(database: Database, counters: Counters): Pa
     const over = await counters.take([...here, everywhere])
     if (over.length === 0) return [...here, everywhere]
     // Guesses of others do not lock the owner out.
-    if (await isFromDevice(attempt)) return [deviceOf(attempt)]
+    const ownDevice = await findDevice(attempt)
+    if (ownDevice !== null) return [ownDevice]
     if (over.every(({ bound }) => bound === account)) {
       if ((await isAtHome(attempt)) && (await counters.take(here)).length === 0) return here
       // The next refusals of this network cost no query either.
@@ -63,12 +64,15 @@ export function createPasswordLimits(database: Database, counters: Counters): Pa
     throw tooManyAttempts(over, attempt.accountHash)
   }
 
-  async function isFromDevice({ familyId, findUserId }: PasswordAttempt): Promise<boolean> {
-    if (familyId === null) return false
-    const own = deviceOf({ familyId })
-    if ((await counters.take([own])).length > 0) return false
-    const [ownerId, userId] = await Promise.all([readOwner(database, familyId), findUserId()])
-    return ownerId !== null && ownerId === userId
+  /** The user's own device. Another host of the site may have set cookies of other users beside the device's own. */
+  async function findDevice({ familyIds, findUserId }: PasswordAttempt): Promise<Count | null> {
+    for (const familyId of familyIds) {
+      const own = { bound: device, key: familyId }
+      if ((await counters.take([own])).length > 0) continue
+      const [ownerId, userId] = await Promise.all([readOwner(database, familyId), findUserId()])
+      if (ownerId !== null && ownerId === userId) return own
+    }
+    return null
   }
 
   /** A known network; or an account that never had a session, which could be kept out for good otherwise. */
@@ -123,8 +127,4 @@ function countsHere({ ip, accountHash }: PasswordAttempt): Count[] {
 /** Counts the guesses of this caller for this account alone, and not those of others as well. */
 function isOfCaller({ bound }: Count): boolean {
   return bound === accountAndNetwork || bound === device
-}
-
-function deviceOf({ familyId }: Pick<PasswordAttempt, 'familyId'>): Count {
-  return { bound: device, key: familyId ?? '' }
 }

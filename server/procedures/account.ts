@@ -25,7 +25,7 @@ export const changePassword = liveProcedure
       accountHash: deps.accountHash(session.email),
       ...whereFrom(ctx),
       // A thief of the access token has no guesses beyond those of a stranger.
-      familyId: null,
+      familyIds: [],
       findUserId: async () => session.userId,
     }
     const isRight = await deps.limits.countingPassword(attempt, () =>

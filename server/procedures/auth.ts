@@ -13,8 +13,8 @@ import { presentedTokens, tokenToRefresh } from './presented-token.ts'
 import { authMutation } from './trpc.ts'
 import { queueOf, whereFrom } from './where-from.ts'
 
-/** Of the sessions whose cookies one browser sends, how many a sign-out ends: its own, and those of a hostile host. */
-const maxSignOuts = 10
+/** Of the sessions whose cookies one browser sends, how many count: its own, and those of a hostile host. */
+const maxSessions = 10
 
 const credentials = z.strictObject({
   email: z.string().max(1_000),
@@ -105,7 +105,7 @@ export const logout = authMutation(
     const { everywhere } = input
     const isOnly = tokens.length === 1
     let revoked = 0
-    for (const token of tokens.slice(0, maxSignOuts))
+    for (const token of tokens.slice(0, maxSessions))
       revoked += await signOut(deps, { token, transport, caller, everywhere, isOnly })
     if (transport === 'cookie') cookie.clear()
     return { success: true as const, revoked }
@@ -123,7 +123,7 @@ async function checkCredentials(
   const findUser = once(async () => (email === null ? null : deps.users.findByEmail(email)))
   const findUserId = async () => (await findUser())?.id ?? null
   let epoch = 0
-  const attempt = { accountHash, ...whereFrom(ctx), familyId: deviceFamily(ctx), findUserId }
+  const attempt = { accountHash, ...whereFrom(ctx), familyIds: deviceFamilies(ctx), findUserId }
   const isRight = await deps.limits.countingPassword(attempt, async () => {
     const found = await findUser()
     // Read before the password hash: whatever ends all sessions from here on also fails this sign-in.
@@ -144,13 +144,10 @@ function once<T>(work: () => Promise<T>): () => Promise<T> {
   return () => (result ??= work())
 }
 
-/**
- * The family of the refresh token that the browser still has, whatever became of it; null with tokens of several
- * families, of which some may be foreign.
- */
-function deviceFamily(ctx: AuthContext): string | null {
-  const [token, ...more] = presentedTokens(ctx, undefined).tokens
-  return token === undefined || more.length > 0 ? null : token.familyId
+/** The families of the refresh tokens that the browser still has, whatever became of them. */
+function deviceFamilies(ctx: AuthContext): string[] {
+  const { tokens } = presentedTokens(ctx, undefined)
+  return tokens.slice(0, maxSessions).map(({ familyId }) => familyId)
 }
 
 /** No user has it: its epoch is read so that an unknown address costs the same queries. */

@@ -83,6 +83,18 @@ const idCases: Record<string, () => Promise<void>> = {
     expect(data).toMatchObject({ familyId: own.familyId, user: { id: attacker.userId } })
     expect(await kindsOf(world, other.familyId)).toEqual(['issued', 'rotated'])
   },
+  '/auth/refresh familyId': async () => {
+    const own = await signIn(world, attacker.email)
+    const before = await kindsOf(world, victim.familyId)
+    for (const familyId of [victim.familyId, unknownId]) {
+      const { reason } = await auth(world.url, 'refresh', {
+        refreshToken: own.refreshToken,
+        familyId,
+      })
+      expect(reason).toBe('refresh_token_missing')
+    }
+    expect(await kindsOf(world, victim.familyId)).toEqual(before)
+  },
   '/trpc/sessions.list cursor': async () => {
     for (const cursor of [victim.familyId, 'ffffffff-ffff-ffff-ffff-ffffffffffff']) {
       const { body } = await callAs(world, procedureAt('/trpc/sessions.list'), {

@@ -17,17 +17,16 @@ import { freePort } from '../support/server.ts'
 import { seedFleet, type Fleet } from './fleet.ts'
 import type { Job, JobResult, BenchSession } from './load.ts'
 import {
-  cpuSecondsOf,
-  postgresCpuSeconds,
   startLoad,
   startBenchServer,
   startStore,
-  type Child,
   type LoadGenerator,
   type Server,
   type ServerKind,
 } from './processes.ts'
+import type { Child } from '../support/child.ts'
 import { median } from '../support/median.ts'
+import { cpuSecondsOf, postgresCpuSeconds } from '../support/process-usage.ts'
 
 export type Row = {
   readonly name: string

@@ -8,7 +8,7 @@ import {
   type JobResult,
   type BenchSession,
 } from './load.ts'
-import { answerCalls } from './processes.ts'
+import { answerCalls } from '../support/child.ts'
 import { summarize } from './statistics.ts'
 
 // The load generator. It uses raw sockets, because an HTTP client would need as much CPU as the server.

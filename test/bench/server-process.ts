@@ -3,7 +3,7 @@ import type * as App from '../../server/index.ts'
 import type { Rotate } from '../../server/sessions/rotation.ts'
 import type * as Tokens from '../../server/tokens/refresh-token.ts'
 import { fromDist } from './dist.ts'
-import { answerCalls } from './processes.ts'
+import { answerCalls } from '../support/child.ts'
 import type { ServerKind } from './processes.ts'
 
 // The service as `server/main.ts` starts it, without rate limits, because one address makes all the load, and without

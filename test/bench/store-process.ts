@@ -5,7 +5,7 @@ import type * as Tokens from '../../server/tokens/refresh-token.ts'
 import type * as Rotation from '../../server/sessions/rotation.ts'
 import { fromDist } from './dist.ts'
 import type { Job, JobResult, BenchSession } from './load.ts'
-import { answerCalls } from './processes.ts'
+import { answerCalls } from '../support/child.ts'
 import { summarize } from './statistics.ts'
 
 // Rotations directly on the database: the SQL of the service, without HTTP and without signing.

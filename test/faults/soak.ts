@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { measureAbuse } from './abuse/measure.ts'
 import { startCrowd, type Crowd } from './crowd.ts'
 import { failOver, takeCopy } from './failover.ts'
 import { faults, type Fault } from './faults.ts'
@@ -9,6 +10,9 @@ import { startRig, type Rig } from './rig.ts'
 /**
  * `npm run soak -- --minutes N`: one fault after another in a random order, under load, for N minutes.
  * Prints a line for each; exits 1 as soon as an invariant is violated.
+ *
+ * `npm run soak -- --abuse [--seconds N]`: what one client costs that sends 50 requests a second (`abuse/`).
+ * Prints a table; exits 1 when a limit did not hold.
  */
 
 const crowdSize = 24
@@ -16,12 +20,20 @@ const crowdSize = 24
 const longestPauseMs = 3_000
 const failOverWithinMs = 30_000
 
-const { values } = parseArgs({ options: { minutes: { type: 'string', default: '10' } } })
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '10' },
+    abuse: { type: 'boolean', default: false },
+    seconds: { type: 'string', default: '10' },
+  },
+})
 const minutes = Number(values.minutes)
-if (!(minutes > 0)) {
-  console.error('usage: npm run soak -- --minutes N')
+const seconds = Number(values.seconds)
+if (!(minutes > 0 && seconds > 0)) {
+  console.error('usage: npm run soak -- --minutes N, or npm run soak -- --abuse [--seconds N]')
   process.exit(3)
 }
+if (values.abuse) process.exit((await measureAbuse(seconds)) ? 0 : 1)
 
 const endsAt = performance.now() + minutes * 60_000
 const rig = await startRig()
