@@ -1,11 +1,11 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { allowService } from '../support/admin.ts'
 import { adminEmail, attackedServer } from '../support/attacked-server.ts'
-import { callAs, procedures, type Procedure } from '../support/procedures.ts'
+import { callAs, procedures, sampleAudience, type Procedure } from '../support/procedures.ts'
 import { signIn, signInWithCookie, type BodySession } from '../support/sessions.ts'
 import { testPassword } from '../support/users.ts'
 
-const world = attackedServer({}, { mayShed: true })
+const world = attackedServer({ ACCESS_TOKEN_AUDIENCES: sampleAudience }, { mayShed: true })
 let admin: BodySession
 let token: string
 
