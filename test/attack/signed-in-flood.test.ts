@@ -112,9 +112,9 @@ describe('TR-03: one signed-in caller who asks for the most that one request can
     expect(calm.bad).toEqual([])
     const { result, statuses } = await under({ path, token, perSecond: 50 }, () => live(6))
     expect(result.bad).toEqual([])
-    // Before calls were counted, a refresh took a thousand times as long.
+    // Before calls were counted, a refresh took eight seconds. All processes share the cores of the machine.
     for (const kind of ['refresh', 'signIn', 'me'] as const)
-      expect([kind, median(result[kind]) < 10 * median(calm[kind]) + 50]).toEqual([kind, true])
+      expect([kind, median(result[kind]) < 10 * median(calm[kind]) + 1_000]).toEqual([kind, true])
     expect(statuses['429']).toBeGreaterThan(statuses['200'] ?? 0)
     const headers = { authorization: `Bearer ${token}` }
     await expect

@@ -41,17 +41,17 @@ export const limits = [
   ...mutationsOf('server/limits/password-limits.ts', others, [
     [
       'a device of the owner is locked out by guesses of others',
-      'return ownerId !== null && ownerId === userId',
-      'return false',
+      'if (ownerId !== null && ownerId === userId) return own',
+      'if (ownerId === undefined) return own',
     ],
     [
       "a refresh token of another user opens the account's limit",
-      'return ownerId !== null && ownerId === userId',
-      'return ownerId !== null',
+      'if (ownerId !== null && ownerId === userId) return own',
+      'if (ownerId !== null) return own',
     ],
     [
       'a refresh token of the owner lifts all limits of guesses',
-      'if ((await counters.take([own])).length > 0) return false',
+      'if ((await counters.take([own])).length > 0) continue',
       'void own',
     ],
     [

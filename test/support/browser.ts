@@ -75,7 +75,7 @@ export async function signInOnPage(page: Page, email: string): Promise<void> {
   await hasStatus(page, 'signed-in')
 }
 
-export async function hasStatus(page: Page, status: string, timeoutMs = 15_000): Promise<string> {
+export async function hasStatus(page: Page, status: string, timeoutMs = 30_000): Promise<string> {
   await page.waitForSelector(`#status[data-status=${status}]`, {
     state: 'attached',
     timeout: timeoutMs,

@@ -2,6 +2,8 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** The files that take longest. A new file belongs here when it takes more than half a minute. */
 const longest = [
+  'attack/restored-copy',
+  'attack/signing-keys',
   'revocation/service',
   'sessions/revoke-race',
   'faults/faults',

@@ -56,6 +56,14 @@ export async function endOf(tail: AsyncIterable<TailMessage>): Promise<string | 
   return null
 }
 
+/** The events of other families. */
+export async function* besides(
+  tail: AsyncIterable<TailMessage>,
+  familyId: string,
+): AsyncGenerator<TailMessage, void> {
+  for await (const message of tail) if (message.data?.familyId !== familyId) yield message
+}
+
 /** The first `count` events of a tail. */
 export async function firstEvents(
   tail: AsyncIterable<TailMessage>,
