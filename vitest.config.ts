@@ -6,9 +6,9 @@ export default defineConfig({
     globalSetup: './test/support/global-setup.ts',
     include: ['test/**/*.test.ts'],
     // Tests start real processes, and CI has two cores: these limits leave room for a slow machine.
-    testTimeout: 30_000,
+    testTimeout: 60_000,
     hookTimeout: 60_000,
-    expect: { poll: { timeout: 15_000 } },
+    expect: { poll: { timeout: 30_000 } },
     // Tests wait for processes and connections half of the time: three keep two cores busy.
     maxWorkers: 3,
     sequence: { sequencer: LongestFirst },
