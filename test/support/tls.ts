@@ -15,7 +15,7 @@ if (!hasOpenssl) {
   console.warn(`\n\x1b[1;33m!!! ${problem}\x1b[0m\n`)
 }
 
-/** Does TLS for a server on loopback, with a certificate that browsers have to be told to accept. */
+/** Does TLS for a server on loopback, with a certificate that browsers accept only if the test allows it. */
 export async function startTlsProxy(port: number, upstreamPort: number): Promise<AsyncDisposable> {
   const sockets = new Set<Socket>()
   const server = createServer(selfSigned(), (client) => {
