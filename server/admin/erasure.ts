@@ -38,5 +38,5 @@ export async function eraseUser(
       },
     }),
   )
-  return { ended: ended ?? 0, erased }
+  return { ended, erased }
 }

@@ -50,7 +50,7 @@ export async function disableUser(
   userId: string,
   by: By & { readonly caller: Caller },
 ): Promise<number> {
-  const revoked = await rejectingLastAdmin(() =>
+  return rejectingLastAdmin(() =>
     endAllSessions(deps, userId, {
       by: { ...by, reason: 'user_disabled' },
       inSameTransaction: async (transaction) => {
@@ -63,7 +63,6 @@ export async function disableUser(
       },
     }),
   )
-  return revoked ?? 0
 }
 
 export async function enableUser(

@@ -43,5 +43,5 @@ export const changePassword = liveProcedure
         accounts.setPasswordHash(transaction, user.id, passwordHash),
     })
     deps.logSecurityEvent({ event: 'password_changed', userId: user.id, ip: caller.ip })
-    return { success: true as const, revoked: revoked ?? 0 }
+    return { success: true as const, revoked }
   })

@@ -40,7 +40,7 @@ const revokeOthers = liveProcedure.mutation(async ({ ctx }) => {
     by: { ...ctx.by, reason: 'user_revoked' },
     exceptFamilyId: familyId,
   })
-  return { revoked: revoked ?? 0 }
+  return { revoked }
 })
 
 export const sessionsRouter = appRouterOf({ list, revoke, revokeOthers })

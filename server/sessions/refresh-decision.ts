@@ -14,6 +14,7 @@ import {
   deriveSuccessor,
   findSuccessor,
   hashSecret,
+  hasHash,
   type RefreshToken,
 } from '../tokens/refresh-token.ts'
 import type { LiveSession, SessionDeps } from './session.ts'
@@ -129,7 +130,7 @@ function decide(
   const { event, refusal, sighting } = decideRotation(family, {
     presented: {
       generation: pending.token.generation,
-      isIssued: row.tokenHash !== null && hashSecret(pending.token).equals(row.tokenHash),
+      isIssued: hasHash(pending.token, row.tokenHash),
       transport: pending.transport,
       attemptHash,
       caller: pending.caller,

@@ -1,29 +1,18 @@
-import type { Transaction } from '../../db/connection/transaction.ts'
 import { appendEvents } from '../../db/ledger/append.ts'
 import type { Caller, LockedFamily } from '../../db/ledger/event-rows.ts'
-import {
-  bumpEpoch,
-  listOpenFamilies,
-  lockFamilies,
-  lockUser,
-  type LockedFamilies,
-} from '../../db/ledger/locks.ts'
+import { bumpEpoch, listOpenFamilies } from '../../db/ledger/locks.ts'
 import type { LedgerEvent } from '../ledger/events.ts'
+import type { Concerned, Locked } from './act.ts'
 import { newAppend, revokeLocked, type EndedBy } from './revocation.ts'
 import type { SessionDeps } from './session.ts'
 
-/**
- * Locks a family; with `ofUser`, also the user and all their open families. Like everything that locks more than
- * one family, it locks the user first then.
- */
-export async function lockForEnd(
-  tx: Transaction,
-  familyId: string,
-  ofUser: string | null,
-): Promise<LockedFamilies> {
-  if (ofUser !== null) await lockUser(tx, ofUser)
-  const open = ofUser === null ? [] : await listOpenFamilies(tx, ofUser)
-  return lockFamilies(tx, [...open, familyId])
+/** What the end of a family concerns: that family, and with `ofUser` also the user and all their open families. */
+export function concernedByEnd(familyId: string, ofUser: string | null): Concerned {
+  if (ofUser === null) return { families: async () => [familyId] }
+  return {
+    users: [ofUser],
+    families: async (tx) => [...(await listOpenFamilies(tx, ofUser)), familyId],
+  }
 }
 
 export function endedByReuse(caller: Caller): EndedBy {
@@ -38,14 +27,13 @@ export function endedByReuse(caller: Caller): EndedBy {
  */
 export async function appendReuse(
   { policy }: Pick<SessionDeps, 'policy'>,
-  tx: Transaction,
-  reuse: { locked: LockedFamilies; family: LockedFamily; event: LedgerEvent; caller: Caller },
+  { tx, txid, families }: Locked,
+  { family, event, caller }: { family: LockedFamily; event: LedgerEvent; caller: Caller },
 ): Promise<LockedFamily[]> {
-  const { locked, family, event, caller } = reuse
   const { familyId, userId } = family
-  await appendEvents(tx, locked.txid, [newAppend(familyId, event, caller)])
+  await appendEvents(tx, txid, [newAppend(familyId, event, caller)])
   if (policy.reuseScope === 'family') return []
-  await bumpEpoch(tx, locked.txid, userId)
-  const others = [...locked.families.values()].filter((one) => one.familyId !== familyId)
-  return revokeLocked(tx, { txid: locked.txid, families: others, by: endedByReuse(caller) })
+  await bumpEpoch(tx, txid, userId)
+  const others = [...families.values()].filter((one) => one.familyId !== familyId)
+  return revokeLocked(tx, { txid, families: others, by: endedByReuse(caller) })
 }

@@ -5,7 +5,7 @@ import { readFamilies } from '../../db/ledger/families.ts'
 import { bumpEpoch, listOpenFamilies } from '../../db/ledger/locks.ts'
 import { decideRevocation } from '../ledger/decide.ts'
 import type { LedgerEvent, RevocationReason } from '../ledger/events.ts'
-import { foldFamily, isActive } from '../ledger/family.ts'
+import { foldFamily } from '../ledger/family.ts'
 import { randomSalt } from '../tokens/salt.ts'
 import { type Actor, inAct } from './act.ts'
 import type { SessionDeps } from './session.ts'
@@ -57,9 +57,8 @@ export async function endSession(
  * Ends all sessions of a user and invalidates sign-ins in progress. After it returns, no older token works.
  *
  * @param options.exceptFamilyId a session to keep
- * @param options.callingSession do nothing unless this session is still active
  * @param options.inSameTransaction further writes, committed together with the ends of the sessions
- * @returns the number of sessions ended, or null if the calling session is over
+ * @returns the number of sessions ended
  */
 export async function endAllSessions(
   deps: EndDeps,
@@ -67,11 +66,10 @@ export async function endAllSessions(
   options: {
     by: EndedBy
     exceptFamilyId?: string
-    callingSession?: string
     inSameTransaction?: (fenced: FencedTransaction) => Promise<void>
   },
-): Promise<number | null> {
-  const { by, exceptFamilyId, callingSession } = options
+): Promise<number> {
+  const { by, exceptFamilyId } = options
   const revoked = await inAct(deps.sql, userId, {
     concerned: {
       actor: by.actor,
@@ -79,7 +77,6 @@ export async function endAllSessions(
       families: (tx) => listOpenFamilies(tx, userId),
     },
     async work({ tx, txid, families }) {
-      if (callingSession !== undefined && !(await isSessionActive(tx, callingSession))) return null
       await bumpEpoch(tx, txid, userId)
       const toRevoke = [...families.values()].filter(
         (family) => family.userId === userId && family.familyId !== exceptFamilyId,
@@ -89,14 +86,8 @@ export async function endAllSessions(
       return ended
     },
   })
-  logRevocations(deps, revoked ?? [], by)
-  return revoked && revoked.length
-}
-
-async function isSessionActive(tx: Transaction, familyId: string): Promise<boolean> {
-  const { now, families } = await readFamilies(tx, [{ familyId, generation: null }])
-  const family = families.get(familyId)
-  return family !== undefined && isActive(foldFamily(family.events), now)
+  logRevocations(deps, revoked, by)
+  return revoked.length
 }
 
 /** Revokes the active ones of these locked families. */

@@ -5,6 +5,7 @@ import { appendEvents, appendUnlessChanged } from '../../db/ledger/append.ts'
 import { AuthError } from '../errors.ts'
 import type { RefreshObserver } from '../observability/metrics.ts'
 import type { AccessTokens } from '../tokens/access-token.ts'
+import { lockForAct } from './act.ts'
 import { createRotationQueue, type RotationQueue } from './group-commit.ts'
 import {
   decideOne,
@@ -19,7 +20,7 @@ import {
 } from './refresh-decision.ts'
 import { abandoned, securityEventOf, type Refused } from './refresh-refused.ts'
 import { replayEvents } from './replay-events.ts'
-import { appendReuse, endedByReuse, lockForEnd } from './reuse.ts'
+import { appendReuse, concernedByEnd, endedByReuse } from './reuse.ts'
 import { logRevocations, newAppend } from './revocation.ts'
 import type { LiveSession, SessionDeps } from './session.ts'
 
@@ -139,14 +140,14 @@ async function decideReuse(
   const ofUser = deps.policy.reuseScope === 'user' ? userId : null
   const { answer, ended } = await inTransactionPer(deps.sql, ofUser ?? familyId, async (tx) => {
     if (!isClientWaiting(pending)) return { answer: abandoned(), ended: [] }
-    const locked = await lockForEnd(tx, familyId, ofUser)
+    const locked = await lockForAct(tx, concernedByEnd(familyId, ofUser))
     const snapshot = await readSnapshot(deps, tx, [pending])
     const { answer: decided } = decideOne(deps, prepareCandidate(deps, pending), snapshot)
     const { event } = decided
     const family = locked.families.get(familyId)
     if (event === null || family === undefined) return { answer: decided, ended: [] }
     if (isReuse(decided)) {
-      const others = await appendReuse(deps, tx, { locked, family, event, caller })
+      const others = await appendReuse(deps, locked, { family, event, caller })
       return { answer: decided, ended: others }
     }
     await appendEvents(tx, locked.txid, [newAppend(familyId, event, caller)])

@@ -1,14 +1,15 @@
 import type postgres from 'postgres'
-import { inTransactionPer, type Transaction } from '../../db/connection/transaction.ts'
+import type { Transaction } from '../../db/connection/transaction.ts'
 import type { Caller, LockedFamily } from '../../db/ledger/event-rows.ts'
 import { readFamilies } from '../../db/ledger/families.ts'
-import { bumpEpoch, type LockedFamilies } from '../../db/ledger/locks.ts'
+import { bumpEpoch } from '../../db/ledger/locks.ts'
 import { AuthError } from '../errors.ts'
 import { decideSignOut } from '../ledger/decide.ts'
 import type { Transport } from '../ledger/events.ts'
 import { foldFamily } from '../ledger/family.ts'
-import { hashSecret, type RefreshToken } from '../tokens/refresh-token.ts'
-import { appendReuse, endedByReuse, lockForEnd } from './reuse.ts'
+import { hasHash, type RefreshToken } from '../tokens/refresh-token.ts'
+import { inAct, type Locked } from './act.ts'
+import { appendReuse, concernedByEnd, endedByReuse } from './reuse.ts'
 import { logRevocations, revokeLocked, type EndedBy } from './revocation.ts'
 import type { SessionDeps } from './session.ts'
 
@@ -46,9 +47,9 @@ export async function signOut(deps: SessionDeps, request: SignOutRequest): Promi
   const { familyId } = token
   const { userId } = known
   const ofUser = everywhere || deps.policy.reuseScope === 'user' ? userId : null
-  const ended = await inTransactionPer(deps.sql, ofUser ?? familyId, async (tx) => {
-    const locked = await lockForEnd(tx, familyId, ofUser)
-    return endLocked(deps, tx, { request, locked })
+  const ended = await inAct(deps.sql, ofUser ?? familyId, {
+    concerned: concernedByEnd(familyId, ofUser),
+    work: (locked) => endLocked(deps, locked, request),
   })
   if (ended.isReuse)
     deps.logSecurityEvent({ event: 'reuse_detected', familyId, userId, ip: caller.ip })
@@ -66,24 +67,24 @@ type Ended = {
 /** Decides again, now that no rotation can come in between, and ends what the token may end. */
 async function endLocked(
   deps: SessionDeps,
-  tx: Transaction,
-  { request, locked }: { request: SignOutRequest; locked: LockedFamilies },
+  locked: Locked,
+  { token, caller, everywhere }: SignOutRequest,
 ): Promise<Ended> {
-  const { token, caller, everywhere } = request
+  const { tx, txid } = locked
   const decision = (await readPresented(tx, token))?.decision ?? null
   const family = locked.families.get(token.familyId)
   const reason = everywhere ? 'logout_everywhere' : 'logout'
   const by: EndedBy = { reason, actorUserId: family?.userId ?? null, caller }
   if (decision === null || family === undefined) return { isReuse: false, revoked: [], by }
   if (decision !== 'sign_out') {
-    const others = await appendReuse(deps, tx, { locked, family, event: decision, caller })
+    const others = await appendReuse(deps, locked, { family, event: decision, caller })
     return { isReuse: true, revoked: others, by: endedByReuse(caller) }
   }
-  if (everywhere) await bumpEpoch(tx, locked.txid, family.userId)
+  if (everywhere) await bumpEpoch(tx, txid, family.userId)
   const families = everywhere ? [...locked.families.values()] : [family]
   return {
     isReuse: false,
-    revoked: await revokeLocked(tx, { txid: locked.txid, families, by }),
+    revoked: await revokeLocked(tx, { txid, families, by }),
     by,
   }
 }
@@ -105,7 +106,7 @@ async function readPresented(
   const family = foldFamily(row.events)
   const presented = {
     generation: token.generation,
-    isIssued: row.tokenHash !== null && hashSecret(token).equals(row.tokenHash),
+    isIssued: hasHash(token, row.tokenHash),
   }
   const decision = decideSignOut(family, presented, Math.max(now, family.lastAt))
   return { userId: row.userId, transport: row.transport, decision }

@@ -94,12 +94,17 @@ export function findSuccessor(
   rotated: { readonly salt: Uint8Array; readonly tokenHash: Uint8Array },
 ): RefreshToken | null {
   const successors = keys.map((key) => deriveSuccessor(key, token, rotated.salt))
-  return successors.find((successor) => hashSecret(successor).equals(rotated.tokenHash)) ?? null
+  return successors.find((successor) => hasHash(successor, rotated.tokenHash)) ?? null
 }
 
 /** The hash that the ledger stores. SHA-256 is enough for 256 random bits (ASVS 5.0, 6.5.2). */
 export function hashSecret({ secret }: RefreshToken): Buffer {
   return hash('sha256', secret, 'buffer')
+}
+
+/** Whether the ledger stored this hash for the token; null where it has no such generation. */
+export function hasHash(token: RefreshToken, tokenHash: Uint8Array | null): boolean {
+  return tokenHash !== null && hashSecret(token).equals(tokenHash)
 }
 
 /** The first bytes of a token: family ‖ generation. */
