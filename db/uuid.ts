@@ -1,3 +1,6 @@
+/** The Nil UUID (RFC 9562 §5.9): no row has it, and every other id is above it. */
+export const nilUuid = '00000000-0000-0000-0000-000000000000'
+
 /** 32 hexadecimal digits as a UUID. */
 export function uuidOf(hex: string): string {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')

@@ -5,6 +5,7 @@ import { watchForRestoredCopy } from './audit/restored-copy.ts'
 import { readPublicRights } from '../db/login-rights.ts'
 import { createTails } from './audit/tail.ts'
 import { keepTables } from './audit/upkeep.ts'
+import { secretsOf } from './config/auth-secret.ts'
 import type { Config } from './config/config.ts'
 import type { LastSeenStore } from './config/last-seen.ts'
 import { checkDatabaseLogin } from './config/database-login.ts'
@@ -55,8 +56,7 @@ const inMemory: LastSeenStore = { read: async () => null, write: async () => {} 
 export async function makeDeps(app: FastifyInstance, options: AppOptions): Promise<ServiceDeps> {
   const { config, database } = options
   if (config.authSecret === undefined) throw new Error('AUTH_SECRET is not set')
-  const secrets: [string, ...string[]] = [config.authSecret]
-  if (config.authSecretPrevious !== undefined) secrets.push(config.authSecretPrevious)
+  const secrets = secretsOf(config.authSecret, config.authSecretPrevious)
 
   const databaseLogin = await checkDatabaseLogin(config, database)
   if (databaseLogin.warning !== null)

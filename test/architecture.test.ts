@@ -81,6 +81,7 @@ const allowed: Record<string, readonly string[]> = {
   ],
   'server/limits': [
     'server/errors',
+    'server/ledger',
     'type server/observability',
     'db',
     'db/audit',

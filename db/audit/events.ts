@@ -2,6 +2,7 @@ import type postgres from 'postgres'
 import type { EventKind, ReplayReason, RevocationReason } from '../../server/ledger/events.ts'
 import type { Statements } from '../connection/connect.ts'
 import { epochMs, instantParam } from '../instant.ts'
+import { nilUuid } from '../uuid.ts'
 
 /** The place of an event in the ledger's order, which is by transaction, then family, then `seq`. */
 export type Position = { readonly txid: string; readonly familyId: string; readonly seq: number }
@@ -101,7 +102,7 @@ export async function readForward(
 export async function readHorizon({ statements: sql }: Statements): Promise<Position> {
   const [row] = await sql<{ txid: string }[]>`
     select pg_snapshot_xmin(pg_current_snapshot())::text as txid`
-  return { txid: row?.txid ?? '0', familyId: '00000000-0000-0000-0000-000000000000', seq: 0 }
+  return { txid: row?.txid ?? '0', familyId: nilUuid, seq: 0 }
 }
 
 function columns(sql: postgres.Sql) {

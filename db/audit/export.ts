@@ -3,6 +3,7 @@ import type { EventRecord, FamilyRecord } from '../../server/ledger/record.ts'
 import { epochMs, instantParam } from '../instant.ts'
 import type { LedgerEventRow } from '../ledger/event-rows.ts'
 import { uuidOf } from '../uuid.ts'
+import { nilUuid } from '../uuid.ts'
 
 /** Families that began in this period, epoch milliseconds; null leaves it open. `toAt` is not included. */
 export type Period = { readonly fromAt: number | null; readonly toAt: number | null }
@@ -12,7 +13,7 @@ export type Found = { readonly families: number; readonly events: number }
 /** Families read by one statement: few enough to take seconds, so that callers can report progress. */
 const familiesPerPiece = 2_000
 
-export const lowestId = '00000000-0000-0000-0000-000000000000'
+export const lowestId = nilUuid
 
 export const highestId = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
 

@@ -82,11 +82,6 @@ export async function dropMonths(
   tx: postgres.TransactionSql,
   months: readonly ClosedMonth[],
 ): Promise<void> {
-  // Families that expired without an end are still in it.
-  for (const { firstId, lastId } of months)
-    await tx`
-      delete from token_ledger.open_family
-      where family_id between ${firstId}::uuid and ${lastId}::uuid`
   await tx`select set_config('lock_timeout', ${`${lockTimeoutMs}ms`}, true)`
   for (let attempt = 1; ; attempt++) {
     try {
@@ -95,6 +90,10 @@ export async function dropMonths(
         await savepoint`lock table only token_ledger.token_family in access exclusive mode`
         await savepoint`lock table only token_ledger.token_event in access exclusive mode`
         for (const { month, firstId, lastId } of months) {
+          // Families that expired without an end are still in it.
+          await savepoint`
+            delete from token_ledger.open_family
+            where family_id between ${firstId}::uuid and ${lastId}::uuid`
           await savepoint`
             delete from token_ledger.replay_suspicion
             where family_id between ${firstId}::uuid and ${lastId}::uuid`

@@ -1,12 +1,10 @@
 import type postgres from 'postgres'
 import type { Transaction } from '../connection/transaction.ts'
 import { epochMs } from '../instant.ts'
+import { nilUuid } from '../uuid.ts'
 
 /** Any role of the database may notify on this channel, so a notification is only a hint to read again. */
 const endsChannel = 'token_ledger_ends'
-
-/** Below every family's id. */
-const lowestId = '00000000-0000-0000-0000-000000000000'
 
 export type EndedFamily = { readonly familyId: string; readonly endedAt: number }
 
@@ -63,7 +61,7 @@ export async function readFamilyEnds(
           c.now - ${retentionMs}::float8 * interval '1 millisecond')
         and (occurred_at, family_id) > (
           to_timestamp(${after?.endedAt ?? 0}::float8 / 1000),
-          ${after?.familyId ?? lowestId}::uuid)
+          ${after?.familyId ?? nilUuid}::uuid)
       order by occurred_at, family_id
       limit ${limit}::integer
     ) e on true`

@@ -10,6 +10,7 @@ export async function bumpAllEpochs({ tx, txid }: FencedTransaction): Promise<vo
 
 /**
  * Families of all users that are not over and not past their absolute end, ordered by id. Some may be idle too long.
+ * Reads the events and not `open_family`: the index of a restored copy may lack rows.
  *
  * @param page.after the last id of the page before; null for the first page
  */

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import { replaceSigningKeys, rotateSigningKey } from '../tokens/key-changes.ts'
 import type { Command } from './command.ts'
 import { asService, withDatabase } from './database.ts'
-import { secretsOf } from './secrets.ts'
+import { loadSecrets } from './secrets.ts'
 
 export const keysRotate: Command = {
   usage: '[--compromised]',
@@ -16,7 +16,7 @@ export const keysRotate: Command = {
     const config = readConfig('secret')
     const addKey = values.compromised ? replaceSigningKeys : rotateSigningKey
     const kid = await withDatabase(config, asService, (database) =>
-      addKey(database, secretsOf(config)),
+      addKey(database, loadSecrets(config)),
     )
     console.log(kid)
     return 0

@@ -5,7 +5,7 @@ import { instantOf } from './arguments.ts'
 import { UsageError, type Command } from './command.ts'
 import { asService, withDatabase } from './database.ts'
 import { pluralize } from './output.ts'
-import { secretsOf } from './secrets.ts'
+import { loadSecrets } from './secrets.ts'
 
 export const ledgerRestored: Command = {
   usage: '--at T [--keep]',
@@ -26,7 +26,7 @@ export const ledgerRestored: Command = {
         console.log('nothing was ended; processes no longer report a restored copy')
         return
       }
-      const { sessions, users, kid } = await endWhatCopyCannotKnow(deps, secretsOf(config), act)
+      const { sessions, users, kid } = await endWhatCopyCannotKnow(deps, loadSecrets(config), act)
       console.log(`ended ${pluralize(sessions, 'session')} of ${pluralize(users, 'user')}`)
       console.log(`signing key ${kid} replaces all others`)
       console.error(

@@ -1,9 +1,9 @@
-import { loadOrCreateAuthSecret } from '../config/auth-secret.ts'
+import { loadOrCreateAuthSecret, secretsOf } from '../config/auth-secret.ts'
 import type { Config } from '../config/config.ts'
 import type { Secrets } from '../tokens/key-seal.ts'
 
 /** As the service has them. Call it once the ledger is known to exist, because it may create a secret. */
-export function secretsOf(config: Config): Secrets {
-  const previous = config.authSecretPrevious === undefined ? [] : [config.authSecretPrevious]
-  return [config.authSecret ?? loadOrCreateAuthSecret(config.dataDir), ...previous]
+export function loadSecrets(config: Config): Secrets {
+  const authSecret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
+  return secretsOf(authSecret, config.authSecretPrevious)
 }

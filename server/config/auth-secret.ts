@@ -29,6 +29,11 @@ export function loadOrCreateAuthSecret(dataDir: string): string {
   return secret
 }
 
+/** `AUTH_SECRET`, then `AUTH_SECRET_PREVIOUS`. */
+export function secretsOf(secret: string, previous: string | undefined): [string, ...string[]] {
+  return previous === undefined ? [secret] : [secret, previous]
+}
+
 function createIfMissing(file: string): void {
   mkdirSync(path.dirname(file), { recursive: true })
   createSecretFile(file, `${randomBytes(48).toString('base64')}\n`)

@@ -22,12 +22,16 @@ export function isElsewhere(one: Caller, other: Caller): boolean {
 export function networkOf(ip: string | null): string | null {
   if (ip === null) return null
   if (!ip.includes(':')) return ip.replace(/\.\d+$/, '.0/24')
-  // The last two groups may be written as an IPv4 address. They are not part of the network.
+  const groups = ipv6Groups(ip).slice(0, 4)
+  return `${groups.map((group) => group.toString(16)).join(':')}::/64`
+}
+
+/** The eight groups of an IPv6 address. Where the last two are written as an IPv4 address, they are 0. */
+export function ipv6Groups(ip: string): number[] {
   const [left = [], right = []] = ip
     .replace(/[^:]+\.[^:]+$/, '0:0')
     .split('::')
     .map((half) => half.split(':').filter(Boolean))
   const zeros = Array.from({ length: 8 - left.length - right.length }, () => '0')
-  const groups = [...left, ...zeros, ...right].slice(0, 4)
-  return `${groups.map((group) => Number.parseInt(group, 16).toString(16)).join(':')}::/64`
+  return [...left, ...zeros, ...right].map((group) => Number.parseInt(group, 16))
 }

@@ -1,7 +1,7 @@
 import type { Database } from '../../db/connection/connect.ts'
 import type { LogSecurityEvent } from '../observability/security-log.ts'
-import { endingOthers, registrationsOfNetwork, type Bound, type Lifetimes } from './bounds.ts'
-import type { Counters } from './counters.ts'
+import { endingOthers, registrationsOfNetwork, type Lifetimes } from './bounds.ts'
+import type { Count, Counters } from './counters.ts'
 import { networksOf } from './networks.ts'
 import { countsOf, createPasswordLimits, type PasswordLimits } from './password-limits.ts'
 import { createRefreshLimits, type RefreshLimits } from './refresh-limits.ts'
@@ -32,7 +32,7 @@ export function createLimits(
     readonly log: LogSecurityEvent
   },
 ): Limits {
-  async function take(counts: readonly { bound: Bound; key: string }[]): Promise<void> {
+  async function take(counts: readonly Count[]): Promise<void> {
     const over = await counters.take(counts)
     if (over.length > 0) throw tooManyAttempts(over)
   }

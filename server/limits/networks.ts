@@ -1,4 +1,5 @@
 import { isIPv6 } from 'node:net'
+import { ipv6Groups } from '../ledger/caller.ts'
 
 /**
  * The networks that a caller is counted in, the narrowest first: an IPv4 address alone, or the /64, the /56
@@ -7,9 +8,7 @@ import { isIPv6 } from 'node:net'
 export function networksOf(ip: string | null): readonly string[] {
   if (ip === null) return []
   if (!isIPv6(ip)) return [ip]
-  const [left = [], right = []] = ip.split('::').map((half) => half.split(':').filter(Boolean))
-  const zeros = Array.from({ length: 8 - left.length - right.length }, () => '0')
-  const groups = [...left, ...zeros, ...right].map((group) => Number.parseInt(group, 16))
+  const groups = ipv6Groups(ip)
   return [64, 56, 48].map((bits) => prefixOf(groups, bits))
 }
 

@@ -1,5 +1,6 @@
 import { hasEverSignedIn, hasSignedInFrom, readOwner } from '../../db/audit/sessions.ts'
 import type { Database } from '../../db/connection/connect.ts'
+import { nilUuid } from '../../db/uuid.ts'
 import {
   account,
   accountAndNetwork,
@@ -36,9 +37,6 @@ export type PasswordLimits = {
    */
   countingPassword(attempt: PasswordAttempt, check: () => Promise<boolean>): Promise<boolean>
 }
-
-/** An account that cannot be found is asked about all the same, so that it costs the same queries. */
-const unknownUserId = '00000000-0000-0000-0000-000000000000'
 
 /** There is no limit for all callers together: the bounded queue of password hashing acts as one. */
 export function createPasswordLimits(database: Database, counters: Counters): PasswordLimits {
@@ -78,7 +76,8 @@ export function createPasswordLimits(database: Database, counters: Counters): Pa
   /** A known network; or an account that never had a session, which could be kept out for good otherwise. */
   async function isAtHome({ findUserId, ip, isAddressShared }: PasswordAttempt): Promise<boolean> {
     const found = await findUserId()
-    const userId = found ?? unknownUserId
+    // An account that cannot be found is asked about all the same, so that it costs the same queries.
+    const userId = found ?? nilUuid
     const [isKnownNetwork, isKnownUser] = await Promise.all([
       hasSignedInFrom(database, userId, isAddressShared ? null : ip),
       hasEverSignedIn(database, userId),

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { readEpoch } from '../../db/ledger/locks.ts'
+import { nilUuid } from '../../db/uuid.ts'
 import { AuthError, invalid } from '../errors.ts'
 import { RefreshRefused } from '../sessions/refresh-refused.ts'
 import type { LiveSession } from '../sessions/session.ts'
@@ -9,6 +10,7 @@ import type { User } from '../users/directory.ts'
 import { canonicalEmail } from '../users/email.ts'
 import type { AuthContext } from './context.ts'
 import { mustFollowRule, mustNotBeBreached } from './new-password.ts'
+import { once } from './once.ts'
 import { presentedTokens, tokenToRefresh } from './presented-token.ts'
 import { authMutation } from './trpc.ts'
 import { queueOf, whereFrom } from './where-from.ts'
@@ -126,8 +128,9 @@ async function checkCredentials(
   const attempt = { accountHash, ...whereFrom(ctx), familyIds: deviceFamilies(ctx), findUserId }
   const isRight = await deps.limits.countingPassword(attempt, async () => {
     const found = await findUser()
-    // Read before the password hash: whatever ends all sessions from here on also fails this sign-in.
-    epoch = await readEpoch(deps.database, found?.id ?? unknownUserId)
+    // Read before the password hash: whatever ends all sessions from here on also fails this sign-in. Read for an
+    // unknown address as well, so that it costs the same queries.
+    epoch = await readEpoch(deps.database, found?.id ?? nilUuid)
     return deps.users.checkPassword(found, input.password, queueOf(ctx))
   })
   const userId = await findUserId()
@@ -139,19 +142,11 @@ async function checkCredentials(
   return { user, epoch, userId, accountHash }
 }
 
-function once<T>(work: () => Promise<T>): () => Promise<T> {
-  let result: Promise<T> | undefined
-  return () => (result ??= work())
-}
-
 /** The families of the refresh tokens that the browser still has, whatever became of them. */
 function deviceFamilies(ctx: AuthContext): string[] {
   const { tokens } = presentedTokens(ctx, undefined)
   return tokens.slice(0, maxSessions).map(({ familyId }) => familyId)
 }
-
-/** No user has it: its epoch is read so that an unknown address costs the same queries. */
-const unknownUserId = '00000000-0000-0000-0000-000000000000'
 
 function toGrant({ deps, cookie }: AuthContext, session: LiveSession) {
   const { familyId, user, token, transport } = session

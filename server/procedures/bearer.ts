@@ -1,6 +1,7 @@
 import { AuthError } from '../errors.ts'
 import { type AccessTokenClaims, AccessTokenError } from '../verifier/index.ts'
 import type { ServiceDeps } from './deps.ts'
+import { once } from './once.ts'
 import { mustBeAdmin, mustBeAlive } from './standing.ts'
 
 /**
@@ -43,10 +44,4 @@ async function verify(
     if (error instanceof AccessTokenError) throw new AuthError(error.reason, error.detail)
     throw error
   }
-}
-
-/** The first call asks; all calls get its answer. */
-function once<T>(ask: () => Promise<T>): () => Promise<T> {
-  let answer: Promise<T> | undefined
-  return () => (answer ??= ask())
 }

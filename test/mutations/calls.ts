@@ -28,8 +28,8 @@ export const calls = [
       'await enableUser(deps, userId, { actorUserId: ctx.by.actorUserId })',
     ],
   ]),
-  ...mutationsOf('server/procedures/bearer.ts', once, [
-    ['each call of a batch verifies the token', 'answer ??= ask()', 'answer = ask()'],
+  ...mutationsOf('server/procedures/once.ts', once, [
+    ['each call of a batch verifies the token', 'result ??= work()', 'result = work()'],
   ]),
   ...mutationsOf('server/procedures/bearer.ts', limits, [
     ['calls are not counted', '    await deps.callLimits.count(session, request.calls)\n', ''],
