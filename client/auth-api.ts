@@ -21,7 +21,7 @@ export type AuthApi = <P extends AuthProcedure>(
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>
 
 /** Longer than any answer takes on a working connection; other tabs wait for the lock meanwhile. */
-const requestTimeoutMs = 10_000
+export const requestTimeoutMs = 10_000
 
 export function createAuthApi(options: {
   baseUrl: string

@@ -3,7 +3,10 @@ import type { Credential } from './credential.ts'
 import { AuthClientError, isDefinitive, isPermanent } from '../errors.ts'
 import type { TokenStorage } from '../storage.ts'
 import { freshOf, parse } from './stored-token.ts'
-import { maxAttempts, openTokenStore, storeChanged } from './token-store.ts'
+import { openTokenStore, storeChanged } from './token-store.ts'
+
+/** How often another process may sign in or refresh during one refresh. */
+const maxAttempts = 5
 
 /** For native apps and tools: the refresh token is kept in the caller's storage and sent in request bodies. */
 export function bodyCredential(
@@ -14,7 +17,7 @@ export function bodyCredential(
   const store = openTokenStore(storage)
 
   async function accept(grant: Grant): Promise<Grant> {
-    await store.replace(freshOf(grant))
+    await store.update(() => freshOf(grant))
     return grant
   }
 
@@ -37,29 +40,30 @@ export function bodyCredential(
 
     async refresh(signal) {
       for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
-        const { stored, text } = await store.beginAttempt()
-        const { refreshToken, attemptId } = stored
+        const begun = await store.beginAttempt(signal)
+        const { refreshToken, attemptId } = begun
         try {
-          const input = { refreshToken, ...(attemptId !== null && { attemptId }) }
-          const grant = await post('refresh', input, signal)
-          if (await store.swap(text, JSON.stringify(freshOf(grant)))) return grant
-          // Another process has completed the attempt, or signed out, or signed in again.
-          if ((await store.load()) === null) throw new AuthClientError('refresh_token_missing')
-          if (parse(await store.load()).refreshToken === grant.refreshToken) return grant
+          const grant = await post('refresh', { refreshToken, attemptId }, signal)
+          const stored = await store.endRequest(begun, freshOf(grant))
+          // Another process has signed out, or completed the attempt, or signed in again.
+          if (stored === null) throw new AuthClientError('refresh_token_missing')
+          if (stored.refreshToken === grant.refreshToken) return grant
         } catch (error) {
-          if (!isDefinitive(error)) throw error
+          if (!isDefinitive(error)) {
+            await store.endRequest(begun).catch(() => {})
+            throw error
+          }
           // Another process may have refreshed first: then its token is stored, and must stay.
-          if ((await store.swap(text, null)) || (await store.load()) === null) throw error
+          if ((await store.endRequest(begun, null)) === null) throw error
         }
       }
       throw storeChanged()
     },
 
     async noteSignOut(everywhere) {
-      const text = await store.load()
-      if (text === null) return
-      const stored = parse(text)
-      await store.replace({ ...stored, signOut: everywhere ? 'everywhere' : 'here' })
+      await store.update(
+        (stored) => stored && { ...stored, signOut: everywhere ? 'everywhere' : 'here' },
+      )
     },
     isSigningOut: async () => parse(await store.load()).signOut !== null,
     async signOut() {

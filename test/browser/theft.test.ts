@@ -52,8 +52,12 @@ describe.runIf(hasChromium)('a session that has ended', () => {
     await signInOnPage(there, email)
     await hasStatus(here, 'signed-in')
     await callProtected(here)
+    // Until the service has confirmed it, every page that starts says so again.
+    const confirmed = there.waitForResponse('**/auth/logout')
     await there.click('#sign-out')
     expect(await hasStatus(here, 'signed-out')).toBe('You signed out.')
+    await (await confirmed).finished()
+    await expect.poll(() => there.evaluate(notedSignOut)).toBe(false)
     await here.reload()
     expect(await hasStatus(here, 'signed-out')).toBe('Not signed in')
     await expectNoToken(here)
@@ -93,3 +97,7 @@ describe.runIf(hasChromium)('a session that has ended', () => {
     }
   }, 60_000)
 })
+
+function notedSignOut(): boolean {
+  return Object.keys(localStorage).some((key) => key.endsWith(' sign-out'))
+}

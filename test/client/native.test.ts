@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { fileStore } from '../../client/credential/file-store.ts'
@@ -9,7 +10,7 @@ import { AuthClientError, createAuthClient, memoryStorage } from '../../client/i
 import { startApp } from '../support/app.ts'
 import { moveClock, passMinutes } from '../support/clock.ts'
 import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
-import { noFault, randomFault, seeded, startBehindProxy } from '../support/proxy.ts'
+import { holdRequest, noFault, randomFault, seeded, startBehindProxy } from '../support/proxy.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
 const seed = 20_260_818
@@ -39,9 +40,10 @@ test('a tool that is killed between the answer and its storage goes on an hour l
   const { familyId } = await auth.login({ email, password: testPassword })
   auth.dispose()
   for (let round = 1; round <= kills; round += 1) {
-    expect(await runTool(app.url, file, 'die')).toEqual({ signal: 'SIGKILL', stdout: '' })
+    const killed = await runTool(app.url, file, 'die', (round - 1) * hourMs)
+    expect(killed).toEqual({ signal: 'SIGKILL', stdout: '' })
     await moveClock(app.owner.ownerSql, round * hourMs)
-    const { stdout } = await runTool(app.url, file, 'live')
+    const { stdout } = await runTool(app.url, file, 'live', round * hourMs)
     expect(JSON.parse(stdout)).toMatchObject({ status: 'signed-in', familyId })
   }
   expect(await countKinds(app)).toEqual({ issued: 1, rotated: kills, replayed: kills })
@@ -79,13 +81,35 @@ test('two tools on one file and a faulty connection: 500 refreshes, no false sig
   await expectNoReuse(app)
 }, 300_000)
 
-test('ten tools that start at once on one file share one session', async () => {
+test('a request that is late by two refreshes of another tool is not reuse', async () => {
+  await using behind = await startBehindProxy()
+  const { app, proxy } = behind
+  const { email } = await makeUser(app.owner.url)
+  const storage = memoryStorage()
+  const late = createAuthClient({ baseUrl: proxy.url, storage })
+  const quick = createAuthClient({ baseUrl: proxy.url, storage })
+  await late.login({ email, password: testPassword })
+  const { fault, release } = holdRequest()
+  proxy.chooseFault = () => fault
+  const first = late.refresh()
+  await expect.poll(() => proxy.seen.at(-1)).toBe('/auth/refresh')
+  proxy.chooseFault = () => noFault
+  const [, second] = [await quick.refresh(), quick.refresh()]
+  await delay(1_000)
+  release()
+  await Promise.all([first, second])
+  await late.refresh()
+  expect(await countKinds(app)).toMatchObject({ rotated: 3 })
+  await expectNoReuse(app)
+})
+
+test('thirty tools that start at once on one file share one session', async () => {
   await using app = await startApp()
   const { email } = await makeUser(app.owner.url)
   const file = join(folder, 'ten')
   const first = createAuthClient({ baseUrl: app.url, storage: fileStore(file) })
   const { familyId } = await first.login({ email, password: testPassword })
-  const tools = Array.from({ length: 10 }, () =>
+  const tools = Array.from({ length: 30 }, () =>
     createAuthClient({ baseUrl: app.url, storage: fileStore(file) }),
   )
   const sessions = await Promise.all(tools.map((auth) => auth.restore()))
@@ -176,9 +200,10 @@ function runTool(
   url: string,
   file: string,
   mode: 'live' | 'die',
+  laterMs: number,
 ): Promise<{ signal: string | null; stdout: string }> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [tool, url, file, mode], (error, stdout) =>
+    execFile(process.execPath, [tool, url, file, mode, String(laterMs)], (error, stdout) =>
       resolve({ signal: error?.signal ?? null, stdout }),
     )
   })

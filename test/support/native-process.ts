@@ -1,9 +1,16 @@
 // A tool in a process of its own, for tests that kill it: restores its session and refreshes once. In the mode `die` it
-// kills itself after the server has answered and before the answer is stored.
+// kills itself after the server has answered and before the answer is stored. Its clock is `laterMs` ahead.
 import { createAuthClient } from '../../client/index.ts'
 import { fileStore } from '../../client/credential/file-store.ts'
 
-const [baseUrl, file, mode] = process.argv.slice(2) as [string, string, 'live' | 'die']
+const [baseUrl, file, mode, laterMs] = process.argv.slice(2) as [
+  string,
+  string,
+  'live' | 'die',
+  string,
+]
+const now = Date.now
+Date.now = () => now() + Number(laterMs)
 
 const auth = createAuthClient({
   baseUrl,

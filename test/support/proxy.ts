@@ -21,6 +21,8 @@ export type AnswerFault =
       readonly headers?: Record<string, string>
       readonly body: string
     }
+  /** The request waits until `until` resolves, and then reaches the server. */
+  | { readonly kind: 'hold-request'; readonly until: Promise<void> }
   /** The server answers, and the answer waits until `until` resolves. */
   | { readonly kind: 'hold'; readonly until: Promise<void> }
 
@@ -38,9 +40,20 @@ export const noFault: AnswerFault = { kind: 'none' }
 
 /** A fault that holds answers back until `release`. */
 export function hold(): { readonly fault: AnswerFault; release(): void } {
+  const { until, release } = openLater()
+  return { fault: { kind: 'hold', until }, release }
+}
+
+/** A fault that holds requests back until `release`. */
+export function holdRequest(): { readonly fault: AnswerFault; release(): void } {
+  const { until, release } = openLater()
+  return { fault: { kind: 'hold-request', until }, release }
+}
+
+function openLater(): { readonly until: Promise<void>; release(): void } {
   const opened = new EventEmitter()
   const until = once(opened, 'open').then(() => {})
-  return { fault: { kind: 'hold', until }, release: () => void opened.emit('open') }
+  return { until, release: () => void opened.emit('open') }
 }
 
 /** The service behind a faulty proxy, whose address is its PUBLIC_URL. */
@@ -104,6 +117,7 @@ async function pass(
   if (fault.kind === 'answer')
     return void response.writeHead(fault.status, fault.headers).end(fault.body)
 
+  if (fault.kind === 'hold-request') await fault.until
   const send = () => forward(request, body, upstream)
   const [answer] = await Promise.all(
     fault.kind === 'duplicate-request' ? [send(), send()] : [send()],
