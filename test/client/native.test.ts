@@ -10,7 +10,7 @@ import { AuthClientError, createAuthClient, memoryStorage } from '../../client/i
 import { startApp } from '../support/app.ts'
 import { moveClock, passMinutes } from '../support/clock.ts'
 import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
-import { holdRequest, noFault, randomFault, seeded, startBehindProxy } from '../support/proxy.ts'
+import { hold, noFault, randomFault, seeded, startBehindProxy } from '../support/proxy.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
 const seed = 20_260_818
@@ -89,14 +89,14 @@ test('a request that is late by two refreshes of another tool is not reuse', asy
   const late = createAuthClient({ baseUrl: proxy.url, storage })
   const quick = createAuthClient({ baseUrl: proxy.url, storage })
   await late.login({ email, password: testPassword })
-  const { fault, release } = holdRequest()
-  proxy.chooseFault = () => fault
+  const held = hold('hold-request')
+  proxy.chooseFault = () => held.fault
   const first = late.refresh()
   await expect.poll(() => proxy.seen.at(-1)).toBe('/auth/refresh')
   proxy.chooseFault = () => noFault
   const [, second] = [await quick.refresh(), quick.refresh()]
   await delay(1_000)
-  release()
+  held.release()
   await Promise.all([first, second])
   await late.refresh()
   expect(await countKinds(app)).toMatchObject({ rotated: 3 })

@@ -67,6 +67,22 @@ test('TR-03: a batch of `me` asks the database nothing', async () => {
   expect([verified.mock.calls.length, asked]).toEqual([1, []])
 })
 
+test('TR-03: a batch with a forged access token is verified once, logged once, and each call gets its answer', async () => {
+  const logged = vi.spyOn(app.app.log, 'info')
+  const forged = admin.accessToken.replace(/.{86}$/, `${'A'.repeat(86)}`)
+  const response = await fetch(`${app.url}/trpc/me,sessions.list,admin.stats?batch=1`, {
+    headers: { authorization: `Bearer ${forged}` },
+  })
+  expect(response.status).toBe(401)
+  expect(response.headers.get('www-authenticate')).toContain('error="invalid_token"')
+  const bodies: any = await response.json()
+  expect(bodies.map(({ error }: any) => [error.data.path, error.data.reason])).toEqual(
+    ['me', 'sessions.list', 'admin.stats'].map((path) => [path, 'access_token_invalid']),
+  )
+  expect(verified.mock.calls).toHaveLength(1)
+  expect(logged.mock.calls.filter(([line]: any) => line.event === 'call_refused')).toHaveLength(1)
+})
+
 /** Statements of the pool for questions that wait for a lock. */
 async function waitingForTable(sql: Sql): Promise<number> {
   const rows = await sql`

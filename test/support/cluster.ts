@@ -94,10 +94,13 @@ export async function startCluster(options: Options = {}): Promise<Cluster> {
   const control = (...args: string[]) => run('pg_ctl', ['-D', dataFolder, '-w', ...args])
 
   if (standbyOf === undefined)
-    run('initdb', [
-      ...['-D', dataFolder, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8'],
-      ...['--no-sync', ...initdb],
-    ])
+    run(
+      'initdb',
+      ['-D', dataFolder, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8'].concat(
+        '--no-sync',
+        initdb,
+      ),
+    )
   else run('pg_basebackup', ['-D', dataFolder, '-R', '-c', 'fast', '-d', standbyOf.url()])
   const all = {
     listen_addresses: "'127.0.0.1'",

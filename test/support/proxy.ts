@@ -38,22 +38,12 @@ export type FaultyProxy = AsyncDisposable & {
 
 export const noFault: AnswerFault = { kind: 'none' }
 
-/** A fault that holds answers back until `release`. */
-export function hold(): { readonly fault: AnswerFault; release(): void } {
-  const { until, release } = openLater()
-  return { fault: { kind: 'hold', until }, release }
-}
-
-/** A fault that holds requests back until `release`. */
-export function holdRequest(): { readonly fault: AnswerFault; release(): void } {
-  const { until, release } = openLater()
-  return { fault: { kind: 'hold-request', until }, release }
-}
-
-function openLater(): { readonly until: Promise<void>; release(): void } {
+/** A fault that holds answers back until `release`, or the requests themselves. */
+export function hold(kind: 'hold' | 'hold-request' = 'hold') {
   const opened = new EventEmitter()
   const until = once(opened, 'open').then(() => {})
-  return { until, release: () => void opened.emit('open') }
+  const fault: AnswerFault = { kind, until }
+  return { fault, release: () => void opened.emit('open') }
 }
 
 /** The service behind a faulty proxy, whose address is its PUBLIC_URL. */
