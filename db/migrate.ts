@@ -1,5 +1,3 @@
-import { createRequire } from 'node:module'
-import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle } from 'drizzle-orm/postgres-js'
@@ -8,20 +6,17 @@ import postgres from 'postgres'
 import { connect, safeSearchPath, type Statements } from './connection/connect.ts'
 import { codeOf, driverError } from './connection/errors.ts'
 import { describeHolders, readBlockers, type LockHolder } from './connection/lock-holders.ts'
-
-/** Found by the package's name, because the sources and `dist` are at different depths. */
-const packageRoot = path.dirname(
-  createRequire(import.meta.url).resolve('token-ledger/package.json'),
-)
-const migrationsFolder = path.join(packageRoot, 'drizzle')
+import { drizzleFolder as migrationsFolder } from './drizzle-folder.ts'
+import { makeRights, makeRoles } from './rights.ts'
 
 const schema = 'token_ledger_migrations'
 const table = 'applied'
 
 /**
- * Applies the pending migrations, if any, as the owner of the database.
+ * Applies the pending migrations, if any, as the owner of the database. Makes the roles, their rights and the guards what
+ * they should be each time: a database that was restored from a backup has the migrations and may lack these.
  *
- * They run in one transaction, under a lock on the table of applied migrations: drizzle's migrator fails
+ * All of it runs in one transaction, under a lock on the table of applied migrations: drizzle's migrator fails
  * when two processes run it at once.
  *
  * @param options.turnMs how long another process may migrate
@@ -54,7 +49,9 @@ export async function migrate(
         await takeOldTurn(tx, turnMs)
         await tx`lock table ${tx(`${schema}.${table}`)} in share row exclusive mode`
         await tx`select set_config('lock_timeout', ${String(lockMs)}, true)`
+        await makeRoles(tx)
         await applyPending(tx, sql)
+        if (await isOfThisVersion(tx)) await makeRights(tx)
         return tx<{ right: string }[]>`
           select token_ledger.revoke_create_from_public() as right`
       })
@@ -63,6 +60,14 @@ export async function migrate(
   } finally {
     await Promise.all([sql.end(), watching.end()])
   }
+}
+
+/** Whether no newer version has migrated: then the rights are those that this version knows. */
+async function isOfThisVersion(tx: postgres.TransactionSql): Promise<boolean> {
+  const [row] = await tx<{ newest: string | null }[]>`
+    select max(created_at)::text as newest
+    from token_ledger_migrations.applied`
+  return Number(row?.newest ?? 0) <= newestMigration()
 }
 
 /** Runs drizzle's migrator inside this transaction: its own transaction becomes a savepoint. */

@@ -11,6 +11,8 @@ import { hasEmbeddedPostgres, reachEmbeddedPostgres } from '../embedded-postgres
 export const asService = { role: 'token_ledger_app' } as const
 
 const insufficientPrivilege = '42501'
+/** Of a connection that asks for a role; Postgres calls it an invalid parameter value. */
+const unknownRole = '22023'
 
 /**
  * Runs `work` on the service's database: that of `DATABASE_URL`, or the embedded Postgres, which is started
@@ -74,7 +76,15 @@ async function adviceOn(
       `${error.message}: set MIGRATION_DATABASE_URL to the login that owns the ledger`,
       { cause: error },
     )
+  if (areRightsMissing(error, options))
+    return new Error(`${error.message}: run \`token-ledger migrate\``, { cause: error })
   return null
+}
+
+/** Whether the role is missing, or rights of the service: as after a backup was restored on another cluster. */
+function areRightsMissing(error: unknown, { role }: ConnectOptions): error is Error {
+  const code = codeOf(driverError(error))
+  return code === unknownRole || (code === insufficientPrivilege && role === asService.role)
 }
 
 /** As `migrate` may not have created the login that serves. */
