@@ -24,6 +24,7 @@ revoke all on function
   token_ledger.refuse_event_change,
   token_ledger.refuse_family_change,
   token_ledger.remember_removed_key,
+  token_ledger.revoke_connect_from_public,
   token_ledger.revoke_create_from_public,
   token_ledger.suspect_replay,
   token_ledger.sweep_open_families,

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { migrate } from '../../db/migrate.ts'
+import { usualRoles } from '../../db/roles.ts'
 import { freshDatabase } from '../support/database.ts'
 import { readFacts } from '../schema/facts.ts'
 
@@ -17,7 +18,8 @@ test('migrate gives back the rights of the roles, and takes those of PUBLIC', as
     grant execute on all functions in schema token_audit to public;
     grant execute on function token_ledger.erase_traces(uuid) to public`)
   expect(await readFacts(ledger.ownerSql)).not.toEqual(due)
-  await migrate(ledger.url)
+  // Without any right in this database, the roles would be those of the other databases of this server.
+  await migrate(ledger.url, { roles: usualRoles })
   expect(await readFacts(ledger.ownerSql)).toEqual(due)
 })
 

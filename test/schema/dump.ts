@@ -88,8 +88,8 @@ const rightsTitle = 'Rights'
 function rightsSql({ rights }: Catalogue): string {
   const sentence =
     'The login that migrates owns everything. Any role with USAGE on a schema may execute the functions in it that ' +
-    'are not revoked from PUBLIC here. Each migrate also revokes TEMPORARY on the database and CREATE on the schema ' +
-    'public from PUBLIC.'
+    'are not revoked from PUBLIC here. Each migrate also revokes CONNECT and TEMPORARY on the database and CREATE on the ' +
+    'schema public from PUBLIC.'
   return [comment(sentence), ...[...rights.values()].map((some) => some.join('\n'))].join('\n\n')
 }
 
