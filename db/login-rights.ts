@@ -56,11 +56,12 @@ export async function readLoginRights({ statements: sql }: Database): Promise<Lo
   return rights
 }
 
-/** Rights of PUBLIC with which any login of the database can create objects in it. */
+/** Rights of PUBLIC with which any login of the cluster can enter the database, or create objects in it. */
 export async function readPublicRights({ statements: sql }: Database): Promise<string[]> {
   const rows = await sql<{ right: string }[]>`
-    select format('TEMPORARY on database %I', current_database()) as right
-    where has_database_privilege('public', current_database(), 'temporary')
+    select format('%s on database %I', upper(privilege), current_database()) as right
+    from unnest(array['connect', 'temporary']) privilege
+    where has_database_privilege('public', current_database(), privilege)
     union all
     select 'CREATE on schema public'
     from pg_namespace

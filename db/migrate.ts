@@ -1,5 +1,3 @@
-import { createRequire } from 'node:module'
-import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle } from 'drizzle-orm/postgres-js'
@@ -8,31 +6,30 @@ import postgres from 'postgres'
 import { connect, safeSearchPath, type Statements } from './connection/connect.ts'
 import { codeOf, driverError } from './connection/errors.ts'
 import { describeHolders, readBlockers, type LockHolder } from './connection/lock-holders.ts'
-
-/** Found by the package's name, because the sources and `dist` are at different depths. */
-const packageRoot = path.dirname(
-  createRequire(import.meta.url).resolve('token-ledger/package.json'),
-)
-const migrationsFolder = path.join(packageRoot, 'drizzle')
+import { drizzleFolder as migrationsFolder } from './drizzle-folder.ts'
+import { makeRights, makeRoles } from './rights.ts'
+import { chooseRoles, rolesOf, withRoles, type Roles } from './roles.ts'
 
 const schema = 'token_ledger_migrations'
 const table = 'applied'
 
 /**
- * Applies the pending migrations, if any, as the owner of the database.
+ * Applies the pending migrations, if any, as the owner of the database. Makes the roles, their rights and the guards what
+ * they should be each time: a database that was restored from a backup has the migrations and may lack these.
  *
- * They run in one transaction, under a lock on the table of applied migrations: drizzle's migrator fails
+ * All of it runs in one transaction, under a lock on the table of applied migrations: drizzle's migrator fails
  * when two processes run it at once.
  *
  * @param options.turnMs how long another process may migrate
  * @param options.lockMs how long a migration waits for a lock; statements of the service queue behind it meanwhile
- * @returns rights that let any login of the database create objects in it, and that the role may not revoke
+ * @param options.roles in place of those that `chooseRoles` finds
+ * @returns rights that PUBLIC should not have, and that this login may not revoke
  * @throws {MigrationBlocked} when another session holds the turn, or a table, for longer
  * @throws {postgres.PostgresError} when the role may not create schemas or roles; nothing was changed
  */
 export async function migrate(
   databaseUrl: string,
-  options: { turnMs?: number; lockMs?: number } = {},
+  options: { turnMs?: number; lockMs?: number; roles?: Roles } = {},
 ): Promise<string[]> {
   const { turnMs = 60_000, lockMs = 5_000 } = options
   const settings = {
@@ -54,9 +51,16 @@ export async function migrate(
         await takeOldTurn(tx, turnMs)
         await tx`lock table ${tx(`${schema}.${table}`)} in share row exclusive mode`
         await tx`select set_config('lock_timeout', ${String(lockMs)}, true)`
-        await applyPending(tx, sql)
+        const isNew = (await readNewest(tx)) === 0
+        const roles = options.roles ?? (await chooseRoles(tx))
+        await makeRoles(tx, roles)
+        await applyPending(tx, sql, roles)
+        // A newer version knows its rights better.
+        if ((await readNewest(tx)) <= newestMigration()) await makeRights(tx, roles)
         return tx<{ right: string }[]>`
-          select token_ledger.revoke_create_from_public() as right`
+          select token_ledger.revoke_create_from_public() as right
+          union all
+          select token_ledger.revoke_connect_from_public(keep_members => ${!isNew})`
       })
       return kept.map(({ right }) => right)
     })
@@ -65,13 +69,18 @@ export async function migrate(
   }
 }
 
-/** Runs drizzle's migrator inside this transaction: its own transaction becomes a savepoint. */
-function applyPending(tx: postgres.TransactionSql, sql: postgres.Sql): Promise<void> {
-  const begin = (work: (tx: postgres.TransactionSql) => Promise<unknown>) => tx.savepoint(work)
+/**
+ * Runs drizzle's migrator inside this transaction, without one of its own. The statements of the migrations get the
+ * names of these roles.
+ */
+function applyPending(tx: postgres.TransactionSql, sql: postgres.Sql, roles: Roles): Promise<void> {
   const client = new Proxy(tx, {
-    get(target, key) {
-      if (key === 'begin') return begin
-      return Reflect.get(key === 'options' ? sql : target, key) as unknown
+    get(target, key): unknown {
+      if (key === 'begin') return (work: (tx: unknown) => Promise<unknown>) => work(client)
+      if (key === 'unsafe')
+        return (statement: string, parameters: postgres.ParameterOrJSON<never>[]) =>
+          tx.unsafe(withRoles(statement, roles), parameters)
+      return Reflect.get(key === 'options' ? sql : target, key)
     },
   }) as unknown as postgres.Sql
   const config = { migrationsFolder, migrationsSchema: schema, migrationsTable: table }
@@ -163,10 +172,15 @@ export async function isMigrated(
   { statements }: Statements,
   newest = newestMigration(),
 ): Promise<boolean> {
-  const [row] = await statements<{ newest: string | null }[]>`
+  return (await readNewest(statements)) >= newest
+}
+
+/** When the newest applied migration was made; 0 before the first. */
+async function readNewest(sql: postgres.ISql): Promise<number> {
+  const [row] = await sql<{ newest: string | null }[]>`
     select max(created_at)::text as newest
     from token_ledger_migrations.applied`
-  return Number(row?.newest ?? 0) >= newest
+  return Number(row?.newest ?? 0)
 }
 
 /** No such role, table or schema; no right to them; no such login, or not with this password. */
@@ -174,14 +188,17 @@ const notYet = new Set(['22023', '42P01', '3F000', '42501', '28000', '28P01'])
 
 /** Whether the login can take the service's role and finds this version's schema: then there is nothing to migrate. */
 export async function canServe(databaseUrl: string): Promise<boolean> {
-  const database = connect(databaseUrl, { role: 'token_ledger_app', maxConnections: 1 })
   try {
-    return await isMigrated(database)
+    const { app } = await rolesOf(databaseUrl)
+    const database = connect(databaseUrl, { role: app, maxConnections: 1 })
+    try {
+      return await isMigrated(database)
+    } finally {
+      await database.close()
+    }
   } catch (error) {
     if (notYet.has(codeOf(driverError(error)))) return false
     throw error
-  } finally {
-    await database.close()
   }
 }
 

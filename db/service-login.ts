@@ -2,14 +2,15 @@ import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
 import postgres from 'postgres'
 import { safeSearchPath } from './connection/connect.ts'
 import { codeOf } from './connection/errors.ts'
+import { readRoles } from './roles.ts'
 
 /** Another process made the role, or the membership, at the same moment. */
 const madeByAnother = new Set(['23505', '42710', 'XX000'])
 const maxTries = 5
 
 /**
- * Makes sure that the login of `serviceUrl` exists and can take the role token_ledger_app. An existing login keeps its
- * password and its other rights.
+ * Makes sure that the login of `serviceUrl` exists, can connect to the database, and can take the role of the service. An
+ * existing login keeps its password and its other rights.
  *
  * @param ownerUrl a login that migrated the ledger
  * @throws {postgres.PostgresError} 42501 when the owner may not create the login, or not grant it the role
@@ -37,10 +38,15 @@ export async function admitServiceLogin(ownerUrl: string, serviceUrl: string): P
 }
 
 async function admit(sql: postgres.Sql, user: string, password: string): Promise<void> {
+  const roles = await readRoles(sql)
+  if (roles === null) throw new Error('the ledger has no roles: migrate first')
   // Not `sql(user)`, which takes a dot for the end of a name.
-  const [login] = await sql<{ name: string; isKnown: boolean; isBefore16: boolean }[]>`
+  const [login] = await sql<
+    { name: string; database: string; isKnown: boolean; isBefore16: boolean }[]
+  >`
     select
       quote_ident(${user}) as name,
+      quote_ident(current_database()) as database,
       exists (select from pg_roles where rolname = ${user}) as "isKnown",
       current_setting('server_version_num')::integer < 160000 as "isBefore16"`
   if (login === undefined) throw new Error('Postgres did not answer')
@@ -50,9 +56,13 @@ async function admit(sql: postgres.Sql, user: string, password: string): Promise
   }
   // From Postgres 16 on, a member with ADMIN alone cannot take the role, and a plain grant does not change that.
   const [right, options] = login.isBefore16 ? ['MEMBER', ''] : ['SET', ' with set true']
-  const [found] = await sql<{ isAble: boolean }[]>`
-    select pg_has_role(${user}::name, 'token_ledger_app', ${right}) as "isAble"`
-  if (found?.isAble !== true) await sql.unsafe(`grant token_ledger_app to ${login.name}${options}`)
+  const [found] = await sql<{ isMember: boolean; isLetIn: boolean }[]>`
+    select
+      pg_has_role(${user}::name, ${roles.app}::name, ${right}) as "isMember",
+      has_database_privilege(${user}::name, current_database(), 'connect') as "isLetIn"`
+  if (found?.isMember !== true) await sql.unsafe(`grant ${roles.app} to ${login.name}${options}`)
+  if (found?.isLetIn !== true)
+    await sql.unsafe(`grant connect on database ${login.database} to ${login.name}`)
 }
 
 /**

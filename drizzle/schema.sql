@@ -1037,6 +1037,61 @@ begin
 end
 $$;
 
+-- Revokes CONNECT on the database from PUBLIC, and grants it to the logins that use the ledger. Returns what the caller
+-- may not revoke. Each migrate calls it.
+create function token_ledger.revoke_connect_from_public(keep_members boolean)
+returns setof text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set client_min_messages = error
+as $$
+declare
+  here constant oid := (select oid from pg_database where datname = current_database());
+  login name;
+begin
+  if not has_database_privilege('public', current_database(), 'connect') then
+    return;
+  end if;
+  for login in
+    with used as (
+      select distinct d.refobjid as role
+      from pg_shdepend d
+      where d.dbid = here and d.refclassid = 'pg_authid'::regclass and d.deptype in ('o', 'a')
+    ),
+    shared as (
+      select distinct d.refobjid as role, o.datdba as owner
+      from pg_shdepend d
+      join pg_database o on o.oid = d.dbid
+      where d.dbid <> here and d.refclassid = 'pg_authid'::regclass and d.deptype = 'a'
+    )
+    select r.rolname
+    from pg_roles r
+    where r.rolcanlogin and not r.rolsuper
+      and (
+        r.oid in (select role from used)
+        or keep_members and (
+          r.rolreplication
+          or exists (
+            select
+            from used u
+            where pg_has_role(r.oid, u.role, 'member')
+              and (u.role, r.oid) not in (select s.role, s.owner from shared s)
+          )
+          or exists (select from pg_roles p where p.oid < 16384 and not p.rolsuper and pg_has_role(r.oid, p.oid, 'member'))
+        )
+      )
+  loop
+    execute format('grant connect on database %I to %I', current_database(), login);
+  end loop;
+  execute format('revoke connect on database %I from public', current_database());
+  if has_database_privilege('public', current_database(), 'connect') then
+    return next format('CONNECT on database %I', current_database());
+  end if;
+exception when insufficient_privilege then
+  return next format('CONNECT on database %I', current_database());
+end
+$$;
+
 -- Written by drizzle's migrator.
 create table token_ledger_migrations.applied (
   id serial not null,
@@ -1433,8 +1488,8 @@ $$;
 -- ----------------------------------------------------------------------------
 
 -- The login that migrates owns everything. Any role with USAGE on a schema may execute the functions in it that are not
--- revoked from PUBLIC here. Each migrate also revokes TEMPORARY on the database and CREATE on the schema public from
--- PUBLIC.
+-- revoked from PUBLIC here. Each migrate also revokes CONNECT and TEMPORARY on the database and CREATE on the schema
+-- public from PUBLIC.
 
 revoke all on function
   token_audit.session_state_at,
@@ -1459,6 +1514,7 @@ revoke all on function
   token_ledger.refuse_event_change,
   token_ledger.refuse_family_change,
   token_ledger.remember_removed_key,
+  token_ledger.revoke_connect_from_public,
   token_ledger.revoke_create_from_public,
   token_ledger.suspect_replay,
   token_ledger.sweep_open_families,

@@ -2,6 +2,7 @@ import { pino, type Logger } from 'pino'
 import { connect, type Database } from '../db/connection/connect.ts'
 import { hasAdmin } from '../db/users.ts'
 import { canServe } from '../db/migrate.ts'
+import { rolesOf } from '../db/roles.ts'
 import { buildApp } from './app.ts'
 import { loadOrCreateAuthSecret } from './config/auth-secret.ts'
 import { ConfigError, loadConfig, type Config } from './config/config.ts'
@@ -58,7 +59,8 @@ async function start(config: Config): Promise<void> {
   if (!(await withDatabaseErrors(urls.service, () => canServe(urls.service))))
     await migrateWithErrors(urls)
   const authSecret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
-  const database = connect(urls.service, { role: 'token_ledger_app' })
+  const { app: role } = await withDatabaseErrors(urls.service, () => rolesOf(urls.service))
+  const database = connect(urls.service, { role })
   started.push(() => database.close())
   const app = await withDatabaseErrors(urls.service, () =>
     buildApp({

@@ -62,7 +62,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
   if (databaseLogin.warning !== null)
     app.log.warn(databaseLogin, 'the database login has more rights than the service needs')
   for (const right of await readPublicRights(database))
-    app.log.warn({ right }, 'PUBLIC has a right that lets any login create objects in the database')
+    app.log.warn({ right }, 'PUBLIC has a right that every login of the cluster gets from it')
   const signingKeys = await loadSigningKeys(database, secrets, {
     ...(options.signingKeyReloadMs !== undefined && { reloadEveryMs: options.signingKeyReloadMs }),
     reports: {

@@ -41,8 +41,8 @@ export type Database = Statements & {
 }
 
 export type ConnectOptions = {
-  /** The role that every connection takes on (`SET ROLE`): the service has only its rights. */
-  readonly role?: 'token_ledger_app' | 'token_ledger_auditor'
+  /** The role that every connection takes on (`SET ROLE`), one of `rolesOf`: the service has only its rights. */
+  readonly role?: string
   /**
    * Of `transactions` and `statements` together, a third of it for `statements`; 10 unless given. Each has at
    * least one. `calls`, `questions` and `limits` may open two more each.

@@ -12,7 +12,7 @@ export const sqlCommand: Command = {
       throw new UsageError('expected one statement, in quotes')
     const result = await withDatabase(
       readConfig(),
-      { role: 'token_ledger_auditor' },
+      { as: 'auditor' },
       ({ transactions: sql }) => runReadOnly(sql, statement),
     )
     if (result === null) throw new UsageError('expected one statement that returns rows')

@@ -1,5 +1,6 @@
 import { codeOf, driverError, isUnavailable } from '../../db/connection/errors.ts'
 import { migrate } from '../../db/migrate.ts'
+import { rolesOf } from '../../db/roles.ts'
 import { admitServiceLogin } from '../../db/service-login.ts'
 import type { Config } from './config.ts'
 
@@ -36,12 +37,13 @@ export async function migrateWithErrors({ owner, service }: DatabaseUrls): Promi
     'migrating needs the login that owns the schemas of token-ledger, and for the first migration one with CREATEROLE: set MIGRATION_DATABASE_URL',
     () => migrate(owner),
   )
-  if (service !== owner)
-    await withPrivilegeErrors(
-      owner,
-      'this login may not admit that of DATABASE_URL: create it as a superuser, and grant it token_ledger_app',
-      () => admitServiceLogin(owner, service),
-    )
+  if (service === owner) return kept
+  const { app } = await withDatabaseErrors(owner, () => rolesOf(owner))
+  await withPrivilegeErrors(
+    owner,
+    `this login may not admit that of DATABASE_URL: create it as a superuser, and grant it CONNECT on the database and ${app}`,
+    () => admitServiceLogin(owner, service),
+  )
   return kept
 }
 

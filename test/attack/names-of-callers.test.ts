@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connect } from '../../db/connection/connect.ts'
 import { migrate } from '../../db/migrate.ts'
+import { usualRoles } from '../../db/roles.ts'
 import { emptyDatabase, freshDatabase, type FreshDatabase } from '../support/database.ts'
 import {
   familyId,
@@ -139,7 +140,7 @@ describe('LE-15 (ASVS 8.2.1): a login of a migrated database', () => {
     await using database = await emptyDatabase()
     // As in a cluster that was upgraded from Postgres 14.
     await database.ownerSql`grant create on schema public to public`
-    expect(await migrate(database.url)).toEqual([])
+    expect(await migrate(database.url, { roles: usualRoles })).toEqual([])
     for (const roles of [['token_ledger_auditor'], ['token_ledger_app'], []]) {
       await using login = await loginWith(database, { roles })
       for (const statement of [
@@ -162,7 +163,7 @@ describe('LE-15 (ASVS 8.2.1): a login of a migrated database', () => {
       create function public.format(text, text) returns text language sql volatile as $f$
         insert into public.ran_as values (current_user) returning pg_catalog.format($1, $2)
       $f$`)
-    await migrate(database.url)
+    await migrate(database.url, { roles: usualRoles })
     expect(await login.sql`select * from public.ran_as`).toEqual([])
     const connected = connect(database.url, { role: 'token_ledger_app', maxConnections: 3 })
     for (const sql of [connected.transactions, connected.statements])
@@ -198,10 +199,11 @@ describe('LE-15 (ASVS 8.2.1): where the owner of the ledger is no superuser', ()
   test('another login that migrates says what it could not revoke', async () => {
     await using owned = await plainlyOwned({ ownsDatabase: false })
     const name = new URL(owned.database.url).pathname.slice(1)
-    expect(owned.kept).toEqual([`TEMPORARY on database ${name}`])
+    expect(owned.kept).toEqual([`TEMPORARY on database ${name}`, `CONNECT on database ${name}`])
     const { stderr, code } = await cli(owned.login.url, ['migrate'])
     expect({ stderr, code }).toEqual({
       stderr: `PUBLIC keeps TEMPORARY on database ${name}: this user may not revoke it
+PUBLIC keeps CONNECT on database ${name}: this user may not revoke it
 the schema is up to date
 `,
       code: 0,

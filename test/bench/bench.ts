@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres, { type Sql } from 'postgres'
 import { migrate } from '../../db/migrate.ts'
+import { usualRoles } from '../../db/roles.ts'
 import { startEmbeddedPostgres } from '../../server/embedded-postgres/start.ts'
 import { asAdmin, databaseUrl } from '../support/admin.ts'
 import { freePort } from '../support/server.ts'
@@ -104,7 +105,8 @@ export async function createBench(options: BenchOptions): Promise<Bench> {
     async database(name) {
       await asAdmin(store.url, (admin) => admin`create database ${admin(name)}`)
       const url = databaseUrl(store.url, name)
-      await migrate(url)
+      // The processes connect with these names.
+      await migrate(url, { roles: usualRoles })
       const sql = postgres(url, { max: 1, onnotice: () => {} })
       pools.push(sql)
       return { url, sql }

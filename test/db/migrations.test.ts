@@ -5,6 +5,7 @@ import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { connect } from '../../db/connection/connect.ts'
 import { isMigrated, migrate } from '../../db/migrate.ts'
+import { usualRoles } from '../../db/roles.ts'
 import { cli } from '../support/cli.ts'
 import { emptyDatabase, type FreshDatabase } from '../support/database.ts'
 
@@ -12,7 +13,7 @@ type Entry = { idx: number; when: number; tag: string }
 
 test('migrate builds the whole schema from nothing, and has nothing to do the second time', async () => {
   await using empty = await emptyDatabase()
-  await migrate(empty.url)
+  await migrate(empty.url, { roles: usualRoles })
   const first = await applied(empty)
   await migrate(empty.url)
   expect(await applied(empty)).toEqual(first)

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { expect, inject, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { canServe } from '../../db/migrate.ts'
 import { admitServiceLogin, scramVerifier } from '../../db/service-login.ts'
 import { asAdmin } from '../support/admin.ts'
@@ -20,9 +20,10 @@ function newLogin(database: { readonly url: string }) {
     password,
     url: database.url.replace(/^(\w+:\/\/)(?:[^@/]*@)?/, `$1${login}`),
     [Symbol.asyncDispose]: () =>
-      asAdmin(inject('testDatabases').adminUrl, (admin) =>
-        admin.unsafe(`drop role if exists "${name}"`),
-      ),
+      asAdmin(database.url, async (admin) => {
+        const [known] = await admin`select from pg_roles where rolname = ${name}`
+        if (known !== undefined) await admin.unsafe(`drop owned by "${name}"; drop role "${name}"`)
+      }),
   }
 }
 
@@ -127,5 +128,20 @@ test('an owner that may not admit the login says what to do', async () => {
   const env = { MIGRATION_DATABASE_URL: owned.login.url, DATABASE_URL: login.url }
   const { code, stderr } = await run('server/cli/main.ts', ['migrate'], { env })
   expect(code).toBe(2)
-  expect(stderr).toMatch(/^cannot use the database [^\n]+ grant it token_ledger_app\n$/)
+  expect(stderr).toMatch(
+    /^cannot use the database [^\n]+ grant it CONNECT on the database and token_ledger_app\n$/,
+  )
+})
+
+test('in a database that is closed to PUBLIC the login is let in, and an existing one as well', async () => {
+  await using database = await freshDatabase()
+  await using fresh = newLogin(database)
+  await using known = await loginWith(database)
+  const name = new URL(database.url).pathname.slice(1)
+  await database.ownerSql.unsafe(`revoke connect on database ${name} from public, ${known.name}`)
+  for (const { url } of [fresh, known]) {
+    expect(await canServe(url)).toBe(false)
+    await admitServiceLogin(database.url, url)
+    expect(await canServe(url)).toBe(true)
+  }
 })

@@ -11,8 +11,8 @@ export const logins = [
     [
       [
         'the service connects as the owner of the ledger',
-        "connect(urls.service, { role: 'token_ledger_app' })",
-        "connect(urls.owner, { role: 'token_ledger_app' })",
+        'connect(urls.service, { role })',
+        'connect(urls.owner, { role })',
       ],
     ],
   ),
@@ -53,7 +53,73 @@ export const logins = [
       "'none'",
     ],
   ]),
+  ...mutationsOf(
+    'db/migrate.ts',
+    ['test/db/rights.test.ts'],
+    [
+      [
+        'migrate restores no rights and no guards',
+        'if ((await readNewest(tx)) <= newestMigration()) await makeRights(tx, roles)',
+        '',
+      ],
+      [
+        'migrate changes the rights of a newer version',
+        '(await readNewest(tx)) <= newestMigration()',
+        'roles.app !== ""',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'drizzle/rights.sql',
+    ['test/db/rights.test.ts', 'test/schema/schema.test.ts'],
+    [
+      [
+        'migrate leaves the triggers of the months weaker',
+        'where due.guarded = coalesce(i.inhparent, t.tgrelid)',
+        'where due.guarded = t.tgrelid',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'db/roles.ts',
+    ['test/db/roles.test.ts'],
+    [
+      [
+        'a second ledger of a cluster shares the roles of the first',
+        'if (!(await belongToAnother(tx, roles))) return roles',
+        'return roles',
+      ],
+      ['a ledger does not keep its roles', 'if (found !== null) return found', ''],
+    ],
+  ),
+  ...mutationsOf(
+    'drizzle/0020_connect_revoked_from_public.sql',
+    ['test/db/roles.test.ts'],
+    [
+      [
+        'every login of the cluster may connect',
+        "execute format('revoke connect on database %I from public', current_database());",
+        '',
+      ],
+      [
+        'the owner of another ledger keeps CONNECT',
+        'and (u.role, r.oid) not in (select s.role, s.owner from shared s)',
+        '',
+      ],
+      [
+        'a login with a right of its own loses CONNECT',
+        'r.oid in (select role from used)',
+        'false',
+      ],
+      ['a member of a role with rights loses CONNECT', 'keep_members and (', 'false and ('],
+    ],
+  ),
   ...mutationsOf('db/service-login.ts', admitted, [
+    [
+      'a login that PUBLIC does not let in stays outside',
+      'if (found?.isLetIn !== true)',
+      'if (found === undefined)',
+    ],
     [
       'a member with ADMIN alone counts as able to serve',
       "['SET', ' with set true']",

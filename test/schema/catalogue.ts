@@ -12,7 +12,13 @@ export type Catalogue = {
   readonly rights: ReadonlyMap<string, readonly string[]>
 }
 
-export type Trigger = { readonly table: string; readonly function: string; readonly sql: string }
+export type Trigger = {
+  readonly table: string
+  readonly function: string
+  readonly name: string
+  readonly isAlways: boolean
+  readonly sql: string
+}
 
 /** Reads the schemas whose names begin with `token_`, except the partitions of months. */
 export function readCatalogue(sql: Sql): Promise<Catalogue> {
@@ -138,6 +144,8 @@ async function readTriggers(tx: TransactionSql): Promise<Trigger[]> {
     return {
       table: `table ${table}`,
       function: `function ${row.function}`,
+      name,
+      isAlways,
       sql: isAlways ? `${create}\n${always}` : create,
     }
   })

@@ -1,5 +1,5 @@
 import type { Sql } from 'postgres'
-import { readCatalogue, type Catalogue } from './catalogue.ts'
+import { readCatalogue, type Catalogue, type Trigger } from './catalogue.ts'
 import { rooms, type Room } from './rooms.ts'
 
 const head = `The schema after the last migration, each object once. For reading: only the migrations make or change a database.
@@ -19,6 +19,45 @@ export async function dumpSchema(sql: Sql): Promise<string> {
   const sections = [...rooms.map((room) => roomSql(room, catalogue, made)), rightsSql(catalogue)]
   const numbered = sections.map((section, i) => `${heading(i + 1, titles[i]!)}\n\n${section}`)
   return `${[comment(head), comment(contents), ...numbered].join('\n\n')}\n`
+}
+
+const rightsHead = `The rights of the roles, and the state of the triggers, as the migrations leave them. \`migrate\` runs this each time:
+a backup can be restored without them. Written by \`npm run schema:dump\`.`
+
+/** What `migrate` does each time, as `drizzle/rights.sql` has it. */
+export async function dumpRights(sql: Sql): Promise<string> {
+  const { rights, triggers } = await readCatalogue(sql)
+  const statements = [...rights.values()].map((some) => some.join('\n'))
+  return `${[comment(rightsHead), ...statements, statesSql(triggers)].join('\n\n')}\n`
+}
+
+/** Touches a trigger only where its state is another one, because that takes a lock which stops all writers. */
+function statesSql(triggers: readonly Trigger[]): string {
+  const rows = triggers
+    .filter(({ table }) => !table.endsWith('_default'))
+    .map(({ table, name, isAlways }) => {
+      const of = table.replace(/^table /, '')
+      return `      ('${of}'::regclass, '${name}', '${isAlways ? 'A' : 'O'}')`
+    })
+  return `-- A partition has the triggers of its table. A is "enable always", O is "enable".
+do $$
+declare
+  wrong record;
+begin
+  for wrong in
+    select t.tgrelid::regclass as guarded, t.tgname as name, due.state
+    from (values
+${rows.join(',\n')}
+    ) due (guarded, name, state)
+    join pg_trigger t on t.tgname = due.name and t.tgenabled <> due.state::"char"
+    left join pg_inherits i on i.inhrelid = t.tgrelid
+    where due.guarded = coalesce(i.inhparent, t.tgrelid)
+  loop
+    execute format('alter table only %s enable %s trigger %I',
+      wrong.guarded, case wrong.state when 'A' then 'always' end, wrong.name);
+  end loop;
+end
+$$;`
 }
 
 function checkRooms({ objects }: Catalogue): void {
@@ -49,8 +88,8 @@ const rightsTitle = 'Rights'
 function rightsSql({ rights }: Catalogue): string {
   const sentence =
     'The login that migrates owns everything. Any role with USAGE on a schema may execute the functions in it that ' +
-    'are not revoked from PUBLIC here. Each migrate also revokes TEMPORARY on the database and CREATE on the schema ' +
-    'public from PUBLIC.'
+    'are not revoked from PUBLIC here. Each migrate also revokes CONNECT and TEMPORARY on the database and CREATE on the ' +
+    'schema public from PUBLIC.'
   return [comment(sentence), ...[...rights.values()].map((some) => some.join('\n'))].join('\n\n')
 }
 

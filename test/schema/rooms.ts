@@ -151,6 +151,9 @@ export const rooms: readonly Room[] = [
       'function token_ledger.revoke_create_from_public':
         'Revokes TEMPORARY on the database and CREATE on the schema public from PUBLIC, so that a login can create no ' +
         'function or type. Returns what the caller may not revoke. Each migrate calls it.',
+      'function token_ledger.revoke_connect_from_public':
+        'Revokes CONNECT on the database from PUBLIC, and grants it to the logins that use the ledger. Returns what the ' +
+        'caller may not revoke. Each migrate calls it.',
       'table token_ledger_migrations.applied': "Written by drizzle's migrator.",
     },
   },

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { asAdmin } from '../support/admin.ts'
 import { emptyDatabase, freshDatabase } from '../support/database.ts'
-import { dumpSchema } from './dump.ts'
+import { dumpRights, dumpSchema } from './dump.ts'
 import { readFacts } from './facts.ts'
 import { format } from './format.ts'
 
@@ -9,6 +9,12 @@ test('drizzle/schema.sql is what the migrations make', async () => {
   await using migrated = await freshDatabase()
   const dump = await dumpSchema(migrated.ownerSql)
   await expect(dump, 'run: npm run schema:dump').toMatchFileSnapshot('../../drizzle/schema.sql')
+})
+
+test('drizzle/rights.sql is what the migrations grant, and the state of their triggers', async () => {
+  await using migrated = await freshDatabase()
+  const dump = await dumpRights(migrated.ownerSql)
+  await expect(dump, 'run: npm run schema:dump').toMatchFileSnapshot('../../drizzle/rights.sql')
 })
 
 test('it says everything: a database made from it has the same catalogue', async () => {

@@ -33,7 +33,22 @@ async function createDatabase(copyOf: string): Promise<FreshDatabase> {
     ownerSql,
     async [Symbol.asyncDispose]() {
       await ownerSql.end({ timeout: 1 })
-      await asAdmin(adminUrl, (admin) => admin`drop database if exists ${admin(name)} with (force)`)
+      await asAdmin(adminUrl, async (admin) => {
+        const roles = await rolesOfItsOwn(admin, name)
+        await admin`drop database if exists ${admin(name)} with (force)`
+        for (const role of roles) await admin.unsafe(`drop role ${role}`)
+      })
     },
   }
+}
+
+/** Where the database was migrated by itself, it has roles of its own, which outlive it. */
+async function rolesOfItsOwn(admin: Sql, database: string): Promise<string[]> {
+  const rows = await admin<{ name: string }[]>`
+    select distinct r.rolname as name
+    from pg_shdepend s
+    join pg_database d on d.oid = s.dbid and d.datname = ${database}
+    join pg_roles r on s.refclassid = 'pg_authid'::regclass and r.oid = s.refobjid
+    where r.rolname ~ '^token_ledger_(app|auditor)_'`
+  return rows.map(({ name }) => name)
 }

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { migrate } from '../../db/migrate.ts'
+import { usualRoles } from '../../db/roles.ts'
 import { admitServiceLogin } from '../../db/service-login.ts'
 import { startEmbeddedPostgres } from '../../server/embedded-postgres/start.ts'
 import { asAdmin, databaseUrl, dropDatabases, serviceUrl } from './admin.ts'
@@ -62,7 +63,8 @@ async function makeTemplate(adminUrl: string, run: string): Promise<string> {
     await dropDatabases(admin, (made) => made.startedAt < Date.now() - oldMs)
     await admin`create database ${admin(template)}`
   })
-  await migrate(databaseUrl(adminUrl, template))
+  // Also where other databases of this server use them.
+  await migrate(databaseUrl(adminUrl, template), { roles: usualRoles })
   return template
 }
 

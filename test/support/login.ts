@@ -19,9 +19,11 @@ export async function loginWith(
   const name = `login_${randomUUID().replaceAll('-', '')}`
   const inRoles = roles.length === 0 ? '' : `in role ${roles.join(', ')}`
   const adminUrl = databaseUrl(database.url, 'postgres')
-  await asAdmin(adminUrl, (admin) =>
-    admin.unsafe(`create role ${name} login ${attributes} password '${name}' ${inRoles}`),
-  )
+  const own = new URL(database.url).pathname.slice(1)
+  await asAdmin(adminUrl, async (admin) => {
+    await admin.unsafe(`create role ${name} login ${attributes} password '${name}' ${inRoles}`)
+    await admin.unsafe(`grant connect on database "${own}" to ${name}`)
+  })
   const url = new URL(database.url)
   url.username = name
   url.password = name

@@ -1,4 +1,5 @@
 import { migrate } from '../../db/migrate.ts'
+import { usualRoles } from '../../db/roles.ts'
 import { asAdmin, databaseUrl } from './admin.ts'
 import { emptyDatabase, type FreshDatabase } from './database.ts'
 import { loginWith, type Login } from './login.ts'
@@ -37,7 +38,7 @@ export async function plainlyOwned(
   return {
     database,
     login,
-    kept: await migrate(login.url),
+    kept: await migrate(login.url, { roles: usualRoles }),
     async [Symbol.asyncDispose]() {
       // A login that owns a database cannot be dropped before it.
       await login.sql.end({ timeout: 1 })

@@ -1,0 +1,113 @@
+import postgres from 'postgres'
+import { expect, test } from 'vitest'
+import { migrate } from '../../db/migrate.ts'
+import { chooseRoles, rolesOf, usualRoles, withRoles } from '../../db/roles.ts'
+import { databaseUrl, asAdmin } from '../support/admin.ts'
+import { emptyDatabase, freshDatabase, type FreshDatabase } from '../support/database.ts'
+import { sqlStateOf } from '../support/ledger-rows.ts'
+import { loginWith, type Login } from '../support/login.ts'
+
+// The server of the tests has the template, a ledger with the usual roles.
+
+const nameOf = ({ url }: Pick<FreshDatabase, 'url'>) => new URL(url).pathname.slice(1)
+
+test('a further ledger of a cluster gets roles of its own, and keeps them', async () => {
+  await using second = await emptyDatabase()
+  expect(await rolesOf(second.url)).toEqual(usualRoles)
+  await migrate(second.url)
+  const own = await rolesOf(second.url)
+  expect(own.app).toMatch(/^token_ledger_app_[a-z0-9_]+$/)
+  expect(own.auditor).toBe(own.app.replace('app', 'auditor'))
+  await migrate(second.url)
+  expect(await rolesOf(second.url)).toEqual(own)
+  const [rights] = await second.ownerSql`
+    select
+      has_schema_privilege(${own.app}, 'token_ledger', 'usage') as own,
+      has_schema_privilege('token_ledger_app', 'token_ledger', 'usage') as others`
+  expect(rights).toEqual({ own: true, others: false })
+})
+
+test('databases whose names begin alike do not share roles', async () => {
+  await using second = await emptyDatabase()
+  await using third = await emptyDatabase()
+  await migrate(second.url)
+  await migrate(third.url)
+  expect(await rolesOf(third.url)).not.toEqual(await rolesOf(second.url))
+})
+
+test('a ledger keeps the usual roles, also where other databases give them rights', async () => {
+  await using ledger = await freshDatabase()
+  await ledger.ownerSql.begin(async (tx) => {
+    expect(await chooseRoles(tx)).toEqual(usualRoles)
+  })
+})
+
+test('a role of another name that may read token_audit is not taken for that of the ledger', async () => {
+  await using ledger = await freshDatabase()
+  await using reader = await loginWith(ledger)
+  await ledger.ownerSql.unsafe(`grant usage on schema token_audit to ${reader.name}`)
+  expect(await rolesOf(ledger.url)).toEqual(usualRoles)
+})
+
+test('statements get the names of the roles as whole words', () => {
+  const own = { app: 'a', auditor: 'b' }
+  expect(
+    withRoles("to token_ledger_app, token_ledger_app_x; array['token_ledger_auditor']", own),
+  ).toBe("to a, token_ledger_app_x; array['b']")
+})
+
+test('migrate closes a database that is in use to PUBLIC, and to no login that uses it', async () => {
+  await using ledger = await freshDatabase()
+  await using member = await loginWith(ledger, { roles: ['token_ledger_app'] })
+  await using monitor = await loginWith(ledger, { roles: ['pg_monitor'] })
+  await using neighbour = await loginWith(ledger)
+  await using stranger = await loginWith(ledger)
+  await ledger.ownerSql.unsafe(`
+    create table public.of_a_neighbour ();
+    grant select on public.of_a_neighbour to ${neighbour.name}`)
+  await openToPublic(ledger, [member, monitor, neighbour, stranger])
+  expect(await migrate(ledger.url)).toEqual([])
+  for (const login of [member, monitor, neighbour]) expect(await canConnect(login)).toBe('ok')
+  expect(await canConnect(stranger)).toBe('42501')
+  expect(await migrate(ledger.url)).toEqual([])
+  expect(await canConnect(stranger)).toBe('42501')
+})
+
+test('the owner of another ledger with the same roles is not let in as their member', async () => {
+  await using ledger = await freshDatabase()
+  await using other = await freshDatabase()
+  await using owner = await loginWith(ledger, { roles: ['token_ledger_app'] })
+  await asAdmin(databaseUrl(ledger.url, 'postgres'), (admin) =>
+    admin.unsafe(`alter database ${nameOf(other)} owner to ${owner.name}`),
+  )
+  await openToPublic(ledger, [owner])
+  await migrate(ledger.url)
+  expect(await canConnect(owner)).toBe('42501')
+  await asAdmin(databaseUrl(ledger.url, 'postgres'), (admin) =>
+    admin.unsafe(`alter database ${nameOf(other)} owner to current_user`),
+  )
+})
+
+test('a database that is migrated for the first time lets in no member of its roles but the owner', async () => {
+  await using ledger = await emptyDatabase()
+  await using member = await loginWith(ledger, { roles: ['token_ledger_app'] })
+  await openToPublic(ledger, [member])
+  await migrate(ledger.url, { roles: usualRoles })
+  expect(await canConnect(member)).toBe('42501')
+})
+
+/** As Postgres makes a database: no login has a right of its own. */
+async function openToPublic(database: FreshDatabase, logins: readonly Login[]): Promise<void> {
+  const names = logins.map(({ name }) => name).join(', ')
+  await database.ownerSql.unsafe(`revoke connect on database ${nameOf(database)} from ${names}`)
+  for (const login of logins) expect(await canConnect(login)).toBe('ok')
+}
+
+async function canConnect({ url }: Login): Promise<string> {
+  const sql = postgres(url, { max: 1 })
+  try {
+    return await sqlStateOf(sql`select 1`)
+  } finally {
+    await sql.end()
+  }
+}
