@@ -1,6 +1,6 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
 import postgres from 'postgres'
-import { safeSearchPath } from './connection/connect.ts'
+import { safeSearchPath } from './connection/settings.ts'
 import { codeOf } from './connection/errors.ts'
 
 /** Another process made the role, or the membership, at the same moment. */
