@@ -5,7 +5,7 @@ import { createDriver } from './driver.ts'
 import { isReadOnly } from './errors.ts'
 import { lockMs } from './keyed-mutex.ts'
 import { openListener, type Listener } from './listener.ts'
-import { pinnedSettings, type SessionSettings } from './settings.ts'
+import { duration, pinnedSettings, type SessionSettings } from './settings.ts'
 import type { SocketEvents } from './socket.ts'
 
 /** A pool for single statements: in SQL, and built with drizzle. */
@@ -110,9 +110,9 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
     // as much as running, and Postgres does not choose generic plans by itself.
     plan_cache_mode: 'force_generic_plan',
     // A statement that takes longer fails, and the caller gets 503. An idle transaction is ended.
-    statement_timeout: seconds(statementMs),
-    lock_timeout: seconds(lockMs),
-    idle_in_transaction_session_timeout: seconds(statementMs),
+    statement_timeout: duration(statementMs),
+    lock_timeout: duration(lockMs),
+    idle_in_transaction_session_timeout: duration(statementMs),
     // None of these limits holds for a backend that has received half a statement, and it keeps its
     // locks. With these settings it ends 14 s after it last heard from this process.
     tcp_keepalives_idle: '5',
@@ -138,7 +138,7 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
   const transactions = open(maxConnections - forStatements)
   const statements = open(forStatements)
   const calls = open(connectionsOfCallers)
-  const questions = open(connectionsOfCallers, { statement_timeout: seconds(questionMs) })
+  const questions = open(connectionsOfCallers, { statement_timeout: duration(questionMs) })
   const limits = open(connectionsForLimits, { synchronous_commit: 'off' })
   const pools = [transactions, statements, calls, questions, limits]
   let reconnectedAt = -Infinity
@@ -168,11 +168,6 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
       await Promise.all(pools.map((pool) => pool.close()))
     },
   }
-}
-
-/** As Postgres shows it. */
-function seconds(ms: number): string {
-  return `${ms / 1000}s`
 }
 
 function statementsOn({ sql }: Pool): Statements {

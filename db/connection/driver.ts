@@ -2,7 +2,7 @@ import postgres from 'postgres'
 import { createBackoff } from './backoff.ts'
 import { ConnectionRefused } from './handshake.ts'
 import type { Place } from './reach.ts'
-import { stateQuery, type SessionSettings } from './settings.ts'
+import { pinnedSettings, stateQuery, type SessionSettings } from './settings.ts'
 import { createSockets, type SocketEvents } from './socket.ts'
 
 export type DriverOptions = {
@@ -57,6 +57,14 @@ export function createDriver(databaseUrl: string, options: DriverOptions): Drive
   }
 }
 
+/** One connection for an owner's work, without a limit on how long a statement may run. */
+export function connectOwner(databaseUrl: string, settings: SessionSettings): postgres.Sql {
+  const driver = createDriver(databaseUrl, { answerWithinMs: null, needsPrimary: true })
+  const events = { onLost: () => {}, onSilence: () => {} }
+  const unlimited = { statement_timeout: '0', idle_in_transaction_session_timeout: '0' }
+  return driver({ max: 1, settings: { ...pinnedSettings, ...unlimited, ...settings } }, events)
+}
+
 /** What the driver reads from the URL and from the environment. */
 type Parsed = {
   readonly host: readonly string[]
@@ -90,7 +98,7 @@ function checkState(
   if (missing !== null)
     throw new ConnectionRefused(
       'CONNECT_SETTINGS',
-      `the connection did not take ${missing}: a pooler such as PgBouncer dropped them, or the URL has others; connect to Postgres itself`,
+      `the connection did not take ${missing}: a pooler such as PgBouncer dropped them, or the URL has others; set DATABASE_URL and MIGRATION_DATABASE_URL to Postgres itself`,
     )
   const mustNotBeStandby = needsPrimary || target === 'primary' || target === 'read-write'
   if (mustNotBeStandby && isStandby === 't')

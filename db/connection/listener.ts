@@ -17,10 +17,7 @@ export type Listener = {
 }
 
 export function openListener(
-  open: (
-    onnotify: (channel: string, payload: string) => void,
-    onLost: () => void,
-  ) => postgres.Sql,
+  open: (onnotify: (channel: string, payload: string) => void, onLost: () => void) => postgres.Sql,
   onNotification: (payload: string) => void,
 ): Listener {
   let isLost = false

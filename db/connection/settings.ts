@@ -26,6 +26,12 @@ export const pinnedSettings: SessionSettings = {
   standard_conforming_strings: 'on',
 }
 
+/** A duration as Postgres shows it: in the largest unit that divides it. */
+export function duration(ms: number): string {
+  if (ms % 60_000 === 0) return `${ms / 60_000}min`
+  return ms % 1_000 === 0 ? `${ms / 1_000}s` : `${ms}ms`
+}
+
 /** A pooler names the application itself, and a Unix socket has no keepalive. */
 const unchecked = /^(application_name|tcp_keepalives_.*)$/
 

@@ -6,9 +6,9 @@ import { reach, type Place } from './reach.ts'
 
 export type SocketEvents = {
   /** A connection that was ready is lost. One that the driver has closed is not. */
-  onLost(): void
+  readonly onLost: () => void
   /** A statement was not answered in time, and its connection was closed. */
-  onSilence(): void
+  readonly onSilence: () => void
 }
 
 type Options = {
