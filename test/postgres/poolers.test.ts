@@ -47,11 +47,7 @@ describe.runIf(hasPgBouncer).each(poolers)('PgBouncer %s', (_name, lines) => {
   longTest('commands are refused, and `sql` reads no password hash', async () => {
     await using pooler = await startPgBouncer(cluster, lines)
     const url = pooler.url('ledger')
-    for (const args of [
-      ['sql', 'select current_user'],
-      ['ledger', 'verify'],
-      ['migrate'],
-    ]) {
+    for (const args of [['sql', 'select current_user'], ['ledger', 'verify'], ['migrate']]) {
       const done = await command(url, args)
       expect([args[0], done.code, done.stdout]).toEqual([args[0], 2, ''])
       expect(done.stderr).toContain(advice)
