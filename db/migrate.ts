@@ -2,8 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate as applyMigrations } from 'drizzle-orm/postgres-js/migrator'
-import postgres from 'postgres'
-import { connect, safeSearchPath, type Statements } from './connection/connect.ts'
+import type postgres from 'postgres'
+import { connect, type Statements } from './connection/connect.ts'
+import { connectOwner } from './connection/driver.ts'
+import { duration } from './connection/settings.ts'
 import { codeOf, driverError } from './connection/errors.ts'
 import { describeHolders, readBlockers, type LockHolder } from './connection/lock-holders.ts'
 import { drizzleFolder as migrationsFolder } from './drizzle-folder.ts'
@@ -32,17 +34,9 @@ export async function migrate(
   options: { turnMs?: number; lockMs?: number; roles?: Roles } = {},
 ): Promise<string[]> {
   const { turnMs = 60_000, lockMs = 5_000 } = options
-  const settings = {
-    max: 1,
-    onnotice: () => {},
-    connection: {
-      application_name: 'token-ledger migrate',
-      search_path: safeSearchPath,
-      lock_timeout: turnMs,
-    },
-  }
-  const sql = postgres(databaseUrl, settings)
-  const watching = postgres(databaseUrl, settings)
+  const settings = { application_name: 'token-ledger migrate', lock_timeout: duration(turnMs) }
+  const sql = connectOwner(databaseUrl, settings)
+  const watching = connectOwner(databaseUrl, settings)
   try {
     const [backend] = await sql<{ pid: number }[]>`select pg_backend_pid() as pid`
     return await sayingWhoBlocks(watching, backend?.pid ?? 0, async () => {
@@ -190,7 +184,7 @@ const notYet = new Set(['22023', '42P01', '3F000', '42501', '28000', '28P01'])
 export async function canServe(databaseUrl: string): Promise<boolean> {
   try {
     const { app } = await rolesOf(databaseUrl)
-    const database = connect(databaseUrl, { role: app, maxConnections: 1 })
+    const database = connect(databaseUrl, { role: app, maxConnections: 1, needsPrimary: true })
     try {
       return await isMigrated(database)
     } finally {

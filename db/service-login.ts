@@ -1,6 +1,6 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
 import postgres from 'postgres'
-import { safeSearchPath } from './connection/connect.ts'
+import { connectOwner } from './connection/driver.ts'
 import { codeOf } from './connection/errors.ts'
 import { readRoles } from './roles.ts'
 
@@ -18,11 +18,7 @@ const maxTries = 5
 export async function admitServiceLogin(ownerUrl: string, serviceUrl: string): Promise<void> {
   // As the driver reads the URL: parts may come from PGUSER and PGPASSWORD.
   const { user, pass } = postgres(serviceUrl).options
-  const sql = postgres(ownerUrl, {
-    max: 1,
-    onnotice: () => {},
-    connection: { application_name: 'token-ledger migrate', search_path: safeSearchPath },
-  })
+  const sql = connectOwner(ownerUrl, { application_name: 'token-ledger migrate' })
   try {
     for (let attempt = 1; ; attempt++) {
       try {

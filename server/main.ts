@@ -60,7 +60,7 @@ async function start(config: Config): Promise<void> {
     await migrateWithErrors(urls)
   const authSecret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
   const { app: role } = await withDatabaseErrors(urls.service, () => rolesOf(urls.service))
-  const database = connect(urls.service, { role })
+  const database = connect(urls.service, { role, needsPrimary: true })
   started.push(() => database.close())
   const app = await withDatabaseErrors(urls.service, () =>
     buildApp({

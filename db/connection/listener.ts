@@ -1,4 +1,4 @@
-import postgres from 'postgres'
+import type postgres from 'postgres'
 
 /**
  * A connection that receives notifications (LISTEN). It does not reconnect: notifications sent in between
@@ -17,8 +17,7 @@ export type Listener = {
 }
 
 export function openListener(
-  databaseUrl: string,
-  settings: postgres.Options<Record<string, postgres.PostgresType>>,
+  open: (onnotify: (channel: string, payload: string) => void, onLost: () => void) => postgres.Sql,
   onNotification: (payload: string) => void,
 ): Listener {
   let isLost = false
@@ -27,14 +26,8 @@ export function openListener(
     isLost = true
     rejectQuery?.(new Error('the connection was lost'))
   }
-  const options = {
-    ...settings,
-    max: 1,
-    onclose: lose,
-    // The driver's own `listen` is built on this, but reconnects without telling its caller.
-    onnotify: (_channel: string, payload: string) => onNotification(payload),
-  }
-  const sql = postgres(databaseUrl, options)
+  // The driver's own `listen` is built on this, but reconnects without telling its caller.
+  const sql = open((_channel, payload) => onNotification(payload), lose)
   const close = () => {
     lose()
     sql.end({ timeout: 0 }).catch(() => {})

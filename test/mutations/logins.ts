@@ -11,8 +11,8 @@ export const logins = [
     [
       [
         'the service connects as the owner of the ledger',
-        'connect(urls.service, { role })',
-        'connect(urls.owner, { role })',
+        'connect(urls.service, { role,',
+        'connect(urls.owner, { role,',
       ],
     ],
   ),
