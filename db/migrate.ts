@@ -4,8 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate as applyMigrations } from 'drizzle-orm/postgres-js/migrator'
-import postgres from 'postgres'
+import type postgres from 'postgres'
 import { connect, safeSearchPath, type Statements } from './connection/connect.ts'
+import { openDriver } from './connection/driver.ts'
 import { codeOf, driverError } from './connection/errors.ts'
 import { describeHolders, readBlockers, type LockHolder } from './connection/lock-holders.ts'
 
@@ -44,8 +45,8 @@ export async function migrate(
       lock_timeout: turnMs,
     },
   }
-  const sql = postgres(databaseUrl, settings)
-  const watching = postgres(databaseUrl, settings)
+  const sql = openDriver(databaseUrl, settings)
+  const watching = openDriver(databaseUrl, settings)
   try {
     const [backend] = await sql<{ pid: number }[]>`select pg_backend_pid() as pid`
     return await sayingWhoBlocks(watching, backend?.pid ?? 0, async () => {

@@ -1,6 +1,7 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
-import postgres from 'postgres'
+import type postgres from 'postgres'
 import { safeSearchPath } from './connection/connect.ts'
+import { openDriver } from './connection/driver.ts'
 import { codeOf } from './connection/errors.ts'
 
 /** Another process made the role, or the membership, at the same moment. */
@@ -16,8 +17,8 @@ const maxTries = 5
  */
 export async function admitServiceLogin(ownerUrl: string, serviceUrl: string): Promise<void> {
   // As the driver reads the URL: parts may come from PGUSER and PGPASSWORD.
-  const { user, pass } = postgres(serviceUrl).options
-  const sql = postgres(ownerUrl, {
+  const { user, pass } = openDriver(serviceUrl, {}).options
+  const sql = openDriver(ownerUrl, {
     max: 1,
     onnotice: () => {},
     connection: { application_name: 'token-ledger migrate', search_path: safeSearchPath },

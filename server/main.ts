@@ -6,6 +6,7 @@ import { buildApp } from './app.ts'
 import { loadOrCreateAuthSecret } from './config/auth-secret.ts'
 import { ConfigError, loadConfig, type Config } from './config/config.ts'
 import { lastSeenFile } from './config/last-seen.ts'
+import { hideLibpqVariables } from './config/libpq-variables.ts'
 import { startEmbeddedPostgres } from './embedded-postgres/start.ts'
 import { createFirstAdmin } from './admin/first-admin.ts'
 import { probeAddress, withListenErrors } from './config/listen-address.ts'
@@ -31,7 +32,9 @@ process.on('SIGINT', () => void stop(0))
 process.on('SIGTERM', () => void stop(0))
 
 try {
-  await start(loadConfig(process.env))
+  const config = loadConfig(process.env)
+  hideLibpqVariables(process.env)
+  await start(config)
 } catch (error) {
   // One line that says what to do, and no stack trace: this is read by an operator.
   if (!isStopping)

@@ -1,6 +1,7 @@
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
-import postgres from 'postgres'
+import type postgres from 'postgres'
 import { bounded } from './bounded.ts'
+import { openDriver } from './driver.ts'
 import { lockMs } from './keyed-mutex.ts'
 import { openListener, type Listener } from './listener.ts'
 import { socketsWithTimeout } from './socket.ts'
@@ -128,7 +129,7 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
     own: { statement_timeout?: number; synchronous_commit?: 'off' } = {},
   ) =>
     openPool(replaceAll, max + maxWaiting, ({ onclose, onSilence }) =>
-      postgres(databaseUrl, {
+      openDriver(databaseUrl, {
         ...settings,
         connection: { ...settings.connection, ...own },
         max: Math.max(1, max),

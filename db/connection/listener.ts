@@ -1,4 +1,5 @@
-import postgres from 'postgres'
+import type postgres from 'postgres'
+import { openDriver, type DriverSettings } from './driver.ts'
 
 /**
  * A connection that receives notifications (LISTEN). It does not reconnect: notifications sent in between
@@ -18,7 +19,7 @@ export type Listener = {
 
 export function openListener(
   databaseUrl: string,
-  settings: postgres.Options<Record<string, postgres.PostgresType>>,
+  settings: DriverSettings,
   onNotification: (payload: string) => void,
 ): Listener {
   let isLost = false
@@ -34,7 +35,7 @@ export function openListener(
     // The driver's own `listen` is built on this, but reconnects without telling its caller.
     onnotify: (_channel: string, payload: string) => onNotification(payload),
   }
-  const sql = postgres(databaseUrl, options)
+  const sql = openDriver(databaseUrl, options)
   const close = () => {
     lose()
     sql.end({ timeout: 0 }).catch(() => {})

@@ -1,3 +1,4 @@
+import { addressOf, describeAddress } from '../../db/connection/connection-string.ts'
 import { codeOf, driverError, isUnavailable } from '../../db/connection/errors.ts'
 import { migrate } from '../../db/migrate.ts'
 import { admitServiceLogin } from '../../db/service-login.ts'
@@ -96,10 +97,6 @@ const reasons: Readonly<Record<string, string>> = {
 }
 
 function unreachable(databaseUrl: string, problem: string): DatabaseUnreachable {
-  const { host, pathname } = new URL(databaseUrl)
-  // `socketUrl` adds the comma for postgres.js.
-  const place = decodeURIComponent(host).replace(/,$/, '')
-  return new DatabaseUnreachable(
-    `cannot use the database ${pathname.slice(1)} at ${place}: ${problem}`,
-  )
+  const place = describeAddress(addressOf(databaseUrl))
+  return new DatabaseUnreachable(`cannot use the database ${place}: ${problem}`)
 }
