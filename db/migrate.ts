@@ -5,8 +5,9 @@ import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate as applyMigrations } from 'drizzle-orm/postgres-js/migrator'
 import type postgres from 'postgres'
-import { connect, safeSearchPath, type Statements } from './connection/connect.ts'
-import { openDriver } from './connection/driver.ts'
+import { connect, type Statements } from './connection/connect.ts'
+import { connectOwner } from './connection/driver.ts'
+import { duration } from './connection/settings.ts'
 import { codeOf, driverError } from './connection/errors.ts'
 import { describeHolders, readBlockers, type LockHolder } from './connection/lock-holders.ts'
 
@@ -36,17 +37,9 @@ export async function migrate(
   options: { turnMs?: number; lockMs?: number } = {},
 ): Promise<string[]> {
   const { turnMs = 60_000, lockMs = 5_000 } = options
-  const settings = {
-    max: 1,
-    onnotice: () => {},
-    connection: {
-      application_name: 'token-ledger migrate',
-      search_path: safeSearchPath,
-      lock_timeout: turnMs,
-    },
-  }
-  const sql = openDriver(databaseUrl, settings)
-  const watching = openDriver(databaseUrl, settings)
+  const settings = { application_name: 'token-ledger migrate', lock_timeout: duration(turnMs) }
+  const sql = connectOwner(databaseUrl, settings)
+  const watching = connectOwner(databaseUrl, settings)
   try {
     const [backend] = await sql<{ pid: number }[]>`select pg_backend_pid() as pid`
     return await sayingWhoBlocks(watching, backend?.pid ?? 0, async () => {
@@ -175,7 +168,11 @@ const notYet = new Set(['22023', '42P01', '3F000', '42501', '28000', '28P01'])
 
 /** Whether the login can take the service's role and finds this version's schema: then there is nothing to migrate. */
 export async function canServe(databaseUrl: string): Promise<boolean> {
-  const database = connect(databaseUrl, { role: 'token_ledger_app', maxConnections: 1 })
+  const database = connect(databaseUrl, {
+    role: 'token_ledger_app',
+    maxConnections: 1,
+    needsPrimary: true,
+  })
   try {
     return await isMigrated(database)
   } catch (error) {

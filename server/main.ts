@@ -61,7 +61,7 @@ async function start(config: Config): Promise<void> {
   if (!(await withDatabaseErrors(urls.service, () => canServe(urls.service))))
     await migrateWithErrors(urls)
   const authSecret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
-  const database = connect(urls.service, { role: 'token_ledger_app' })
+  const database = connect(urls.service, { role: 'token_ledger_app', needsPrimary: true })
   started.push(() => database.close())
   const app = await withDatabaseErrors(urls.service, () =>
     buildApp({

@@ -18,8 +18,14 @@ type Call = (...args: unknown[]) => unknown
  * driver queues any number, and each would wait for all of those before it.
  *
  * Statements inside of a transaction are not counted: the transaction is.
+ *
+ * @param onError gets what a statement or a transaction failed with
  */
-export function bounded(pool: postgres.Sql, limit: number): postgres.Sql {
+export function bounded(
+  pool: postgres.Sql,
+  limit: number,
+  onError: (error: unknown) => void = () => {},
+): postgres.Sql {
   let unfinished = 0
   const full = () => new PoolFull(`${limit} statements or transactions are unfinished`)
 
@@ -31,7 +37,10 @@ export function bounded(pool: postgres.Sql, limit: number): postgres.Sql {
       if (unfinished >= limit) return self.reject(full())
       unfinished += 1
       const settled = () => void (unfinished -= 1)
-      void self.then(settled, settled)
+      void self.then(settled, (error: unknown) => {
+        settled()
+        onError(error)
+      })
       send(self)
     }
     return query
@@ -42,6 +51,9 @@ export function bounded(pool: postgres.Sql, limit: number): postgres.Sql {
     unfinished += 1
     try {
       return await (pool.begin as Call)(...args)
+    } catch (error) {
+      onError(error)
+      throw error
     } finally {
       unfinished -= 1
     }

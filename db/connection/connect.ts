@@ -1,10 +1,12 @@
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import type postgres from 'postgres'
 import { bounded } from './bounded.ts'
-import { openDriver } from './driver.ts'
+import { createDriver } from './driver.ts'
+import { isReadOnly } from './errors.ts'
 import { lockMs } from './keyed-mutex.ts'
 import { openListener, type Listener } from './listener.ts'
-import { socketsWithTimeout } from './socket.ts'
+import { duration, pinnedSettings, type SessionSettings } from './settings.ts'
+import type { SocketEvents } from './socket.ts'
 
 /** A pool for single statements: in SQL, and built with drizzle. */
 export type Statements = {
@@ -13,7 +15,6 @@ export type Statements = {
   readonly db: PostgresJsDatabase
 }
 
-/**
 /**
  * The pools of one database. Take `transactions` for what begins and commits and for the hot path, and
  * `statements` (or `db`) for single statements of sign-in, sign-out and the service itself.
@@ -36,6 +37,11 @@ export type Database = Statements & {
   readonly questions: Statements
   /** Counts of the rate limits alone. A commit does not wait for the disk: a crash may lose the last ones. */
   readonly limits: postgres.Sql
+  /**
+   * Replaces every connection, once its statements are over, at most once a second. For a server that has become
+   * read-only: the primary may be reachable in the same place.
+   */
+  reconnect(): void
   /** Opens one more connection, for LISTEN. The caller closes it: `close` of the database does not. */
   openListener(onNotification: (payload: string) => void): Listener
   close(): Promise<void>
@@ -54,6 +60,10 @@ export type ConnectOptions = {
    * and lift `statement_timeout` themselves.
    */
   readonly answerWithinMs?: number | null
+  /** Whether connections to a standby are refused, as by the service, which writes. */
+  readonly needsPrimary?: boolean
+  /** A connection is closed between two statements at this age, or up to half of it earlier; one hour unless given. */
+  readonly longestLifeSeconds?: number
 }
 
 /** `statement_timeout`, and how long a transaction may stay idle. */
@@ -66,14 +76,10 @@ const connectionsOfCallers = 2
 const connectionsForLimits = 2
 /** Per pool. At a millisecond each, the last of them waits a tenth of a second; further ones get 503. */
 const maxWaiting = 300
+const longestLifeSeconds = 3_600
+const reconnectEveryMs = 1_000
 /** Longer than any statement may run: without an answer by then, the server is taken for unreachable. */
 const silenceMs = statementMs + 2_000
-
-/**
- * Where names without a schema are looked up. Other logins may be able to create functions in the schema public, and
- * one with closer argument types would run in place of Postgres's own, with the rights of this connection.
- */
-export const safeSearchPath = 'pg_catalog, pg_temp'
 
 /**
  * The array types that statements send, by their OID in pg_type. By default postgres.js 3.4 reads all array
@@ -94,58 +100,55 @@ function arrayLiteral(values: readonly (string | number | null)[]): string {
 
 /** Opens no connection yet: an unreachable database shows at the first statement. */
 export function connect(databaseUrl: string, options: ConnectOptions = {}): Database {
-  const { role, maxConnections = 10, answerWithinMs = silenceMs } = options
-  const settings = {
-    connect_timeout: 3,
-    // Connections are never closed for their age, so one that closes was lost: see openPool.
-    max_lifetime: null,
-    // Seconds. The driver sets it on every socket that has `setKeepAlive`.
-    keep_alive: 5,
-    onnotice: () => {},
-    types: arrayTypes,
-    fetch_types: false,
-    connection: {
-      application_name: 'token-ledger',
-      search_path: safeSearchPath,
-      ...(role && { role }),
-      // Each statement is planned once per connection. Over the partitions, planning costs ten times
-      // as much as running, and Postgres does not choose generic plans by itself.
-      plan_cache_mode: 'force_generic_plan' as const,
-      // A statement that takes longer fails, and the caller gets 503. An idle transaction is ended.
-      statement_timeout: statementMs,
-      lock_timeout: lockMs,
-      idle_in_transaction_session_timeout: statementMs,
-      // None of these limits holds for a backend that has received half a statement, and it keeps its
-      // locks. With these settings it ends 14 s after it last heard from this process.
-      tcp_keepalives_idle: 5,
-      tcp_keepalives_interval: 3,
-      tcp_keepalives_count: 3,
-    },
+  const { role, maxConnections = 10, answerWithinMs = silenceMs, needsPrimary = false } = options
+  const driver = createDriver(databaseUrl, { answerWithinMs, needsPrimary })
+  const settings: SessionSettings = {
+    ...pinnedSettings,
+    application_name: 'token-ledger',
+    ...(role && { role }),
+    // Each statement is planned once per connection. Over the partitions, planning costs ten times
+    // as much as running, and Postgres does not choose generic plans by itself.
+    plan_cache_mode: 'force_generic_plan',
+    // A statement that takes longer fails, and the caller gets 503. An idle transaction is ended.
+    statement_timeout: duration(statementMs),
+    lock_timeout: duration(lockMs),
+    idle_in_transaction_session_timeout: duration(statementMs),
+    // None of these limits holds for a backend that has received half a statement, and it keeps its
+    // locks. With these settings it ends 14 s after it last heard from this process.
+    tcp_keepalives_idle: '5',
+    tcp_keepalives_interval: '3',
+    tcp_keepalives_count: '3',
   }
-  const sockets = (onSilence: () => void) =>
-    answerWithinMs === null ? {} : { socket: socketsWithTimeout({ answerWithinMs, onSilence }) }
-  const open = (
-    max: number,
-    own: { statement_timeout?: number; synchronous_commit?: 'off' } = {},
-  ) =>
-    openPool(replaceAll, max + maxWaiting, ({ onclose, onSilence }) =>
-      openDriver(databaseUrl, {
-        ...settings,
-        connection: { ...settings.connection, ...own },
-        max: Math.max(1, max),
-        ...sockets(onSilence),
-        onclose,
-      }),
+  const longestLife = options.longestLifeSeconds ?? longestLifeSeconds
+  // Not all at the same time.
+  const lifeSeconds = () => longestLife * (0.5 + Math.random() / 2)
+  const open = (max: number, own: SessionSettings = {}) =>
+    openPool(reconnect, max + maxWaiting, (events) =>
+      driver(
+        {
+          max: Math.max(1, max),
+          settings: { ...settings, ...own },
+          max_lifetime: lifeSeconds(),
+          types: arrayTypes,
+        },
+        events,
+      ),
     )
   const forStatements = Math.floor(maxConnections / 3)
   const transactions = open(maxConnections - forStatements)
   const statements = open(forStatements)
   const calls = open(connectionsOfCallers)
-  const questions = open(connectionsOfCallers, { statement_timeout: questionMs })
+  const questions = open(connectionsOfCallers, { statement_timeout: duration(questionMs) })
   const limits = open(connectionsForLimits, { synchronous_commit: 'off' })
   const pools = [transactions, statements, calls, questions, limits]
-  /** One silent connection means that the server is unreachable: all others are replaced at once. */
-  function replaceAll(): void {
+  let reconnectedAt = -Infinity
+  /**
+   * One silent connection means that the server is unreachable, and one that refuses to write that another server has
+   * become the primary: all connections are replaced at once.
+   */
+  function reconnect(): void {
+    if (performance.now() - reconnectedAt < reconnectEveryMs) return
+    reconnectedAt = performance.now()
     for (const pool of pools) pool.replacePool()
   }
   return {
@@ -154,9 +157,13 @@ export function connect(databaseUrl: string, options: ConnectOptions = {}): Data
     calls: statementsOn(calls),
     questions: statementsOn(questions),
     limits: limits.sql,
-    // Its silence replaces no pool: `query` has a timeout of its own, and closes the connection.
+    reconnect,
     openListener: (onNotification) =>
-      openListener(databaseUrl, { ...settings, ...sockets(() => {}) }, onNotification),
+      openListener((onnotify, onLost) => {
+        // Its silence replaces no pool: `query` has a timeout of its own, and closes the connection.
+        const events = { onLost, onSilence: onLost }
+        return driver({ max: 1, settings, max_lifetime: null, types: arrayTypes, onnotify }, events)
+      }, onNotification),
     async close() {
       await Promise.all(pools.map((pool) => pool.close()))
     },
@@ -189,15 +196,16 @@ type Pool = {
 const drainTimeoutMs = 2_500
 
 /**
- * A pool that is replaced by a new one as soon as it loses a connection.
+ * A pool that is replaced by a new one as soon as it loses a connection. An attempt that failed, or a connection that
+ * was closed for its age, is no loss.
  *
  * A postgres.js 3.4 connection that is lost during a statement keeps it: after reconnecting it fails the next
  * statement with the old error, or never sends it, or reconnects without end.
  */
 function openPool(
-  onSilence: () => void,
+  reconnect: () => void,
   maxUnfinished: number,
-  open: (events: { onclose: () => void; onSilence: () => void }) => postgres.Sql,
+  open: (events: SocketEvents) => postgres.Sql,
 ): Pool {
   let current = start()
   let isClosed = false
@@ -207,11 +215,13 @@ function openPool(
       if (!isClosed && pool === current) react()
     }
     const driver = open({
-      onclose: ifCurrent(replacePool),
-      onSilence: ifCurrent(onSilence),
+      onLost: ifCurrent(replacePool),
+      onSilence: ifCurrent(reconnect),
     })
     // Each driver has a count of its own: what a lost one never answers does not count against the next.
-    const pool = bounded(driver, maxUnfinished)
+    const pool = bounded(driver, maxUnfinished, (error) => {
+      if (isReadOnly(error)) reconnect()
+    })
     // For its side effect: it sets how the pool reads and writes instants and JSON.
     drizzle(driver)
     return pool

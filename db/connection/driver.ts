@@ -1,81 +1,85 @@
-import { readFileSync } from 'node:fs'
 import postgres from 'postgres'
-import { addressOf, BadConnectionString, type Address } from './connection-string.ts'
-import { codeOf } from './errors.ts'
+import { createBackoff } from './backoff.ts'
+import { ConnectionRefused } from './handshake.ts'
+import { pinnedSettings, stateQuery, type SessionSettings } from './settings.ts'
+import { createSockets, type SocketEvents } from './socket.ts'
+import { targetOf, type Target } from './target.ts'
 
-export type DriverSettings = postgres.Options<Record<string, postgres.PostgresType>>
+export type DriverOptions = {
+  /** How long a socket waits for any answer; null waits without limit. */
+  readonly answerWithinMs: number | null
+  /** Whether a standby is refused. */
+  readonly needsPrimary: boolean
+}
+
+export type OwnOptions = {
+  readonly max: number
+  readonly settings: SessionSettings
+  readonly max_lifetime?: number | null
+  readonly types?: Record<string, postgres.PostgresType>
+  readonly onnotify?: (channel: string, payload: string) => void
+}
+
+/** Makes pools of postgres.js, on sockets of our own. */
+export type Driver = (own: OwnOptions, events: SocketEvents) => postgres.Sql
 
 /**
- * Opens a pool of the driver. The driver's own reading of a URL is not used: it knows neither IPv6 nor root
- * certificates, and sends parameters that it does not know to Postgres, where they would replace settings of the caller.
- *
- * @throws {BadConnectionString}
+ * Each new connection is asked whether it has taken its settings, its role among them. All pools of one driver share
+ * its backoff.
  */
-export function openDriver(databaseUrl: string, settings: DriverSettings): postgres.Sql {
-  const { connection, ...target } = driverOptions(databaseUrl)
-  const options = {
-    ...target,
-    ...settings,
-    connection: { ...settings.connection, ...connection },
-  }
-  // The driver takes several hosts with their ports; its types have one.
-  return postgres(options as unknown as DriverSettings)
-}
-
-/** @throws {BadConnectionString} also for a file that cannot be read */
-export function driverOptions(databaseUrl: string) {
-  const address = addressOf(databaseUrl)
-  const { hosts, database, user, password, parameters } = address
-  const attributes = parameters.get('target_session_attrs')
-  const socket = hosts.find(({ name }) => name.startsWith('/'))
-  return {
-    host: hosts.map(({ name }) => name),
-    port: hosts.map(({ port }) => port),
-    ...(socket && { path: `${socket.name}/.s.PGSQL.${socket.port}` }),
-    ...(database !== undefined && { database }),
-    ...(user !== undefined && { user }),
-    ...(password !== undefined && { pass: password }),
-    ssl: tlsOf(address),
-    ...(parameters.get('sslnegotiation') === 'direct' && { sslnegotiation: 'direct' }),
-    ...((attributes === 'read-write' || attributes === 'primary') && {
-      target_session_attrs: attributes,
-    }),
-    connection: Object.fromEntries(
-      ['application_name', 'options'].flatMap((name) => {
-        const value = parameters.get(name)
-        return value === undefined ? [] : [[name, value]]
-      }),
-    ),
+export function createDriver(databaseUrl: string, options: DriverOptions): Driver {
+  const backoff = createBackoff()
+  const { places, login, attributes, settings: asked } = targetOf(databaseUrl)
+  const [first] = places
+  return ({ settings, ...own }, events) => {
+    const socket = createSockets({
+      backoff,
+      places,
+      query: stateQuery(settings),
+      check: (row) => checkState(row, { ...options, attributes }),
+      answerWithinMs: options.answerWithinMs,
+      events,
+    })
+    const settled = {
+      ...login,
+      ...own,
+      // Of the options of a command line and a setting of the same name, Postgres takes the setting.
+      connection: { ...settings, ...asked },
+      onnotice: () => {},
+      fetch_types: false,
+      // The rest is done by the sockets. With several hosts the driver would try again without end.
+      socket,
+      ssl: false,
+      host: [first?.host ?? 'localhost'],
+      port: [first?.port ?? 5432],
+      connect_timeout: 0,
+      backoff: 0,
+    }
+    return postgres(settled as unknown as postgres.Options<{}>)
   }
 }
 
-/** The certificates of authorities that Node trusts, unless the string names a file of its own. */
-function tlsOf({ hosts, tls, tlsFiles, parameters }: Address) {
-  if (tls === 'disable') return false
-  const { sslrootcert, sslcert, sslkey } = tlsFiles
-  const passphrase = parameters.get('sslpassword')
-  const [host, ...others] = hosts
-  const files = {
-    // The name in the certificate is compared with it where the driver does not set another: it leaves out IP addresses.
-    ...(others.length === 0 && { host: host?.name }),
-    ...(sslrootcert !== undefined &&
-      sslrootcert !== 'system' && { ca: read('sslrootcert', sslrootcert) }),
-    ...(sslcert !== undefined && { cert: read('sslcert', sslcert) }),
-    ...(sslkey !== undefined && { key: read('sslkey', sslkey) }),
-    ...(passphrase !== undefined && { passphrase }),
-  }
-  if (tls === 'prefer') return tls
-  if (tls === 'require') return { ...files, rejectUnauthorized: false }
-  if (tls === 'verify-full') return { ...files, rejectUnauthorized: true }
-  return { ...files, rejectUnauthorized: true, checkServerIdentity: () => undefined }
+/** One connection for an owner's work, without a limit on how long a statement may run. */
+export function connectOwner(databaseUrl: string, settings: SessionSettings): postgres.Sql {
+  const driver = createDriver(databaseUrl, { answerWithinMs: null, needsPrimary: true })
+  const events = { onLost: () => {}, onSilence: () => {} }
+  const unlimited = { statement_timeout: '0', idle_in_transaction_session_timeout: '0' }
+  return driver({ max: 1, settings: { ...pinnedSettings, ...unlimited, ...settings } }, events)
 }
 
-function read(name: string, path: string): Buffer {
-  try {
-    return readFileSync(path)
-  } catch (error) {
-    throw new BadConnectionString(
-      `has the parameter ${name}, whose file cannot be read (${codeOf(error)}); name a file that this user may read`,
+/** @throws {ConnectionRefused} when the connection cannot serve */
+function checkState(
+  [missing, isStandby, isReadOnly]: readonly (string | null)[],
+  { needsPrimary, attributes }: { needsPrimary: boolean } & Pick<Target, 'attributes'>,
+): void {
+  if (missing !== null)
+    throw new ConnectionRefused(
+      'CONNECT_SETTINGS',
+      `the connection did not take ${missing}: a pooler such as PgBouncer dropped them; set DATABASE_URL and MIGRATION_DATABASE_URL to Postgres itself`,
     )
-  }
+  const mustNotBeStandby = needsPrimary || attributes !== null
+  if (mustNotBeStandby && isStandby === 't')
+    throw new ConnectionRefused('25006', 'the server is a standby, which is read-only')
+  if (attributes === 'read-write' && isReadOnly === 't')
+    throw new ConnectionRefused('25006', 'the database is read-only')
 }

@@ -16,6 +16,11 @@ export function isLastAdmin(error: unknown): boolean {
   return error instanceof postgres.PostgresError && error.code === 'TL003'
 }
 
+/** Whether the server takes no writes: it is a standby, or its database is read-only. */
+export function isReadOnly(error: unknown): boolean {
+  return codeOf(driverError(error)) === '25006'
+}
+
 /** Whether the database could not answer, as opposed to an answer that refuses the statement. */
 export function isUnavailable(error: unknown): boolean {
   const cause = driverError(error)
@@ -27,7 +32,10 @@ export function isUnavailable(error: unknown): boolean {
     // connection exception, invalid authorization, unknown database, insufficient resources, operator intervention
     /^(08|28|3D|53|57)/.test(code) ||
     // a database that accepts no connections, lock not available, idle transaction timeout
-    ['55000', '55P03', '25P03'].includes(code)
+    ['55000', '55P03', '25P03'].includes(code) ||
+    // conflicts with other transactions, which the same request may not meet again
+    ['40001', '40P01'].includes(code) ||
+    isReadOnly(cause)
   )
 }
 

@@ -1,5 +1,4 @@
 import type postgres from 'postgres'
-import { openDriver, type DriverSettings } from './driver.ts'
 
 /**
  * A connection that receives notifications (LISTEN). It does not reconnect: notifications sent in between
@@ -18,8 +17,7 @@ export type Listener = {
 }
 
 export function openListener(
-  databaseUrl: string,
-  settings: DriverSettings,
+  open: (onnotify: (channel: string, payload: string) => void, onLost: () => void) => postgres.Sql,
   onNotification: (payload: string) => void,
 ): Listener {
   let isLost = false
@@ -28,14 +26,8 @@ export function openListener(
     isLost = true
     rejectQuery?.(new Error('the connection was lost'))
   }
-  const options = {
-    ...settings,
-    max: 1,
-    onclose: lose,
-    // The driver's own `listen` is built on this, but reconnects without telling its caller.
-    onnotify: (_channel: string, payload: string) => onNotification(payload),
-  }
-  const sql = openDriver(databaseUrl, options)
+  // The driver's own `listen` is built on this, but reconnects without telling its caller.
+  const sql = open((_channel, payload) => onNotification(payload), lose)
   const close = () => {
     lose()
     sql.end({ timeout: 0 }).catch(() => {})

@@ -1,86 +1,186 @@
-import { Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
+import type { Backoff } from './backoff.ts'
+import { askBeforeUse, ConnectionRefused } from './handshake.ts'
+import { reach, type Place } from './reach.ts'
 
-/** Where to connect to, as the driver has parsed the URL. */
-export type Target = {
-  readonly host: readonly string[]
-  readonly port: readonly number[]
-  /** Of a Unix socket. */
-  readonly path?: string | false
-  readonly ssl?: unknown
+export type SocketEvents = {
+  /** A connection that was ready is lost. One that the driver has closed is not. */
+  readonly onLost: () => void
+  /** A statement was not answered in time, and its connection was closed. */
+  readonly onSilence: () => void
+}
+
+type Options = {
+  readonly backoff: Backoff
+  /** Where the database is; tried in this order. */
+  readonly places: readonly Place[]
+  /** What a new connection is asked, and whether its answer will do: see `askBeforeUse`. */
+  readonly query: string
+  readonly check: (row: readonly (string | null)[]) => void
+  /** Longer than any statement may run; null waits without limit. */
+  readonly answerWithinMs: number | null
+  readonly events: SocketEvents
+}
+
+/** An attempt to connect that takes longer has failed; callers are answered within three seconds. */
+const connectWithinMs = 2_800
+
+/**
+ * Opens sockets for the driver, ready for its first message.
+ *
+ * The driver sees every end of an attempt as an error: after a plain close it would try again at once, without end. It
+ * sees none before its first write, because it sends a message that it could not write on its next connection.
+ */
+export function createSockets(options: Options): () => Promise<Duplex> {
+  const { backoff, places } = options
+  let next = 0
+
+  async function reachAny(deadline: Deadline): Promise<Socket> {
+    for (let tries = 1; ; tries++) {
+      const place = places[next % places.length]
+      if (place === undefined) throw new Error('no host to connect to')
+      try {
+        return await reach(place, (socket) => deadline.watch(socket))
+      } catch (error) {
+        if (deadline.isOver()) throw deadline.error
+        next += 1
+        if (tries === places.length) throw error
+      }
+    }
+  }
+
+  return async () => {
+    const refusal = backoff.ask()
+    if (refusal !== null) return new FailedSocket(refusal)
+    const deadline = startDeadline()
+    const fail = (error: Error) => {
+      deadline.clear()
+      backoff.failed(error)
+    }
+    try {
+      const socket = await reachAny(deadline)
+      deadline.watch(socket)
+      supervise(socket, options, {
+        succeed() {
+          deadline.clear()
+          backoff.succeeded()
+        },
+        fail(error) {
+          next += 1
+          fail(error)
+        },
+        abandon() {
+          deadline.clear()
+          backoff.abandoned()
+        },
+      })
+      return socket
+    } catch (error) {
+      fail(error as Error)
+      return new FailedSocket(error as Error)
+    }
+  }
+}
+
+type Outcome = { succeed(): void; fail(error: Error): void; abandon(): void }
+
+/** Leads the socket through the handshake, and reports how it goes from then on. */
+function supervise(socket: Socket, options: Options, outcome: Outcome): void {
+  const { query, check, answerWithinMs, events } = options
+  let isReady = false
+  let isEndedByDriver = false
+  let failure: Error = new ConnectionRefused('CONNECT_CLOSED', 'the server closed the connection')
+
+  socket.on('error', (error) => (failure = error))
+  socket.once('end', () => socket.destroy(isReady ? undefined : failure))
+  socket.once('close', () => {
+    if (isReady && !isEndedByDriver) events.onLost()
+    if (isReady) return
+    if (isEndedByDriver) outcome.abandon()
+    else outcome.fail(failure)
+  })
+  before(socket, 'end', () => (isEndedByDriver = true))
+  before(socket, 'write', () => {
+    if (!isReady && socket.isPaused()) socket.resume()
+  })
+  askBeforeUse(socket, {
+    query,
+    check,
+    onRefused: (error) => (failure = error),
+    onReady() {
+      isReady = true
+      outcome.succeed()
+    },
+  })
+  if (answerWithinMs !== null) expectAnswers(socket, answerWithinMs, events.onSilence)
 }
 
 /**
- * Opens sockets to Postgres that are destroyed when nothing is received for too long after a write.
- *
- * When the network or the machine fails silently, TCP reports it only after about 15 minutes. Until then
- * the statement would wait, and every caller behind it.
- *
- * @param options.answerWithinMs longer than any statement may run
- * @param options.onSilence called for each socket that is destroyed so
+ * Destroys the socket when nothing is received for too long after a write. When the network or the machine fails
+ * silently, TCP reports it only after about 15 minutes. Until then the statement would wait, and every caller behind it.
  */
-export function socketsWithTimeout(options: TimeoutOptions): (target: Target) => Duplex {
-  let attempts = 0
-  return ({ host, port, path, ssl }) => {
-    const socket = new ReadTimeoutSocket(options)
-    if (path) return socket.connect(path)
-    // With several hosts, each attempt takes the next one, as the driver's own sockets do.
-    const at = attempts++ % port.length
-    const name = host[at] ?? 'localhost'
-    socket.connect(port[at] ?? 5432, name)
-    // The driver checks the certificate against this name.
-    return Object.assign(ssl ? passThrough(socket) : socket, { host: name })
+function expectAnswers(socket: Socket, withinMs: number, onSilence: () => void): void {
+  let unanswered: NodeJS.Timeout | undefined
+  const stop = () => {
+    clearTimeout(unanswered)
+    unanswered = undefined
   }
+  const onTimeout = () => {
+    socket.destroy(Object.assign(new Error('Postgres does not answer'), { code: 'ETIMEDOUT' }))
+    onSilence()
+  }
+  before(socket, 'write', () => (unanswered ??= setTimeout(onTimeout, withinMs)))
+  socket.on('data', stop)
+  socket.once('close', stop)
 }
 
-type TimeoutOptions = { readonly answerWithinMs: number; readonly onSilence: () => void }
-
-class ReadTimeoutSocket extends Socket {
-  readonly #options: TimeoutOptions
-  #unanswered: NodeJS.Timeout | undefined
-
-  constructor(options: TimeoutOptions) {
-    super()
-    // A connection that listens may write nothing for hours: TCP keepalive checks the other end meanwhile.
-    this.setKeepAlive(true, 5_000)
-    this.#options = options
-    this.on('data', () => this.#stopTimer())
-    this.once('close', () => this.#stopTimer())
-  }
-
-  override _write(chunk: unknown, encoding: BufferEncoding, done: (error?: Error | null) => void) {
-    this.#unanswered ??= setTimeout(() => this.#onTimeout(), this.#options.answerWithinMs)
-    super._write(chunk, encoding, done)
-  }
-
-  #stopTimer(): void {
-    clearTimeout(this.#unanswered)
-    this.#unanswered = undefined
-  }
-
-  #onTimeout(): void {
-    const error = new Error('Postgres does not answer')
-    this.destroy(Object.assign(error, { code: 'ETIMEDOUT' }))
-    this.#options.onSilence()
-  }
-}
-
-/** The same bytes as a plain stream: TLS on a socket takes over its handle, and `_write` would not be called. */
-function passThrough(socket: Socket): Duplex {
-  const stream = new Duplex({
-    read: () => void socket.resume(),
-    write: (chunk, encoding, done) => void socket.write(chunk as Buffer, encoding, done),
-    final: (done) => void socket.end(done),
-    destroy: (error, done) => {
-      socket.destroy()
-      done(error)
+function before(socket: Socket, method: 'write' | 'end', act: () => void): void {
+  const original = socket[method].bind(socket) as (...args: unknown[]) => unknown
+  Object.assign(socket, {
+    [method]: (...args: unknown[]) => {
+      act()
+      return original(...args)
     },
   })
-  socket.on('data', (chunk) => {
-    if (!stream.push(chunk)) socket.pause()
-  })
-  socket.once('end', () => stream.push(null))
-  socket.once('error', (error) => stream.destroy(error))
-  socket.once('close', () => stream.destroy())
-  return stream
+}
+
+type Deadline = {
+  readonly error: Error
+  /** Destroys this socket, and no earlier one, when time is up. */
+  watch(socket: Socket): void
+  isOver(): boolean
+  clear(): void
+}
+
+function startDeadline(): Deadline {
+  const error = new ConnectionRefused('CONNECT_TIMEOUT', 'no answer from the server')
+  let watched: Socket | null = null
+  let isOver = false
+  const timer = setTimeout(() => {
+    isOver = true
+    watched?.destroy(error)
+  }, connectWithinMs)
+  return {
+    error,
+    watch: (socket) => (watched = socket),
+    isOver: () => isOver,
+    clear: () => clearTimeout(timer),
+  }
+}
+
+/** Stands for a socket that could not be opened. It fails at the first write. */
+class FailedSocket extends Duplex {
+  readonly #error: Error
+
+  constructor(error: Error) {
+    super()
+    this.#error = error
+  }
+
+  override _read(): void {}
+
+  override _write(_chunk: unknown, _encoding: BufferEncoding, done: (error: Error) => void): void {
+    done(this.#error)
+  }
 }

@@ -1,5 +1,6 @@
 import { addressOf, describeAddress } from '../../db/connection/connection-string.ts'
 import { codeOf, driverError, isUnavailable } from '../../db/connection/errors.ts'
+import { ConnectionRefused } from '../../db/connection/handshake.ts'
 import { migrate } from '../../db/migrate.ts'
 import { admitServiceLogin } from '../../db/service-login.ts'
 import type { Config } from './config.ts'
@@ -74,9 +75,7 @@ export async function withDatabaseErrors<T>(
     const error = driverError(thrown)
     if (!isUnavailable(error)) throw error
     const code = codeOf(error)
-    // The message names the session that holds a lock, and never a statement.
-    const reason =
-      code === lockNotAvailable && error instanceof Error ? error.message : reasons[code]
+    const reason = reasons[code] ?? messageOf(error)
     throw unreachable(
       databaseUrl,
       reason === undefined ? code || 'unknown error' : `${reason} (${code})`,
@@ -84,7 +83,17 @@ export async function withDatabaseErrors<T>(
   }
 }
 
+/** Only of errors whose message never quotes a statement. */
+function messageOf(error: unknown): string | undefined {
+  // It names the session that holds a lock.
+  if (codeOf(error) === lockNotAvailable && error instanceof Error) return error.message
+  return error instanceof ConnectionRefused ? error.message : undefined
+}
+
 const reasons: Readonly<Record<string, string>> = {
+  '08P01':
+    'the settings of the connection are refused; if a pooler such as PgBouncer listens there, set DATABASE_URL and MIGRATION_DATABASE_URL to Postgres itself',
+  '25006': 'the server is a standby, or the database is read-only: it takes no writes',
   '28P01': 'password authentication failed',
   '28000': 'this user is not allowed to connect',
   '3D000': 'the database does not exist',

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { BadConnectionString } from '../../db/connection/connection-string.ts'
-import { driverOptions } from '../../db/connection/driver.ts'
+import { targetOf } from '../../db/connection/target.ts'
 
 export const day = 24 * 3600
 
@@ -91,7 +91,7 @@ export function secretAdvice(problem: string): string {
 /** @see docs/reference/connection-strings.md */
 export const postgresUrl = z.string().superRefine((value, ctx) => {
   try {
-    driverOptions(value)
+    targetOf(value)
   } catch (error) {
     if (!(error instanceof BadConnectionString)) throw error
     ctx.addIssue({ code: 'custom', message: error.message })

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { isUnavailable } from '../../db/connection/errors.ts'
+import { isRetryable, isUnavailable } from '../../db/connection/errors.ts'
 import { inTransactionPer, retryOnConflict } from '../../db/connection/transaction.ts'
 import { appendEvents, appendUnlessChanged } from '../../db/ledger/append.ts'
 import { AuthError } from '../errors.ts'
@@ -51,7 +51,7 @@ export function createRotation(
     settle: (batch) => retryOnConflict(() => settle(deps, batch, accessTokens)),
     onWaited: observer.waited,
     // After a lost connection it is unknown whether the batch was written. The client retries with its attempt id.
-    mayRetry: (error) => !isUnavailable(error),
+    mayRetry: (error) => isRetryable(error) || !isUnavailable(error),
     ...(deps.policy.rotationBatchSize && { maxBatch: deps.policy.rotationBatchSize }),
     // Each rotation has a statement of its own then; five leave connections free for other work.
     ...(deps.policy.rotationBatchSize === 1 && { maxInFlight: 5 }),

@@ -78,6 +78,7 @@ beforeAll(async () => {
     questions: statements,
     limits: sql,
     openListener,
+    reconnect: () => {},
     close: () => sql.end(),
   }
 }, 120_000)

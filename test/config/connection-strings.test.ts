@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { addressOf, BadConnectionString } from '../../db/connection/connection-string.ts'
-import { driverOptions } from '../../db/connection/driver.ts'
+import { targetOf } from '../../db/connection/target.ts'
 import { parameters } from '../../db/connection/string-parameters.ts'
 import { loadConfig, type Config } from '../../server/config/config.ts'
 import { hideLibpqVariables } from '../../server/config/libpq-variables.ts'
@@ -184,5 +184,5 @@ test.each([
 })
 
 test('a string that cannot be read is refused where it is used as well', () => {
-  expect(() => driverOptions('')).toThrow(BadConnectionString)
+  expect(() => targetOf('')).toThrow(BadConnectionString)
 })

@@ -11,8 +11,8 @@ export const logins = [
     [
       [
         'the service connects as the owner of the ledger',
-        "connect(urls.service, { role: 'token_ledger_app' })",
-        "connect(urls.owner, { role: 'token_ledger_app' })",
+        "connect(urls.service, { role: 'token_ledger_app'",
+        "connect(urls.owner, { role: 'token_ledger_app'",
       ],
     ],
   ),

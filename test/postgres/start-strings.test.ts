@@ -2,8 +2,9 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect } from 'vitest'
-import { connect, safeSearchPath } from '../../db/connection/connect.ts'
+import { connect } from '../../db/connection/connect.ts'
 import { codeOf } from '../../db/connection/errors.ts'
+import { safeSearchPath } from '../../db/connection/settings.ts'
 import { serve, startCluster, longTest, type Cluster } from '../support/cluster.ts'
 
 const password = `p@ss/w#rd?x:y%z&[é] "'`
