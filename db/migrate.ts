@@ -6,6 +6,7 @@ import type postgres from 'postgres'
 import { connect, type Statements } from './connection/connect.ts'
 import { connectOwner } from './connection/driver.ts'
 import { duration } from './connection/settings.ts'
+import { assertEncoding } from './encoding.ts'
 import { codeOf, driverError } from './connection/errors.ts'
 import { describeHolders, readBlockers, type LockHolder } from './connection/lock-holders.ts'
 import { drizzleFolder as migrationsFolder } from './drizzle-folder.ts'
@@ -23,6 +24,7 @@ const table = 'applied'
  * when two processes run it at once.
  *
  * @param options.turnMs how long another process may migrate
+ * @param options.onBlocked gets the sessions that the migration waits for, again and again while it does
  * @param options.lockMs how long a migration waits for a lock; statements of the service queue behind it meanwhile
  * @param options.roles in place of those that `chooseRoles` finds
  * @returns rights that PUBLIC should not have, and that this login may not revoke
@@ -31,18 +33,20 @@ const table = 'applied'
  */
 export async function migrate(
   databaseUrl: string,
-  options: { turnMs?: number; lockMs?: number; roles?: Roles } = {},
+  options: { turnMs?: number; lockMs?: number; roles?: Roles; onBlocked?: OnBlocked } = {},
 ): Promise<string[]> {
-  const { turnMs = 60_000, lockMs = 5_000 } = options
+  const { turnMs = 60_000, lockMs = 5_000, onBlocked = () => {} } = options
   const settings = { application_name: 'token-ledger migrate', lock_timeout: duration(turnMs) }
   const sql = connectOwner(databaseUrl, settings)
   const watching = connectOwner(databaseUrl, settings)
   try {
     const [backend] = await sql<{ pid: number }[]>`select pg_backend_pid() as pid`
-    return await sayingWhoBlocks(watching, backend?.pid ?? 0, async () => {
+    await assertEncoding(sql)
+    const watch = { watching, pid: backend?.pid ?? 0, onBlocked }
+    return await sayingWhoBlocks(watch, async () => {
       await createMigrationsTable(sql)
       const kept = await sql.begin(async (tx) => {
-        await takeOldTurn(tx, turnMs)
+        await takeOldTurn(tx, { turnMs, onBlocked })
         await tx`lock table ${tx(`${schema}.${table}`)} in share row exclusive mode`
         await tx`select set_config('lock_timeout', ${String(lockMs)}, true)`
         const isNew = (await readNewest(tx)) === 0
@@ -86,18 +90,21 @@ export class MigrationBlocked extends Error {
   override readonly name = 'MigrationBlocked'
 }
 
+type OnBlocked = (holders: readonly LockHolder[]) => void
+
 const lockNotAvailable = '55P03'
 
 /** Replaces a lock timeout by an error that names the blocking sessions, which Postgres knows only during the wait. */
 async function sayingWhoBlocks<T>(
-  watching: postgres.Sql,
-  pid: number,
+  { watching, pid, onBlocked }: { watching: postgres.Sql; pid: number; onBlocked: OnBlocked },
   work: () => Promise<T>,
 ): Promise<T> {
   let holders: readonly LockHolder[] = []
   const look = async () => {
     const seen = await readBlockers(watching, pid)
-    if (seen.length > 0) holders = seen
+    if (seen.length === 0) return
+    holders = seen
+    onBlocked(seen)
   }
   const timer = setInterval(() => void look().catch(() => {}), 100)
   try {
@@ -139,7 +146,10 @@ async function createMigrationsTable(sql: postgres.Sql): Promise<void> {
  *
  * @throws {MigrationBlocked} when that one holds it for longer than `turnMs`
  */
-async function takeOldTurn(tx: postgres.TransactionSql, turnMs: number): Promise<void> {
+async function takeOldTurn(
+  tx: postgres.TransactionSql,
+  { turnMs, onBlocked }: { turnMs: number; onBlocked: OnBlocked },
+): Promise<void> {
   for (const startedAt = performance.now(); ; await sleep(100)) {
     const [row] = await tx<{ taken: boolean }[]>`
       select pg_try_advisory_xact_lock(hashtextextended('token_ledger.migrate', 0)) as taken`
@@ -153,6 +163,7 @@ async function takeOldTurn(tx: postgres.TransactionSql, turnMs: number): Promise
         and ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended('token_ledger.migrate', 0)
         and pg_has_role(a.usesysid, current_user, 'member')`
     if (holders.length === 0) return
+    onBlocked(holders)
     if (performance.now() - startedAt > turnMs) throw blockedBy(holders)
   }
 }

@@ -3,6 +3,7 @@ import postgres from 'postgres'
 import { connectOwner } from './connection/driver.ts'
 import { codeOf } from './connection/errors.ts'
 import { readRoles } from './roles.ts'
+import { targetOf } from './connection/target.ts'
 
 /** Another process made the role, or the membership, at the same moment. */
 const madeByAnother = new Set(['23505', '42710', 'XX000'])
@@ -16,8 +17,8 @@ const maxTries = 5
  * @throws {postgres.PostgresError} 42501 when the owner may not create the login, or not grant it the role
  */
 export async function admitServiceLogin(ownerUrl: string, serviceUrl: string): Promise<void> {
-  // As the driver reads the URL: parts may come from PGUSER and PGPASSWORD.
-  const { user, pass } = postgres(serviceUrl).options
+  // With the driver's default for the user.
+  const { user, pass } = postgres(targetOf(serviceUrl).login).options
   const sql = connectOwner(ownerUrl, { application_name: 'token-ledger migrate' })
   try {
     for (let attempt = 1; ; attempt++) {

@@ -20,6 +20,7 @@ import { mountJwks } from './http/routes/jwks.ts'
 import { mountMetrics } from './http/routes/metrics.ts'
 import { mountRevocations } from './http/routes/revocations.ts'
 import { mountTrpc } from './http/routes/trpc.ts'
+import { refuseWhileStopping } from './http/stopping.ts'
 import type { TraceRequests } from './observability/tracing.ts'
 import { procedurePaths } from './procedures/router.ts'
 import { type AppOptions, makeDeps } from './wiring.ts'
@@ -52,6 +53,8 @@ export async function buildApp(
     http: { headersTimeout: 10_000, connectionsCheckingInterval: 1_000 },
     keepAliveTimeout: 65_000,
     forceCloseConnections: 'idle',
+    // `refuseWhileStopping` answers in the envelope of all other errors.
+    return503OnClosing: false,
     clientErrorHandler,
     frameworkErrors,
   })
@@ -86,6 +89,8 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
     exposedHeaders: ['retry-after', 'www-authenticate'],
     maxAge: 600,
   })
+  // After CORS, so that a page can read the refusal.
+  refuseWhileStopping(app)
   // Used to write cookies only: refresh-cookie.ts reads the request's header itself.
   await app.register(cookie, { hook: false })
   app.setErrorHandler<FastifyError>((error, request, reply) => {

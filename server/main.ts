@@ -7,15 +7,17 @@ import { buildApp } from './app.ts'
 import { loadOrCreateAuthSecret } from './config/auth-secret.ts'
 import { ConfigError, loadConfig, type Config } from './config/config.ts'
 import { lastSeenFile } from './config/last-seen.ts'
+import { hideLibpqVariables } from './config/libpq-variables.ts'
 import { startEmbeddedPostgres } from './embedded-postgres/start.ts'
 import { createFirstAdmin } from './admin/first-admin.ts'
 import { probeAddress, withListenErrors } from './config/listen-address.ts'
 import {
   configuredUrls,
   migrateWithErrors,
-  withDatabaseErrors,
+  startWithDatabase,
   type DatabaseUrls,
 } from './config/database-url.ts'
+import { waitingFor } from './config/waiting.ts'
 import { describeError, redact } from './observability/security-log.ts'
 import type { Telemetry } from './observability/tracing.ts'
 
@@ -32,7 +34,9 @@ process.on('SIGINT', () => void stop(0))
 process.on('SIGTERM', () => void stop(0))
 
 try {
-  await start(loadConfig(process.env))
+  const config = loadConfig(process.env)
+  hideLibpqVariables(process.env)
+  await start(config)
 } catch (error) {
   // One line that says what to do, and no stack trace: this is read by an operator.
   if (!isStopping)
@@ -56,13 +60,13 @@ async function start(config: Config): Promise<void> {
   // Before an embedded database is created for a service that could not listen.
   if (config.databaseUrl === undefined) await probeAddress(config)
   const urls = configuredUrls(config) ?? (await startPostgres(config, log))
-  if (!(await withDatabaseErrors(urls.service, () => canServe(urls.service))))
+  if (!(await startWithDatabase(urls.service, () => canServe(urls.service))))
     await migrateWithErrors(urls)
   const authSecret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
   const { app: role } = await withDatabaseErrors(urls.service, () => rolesOf(urls.service))
   const database = connect(urls.service, { role, needsPrimary: true })
   started.push(() => database.close())
-  const app = await withDatabaseErrors(urls.service, () =>
+  const app = await startWithDatabase(urls.service, () =>
     buildApp({
       config: { ...config, authSecret },
       database,
@@ -72,10 +76,13 @@ async function start(config: Config): Promise<void> {
     }),
   )
   started.push(() => app.close())
-  await withDatabaseErrors(urls.service, () => ensureAdmin(config, database, log))
+  await startWithDatabase(urls.service, () => ensureAdmin(config, database, log))
   const { host, port } = config
+  const what = () => `port ${port} of ${host}`
   await withListenErrors({ host, port }, () =>
-    app.listen({ host, port, listenTextResolver: () => 'listening' }),
+    waitingFor({ what, atMostMs: 30_000 }, () =>
+      app.listen({ host, port, listenTextResolver: () => 'listening' }),
+    ),
   )
   console.log(`token-ledger is listening on ${config.publicUrl}`)
 }
@@ -98,11 +105,15 @@ async function startTracing(): Promise<Telemetry | null> {
 }
 
 async function startPostgres(config: Config, log: Logger): Promise<DatabaseUrls> {
-  const postgres = await startEmbeddedPostgres({
-    dataDir: config.dataDir,
-    log: (line) => log.debug({ postgres: line }),
-    warn: (line) => log.warn({ postgres: line }),
-  })
+  // Bounded by itself: a recovery after a crash may take minutes.
+  const what = () => `the embedded Postgres in ${config.dataDir}`
+  const postgres = await waitingFor({ what }, () =>
+    startEmbeddedPostgres({
+      dataDir: config.dataDir,
+      log: (line) => log.debug({ postgres: line }),
+      warn: (line) => log.warn({ postgres: line }),
+    }),
+  )
   started.push(() => postgres.stop())
   return { owner: postgres.url, service: postgres.serviceUrl }
 }

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Database } from '../db/connection/connect.ts'
 import { transactionsOf } from '../db/connection/transaction.ts'
 import { watchForRestoredCopy } from './audit/restored-copy.ts'
+import { assertEncoding } from '../db/encoding.ts'
 import { readPublicRights } from '../db/login-rights.ts'
 import { createTails } from './audit/tail.ts'
 import { keepTables } from './audit/upkeep.ts'
@@ -58,6 +59,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
   if (config.authSecret === undefined) throw new Error('AUTH_SECRET is not set')
   const secrets = secretsOf(config.authSecret, config.authSecretPrevious)
 
+  await assertEncoding(database.statements)
   const databaseLogin = await checkDatabaseLogin(config, database)
   if (databaseLogin.warning !== null)
     app.log.warn(databaseLogin, 'the database login has more rights than the service needs')

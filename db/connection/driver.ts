@@ -1,9 +1,9 @@
 import postgres from 'postgres'
 import { createBackoff } from './backoff.ts'
 import { ConnectionRefused } from './handshake.ts'
-import type { Place } from './reach.ts'
 import { pinnedSettings, stateQuery, type SessionSettings } from './settings.ts'
 import { createSockets, type SocketEvents } from './socket.ts'
+import { targetOf, type Target } from './target.ts'
 
 export type DriverOptions = {
   /** How long a socket waits for any answer; null waits without limit. */
@@ -29,20 +29,22 @@ export type Driver = (own: OwnOptions, events: SocketEvents) => postgres.Sql
  */
 export function createDriver(databaseUrl: string, options: DriverOptions): Driver {
   const backoff = createBackoff()
-  const { places, target } = parse(databaseUrl)
+  const { places, login, attributes, settings: asked } = targetOf(databaseUrl)
   const [first] = places
   return ({ settings, ...own }, events) => {
     const socket = createSockets({
       backoff,
       places,
       query: stateQuery(settings),
-      check: (row) => checkState(row, { ...options, target }),
+      check: (row) => checkState(row, { ...options, attributes }),
       answerWithinMs: options.answerWithinMs,
       events,
     })
     const settled = {
+      ...login,
       ...own,
-      connection: settings,
+      // Of the options of a command line and a setting of the same name, Postgres takes the setting.
+      connection: { ...settings, ...asked },
       onnotice: () => {},
       fetch_types: false,
       // The rest is done by the sockets. With several hosts the driver would try again without end.
@@ -53,7 +55,7 @@ export function createDriver(databaseUrl: string, options: DriverOptions): Drive
       connect_timeout: 0,
       backoff: 0,
     }
-    return postgres(databaseUrl, settled as unknown as postgres.Options<{}>)
+    return postgres(settled as unknown as postgres.Options<{}>)
   }
 }
 
@@ -65,44 +67,19 @@ export function connectOwner(databaseUrl: string, settings: SessionSettings): po
   return driver({ max: 1, settings: { ...pinnedSettings, ...unlimited, ...settings } }, events)
 }
 
-/** What the driver reads from the URL and from the environment. */
-type Parsed = {
-  readonly host: readonly string[]
-  readonly port: readonly number[]
-  readonly path: string | false
-  readonly ssl: Place['ssl']
-  readonly sslnegotiation: string | null
-  readonly target_session_attrs: string | null
-}
-
-function parse(databaseUrl: string): { places: readonly Place[]; target: string | null } {
-  const parsed = postgres(databaseUrl).options as unknown as Parsed
-  const { host: hosts, port: ports, ssl, target_session_attrs: target } = parsed
-  const path = parsed.path === false ? null : parsed.path
-  const isDirectTls = parsed.sslnegotiation === 'direct'
-  const of = (host: string, at: number) => ({
-    host,
-    port: ports[at] ?? ports[0] ?? 5432,
-    path,
-    ssl,
-    isDirectTls,
-  })
-  return { places: (path === null ? hosts : hosts.slice(0, 1)).map(of), target }
-}
-
 /** @throws {ConnectionRefused} when the connection cannot serve */
 function checkState(
   [missing, isStandby, isReadOnly]: readonly (string | null)[],
-  { needsPrimary, target }: { needsPrimary: boolean; target: string | null },
+  { needsPrimary, attributes }: { needsPrimary: boolean } & Pick<Target, 'attributes'>,
 ): void {
   if (missing !== null)
     throw new ConnectionRefused(
       'CONNECT_SETTINGS',
-      `the connection did not take ${missing}: a pooler such as PgBouncer dropped them, or the URL has others; set DATABASE_URL and MIGRATION_DATABASE_URL to Postgres itself`,
+      `the connection did not take ${missing}: a pooler such as PgBouncer dropped them; set DATABASE_URL and MIGRATION_DATABASE_URL to Postgres itself`,
     )
-  const mustNotBeStandby = needsPrimary || target === 'primary' || target === 'read-write'
+  const mustNotBeStandby = needsPrimary || attributes !== null
   if (mustNotBeStandby && isStandby === 't')
     throw new ConnectionRefused('25006', 'the server is a standby, which is read-only')
-  if (target === 'read-write' && isReadOnly === 't')
+  if (attributes === 'read-write' && isReadOnly === 't')
     throw new ConnectionRefused('25006', 'the database is read-only')
 }

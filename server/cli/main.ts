@@ -2,6 +2,7 @@
 import { codeOf } from '../../db/connection/errors.ts'
 import { CannotWrite } from '../audit/write-export.ts'
 import { ConfigError, loadConfig, loadConfigWithoutSecret, type Config } from '../config/config.ts'
+import { hideLibpqVariables } from '../config/libpq-variables.ts'
 import { AuthError } from '../errors.ts'
 import { ledgerArchive } from './archive.ts'
 import { UsageError, type Commands } from './command.ts'
@@ -59,7 +60,9 @@ async function run(words: readonly string[]): Promise<number> {
 }
 
 function readConfig(needs?: 'secret'): Config {
-  return needs === 'secret' ? loadConfig(process.env) : loadConfigWithoutSecret(process.env)
+  const config = needs === 'secret' ? loadConfig(process.env) : loadConfigWithoutSecret(process.env)
+  hideLibpqVariables(process.env)
+  return config
 }
 
 /**

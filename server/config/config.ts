@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { maxAccessTokenSeconds } from '../verifier/access-token-life.ts'
 import { ConfigError } from './config-error.ts'
+import { withLibpqVariables } from './libpq-variables.ts'
 import { exposedAdvice, isInProduction, productionProblems } from './production.ts'
 import {
   audience,
@@ -206,9 +207,15 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
   return config
 }
 
+const isConnectionString = (name: string) =>
+  name === 'DATABASE_URL' || name === 'MIGRATION_DATABASE_URL'
+
 /** Like `loadConfig`, for commands that use no secret: AUTH_SECRET may be missing in production. */
 export function loadConfigWithoutSecret(env: Record<string, string | undefined>): Config {
-  const set = Object.entries(env).filter(([, value]) => value !== undefined && value !== '')
+  const set = Object.entries(env).flatMap(([name, value]) => {
+    if (value === undefined || value === '') return []
+    return [[name, isConnectionString(name) ? withLibpqVariables(value, env) : value]]
+  })
   const result = Environment.safeParse(Object.fromEntries(set))
   if (result.success) return Object.freeze(result.data)
   const [issue] = result.error.issues

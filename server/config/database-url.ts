@@ -1,9 +1,12 @@
+import { addressOf, describeAddress } from '../../db/connection/connection-string.ts'
 import { codeOf, driverError, isUnavailable } from '../../db/connection/errors.ts'
+import { describeHolders, type LockHolder } from '../../db/connection/lock-holders.ts'
 import { ConnectionRefused } from '../../db/connection/handshake.ts'
 import { migrate } from '../../db/migrate.ts'
 import { rolesOf } from '../../db/roles.ts'
 import { admitServiceLogin } from '../../db/service-login.ts'
 import type { Config } from './config.ts'
+import { waitingFor } from './waiting.ts'
 
 /** The database could not be used. The message is one line; it names the host and never the password. */
 export class DatabaseUnreachable extends Error {}
@@ -33,10 +36,14 @@ export function configuredUrls(config: Config): DatabaseUrls | null {
  * @throws {DatabaseUnreachable} also when the owner lacks a privilege that this needs
  */
 export async function migrateWithErrors({ owner, service }: DatabaseUrls): Promise<string[]> {
+  let holders: string | null = null
+  const onBlocked = (found: readonly LockHolder[]) => (holders = describeHolders(found))
+  const blockers = () => holders && `${holders}, before the migration`
   const kept = await withPrivilegeErrors(
     owner,
     'migrating needs the login that owns the schemas of token-ledger, and for the first migration one with CREATEROLE: set MIGRATION_DATABASE_URL',
-    () => migrate(owner),
+    // Bounded by itself: how long it takes to migrate depends on the ledger.
+    () => waitingFor({ what: blockers }, () => migrate(owner, { onBlocked })),
   )
   if (service === owner) return kept
   const { app } = await withDatabaseErrors(owner, () => rolesOf(owner))
@@ -84,6 +91,15 @@ export async function withDatabaseErrors<T>(
   }
 }
 
+/** A start that takes longer is given up: whatever supervises the process starts it again. */
+const startStepMs = 60_000
+
+/** `withDatabaseErrors` for a step of a start. */
+export function startWithDatabase<T>(databaseUrl: string, work: () => Promise<T>): Promise<T> {
+  const what = () => `the database ${describeAddress(addressOf(databaseUrl))}`
+  return withDatabaseErrors(databaseUrl, () => waitingFor({ what, atMostMs: startStepMs }, work))
+}
+
 /** Only of errors whose message never quotes a statement. */
 function messageOf(error: unknown): string | undefined {
   // It names the session that holds a lock.
@@ -107,10 +123,6 @@ const reasons: Readonly<Record<string, string>> = {
 }
 
 function unreachable(databaseUrl: string, problem: string): DatabaseUnreachable {
-  const { host, pathname } = new URL(databaseUrl)
-  // `socketUrl` adds the comma for postgres.js.
-  const place = decodeURIComponent(host).replace(/,$/, '')
-  return new DatabaseUnreachable(
-    `cannot use the database ${pathname.slice(1)} at ${place}: ${problem}`,
-  )
+  const place = describeAddress(addressOf(databaseUrl))
+  return new DatabaseUnreachable(`cannot use the database ${place}: ${problem}`)
 }

@@ -1,3 +1,4 @@
+import { addressOf } from '../../db/connection/connection-string.ts'
 import { isLoopback, secret } from './values.ts'
 
 /** The variables that production is strict about. */
@@ -69,14 +70,14 @@ function databaseProblems(env: Variables): Problem[] {
   })
 }
 
-/** Local: a Unix socket or loopback. A URL without a host is not, because PGHOST then names one. */
+/** Local: a Unix socket or loopback. */
 function isVerifiedOrLocal(databaseUrl: string): boolean {
-  const { hostname, searchParams } = new URL(databaseUrl)
-  // Of a repeated parameter the driver takes the last.
-  if (searchParams.getAll('sslmode').at(-1) === 'verify-full') return true
-  const place = decodeURIComponent(hostname)
-  // The driver takes any place with a slash for the path of a socket.
-  return place.includes('/') || place.split(',').every(isLoopback)
+  const { hosts, tls, parameters } = addressOf(databaseUrl)
+  if (tls === 'verify-full') return true
+  // A string without a host does not say where it leads: PGHOST may be set elsewhere.
+  return (
+    parameters.has('host') && hosts.every(({ name }) => name.startsWith('/') || isLoopback(name))
+  )
 }
 
 function originProblems(env: Variables, publicUrl: string): Problem[] {

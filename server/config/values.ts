@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import { BadConnectionString } from '../../db/connection/connection-string.ts'
+import { targetOf } from '../../db/connection/target.ts'
 
 export const day = 24 * 3600
 
@@ -86,26 +88,15 @@ export function secretAdvice(problem: string): string {
   return `${problem}; make one with: openssl rand -base64 48`
 }
 
-export const postgresUrl = z
-  .url({
-    protocol: /^postgres(ql)?$/,
-    error: 'must be a Postgres URL, such as postgres://user:password@host:5432/database',
-  })
-  .refine(
-    isDecodable,
-    'has a % that is not percent-encoded; write it as %25, such as postgres://user:pass%25word@host:5432/database',
-  )
-
-/** postgres.js percent-decodes everything before the path. */
-function isDecodable(databaseUrl: string): boolean {
-  const [beforePath = ''] = /^\w+:\/\/[^/?#]*/.exec(databaseUrl) ?? []
+/** @see docs/reference/connection-strings.md */
+export const postgresUrl = z.string().superRefine((value, ctx) => {
   try {
-    decodeURIComponent(beforePath)
-    return true
-  } catch {
-    return false
+    targetOf(value)
+  } catch (error) {
+    if (!(error instanceof BadConnectionString)) throw error
+    ctx.addIssue({ code: 'custom', message: error.message })
   }
-}
+})
 
 /** On other systems a Windows path would be a single file name with backslashes in it. */
 export function isPath(value: string): boolean {

@@ -30,6 +30,7 @@ const maxLines: Readonly<Record<string, number>> = {
   'docs/reference/access-token.md': 120,
   'docs/reference/cli.md': 120,
   'docs/reference/configuration.md': 120,
+  'docs/reference/connection-strings.md': 120,
   'docs/reference/events.md': 120,
   'docs/reference/http.md': 190,
   'docs/reference/limits.md': 80,

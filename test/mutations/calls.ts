@@ -28,6 +28,28 @@ export const calls = [
       'await enableUser(deps, userId, { actorUserId: ctx.by.actorUserId })',
     ],
   ]),
+  ...mutationsOf(
+    'server/http/stopping.ts',
+    ['test/http/shutdown.test.ts'],
+    [
+      [
+        'a service that stops goes on taking requests',
+        'async () => void (isStopping = true)',
+        'async () => {}',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/app.ts',
+    ['test/http/shutdown.test.ts'],
+    [
+      [
+        'a service that stops answers in a shape of its own',
+        '    return503OnClosing: false,\n',
+        '',
+      ],
+    ],
+  ),
   ...mutationsOf('server/procedures/once.ts', once, [
     ['each call of a batch verifies the token', 'result ??= work()', 'result = work()'],
   ]),

@@ -80,10 +80,9 @@ export const cookies = [
       ],
       [
         'a database beyond loopback needs no certificate',
-        "return place.includes('/') || place.split(',').every(isLoopback)",
-        'return true',
+        "parameters.has('host') && hosts.every",
+        'true || hosts.every',
       ],
-      ['the first sslmode counts', ".getAll('sslmode').at(-1)", ".get('sslmode')"],
       [
         'a page over http is allowed in production',
         'env.ALLOWED_ORIGINS?.some(isPlainHttp)',

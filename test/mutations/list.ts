@@ -8,6 +8,7 @@ import { logins } from './logins.ts'
 import type { Mutation } from './mutation.ts'
 import { revocations } from './revocations.ts'
 import { rules } from './rules.ts'
+import { starts } from './starts.ts'
 import { tokens } from './tokens.ts'
 import { users } from './users.ts'
 import { writes } from './writes.ts'
@@ -20,6 +21,7 @@ export const mutations: readonly Mutation[] = [
   ...guards,
   ...keysAndCopies,
   ...logins,
+  ...starts,
   ...revocations,
   ...audiences,
   ...users,

@@ -1,0 +1,54 @@
+import { mutationsOf } from './mutation.ts'
+
+const strings = ['test/config/connection-strings.test.ts']
+
+/** What a start takes from its environment, what it waits for, and what it refuses. */
+export const starts = [
+  ...mutationsOf('db/connection/string-parameters.ts', strings, [
+    [
+      'a parameter that is not supported is dropped without a word',
+      "if (values === 'none') return 'is not supported; leave it out'",
+      "if (values === 'none') return null",
+    ],
+    [
+      'a parameter that is not known is sent to Postgres',
+      "  if (values === 'unknown')\n",
+      '  if (name === value)\n',
+    ],
+  ]),
+  ...mutationsOf(
+    'db/connection/connection-string.ts',
+    [...strings, 'test/config/config.test.ts'],
+    [
+      [
+        'the first sslmode counts',
+        '    set(decoded(name), value)\n',
+        '    if (!found.has(decoded(name))) set(decoded(name), value)\n',
+      ],
+      [
+        'channel_binding=require is dropped',
+        "if (parameters.get('channel_binding') === 'require') return 'verify-full'",
+        "if (parameters.get('channel_binding') === 'x') return 'verify-full'",
+      ],
+      [
+        'a refusal repeats a part of a password',
+        "return /^[a-z_]{1,40}$/i.test(parameter) ? `parameter ${parameter}` : 'last part'",
+        'return `parameter ${parameter}`',
+      ],
+    ],
+  ),
+  ...mutationsOf('server/config/libpq-variables.ts', strings, [
+    [
+      'a variable replaces what the string says',
+      "if (value === undefined || value === '' || given.has(name)) return []",
+      "if (value === undefined || value === '') return []",
+    ],
+  ]),
+  ...mutationsOf('server/config/production.ts', strings, [
+    [
+      'PGHOST leads production to a database without TLS',
+      'hosts.every(({ name })',
+      'hosts.some(({ name })',
+    ],
+  ]),
+]
