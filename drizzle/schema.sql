@@ -558,8 +558,83 @@ create trigger refuse_truncate before truncate on token_ledger.token_event_defau
 for each statement execute function token_ledger.refuse_change();
 alter table token_ledger.token_event_default enable always trigger refuse_truncate;
 
--- Makes the partitions token_family_YYYYMM and token_event_YYYYMM from this month on where they are missing. At most 24
--- months ahead. They depend on the date and are not shown here.
+-- Copies rows of the default partition to a new table that can become a partition.
+create function token_ledger.copy_unattached(parent text, part text, condition text)
+returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  execute format(
+    'create unlogged table token_ledger.%I (like token_ledger.%I including defaults including constraints)', part, parent);
+  execute format('insert into token_ledger.%I select * from token_ledger.%I where %s', part, parent || '_default', condition);
+  execute format('alter table token_ledger.%I set logged', part);
+end
+$$;
+
+-- What a new partition needs that it does not get from its table.
+create function token_ledger.finish_partition(parent text, part text)
+returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform token_ledger.guard_partition(part);
+  if parent = 'token_event' then
+    perform token_ledger.expect_long_families(part);
+  end if;
+end
+$$;
+
+-- Makes the partitions token_family_YYYYMM and token_event_YYYYMM where they are missing, and moves the rows there that
+-- the default partition has of this month, as they are. They depend on the date and are not shown here.
+create function token_ledger.make_month(month timestamptz)
+returns integer
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+declare
+  first_id uuid := token_ledger.first_family_id(month);
+  next_id uuid := token_ledger.first_family_id(month + interval '1 month');
+  parent text;
+  part text;
+  rest text;
+  has_rows boolean;
+  made integer := 0;
+begin
+  foreach parent in array array['token_family', 'token_event'] loop
+    part := parent || to_char(month, '_YYYYMM');
+    rest := parent || '_default';
+    continue when to_regclass(format('token_ledger.%I', part)) is not null;
+    -- In front of the look into the default partition, so that no sign-in adds a row in between.
+    execute format('lock table only token_ledger.%I in access exclusive mode', parent);
+    execute format('select exists (select from token_ledger.%I where family_id >= %L and family_id < %L)', rest, first_id, next_id)
+    into has_rows;
+    if has_rows then
+      perform token_ledger.copy_unattached(parent, part, format('family_id >= %L and family_id < %L', first_id, next_id));
+      perform token_ledger.copy_unattached(parent, 'rest', format('family_id < %L or family_id >= %L', first_id, next_id));
+      execute format('drop table token_ledger.%I', rest);
+      execute format('alter table token_ledger.rest rename to %I', rest);
+      execute format('alter table token_ledger.%I attach partition token_ledger.%I default', parent, rest);
+      execute format(
+        'alter table token_ledger.%I attach partition token_ledger.%I for values from (%L) to (%L)',
+        parent, part, first_id, next_id);
+      perform token_ledger.finish_partition(parent, rest);
+    else
+      execute format(
+        'create table token_ledger.%I partition of token_ledger.%I for values from (%L) to (%L)',
+        part, parent, first_id, next_id);
+    end if;
+    perform token_ledger.finish_partition(parent, part);
+    made := made + 1;
+  end loop;
+  return made;
+end
+$$;
+
+-- Makes the months from this one on, at most 24 ahead. A month that cannot be made does not keep the others from being
+-- made; its problem is raised when there is nothing else to make.
 create function token_ledger.ensure_partitions(months_ahead integer default 3)
 returns integer
 language plpgsql security definer
@@ -567,31 +642,57 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 declare
-  parent text;
-  part text;
   month timestamptz;
   made integer := 0;
+  problem text;
+  problem_code text;
 begin
   if months_ahead is null or months_ahead not between 0 and 24 then
     raise exception 'months_ahead must be from 0 to 24' using errcode = 'invalid_parameter_value';
   end if;
   -- Several processes start at once: one makes them, the others find them.
   perform token_ledger.take_turn('partitions');
-  foreach parent in array array['token_family', 'token_event'] loop
-    for month in
-      select generate_series(date_trunc('month', now()), date_trunc('month', now()) + months_ahead * interval '1 month', '1 month')
-    loop
-      part := parent || to_char(month, '_YYYYMM');
-      continue when to_regclass(format('token_ledger.%I', part)) is not null;
-      execute format(
-        'create table token_ledger.%I partition of token_ledger.%I for values from (%L) to (%L)',
-        part, parent, token_ledger.first_family_id(month), token_ledger.first_family_id(month + interval '1 month'));
-      perform token_ledger.guard_partition(part);
-      if parent = 'token_event' then
-        perform token_ledger.expect_long_families(part);
-      end if;
-      made := made + 1;
-    end loop;
+  for month in
+    select generate_series(date_trunc('month', now()), date_trunc('month', now()) + months_ahead * interval '1 month', '1 month')
+  loop
+    begin
+      made := made + token_ledger.make_month(month);
+    exception
+      -- The next month would wait as long again.
+      when lock_not_available then raise;
+      when others then
+        problem := coalesce(problem, sqlerrm);
+        problem_code := coalesce(problem_code, sqlstate);
+    end;
+  end loop;
+  if made = 0 and problem is not null then
+    raise exception '%', problem using errcode = problem_code;
+  end if;
+  return made;
+end
+$$;
+
+-- Makes the months that ended before an instant and have families in the default partition. `ledger archive` calls it.
+create function token_ledger.make_closed_months(before timestamptz)
+returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+declare
+  month timestamptz;
+  made integer := 0;
+begin
+  perform token_ledger.take_turn('partitions');
+  -- An array, because make_month replaces the table that a loop over a query would still read.
+  foreach month in array array(
+    select distinct date_trunc('month', to_timestamp(
+      ('x' || left(replace(f.family_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0))
+    from token_ledger.token_family_default f
+    where f.family_id < token_ledger.first_family_id(date_trunc('month', least(before, token_ledger.clock())))
+    order by 1
+  ) loop
+    made := made + token_ledger.make_month(month);
   end loop;
   return made;
 end
@@ -1446,13 +1547,17 @@ revoke all on function
   token_ledger.check_families,
   token_ledger.check_open_families,
   token_ledger.closed_months,
+  token_ledger.copy_unattached,
   token_ledger.ensure_partitions,
   token_ledger.erase_traces,
   token_ledger.expect_first_event,
   token_ledger.expect_long_families,
+  token_ledger.finish_partition,
   token_ledger.guard_partition,
   token_ledger.keep_an_admin,
   token_ledger.keep_open_families,
+  token_ledger.make_closed_months,
+  token_ledger.make_month,
   token_ledger.network_of,
   token_ledger.rebuild_open_families,
   token_ledger.refuse_change,

@@ -299,19 +299,57 @@ export const guards = [
         "perform pg_advisory_xact_lock(hashtextextended('token_ledger.keep_an_admin', 0));",
       ],
       [
-        'SQL: an auditor keeps months from being made',
-        "perform token_ledger.take_turn('partitions');",
-        "perform pg_advisory_xact_lock(hashtextextended('token_ledger.ensure_partitions', 0));",
-      ],
-      [
         'SQL: an auditor takes the turns of the service',
         'revoke all on function token_ledger.take_turn(text) from public;',
         'grant execute on function token_ledger.take_turn(text) to token_ledger_auditor;\ngrant usage on schema token_ledger to token_ledger_auditor;',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'drizzle/0021_months_of_the_default_partition.sql',
+    ['test/attack/held-locks.test.ts'],
+    [
+      [
+        'SQL: an auditor keeps months from being made',
+        "the others find them.\n  perform token_ledger.take_turn('partitions');",
+        "the others find them.\n  perform pg_advisory_xact_lock(hashtextextended('token_ledger.ensure_partitions', 0));",
       ],
       [
         'SQL: any number of months is made ahead',
         'if months_ahead is null or months_ahead not between 0 and 24 then',
         'if false then',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'drizzle/0021_months_of_the_default_partition.sql',
+    ['test/db/default-partition.test.ts'],
+    [
+      [
+        'SQL: rows in the default partition keep their month from being made',
+        '    if has_rows then\n',
+        '    if false then\n',
+      ],
+      [
+        'SQL: a default partition that was split can be truncated',
+        '      perform token_ledger.finish_partition(parent, rest);\n',
+        '',
+      ],
+      [
+        'SQL: a month that cannot be made keeps the others from being made',
+        '      when others then\n',
+        '      when others then raise;\n      when division_by_zero then\n',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/audit/archive.ts',
+    ['test/db/default-partition.test.ts'],
+    [
+      [
+        'sessions in the default partition are never archived',
+        '    await makeClosedMonths(sql, to.beforeAt)\n',
+        '',
       ],
     ],
   ),

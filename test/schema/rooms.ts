@@ -89,9 +89,18 @@ export const rooms: readonly Room[] = [
       'table token_ledger.token_family_default':
         'Takes families that no month takes, so that a sign-in never fails for want of a partition.',
       'table token_ledger.token_event_default': 'Takes the events of these families.',
+      'function token_ledger.copy_unattached':
+        'Copies rows of the default partition to a new table that can become a partition.',
+      'function token_ledger.finish_partition':
+        'What a new partition needs that it does not get from its table.',
+      'function token_ledger.make_month':
+        'Makes the partitions token_family_YYYYMM and token_event_YYYYMM where they are missing, and moves the rows ' +
+        'there that the default partition has of this month, as they are. They depend on the date and are not shown here.',
       'function token_ledger.ensure_partitions':
-        'Makes the partitions token_family_YYYYMM and token_event_YYYYMM from this month on where they are missing. ' +
-        'At most 24 months ahead. They depend on the date and are not shown here.',
+        'Makes the months from this one on, at most 24 ahead. A month that cannot be made does not keep the others from ' +
+        'being made; its problem is raised when there is nothing else to make.',
+      'function token_ledger.make_closed_months':
+        'Makes the months that ended before an instant and have families in the default partition. `ledger archive` calls it.',
       'function token_ledger.closed_months':
         'Months that ended before an instant, with the lowest and the highest family_id of each: what can be archived.',
     },
