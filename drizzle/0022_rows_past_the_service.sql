@@ -11,21 +11,35 @@ where u.email <> lower(u.email collate "C")
     where other.user_id <> u.user_id and lower(other.email collate "C") = lower(u.email collate "C")
   );
 --> statement-breakpoint
--- As server/users/email.ts. Not valid, so that a row that stays as it is does not stop the migration: Postgres checks it
--- when it is next written.
+-- As server/users/email.ts. Not valid at first: a row that stays as it is does not stop the migration, and Postgres checks
+-- it when it is next written.
 alter table token_ledger.user_account add constraint user_account_email_canonical check (
   email collate "C" ~ '^[a-z0-9!#$%&''*+/=?^_`{|}~-]+([.][a-z0-9!#$%&''*+/=?^_`{|}~-]+)*@([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'
   and email collate "C" !~ '[.@][0-9]+$'
   and strpos(email, '@') <= 65
 ) not valid;
 --> statement-breakpoint
+do $$
+begin
+  alter table token_ledger.user_account validate constraint user_account_email_canonical;
+exception when check_violation then null;
+end
+$$;
+--> statement-breakpoint
 -- Whether this session applies rows that another database decided: the worker of a logical replica, or a restore. Such a
 -- session has the role "replica", which only a superuser or its grantee can set, and may write a hash. The service may
 -- not, so nothing changes for it under that setting.
+--
+-- In PL/pgSQL: Postgres would inline an SQL function into the conditions of triggers, anew for each statement.
 create function token_ledger.is_applying() returns boolean
-language sql stable parallel safe
-return current_setting('session_replication_role') = 'replica'
-  and has_column_privilege('token_ledger.token_event'::regclass, 'hash', 'insert');
+language plpgsql stable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return current_setting('session_replication_role') = 'replica'
+    and has_column_privilege('token_ledger.token_event'::regclass, 'hash', 'insert');
+end
+$$;
 --> statement-breakpoint
 -- Ends the sessions of a user whose row was deleted, as "end all sessions" does: sign-ins in progress fail, and each
 -- family that is active gets its end. The service deletes no user; an erasure keeps the row.

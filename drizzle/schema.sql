@@ -152,11 +152,14 @@ where kind = 'reuse_detected';
 -- service never does: it may not write a hash.
 create function token_ledger.is_applying()
 returns boolean
-language sql stable parallel safe
-return (
-  (current_setting('session_replication_role') = 'replica')
-  and has_column_privilege(('token_ledger.token_event'::regclass)::oid, 'hash', 'insert')
-);
+language plpgsql stable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return current_setting('session_replication_role') = 'replica'
+    and has_column_privilege('token_ledger.token_event'::regclass, 'hash', 'insert');
+end
+$$;
 
 -- Refuses the statement (SQLSTATE TL001).
 create function token_ledger.refuse_change()
@@ -960,7 +963,7 @@ create table token_ledger.user_account (
     ) ~ '^[a-z0-9!#$%&''*+/=?^_`{|}~-]+([.][a-z0-9!#$%&''*+/=?^_`{|}~-]+)*@([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'
     and (email collate "C") !~ '[.@][0-9]+$'
     and strpos(email, '@') <= 65
-  ) not valid,
+  ),
   constraint user_account_email_length check (length(email) >= 3 and length(email) <= 254),
   constraint user_account_role_known check (role in ('user', 'admin'))
 );

@@ -146,7 +146,7 @@ export const guards = [
       ],
       [
         'SQL: the service in replica mode is taken for a replica',
-        "  and has_column_privilege('token_ledger.token_event'::regclass, 'hash', 'insert');",
+        "\n    and has_column_privilege('token_ledger.token_event'::regclass, 'hash', 'insert');",
         ';',
       ],
       [

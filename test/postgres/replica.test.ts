@@ -1,5 +1,5 @@
 import { dirname, join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect } from 'vitest'
 import {
   command,
   hasDebianPostgres,
@@ -62,7 +62,7 @@ async function makeHistory(primary: Cluster, url: string) {
   await auth(url, 'logout', { refreshToken: await refresh(url, await signIn(url, other!.email)) })
   const spent = await signIn(url, other!.email)
   await refresh(url, spent, 2)
-  expect((await auth(url, 'refresh', { refreshToken: spent })).reason).toBe('token_reused')
+  expect((await auth(url, 'refresh', { refreshToken: spent })).reason).toBe('refresh_token_reused')
   const repeated = { refreshToken: token, attemptId: '6f9e4d0c-8a3b-4c1d-9e2f-0123456789ab' }
   await auth(url, 'refresh', repeated)
   token = (await auth(url, 'refresh', repeated)).data.refreshToken
