@@ -148,6 +148,19 @@ where kind = 'reuse_detected';
 -- 3. Guards: the ledger is append-only
 -- ----------------------------------------------------------------------------
 
+-- Whether this session applies rows that another database decided: the worker of a logical replica, or a restore. The
+-- service never does: it may not write a hash.
+create function token_ledger.is_applying()
+returns boolean
+language plpgsql stable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return current_setting('session_replication_role') = 'replica'
+    and has_column_privilege('token_ledger.token_event'::regclass, 'hash', 'insert');
+end
+$$;
+
 -- Refuses the statement (SQLSTATE TL001).
 create function token_ledger.refuse_change()
 returns trigger
@@ -367,8 +380,55 @@ end
 $$;
 
 create trigger chain_event before insert on token_ledger.token_event
-for each row execute function token_ledger.chain_event();
+for each row
+when (new.hash is null or not token_ledger.is_applying())
+execute function token_ledger.chain_event();
 alter table token_ledger.token_event enable always trigger chain_event;
+
+-- Takes an event that comes with its hash, in any order: compares the hash with the content and with the events before
+-- and after it that are there (TL002).
+create function token_ledger.compare_event()
+returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  problem text;
+begin
+  problem := case
+    when new.origin_salt is null and num_nonnulls(new.ip, new.user_agent) > 0 then 'ip or user_agent without their salt'
+    when new.origin_salt is not null
+      and new.origin_hash is distinct from token_ledger.origin_hash(new.origin_salt, new.ip, new.user_agent)
+      then 'ip or user_agent do not match their hash'
+    when new.hash is distinct from token_ledger.event_hash_of(
+      new.family_id, new.seq, new.prev_hash, new.kind, new.generation, new.occurred_at, new.expires_at,
+      new.absolute_expires_at, new.user_id, new.transport, new.token_hash, new.salt, new.attempt_hash,
+      new.presented_generation, new.reason, new.actor_user_id, new.origin_hash)
+      then 'the hash does not match the content'
+    when exists (
+      select
+      from token_ledger.token_event e
+      where e.family_id = new.family_id
+        and e.seq between new.seq - 1 and new.seq + 1
+        and case e.seq
+          when new.seq - 1 then e.hash is distinct from new.prev_hash
+          when new.seq + 1 then e.prev_hash is distinct from new.hash
+        end
+    ) then 'it does not continue the chain'
+  end;
+  if problem is not null then
+    raise exception 'event % of family % cannot be applied: %', new.seq, new.family_id, problem using errcode = 'TL002';
+  end if;
+  return new;
+end
+$$;
+
+create trigger compare_event before insert on token_ledger.token_event
+for each row
+when (new.hash is not null and token_ledger.is_applying())
+execute function token_ledger.compare_event();
+alter table token_ledger.token_event enable always trigger compare_event;
 
 -- Refuses a family without its first event (TL002) when the transaction ends, because the family row comes first.
 create function token_ledger.expect_first_event()
@@ -386,7 +446,9 @@ end
 $$;
 
 create constraint trigger expect_first_event after insert on token_ledger.token_family deferrable initially deferred
-for each row execute function token_ledger.expect_first_event();
+for each row
+when (not token_ledger.is_applying())
+execute function token_ledger.expect_first_event();
 alter table token_ledger.token_family enable always trigger expect_first_event;
 
 -- The /24 of an IPv4 address or the /64 of an IPv6 address.
@@ -450,7 +512,7 @@ $$;
 
 create trigger suspect_replay after insert on token_ledger.token_event
 for each row
-when (new.kind = 'replayed')
+when (new.kind = 'replayed' and not token_ledger.is_applying())
 execute function token_ledger.suspect_replay();
 alter table token_ledger.token_event enable always trigger suspect_replay;
 
@@ -558,8 +620,83 @@ create trigger refuse_truncate before truncate on token_ledger.token_event_defau
 for each statement execute function token_ledger.refuse_change();
 alter table token_ledger.token_event_default enable always trigger refuse_truncate;
 
--- Makes the partitions token_family_YYYYMM and token_event_YYYYMM from this month on where they are missing. At most 24
--- months ahead. They depend on the date and are not shown here.
+-- Copies rows of the default partition to a new table that can become a partition.
+create function token_ledger.copy_unattached(parent text, part text, condition text)
+returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  execute format(
+    'create unlogged table token_ledger.%I (like token_ledger.%I including defaults including constraints)', part, parent);
+  execute format('insert into token_ledger.%I select * from token_ledger.%I where %s', part, parent || '_default', condition);
+  execute format('alter table token_ledger.%I set logged', part);
+end
+$$;
+
+-- What a new partition needs that it does not get from its table.
+create function token_ledger.finish_partition(parent text, part text)
+returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform token_ledger.guard_partition(part);
+  if parent = 'token_event' then
+    perform token_ledger.expect_long_families(part);
+  end if;
+end
+$$;
+
+-- Makes the partitions token_family_YYYYMM and token_event_YYYYMM where they are missing, and moves the rows there that
+-- the default partition has of this month, as they are. They depend on the date and are not shown here.
+create function token_ledger.make_month(month timestamptz)
+returns integer
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+declare
+  first_id uuid := token_ledger.first_family_id(month);
+  next_id uuid := token_ledger.first_family_id(month + interval '1 month');
+  parent text;
+  part text;
+  rest text;
+  has_rows boolean;
+  made integer := 0;
+begin
+  foreach parent in array array['token_family', 'token_event'] loop
+    part := parent || to_char(month, '_YYYYMM');
+    rest := parent || '_default';
+    continue when to_regclass(format('token_ledger.%I', part)) is not null;
+    -- In front of the look into the default partition, so that no sign-in adds a row in between.
+    execute format('lock table only token_ledger.%I in access exclusive mode', parent);
+    execute format('select exists (select from token_ledger.%I where family_id >= %L and family_id < %L)', rest, first_id, next_id)
+    into has_rows;
+    if has_rows then
+      perform token_ledger.copy_unattached(parent, part, format('family_id >= %L and family_id < %L', first_id, next_id));
+      perform token_ledger.copy_unattached(parent, 'rest', format('family_id < %L or family_id >= %L', first_id, next_id));
+      execute format('drop table token_ledger.%I', rest);
+      execute format('alter table token_ledger.rest rename to %I', rest);
+      execute format('alter table token_ledger.%I attach partition token_ledger.%I default', parent, rest);
+      execute format(
+        'alter table token_ledger.%I attach partition token_ledger.%I for values from (%L) to (%L)',
+        parent, part, first_id, next_id);
+      perform token_ledger.finish_partition(parent, rest);
+    else
+      execute format(
+        'create table token_ledger.%I partition of token_ledger.%I for values from (%L) to (%L)',
+        part, parent, first_id, next_id);
+    end if;
+    perform token_ledger.finish_partition(parent, part);
+    made := made + 1;
+  end loop;
+  return made;
+end
+$$;
+
+-- Makes the months from this one on, at most 24 ahead. A month that cannot be made does not keep the others from being
+-- made; its problem is raised when there is nothing else to make.
 create function token_ledger.ensure_partitions(months_ahead integer default 3)
 returns integer
 language plpgsql security definer
@@ -567,31 +704,57 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 declare
-  parent text;
-  part text;
   month timestamptz;
   made integer := 0;
+  problem text;
+  problem_code text;
 begin
   if months_ahead is null or months_ahead not between 0 and 24 then
     raise exception 'months_ahead must be from 0 to 24' using errcode = 'invalid_parameter_value';
   end if;
   -- Several processes start at once: one makes them, the others find them.
   perform token_ledger.take_turn('partitions');
-  foreach parent in array array['token_family', 'token_event'] loop
-    for month in
-      select generate_series(date_trunc('month', now()), date_trunc('month', now()) + months_ahead * interval '1 month', '1 month')
-    loop
-      part := parent || to_char(month, '_YYYYMM');
-      continue when to_regclass(format('token_ledger.%I', part)) is not null;
-      execute format(
-        'create table token_ledger.%I partition of token_ledger.%I for values from (%L) to (%L)',
-        part, parent, token_ledger.first_family_id(month), token_ledger.first_family_id(month + interval '1 month'));
-      perform token_ledger.guard_partition(part);
-      if parent = 'token_event' then
-        perform token_ledger.expect_long_families(part);
-      end if;
-      made := made + 1;
-    end loop;
+  for month in
+    select generate_series(date_trunc('month', now()), date_trunc('month', now()) + months_ahead * interval '1 month', '1 month')
+  loop
+    begin
+      made := made + token_ledger.make_month(month);
+    exception
+      -- The next month would wait as long again.
+      when lock_not_available then raise;
+      when others then
+        problem := coalesce(problem, sqlerrm);
+        problem_code := coalesce(problem_code, sqlstate);
+    end;
+  end loop;
+  if made = 0 and problem is not null then
+    raise exception '%', problem using errcode = problem_code;
+  end if;
+  return made;
+end
+$$;
+
+-- Makes the months that ended before an instant and have families in the default partition. `ledger archive` calls it.
+create function token_ledger.make_closed_months(before timestamptz)
+returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+declare
+  month timestamptz;
+  made integer := 0;
+begin
+  perform token_ledger.take_turn('partitions');
+  -- An array, because make_month replaces the table that a loop over a query would still read.
+  foreach month in array array(
+    select distinct date_trunc('month', to_timestamp(
+      ('x' || left(replace(f.family_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0))
+    from token_ledger.token_family_default f
+    where f.family_id < token_ledger.first_family_id(date_trunc('month', least(before, token_ledger.clock())))
+    order by 1
+  ) loop
+    made := made + token_ledger.make_month(month);
   end loop;
   return made;
 end
@@ -679,7 +842,7 @@ $$;
 
 create trigger keep_open_families after insert on token_ledger.token_event
 for each row
-when (new.kind in ('issued', 'revoked', 'reuse_detected'))
+when (new.kind in ('issued', 'revoked', 'reuse_detected') and not token_ledger.is_applying())
 execute function token_ledger.keep_open_families();
 alter table token_ledger.token_event enable always trigger keep_open_families;
 
@@ -794,6 +957,13 @@ create table token_ledger.user_account (
   created_at timestamptz not null default token_ledger.clock(),
   constraint user_account_pkey primary key (user_id),
   constraint user_account_email_taken unique (email),
+  constraint user_account_email_canonical check (
+    (
+      email collate "C"
+    ) ~ '^[a-z0-9!#$%&''*+/=?^_`{|}~-]+([.][a-z0-9!#$%&''*+/=?^_`{|}~-]+)*@([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'
+    and (email collate "C") !~ '[.@][0-9]+$'
+    and strpos(email, '@') <= 65
+  ),
   constraint user_account_email_length check (length(email) >= 3 and length(email) <= 254),
   constraint user_account_role_known check (role in ('user', 'admin'))
 );
@@ -842,6 +1012,26 @@ begin
 end
 $$;
 
+-- Skips a turn that comes by replication or from a dump, because the migrations have made it.
+create function token_ledger.skip_known_turn()
+returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if exists (select from token_ledger.turn t where t.name = new.name) then
+    return null;
+  end if;
+  return new;
+end
+$$;
+
+create trigger skip_known_turn before insert on token_ledger.turn
+for each row
+when (token_ledger.is_applying())
+execute function token_ledger.skip_known_turn();
+alter table token_ledger.turn enable always trigger skip_known_turn;
+
 -- Raises TL003 rather than let the last enabled admin lose the role or be disabled.
 create function token_ledger.keep_an_admin()
 returns trigger
@@ -878,6 +1068,67 @@ create table token_ledger.user_epoch (
   constraint user_epoch_pkey primary key (user_id)
 );
 
+-- Ends the sessions of a user whose row was deleted by SQL, and invalidates sign-ins in progress. The service deletes
+-- no user: an erasure keeps the row.
+create function token_ledger.end_sessions_of_deleted_user()
+returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  open_id uuid;
+  last record;
+  end_at timestamptz;
+  first_end_at timestamptz;
+begin
+  insert into token_ledger.user_epoch (user_id, epoch)
+  values (old.user_id, 1)
+  on conflict (user_id) do update set epoch = user_epoch.epoch + 1;
+
+  for open_id in
+    select f.family_id
+    from token_ledger.token_family f
+    where f.family_id in (select o.family_id from token_ledger.open_family o where o.user_id = old.user_id)
+    order by f.family_id
+    for update
+  loop
+    -- In a statement of its own: it sees what was appended before this transaction had the lock.
+    select newest.seq, newest.kind, newest.generation, newest.occurred_at, made.expires_at into last
+    from (
+      select e.seq, e.kind, e.generation, e.occurred_at
+      from token_ledger.token_event e
+      where e.family_id = open_id
+      order by e.seq desc
+      limit 1
+    ) newest
+    cross join lateral (
+      select e.expires_at
+      from token_ledger.token_event e
+      where e.family_id = open_id and e.kind in ('issued', 'rotated')
+      order by e.seq desc
+      limit 1
+    ) made;
+    end_at := greatest(token_ledger.clock(), last.occurred_at);
+    continue when last.kind in ('revoked', 'reuse_detected') or last.expires_at <= end_at;
+    insert into token_ledger.token_event (family_id, seq, kind, generation, occurred_at, reason)
+    values (open_id, last.seq + 1, 'revoked', last.generation, end_at, 'user_disabled');
+    first_end_at := least(first_end_at, end_at);
+  end loop;
+
+  -- As notifyFamilyEnds in db/ledger/ends.ts.
+  if first_end_at is not null then
+    perform pg_notify('token_ledger_ends', (extract(epoch from first_end_at) * 1000)::bigint::text);
+  end if;
+  return null;
+end
+$$;
+
+create trigger end_sessions_of_deleted_user after delete on token_ledger.user_account
+for each row
+when (not token_ledger.is_applying())
+execute function token_ledger.end_sessions_of_deleted_user();
+alter table token_ledger.user_account enable always trigger end_sessions_of_deleted_user;
+
 -- What admins and the command line did, and the reason they gave; append-only. actor_user_id is null for the command
 -- line.
 create table token_ledger.admin_action (
@@ -908,6 +1159,26 @@ alter table token_ledger.admin_action enable always trigger refuse_change;
 create trigger refuse_truncate before truncate on token_ledger.admin_action
 for each statement execute function token_ledger.refuse_change();
 alter table token_ledger.admin_action enable always trigger refuse_truncate;
+
+-- Keeps the numbers of admin_action going on a replica: a sequence is not replicated.
+create function token_ledger.continue_numbering()
+returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform setval('token_ledger.admin_action_action_id_seq', new.action_id)
+  from token_ledger.admin_action_action_id_seq
+  where new.action_id >= last_value;
+  return null;
+end
+$$;
+
+create trigger continue_numbering after insert on token_ledger.admin_action
+for each row
+when (token_ledger.is_applying())
+execute function token_ledger.continue_numbering();
+alter table token_ledger.admin_action enable always trigger continue_numbering;
 
 -- Keys that sign access tokens. The private half is sealed with a key derived from AUTH_SECRET, which binds it to kid,
 -- created_at and signs_from. public_jwk is for versions before 0016; nothing reads it.
@@ -948,7 +1219,9 @@ end
 $$;
 
 create trigger remember_removed_key after delete on token_ledger.signing_key
-for each row execute function token_ledger.remember_removed_key();
+for each row
+when (not token_ledger.is_applying())
+execute function token_ledger.remember_removed_key();
 alter table token_ledger.signing_key enable always trigger remember_removed_key;
 
 -- The lives of this database: one row from its first start, and one more for each `ledger restored`.
@@ -1501,13 +1774,20 @@ revoke all on function
   token_ledger.check_families,
   token_ledger.check_open_families,
   token_ledger.closed_months,
+  token_ledger.compare_event,
+  token_ledger.continue_numbering,
+  token_ledger.copy_unattached,
+  token_ledger.end_sessions_of_deleted_user,
   token_ledger.ensure_partitions,
   token_ledger.erase_traces,
   token_ledger.expect_first_event,
   token_ledger.expect_long_families,
+  token_ledger.finish_partition,
   token_ledger.guard_partition,
   token_ledger.keep_an_admin,
   token_ledger.keep_open_families,
+  token_ledger.make_closed_months,
+  token_ledger.make_month,
   token_ledger.network_of,
   token_ledger.rebuild_open_families,
   token_ledger.refuse_change,
@@ -1516,6 +1796,7 @@ revoke all on function
   token_ledger.remember_removed_key,
   token_ledger.revoke_connect_from_public,
   token_ledger.revoke_create_from_public,
+  token_ledger.skip_known_turn,
   token_ledger.suspect_replay,
   token_ledger.sweep_open_families,
   token_ledger.take_turn

@@ -63,7 +63,7 @@ async function start(config: Config): Promise<void> {
   if (!(await startWithDatabase(urls.service, () => canServe(urls.service))))
     await migrateWithErrors(urls)
   const authSecret = config.authSecret ?? loadOrCreateAuthSecret(config.dataDir)
-  const { app: role } = await withDatabaseErrors(urls.service, () => rolesOf(urls.service))
+  const { app: role } = await startWithDatabase(urls.service, () => rolesOf(urls.service))
   const database = connect(urls.service, { role, needsPrimary: true })
   started.push(() => database.close())
   const app = await startWithDatabase(urls.service, () =>

@@ -22,7 +22,23 @@ const lockTimeoutMs = 500
 
 const lockNotAvailable = '55P03'
 
-/** Months that ended before `beforeAt` and before now. Families in the default partition are in none of them. */
+/**
+ * Makes the closed months of which families are in the default partition, and moves them there. In a transaction
+ * of its own, because the ledger is locked until it ends.
+ *
+ * @throws {postgres.PostgresError} 55P03 when other transactions kept the tables locked in every attempt
+ */
+export async function makeClosedMonths(sql: postgres.Sql, beforeAt: number): Promise<void> {
+  await inBriefAttempts(() =>
+    sql.begin(async (tx) => {
+      await tx`set local statement_timeout = 0`
+      await tx`select set_config('lock_timeout', ${`${lockTimeoutMs}ms`}, true)`
+      await tx`select token_ledger.make_closed_months(${instantParam(beforeAt)}::timestamptz)`
+    }),
+  )
+}
+
+/** Months that ended before `beforeAt` and before now. */
 export async function listClosedMonths(tx: Transaction, beforeAt: number): Promise<ClosedMonth[]> {
   return tx<ClosedMonth[]>`
     select month, first_id as "firstId", last_id as "lastId"
@@ -83,10 +99,10 @@ export async function dropMonths(
   months: readonly ClosedMonth[],
 ): Promise<void> {
   await tx`select set_config('lock_timeout', ${`${lockTimeoutMs}ms`}, true)`
-  for (let attempt = 1; ; attempt++) {
-    try {
-      // In the order in which a sign-in locks them, so that the two cannot deadlock.
-      await tx.savepoint(async (savepoint) => {
+  try {
+    // In the order in which a sign-in locks them, so that the two cannot deadlock.
+    await inBriefAttempts(() =>
+      tx.savepoint(async (savepoint) => {
         await savepoint`lock table only token_ledger.token_family in access exclusive mode`
         await savepoint`lock table only token_ledger.token_event in access exclusive mode`
         for (const { month, firstId, lastId } of months) {
@@ -103,11 +119,21 @@ export async function dropMonths(
             await savepoint`drop table ${part}`
           }
         }
-      })
+      }),
+    )
+  } catch (error) {
+    throw await withHolders(tx, error, months)
+  }
+}
+
+/** Repeats work that fails because of `lockTimeoutMs`. */
+async function inBriefAttempts(work: () => Promise<unknown>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await work()
       return
     } catch (error) {
-      const isInTheWay = codeOf(error) === lockNotAvailable
-      if (!isInTheWay || attempt === maxTries) throw await withHolders(tx, error, months)
+      if (codeOf(error) !== lockNotAvailable || attempt === maxTries) throw error
     }
   }
 }

@@ -1,18 +1,23 @@
 import type { Database } from '../connection/connect.ts'
 
 /**
- * Creates the missing partitions of this month and the next three.
+ * Creates the missing partitions of this month and the next three, and moves rows of theirs from the default
+ * partition.
  *
  * It waits for transactions that write to the ledger. On the pool for statements it could hold the connection
  * that one of them needs, so it takes the other pool, although it is a single statement.
  *
  * @returns how many were created
- * @throws when the default partition already holds families of such a month. They stay there, and the service
- * works as before
+ * @throws when a month could not be made, after all others were. The service works as before
  */
 export async function ensurePartitions({ transactions }: Database): Promise<number> {
-  const [row] = await transactions<
-    { made: number }[]
-  >`select token_ledger.ensure_partitions() as made`
-  return row?.made ?? 0
+  let made = 0
+  for (;;) {
+    const [row] = await transactions<
+      { made: number }[]
+    >`select token_ledger.ensure_partitions() as made`
+    // The call that has nothing left to make raises what kept a month from being made.
+    if (!row?.made) return made
+    made += row.made
+  }
 }

@@ -13,6 +13,7 @@ import {
   dropMonths,
   freezeMonths,
   listClosedMonths,
+  makeClosedMonths,
 } from '../../db/ledger/archive.ts'
 import { verifyExport } from './verify-export.ts'
 import { CannotWrite, writeExport } from './write-export.ts'
@@ -25,7 +26,7 @@ export type Archived = Found & { readonly months: readonly string[]; readonly sh
 /**
  * Moves the months that ended before `beforeAt` into a file and out of the database, in one transaction:
  * writes the file, verifies it as it is on disk, drops the partitions. If any step fails, the ledger is
- * unchanged.
+ * unchanged. Families of such a month that are in the default partition are moved to their month before.
  *
  * @param sql as the owner of the tables
  * @param to.file must not exist
@@ -41,6 +42,7 @@ export async function archiveLedger(
   const { file } = to
   let isFileCreated = false
   try {
+    await makeClosedMonths(sql, to.beforeAt)
     const result = await sql.begin(async (tx) => {
       const months = await listClosedMonths(tx, to.beforeAt)
       if (months.length === 0) return { archived: null }

@@ -9,7 +9,7 @@ const dayMs = 24 * 3_600_000
 /**
  * Keeps the ledger's tables in order, now and once a day: creates the partitions of the next months, and removes
  * expired families from the table of open ones. A failure is logged and stops nothing: new sessions of a missing
- * month go to the default partition, which `ledger archive` does not archive.
+ * month go to the default partition until the month is made.
  */
 export async function keepTables(app: FastifyInstance, database: Database): Promise<void> {
   const keep = async () => {

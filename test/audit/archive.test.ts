@@ -108,15 +108,6 @@ test('an existing file is not overwritten', async () => {
   expect(await countFamilies(ledger)).toBe(4)
 })
 
-test('families in the default partition stay, because they belong to no month', async () => {
-  await using ledger = await withMonths()
-  await stopClock(ledger.owner.ownerSql, Date.UTC(2025, 5, 1))
-  await ledger.start(await ledger.makeUser())
-  await moveClock(ledger.owner.ownerSql, 0)
-  expect(await archive(ledger, march)).toMatchObject({ families: 3 })
-  expect(await countFamilies(ledger)).toBe(2)
-})
-
 test('sign-ins and refreshes go on while two processes archive months at once', async () => {
   await using ledger = await withMonths({ maxSessionsPerUser: 10_000 })
   const isOver = new AbortController()
