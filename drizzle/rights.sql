@@ -11,13 +11,20 @@ revoke all on function
   token_ledger.check_families,
   token_ledger.check_open_families,
   token_ledger.closed_months,
+  token_ledger.compare_event,
+  token_ledger.continue_numbering,
+  token_ledger.copy_unattached,
+  token_ledger.end_sessions_of_deleted_user,
   token_ledger.ensure_partitions,
   token_ledger.erase_traces,
   token_ledger.expect_first_event,
   token_ledger.expect_long_families,
+  token_ledger.finish_partition,
   token_ledger.guard_partition,
   token_ledger.keep_an_admin,
   token_ledger.keep_open_families,
+  token_ledger.make_closed_months,
+  token_ledger.make_month,
   token_ledger.network_of,
   token_ledger.rebuild_open_families,
   token_ledger.refuse_change,
@@ -26,6 +33,7 @@ revoke all on function
   token_ledger.remember_removed_key,
   token_ledger.revoke_connect_from_public,
   token_ledger.revoke_create_from_public,
+  token_ledger.skip_known_turn,
   token_ledger.suspect_replay,
   token_ledger.sweep_open_families,
   token_ledger.take_turn
@@ -109,12 +117,14 @@ begin
   for wrong in
     select t.tgrelid::regclass as guarded, t.tgname as name, due.state
     from (values
+      ('token_ledger.admin_action'::regclass, 'continue_numbering', 'A'),
       ('token_ledger.admin_action'::regclass, 'refuse_change', 'A'),
       ('token_ledger.admin_action'::regclass, 'refuse_truncate', 'A'),
       ('token_ledger.signing_key'::regclass, 'remember_removed_key', 'A'),
       ('token_ledger.signing_key_removal'::regclass, 'refuse_change', 'A'),
       ('token_ledger.signing_key_removal'::regclass, 'refuse_truncate', 'A'),
       ('token_ledger.token_event'::regclass, 'chain_event', 'A'),
+      ('token_ledger.token_event'::regclass, 'compare_event', 'A'),
       ('token_ledger.token_event'::regclass, 'keep_open_families', 'A'),
       ('token_ledger.token_event'::regclass, 'refuse_delete', 'A'),
       ('token_ledger.token_event'::regclass, 'refuse_truncate', 'A'),
@@ -124,6 +134,8 @@ begin
       ('token_ledger.token_family'::regclass, 'refuse_delete', 'A'),
       ('token_ledger.token_family'::regclass, 'refuse_truncate', 'A'),
       ('token_ledger.token_family'::regclass, 'refuse_update', 'A'),
+      ('token_ledger.turn'::regclass, 'skip_known_turn', 'A'),
+      ('token_ledger.user_account'::regclass, 'end_sessions_of_deleted_user', 'A'),
       ('token_ledger.user_account'::regclass, 'keep_an_admin', 'O')
     ) due (guarded, name, state)
     join pg_trigger t on t.tgname = due.name and t.tgenabled <> due.state::"char"
