@@ -49,7 +49,7 @@ export async function migrate(
         await takeOldTurn(tx, { turnMs, onBlocked })
         await tx`lock table ${tx(`${schema}.${table}`)} in share row exclusive mode`
         await tx`select set_config('lock_timeout', ${String(lockMs)}, true)`
-        const isNew = (await readNewest(tx)) === 0
+        const isInUse = (await readNewest(tx)) > 0
         const roles = options.roles ?? (await chooseRoles(tx))
         await makeRoles(tx, roles)
         await applyPending(tx, sql, roles)
@@ -58,7 +58,7 @@ export async function migrate(
         return tx<{ right: string }[]>`
           select token_ledger.revoke_create_from_public() as right
           union all
-          select token_ledger.revoke_connect_from_public(keep_members => ${!isNew})`
+          select token_ledger.revoke_connect_from_public(is_in_use => ${isInUse})`
       })
       return kept.map(({ right }) => right)
     })

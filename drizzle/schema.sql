@@ -1312,7 +1312,7 @@ $$;
 
 -- Revokes CONNECT on the database from PUBLIC, and grants it to the logins that use the ledger. Returns what the caller
 -- may not revoke. Each migrate calls it.
-create function token_ledger.revoke_connect_from_public(keep_members boolean)
+create function token_ledger.revoke_connect_from_public(is_in_use boolean)
 returns setof text
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -1331,26 +1331,35 @@ begin
       from pg_shdepend d
       where d.dbid = here and d.refclassid = 'pg_authid'::regclass and d.deptype in ('o', 'a')
     ),
-    shared as (
+    -- Of this ledger: its owner is not among them.
+    ledger as (
+      select a.grantee as role
+      from pg_namespace n, aclexplode(n.nspacl) a
+      where n.nspname = 'token_audit' and a.grantee <> n.nspowner
+    ),
+    elsewhere as (
       select distinct d.refobjid as role, o.datdba as owner
       from pg_shdepend d
       join pg_database o on o.oid = d.dbid
       where d.dbid <> here and d.refclassid = 'pg_authid'::regclass and d.deptype = 'a'
+    ),
+    opening as (
+      select u.role
+      from used u
+      where is_in_use or u.role not in (select l.role from ledger l)
+      union
+      select oid from pg_roles where oid < 16384 and not rolsuper
     )
     select r.rolname
     from pg_roles r
     where r.rolcanlogin and not r.rolsuper
       and (
-        r.oid in (select role from used)
-        or keep_members and (
-          r.rolreplication
-          or exists (
-            select
-            from used u
-            where pg_has_role(r.oid, u.role, 'member')
-              and (u.role, r.oid) not in (select s.role, s.owner from shared s)
-          )
-          or exists (select from pg_roles p where p.oid < 16384 and not p.rolsuper and pg_has_role(r.oid, p.oid, 'member'))
+        r.rolreplication
+        or r.oid in (select u.role from used u)
+        or exists (
+          select
+          from opening o
+          where pg_has_role(r.oid, o.role, 'member') and (o.role, r.oid) not in (select e.role, e.owner from elsewhere e)
         )
       )
   loop

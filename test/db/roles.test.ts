@@ -88,12 +88,18 @@ test('the owner of another ledger with the same roles is not let in as their mem
   )
 })
 
-test('a database that is migrated for the first time lets in no member of its roles but the owner', async () => {
+test('a first migration lets in no member of the roles of the ledger, and the logins of other applications', async () => {
   await using ledger = await emptyDatabase()
   await using member = await loginWith(ledger, { roles: ['token_ledger_app'] })
-  await openToPublic(ledger, [member])
+  await using group = await loginWith(ledger)
+  await using other = await loginWith(ledger, { roles: [group.name] })
+  await ledger.ownerSql.unsafe(`
+    create table public.of_an_application ();
+    grant select on public.of_an_application to ${group.name}`)
+  await openToPublic(ledger, [member, group, other])
   await migrate(ledger.url, { roles: usualRoles })
   expect(await canConnect(member)).toBe('42501')
+  for (const login of [group, other]) expect(await canConnect(login)).toBe('ok')
 })
 
 /** As Postgres makes a database: no login has a right of its own. */

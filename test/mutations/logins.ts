@@ -103,15 +103,20 @@ export const logins = [
       ],
       [
         'the owner of another ledger keeps CONNECT',
-        'and (u.role, r.oid) not in (select s.role, s.owner from shared s)',
+        'and (o.role, r.oid) not in (select e.role, e.owner from elsewhere e)',
         '',
       ],
       [
         'a login with a right of its own loses CONNECT',
-        'r.oid in (select role from used)',
-        'false',
+        'or r.oid in (select u.role from used u)',
+        '',
       ],
-      ['a member of a role with rights loses CONNECT', 'keep_members and (', 'false and ('],
+      ['a member of a role with rights loses CONNECT', 'where is_in_use or u.role', 'where u.role'],
+      [
+        'a member of the roles of a new ledger keeps CONNECT',
+        'where is_in_use or u.role not in (select l.role from ledger l)',
+        '',
+      ],
     ],
   ),
   ...mutationsOf('db/service-login.ts', admitted, [
