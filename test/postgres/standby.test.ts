@@ -51,7 +51,7 @@ describe.runIf(hasDebianPostgres)('a standby', () => {
     expect((await command(primary.url('ledger'), ['migrate'])).code).toBe(0)
     await caughtUp()
     for (const line of [before, await start()]) {
-      expect(line).toContain('the server is a standby, or the database is read-only')
+      expect(line).toContain('the server is a standby, which is read-only')
       expect(line.split('\n')).toHaveLength(1)
     }
     // Reading a copy is allowed.
