@@ -23,10 +23,7 @@ export function watchHostClock(
     const ahead = aheadMs()
     const isOff = Math.abs(ahead) > warnMs
     if (isOff && !isReported)
-      app.log.warn(
-        { aheadMs: ahead },
-        'the clock of this host differs from that of the database: set both from the same source',
-      )
+      app.log.warn({ aheadMs: ahead }, 'the clock of this host differs from that of the database')
     isReported = isOff
   }
   look()

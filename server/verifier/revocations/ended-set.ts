@@ -61,14 +61,14 @@ export function createEndedSet(
 
   function forget(at: number): void {
     const isKept = ({ addedAt }: { addedAt: number }) => addedAt + retentionMs > at
-    const ofTheFuture: { id: SessionId; endedAt: number }[] = []
+    let ofTheFuture: { id: SessionId; endedAt: number }[] = []
     const forgottenBefore = now() - retentionMs
     while (slices[0] !== undefined && !isKept(slices[0])) {
       const { table, lastEndedAt } = slices.shift() as Slice
       size -= table.size
       forgotten += table.size
-      for (let row = 0; lastEndedAt > forgottenBefore && row < table.size; row++)
-        if (table.at(row).endedAt > forgottenBefore) ofTheFuture.push(table.at(row))
+      if (lastEndedAt > forgottenBefore)
+        ofTheFuture = ofTheFuture.concat(rowsSince(table, forgottenBefore))
     }
     for (const { id, endedAt } of ofTheFuture) addOne(id, endedAt, at)
     if (overflow !== null && !isKept(overflow)) overflow = null
@@ -130,4 +130,9 @@ export function createEndedSet(
       return { ended, position: forgotten + from + ended.length }
     },
   }
+}
+
+function rowsSince(table: EndedTable, sinceAt: number): { id: SessionId; endedAt: number }[] {
+  const rows = Array.from({ length: table.size }, (_, row) => table.at(row))
+  return rows.filter(({ endedAt }) => endedAt > sinceAt)
 }
