@@ -46,7 +46,8 @@ export async function changePoints(
       end),
       expire = case
         when counted.expire <= (select now from clock) then excluded.expire
-        else counted.expire
+        -- Later than a count can last: the clock was ahead when it began.
+        else least(counted.expire, excluded.expire)
       end
     returning key, points, (expire - (select now from clock))::integer as "msLeft"`
 }

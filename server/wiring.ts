@@ -15,6 +15,7 @@ import { createCounters } from './limits/counters.ts'
 import { createLimits, noLimits } from './limits/limits.ts'
 import { removeStaleCounts } from './limits/stale-counts.ts'
 import { createAccountHash } from './observability/account-hash.ts'
+import { watchHostClock } from './observability/host-clock.ts'
 import { createMetrics } from './observability/metrics.ts'
 import { createSecurityLog, describeError } from './observability/security-log.ts'
 import type { ServiceDeps } from './procedures/deps.ts'
@@ -74,6 +75,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     },
   })
   app.addHook('onClose', async () => signingKeys.close())
+  const isHostClockOff = watchHostClock(app, () => signingKeys.now(), options.signingKeyReloadMs)
   await keepTables(app, database)
   await watchForRestoredCopy(app, database, options.lastSeen ?? inMemory)
   const passwords = createPasswords()
@@ -115,6 +117,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
   const verifier = verifierOf(signingKeys.keySource, {
     issuer: config.publicUrl,
     audience: config.accessTokenAudience,
+    now: () => signingKeys.now(),
   })
   const isLimited = config.rateLimits === 'on'
   const counters = createCounters(database)
@@ -125,14 +128,20 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
   removeStaleCounts(app, database)
   // In `preClose`, because Fastify then waits for connections, and an open tail keeps its own open.
   app.addHook('preClose', async () => tails.close())
-  const endedSessions = followEndedSessions(database, { log: app.log })
+  const endedSessions = followEndedSessions(database, {
+    log: app.log,
+    now: () => signingKeys.now(),
+  })
   // Closing it ends the streams of /revocations.
   app.addHook('preClose', () => endedSessions.close())
   return {
     ...sessionDeps,
     config,
     database,
-    warnings: databaseLogin.warning === null ? [] : [databaseLogin.warning],
+    warnings: () => [
+      ...(databaseLogin.warning === null ? [] : [databaseLogin.warning]),
+      ...(isHostClockOff() ? ['host_clock_differs'] : []),
+    ],
     signingKeys,
     accessTokens,
     rotate: options.rotate ?? rotation.rotate,

@@ -19,8 +19,8 @@ import type { Turns } from './turns.ts'
 export type ServiceDeps = SessionDeps & {
   readonly config: Config
   readonly database: Database
-  /** What an operator should change; see `LoginWarning`. Shown by `/readyz`. */
-  readonly warnings: readonly string[]
+  /** What an operator should change: see `LoginWarning` and `watchHostClock`. Shown by `/readyz`. */
+  readonly warnings: () => readonly string[]
   readonly signingKeys: SigningKeys
   readonly accessTokens: AccessTokens
   readonly rotate: Rotate

@@ -59,10 +59,10 @@ export type EndedSessions = Pick<EndedSet, 'after' | 'isComplete' | 'size'> & {
  */
 export function followEndedSessions(
   database: Database,
-  options: { log: FastifyBaseLogger; capacity?: number },
+  options: { log: FastifyBaseLogger; capacity?: number; now?: () => number },
 ): EndedSessions {
-  const { log, capacity = maxEndedSessions } = options
-  const set = createEndedSet(endedRetentionMs, capacity)
+  const { log, capacity = maxEndedSessions, now } = options
+  const set = createEndedSet(endedRetentionMs, capacity, now)
   const freshness = createFreshness()
   const pollNow = createSignal()
   const pollDone = createSignal()

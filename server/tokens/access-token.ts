@@ -43,7 +43,7 @@ export function createAccessTokens(keys: SigningKeys, settings: AccessTokenSetti
   const ahead = new WeakMap<Subject, AccessToken>()
 
   function mint({ user, familyId, signedInAt, refreshRemainingMs }: Subject): AccessToken {
-    const issuedAt = thisSecond()
+    const issuedAt = thisSecond(keys)
     const expiresIn = Math.max(1, Math.floor(Math.min(lifetimeMs, refreshRemainingMs) / 1000))
     const accessToken = signAccessToken(keys.current(), {
       issuer,
@@ -71,7 +71,7 @@ export function createAccessTokens(keys: SigningKeys, settings: AccessTokenSetti
     },
     forAudience(other, claims) {
       // The process that issued the presented token may be ahead: a verifier refuses more than 900 s from `iat`.
-      const issuedAt = Math.max(thisSecond(), claims.issuedAt)
+      const issuedAt = Math.max(thisSecond(keys), claims.issuedAt)
       const expiresIn = (claims.expiresAt - issuedAt) / 1000
       if (expiresIn < 1) return null
       const content = { ...claims, issuer, audience: other, issuedAt }
@@ -80,8 +80,9 @@ export function createAccessTokens(keys: SigningKeys, settings: AccessTokenSetti
   }
 }
 
-function thisSecond(): number {
-  return Math.floor(Date.now() / 1000) * 1000
+/** Of the database, so that a host whose clock is wrong signs no token of the future. */
+function thisSecond(keys: SigningKeys): number {
+  return Math.floor(keys.now() / 1000) * 1000
 }
 
 type Content = Omit<AccessTokenClaims, 'clientId' | 'tokenId'> & {

@@ -14,10 +14,18 @@ import {
 /** How soon a process notices that a key was added, or removed in an emergency. */
 const defaultReloadEveryMs = 5_000
 
+/** An answer within this time tells the database's clock well enough. */
+const exactAnswerMs = 1_000
+
 /** Rows that one process reports at most. */
 const maxReported = 100
 
 export type SigningKeys = {
+  /**
+   * The database's time in epoch milliseconds, as it was when the keys were last read, and carried on by this process's
+   * monotonic clock.
+   */
+  now(): number
   /** The key that signs now. */
   current(): SigningKey
   /** The public keys of all tokens that may still be valid, and the next key. */
@@ -58,7 +66,7 @@ export async function loadSigningKeys(
   let keys: readonly LoadedKey[] = []
   let skipped: readonly SkippedKey[] = []
   /** The database's time less the monotonic one of this process, which may stop while the machine sleeps. */
-  let clockOffsetMs = 0
+  let clockOffsetMs: number | null = null
   let readAt = 0
   let reloading = Promise.resolve()
   let isReloading = false
@@ -67,7 +75,7 @@ export async function loadSigningKeys(
   const removedKids = new Set<string>()
   const reported = new Set<string>()
 
-  const now = () => performance.now() + clockOffsetMs
+  const now = () => performance.now() + (clockOffsetMs ?? 0)
   const published = () => keys.filter((key) => key.retiresAt > now())
 
   /** One at a time: an older answer that came later would seem to have removed a newer key. */
@@ -96,16 +104,25 @@ export async function loadSigningKeys(
     hasUsedKeys ||= keys.length > 0
     skipped = read.skipped
     readAt = performance.now()
-    clockOffsetMs = read.now - readAt
+    // A slow answer says too little about the time, unless there was none before.
+    if (read.tookMs <= exactAnswerMs || clockOffsetMs === null) clockOffsetMs = read.clockOffsetMs
     skipped.forEach(reportOnce)
   }
 
   async function readKeys() {
+    const askedAt = performance.now()
     const stored = await listSigningKeys(database.statements)
+    const answeredAt = performance.now()
     const usable = stored.rows.filter(({ kid }) => !removedKids.has(kid))
     const opened = await openKeys(usable, secrets, keys)
     await resealAll(database, secrets, opened.keys)
-    return { ...opened, now: stored.now, skipped: [...opened.skipped, ...removedIn(stored)] }
+    return {
+      ...opened,
+      now: stored.now,
+      clockOffsetMs: stored.now - answeredAt,
+      tookMs: answeredAt - askedAt,
+      skipped: [...opened.skipped, ...removedIn(stored)],
+    }
   }
 
   /** Keys that were deleted before, here or in any process, and whose rows are back. */
@@ -141,6 +158,7 @@ export async function loadSigningKeys(
   timer.unref()
 
   return {
+    now,
     current() {
       const at = now()
       const usable = published()

@@ -2,6 +2,7 @@ import type { JWTVerifyGetKey } from 'jose'
 import {
   type AccessTokenClaims,
   type ExpectedToken,
+  type Judgement,
   verifyAccessToken,
 } from './verify-access-token.ts'
 import { bearerToken } from './bearer.ts'
@@ -63,7 +64,7 @@ export function createVerifier(options: VerifierOptions): CreatedVerifier {
  */
 export function verifierOf(
   keySource: JWTVerifyGetKey,
-  expected: ExpectedToken,
+  expected: Judgement,
   checkSession: (familyId: string) => Promise<void> = async () => {},
 ): Verifier {
   async function verify(token: string): Promise<AccessTokenClaims> {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { deleteStaleCounts } from '../../db/limit-counts.ts'
+import { changePoints, deleteStaleCounts } from '../../db/limit-counts.ts'
+import { moveClock } from '../support/clock.ts'
 import { startLedger } from '../support/ledger.ts'
 
 test('counts that are over are deleted, the oldest first and a limited number at once', async () => {
@@ -21,4 +22,19 @@ test('counts that are over are deleted, the oldest first and a limited number at
   expect(await deleteStaleCounts(ledger.database, 5)).toBe(2)
   expect(await deleteStaleCounts(ledger.database, 5)).toBe(0)
   expect(await keys()).toEqual(['counting', 'key-of-ever'])
+})
+
+test('a count that began while the clock was ahead lasts no longer than any other', async () => {
+  await using ledger = await startLedger()
+  const day = 24 * 3_600_000
+  const count = async () => {
+    const [row] = await changePoints(ledger.database, [{ key: 'a', points: 1, durationMs: 60_000 }])
+    return row!
+  }
+  await moveClock(ledger.owner.ownerSql, 40 * day)
+  await count()
+  await moveClock(ledger.owner.ownerSql, 0)
+  const { points, msLeft } = await count()
+  expect(points).toBe(2)
+  expect(msLeft).toBeLessThanOrEqual(60_000)
 })

@@ -4,6 +4,7 @@ import { callerOf } from '../../server/http/caller.ts'
 import { startApp } from '../support/app.ts'
 import { auth } from '../support/http.ts'
 import { signIn } from '../support/sessions.ts'
+import { makeUser, testPassword } from '../support/users.ts'
 
 test.each([
   ['an IPv4 address', '192.0.2.7', '192.0.2.7'],
@@ -42,4 +43,24 @@ test('HT-09 (ASVS 16.5.1): a client whose address has an IPv6 zone signs in, ref
   const kept = await app.owner.ownerSql`
     select host(ip) as ip from token_audit.events where family_id = ${familyId} order by seq`
   expect(kept.map(({ ip }) => ip)).toEqual(['127.0.0.1', 'fe80::1', 'fe80::1'])
+})
+
+test.each([
+  ['203.0.113.66:50123', '203.0.113.66'],
+  ['[2001:db8::1]:50123', '2001:db8::1'],
+  ['198.51.100.11:50123, 127.0.0.1:8080', '198.51.100.11'],
+])('a proxy that writes the address with a port, %s, gives the address', async (sent, ip) => {
+  await using app = await startApp({ RATE_LIMITS: 'on', TRUSTED_PROXIES: '127.0.0.0/8' })
+  const { email } = await makeUser(app.owner.url)
+  const login = (password: string, from: string) =>
+    auth(app.url, 'login', { email, password }, { 'x-forwarded-for': from })
+  const { data } = await login(testPassword, sent)
+  const [issued] = await app.owner.ownerSql`
+    select host(ip) as ip from token_audit.events where family_id = ${data.familyId}`
+  expect(issued!.ip).toBe(ip)
+  // Each guess from another port; all of them count for one address, and for no other.
+  for (let port = 1; port <= 10; port++)
+    await login('not the password at all', sent.replace('50123', String(40_000 + port)))
+  expect((await login(testPassword, sent)).reason).toBe('too_many_attempts')
+  expect((await login(testPassword, '192.0.2.99:1234')).status).toBe(200)
 })

@@ -29,7 +29,7 @@ export const logins = [
     ],
   ]),
   ...mutationsOf('server/http/routes/health.ts', checked, [
-    ['/readyz has no warnings', '...(warnings.length > 0 && { warnings })', ''],
+    ['/readyz has no warnings', '...more }\n', '}\n'],
   ]),
   ...mutationsOf('db/login-rights.ts', checked, [
     [

@@ -44,6 +44,52 @@ export const starts = [
       "if (value === undefined || value === '') return []",
     ],
   ]),
+  ...mutationsOf(
+    'server/config/waiting.ts',
+    ['test/config/waiting.test.ts'],
+    [
+      ['a start that waits says nothing', '        say(`waiting for ${found}`)\n', ''],
+      ['a start waits for ever', 'if (waitedMs >= atMostMs) reject', 'if (waitedMs < 0) reject'],
+    ],
+  ),
+  ...mutationsOf(
+    'db/limit-counts.ts',
+    ['test/db/stale-counts.test.ts'],
+    [
+      [
+        'a count of a clock that was ahead lasts as long as it was',
+        'else least(counted.expire, excluded.expire)',
+        'else counted.expire',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/tokens/access-token.ts',
+    ['test/tokens/clocks.test.ts'],
+    [
+      [
+        'a host whose clock is ahead signs tokens of the future',
+        'Math.floor(keys.now() / 1000)',
+        'Math.floor(Date.now() / 1000)',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/verifier/revocations/ended-set.ts',
+    ['test/verifier/ended-set.test.ts'],
+    [
+      [
+        'an end of the future is forgotten before its time has come',
+        'if (lastEndedAt > forgottenBefore)',
+        'if (lastEndedAt > Infinity)',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/observability/host-clock.ts',
+    ['test/tokens/clocks.test.ts'],
+    [['a host whose clock is wrong does not say so', 'Math.abs(ahead) > warnMs', 'ahead > warnMs']],
+  ),
   ...mutationsOf('server/config/production.ts', strings, [
     [
       'PGHOST leads production to a database without TLS',

@@ -24,7 +24,7 @@ beforeAll(async () => {
     ...`-newkey rsa:2048 -days 2 -subj /CN=localhost -addext ${names}`.split(' '),
     ...`-keyout ${key} -out ${certificate}`.split(' '),
   ])
-  expect(made.status).toBe(0)
+  if (made.status !== 0) throw new Error(`openssl: ${made.stderr.toString()}`)
   const { uid, gid } = statSync(dataFolder)
   for (const file of [certificate, key]) chownSync(file, uid, gid)
   chmodSync(key, 0o600)

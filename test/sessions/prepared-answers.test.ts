@@ -37,7 +37,10 @@ const session = {
 }
 
 test('an access token that was signed ahead is the one in the answer', () => {
-  const keys = { current: () => ({ jwsHeader: 'e30', privateKey }) } as unknown as SigningKeys
+  const keys = {
+    now: Date.now,
+    current: () => ({ jwsHeader: 'e30', privateKey }),
+  } as unknown as SigningKeys
   const tokens = createAccessTokens(keys, settings)
   tokens.signAhead(session)
   const given = tokens.forSession(session)
@@ -52,6 +55,7 @@ test('an access token that was signed ahead is the one in the answer', () => {
 test('an access token that could not be signed ahead fails its own request alone', () => {
   let isBroken = true
   const keys = {
+    now: Date.now,
     current() {
       if (isBroken) throw new Error('no key signs yet')
       return { jwsHeader: 'e30', privateKey }

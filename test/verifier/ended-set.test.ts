@@ -104,3 +104,25 @@ test('ends are forgotten after their time, and a set that was full is complete a
   expect(set.after(1, 10)).toEqual({ ended: asEnded([d]), position: 3 })
   expect(set.after(3, 10)).toEqual({ ended: [], position: 3 })
 })
+
+test('an end of the future, by a clock that was put right, is kept until the tokens of that time have expired', async () => {
+  let now = endedAt
+  const set = createEndedSet(300, 1_000, () => now)
+  const [early, late] = randomIds(2) as [string, string]
+  set.add([
+    { familyId: early, endedAt },
+    { familyId: late, endedAt: endedAt + 2_000 },
+  ])
+  const { position } = set.after(0, 10)
+  const pass = async (ms: number) => {
+    await new Promise((resolve) => setTimeout(resolve, 350))
+    now += ms
+    set.add([])
+  }
+  await pass(2_000)
+  expect([set.find(early), set.find(late), set.size]).toEqual(['no', 'ended', 1])
+  // Followers that have read everything get it again, because they forget as well.
+  expect(set.after(position, 10).ended).toEqual([{ familyId: late, endedAt: endedAt + 2_000 }])
+  await pass(301)
+  expect([set.find(late), set.size]).toEqual(['no', 0])
+})

@@ -29,10 +29,12 @@ export function mountHealth(app: FastifyInstance, { database, warnings }: Servic
   app.get('/healthz', async () => ({ status: 'ok' }))
   app.get('/readyz', async (_request, reply) => {
     const found = await state()
-    if (found === 'ready') return { status: 'ready', ...(warnings.length > 0 && { warnings }) }
+    const shown = warnings()
+    const more = shown.length > 0 && { warnings: shown }
+    if (found === 'ready') return { status: 'ready', ...more }
     return reply
       .code(503)
       .header('retry-after', 1)
-      .send({ status: 'not ready', ...found })
+      .send({ status: 'not ready', ...found, ...more })
   })
 }

@@ -32,43 +32,63 @@ export type EndedSet = {
 }
 
 /** Sessions that were added within an eighth of the retention: they are forgotten together. */
-type Slice = { readonly table: EndedTable; readonly startedAt: number; addedAt: number }
+type Slice = {
+  readonly table: EndedTable
+  readonly startedAt: number
+  addedAt: number
+  lastEndedAt: number
+}
 
 /**
- * Each session is kept for at least `retentionMs` after it was added. That is long enough, because it had ended by
- * then. An ended session never becomes active again, so keeping one too long or adding it twice does no harm.
+ * Each session is kept for at least `retentionMs` after it was added, and as long after `endedAt`. No access token of it
+ * was signed later than that by the same clock. If the clock was ahead for a while, the tokens that were signed then
+ * become valid only when their time comes.
+ *
+ * An ended session never becomes active again, so keeping one too long or adding it twice does no harm.
+ *
+ * @param now the clock of `endedAt`, in epoch milliseconds
  */
-export function createEndedSet(retentionMs: number, capacity: number): EndedSet {
+export function createEndedSet(
+  retentionMs: number,
+  capacity: number,
+  now: () => number = Date.now,
+): EndedSet {
   let slices: Slice[] = []
   let size = 0
   /** How many sessions were removed: the position before the first one. */
   let forgotten = 0
   let overflow: { readonly filter: IdFilter; addedAt: number } | null = null
 
-  function forget(now: number): void {
-    const isKept = ({ addedAt }: { addedAt: number }) => addedAt + retentionMs > now
+  function forget(at: number): void {
+    const isKept = ({ addedAt }: { addedAt: number }) => addedAt + retentionMs > at
+    let ofTheFuture: { id: SessionId; endedAt: number }[] = []
+    const forgottenBefore = now() - retentionMs
     while (slices[0] !== undefined && !isKept(slices[0])) {
-      const { table } = slices.shift() as Slice
+      const { table, lastEndedAt } = slices.shift() as Slice
       size -= table.size
       forgotten += table.size
+      if (lastEndedAt > forgottenBefore)
+        ofTheFuture = ofTheFuture.concat(rowsSince(table, forgottenBefore))
     }
+    for (const { id, endedAt } of ofTheFuture) addOne(id, endedAt, at)
     if (overflow !== null && !isKept(overflow)) overflow = null
   }
 
-  function addOne(id: SessionId, endedAt: number, now: number): void {
+  function addOne(id: SessionId, endedAt: number, at: number): void {
     if (size >= capacity) {
-      overflow ??= { filter: createIdFilter(), addedAt: now }
+      overflow ??= { filter: createIdFilter(), addedAt: at }
       overflow.filter.add(id)
-      overflow.addedAt = now
+      overflow.addedAt = at
       return
     }
     let slice = slices.at(-1)
-    if (slice === undefined || slice.table.isFull() || now - slice.startedAt > retentionMs / 8) {
-      slice = { table: createEndedTable(), startedAt: now, addedAt: now }
+    if (slice === undefined || slice.table.isFull() || at - slice.startedAt > retentionMs / 8) {
+      slice = { table: createEndedTable(), startedAt: at, addedAt: at, lastEndedAt: endedAt }
       slices.push(slice)
     }
     slice.table.add(id, endedAt)
-    slice.addedAt = now
+    slice.addedAt = at
+    slice.lastEndedAt = Math.max(slice.lastEndedAt, endedAt)
     size += 1
   }
 
@@ -85,12 +105,12 @@ export function createEndedSet(retentionMs: number, capacity: number): EndedSet 
       return overflow?.filter.mayHave(id) ? 'perhaps' : 'no'
     },
     add(ended) {
-      const now = performance.now()
-      forget(now)
+      const at = performance.now()
+      forget(at)
       for (const { familyId, endedAt } of ended) {
         const id = parseSessionId(familyId)
         if (id === null) throw new TypeError('the id of a session is a UUID')
-        if (!isKnown(id)) addOne(id, endedAt, now)
+        if (!isKnown(id)) addOne(id, endedAt, at)
       }
     },
     isComplete: () => overflow === null || performance.now() >= overflow.addedAt + retentionMs,
@@ -110,4 +130,9 @@ export function createEndedSet(retentionMs: number, capacity: number): EndedSet 
       return { ended, position: forgotten + from + ended.length }
     },
   }
+}
+
+function rowsSince(table: EndedTable, sinceAt: number): { id: SessionId; endedAt: number }[] {
+  const rows = Array.from({ length: table.size }, (_, row) => table.at(row))
+  return rows.filter(({ endedAt }) => endedAt > sinceAt)
 }
