@@ -195,6 +195,13 @@ export const userEpoch = tokenLedgerSchema.table('user_epoch', {
   epoch: integer('epoch').notNull().default(0),
 })
 
+/** An SQL literal. A dot-atom in lower case, and a host name. */
+const canonicalEmail = (() => {
+  const atom = "[a-z0-9!#$%&''*+/=?^_`{|}~-]+"
+  const label = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?'
+  return sql.raw(`'^${atom}([.]${atom})*@(${label}[.])*${label}$'`)
+})()
+
 /** The built-in user directory. A service may use its own instead: no table of the ledger refers to this one. */
 export const userAccount = tokenLedgerSchema.table(
   'user_account',
@@ -213,6 +220,13 @@ export const userAccount = tokenLedgerSchema.table(
   (t) => [
     check('user_account_role_known', sql`${t.role} in ('user', 'admin')`),
     check('user_account_email_length', sql`length(${t.email}) between 3 and 254`),
+    // As `server/users/email.ts`, but for broken Punycode.
+    check(
+      'user_account_email_canonical',
+      sql`${t.email} collate "C" ~ ${canonicalEmail}
+        and ${t.email} collate "C" !~ '[.@][0-9]+$'
+        and strpos(${t.email}, '@') <= 65`,
+    ),
   ],
 )
 

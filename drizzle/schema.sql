@@ -148,6 +148,19 @@ where kind = 'reuse_detected';
 -- 3. Guards: the ledger is append-only
 -- ----------------------------------------------------------------------------
 
+-- Whether this session applies rows that another database decided: the worker of a logical replica, or a restore. The
+-- service never does: it may not write a hash.
+create function token_ledger.is_applying()
+returns boolean
+language plpgsql stable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return current_setting('session_replication_role') = 'replica'
+    and has_column_privilege('token_ledger.token_event'::regclass, 'hash', 'insert');
+end
+$$;
+
 -- Refuses the statement (SQLSTATE TL001).
 create function token_ledger.refuse_change()
 returns trigger
@@ -367,8 +380,55 @@ end
 $$;
 
 create trigger chain_event before insert on token_ledger.token_event
-for each row execute function token_ledger.chain_event();
+for each row
+when (new.hash is null or not token_ledger.is_applying())
+execute function token_ledger.chain_event();
 alter table token_ledger.token_event enable always trigger chain_event;
+
+-- Takes an event that comes with its hash, in any order: compares the hash with the content and with the events before
+-- and after it that are there (TL002).
+create function token_ledger.compare_event()
+returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  problem text;
+begin
+  problem := case
+    when new.origin_salt is null and num_nonnulls(new.ip, new.user_agent) > 0 then 'ip or user_agent without their salt'
+    when new.origin_salt is not null
+      and new.origin_hash is distinct from token_ledger.origin_hash(new.origin_salt, new.ip, new.user_agent)
+      then 'ip or user_agent do not match their hash'
+    when new.hash is distinct from token_ledger.event_hash_of(
+      new.family_id, new.seq, new.prev_hash, new.kind, new.generation, new.occurred_at, new.expires_at,
+      new.absolute_expires_at, new.user_id, new.transport, new.token_hash, new.salt, new.attempt_hash,
+      new.presented_generation, new.reason, new.actor_user_id, new.origin_hash)
+      then 'the hash does not match the content'
+    when exists (
+      select
+      from token_ledger.token_event e
+      where e.family_id = new.family_id
+        and e.seq between new.seq - 1 and new.seq + 1
+        and case e.seq
+          when new.seq - 1 then e.hash is distinct from new.prev_hash
+          when new.seq + 1 then e.prev_hash is distinct from new.hash
+        end
+    ) then 'it does not continue the chain'
+  end;
+  if problem is not null then
+    raise exception 'event % of family % cannot be applied: %', new.seq, new.family_id, problem using errcode = 'TL002';
+  end if;
+  return new;
+end
+$$;
+
+create trigger compare_event before insert on token_ledger.token_event
+for each row
+when (new.hash is not null and token_ledger.is_applying())
+execute function token_ledger.compare_event();
+alter table token_ledger.token_event enable always trigger compare_event;
 
 -- Refuses a family without its first event (TL002) when the transaction ends, because the family row comes first.
 create function token_ledger.expect_first_event()
@@ -386,7 +446,9 @@ end
 $$;
 
 create constraint trigger expect_first_event after insert on token_ledger.token_family deferrable initially deferred
-for each row execute function token_ledger.expect_first_event();
+for each row
+when (not token_ledger.is_applying())
+execute function token_ledger.expect_first_event();
 alter table token_ledger.token_family enable always trigger expect_first_event;
 
 -- The /24 of an IPv4 address or the /64 of an IPv6 address.
@@ -450,7 +512,7 @@ $$;
 
 create trigger suspect_replay after insert on token_ledger.token_event
 for each row
-when (new.kind = 'replayed')
+when (new.kind = 'replayed' and not token_ledger.is_applying())
 execute function token_ledger.suspect_replay();
 alter table token_ledger.token_event enable always trigger suspect_replay;
 
@@ -788,7 +850,7 @@ $$;
 
 create trigger keep_open_families after insert on token_ledger.token_event
 for each row
-when (new.kind in ('issued', 'revoked', 'reuse_detected'))
+when (new.kind in ('issued', 'revoked', 'reuse_detected') and not token_ledger.is_applying())
 execute function token_ledger.keep_open_families();
 alter table token_ledger.token_event enable always trigger keep_open_families;
 
@@ -903,6 +965,13 @@ create table token_ledger.user_account (
   created_at timestamptz not null default token_ledger.clock(),
   constraint user_account_pkey primary key (user_id),
   constraint user_account_email_taken unique (email),
+  constraint user_account_email_canonical check (
+    (
+      email collate "C"
+    ) ~ '^[a-z0-9!#$%&''*+/=?^_`{|}~-]+([.][a-z0-9!#$%&''*+/=?^_`{|}~-]+)*@([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'
+    and (email collate "C") !~ '[.@][0-9]+$'
+    and strpos(email, '@') <= 65
+  ),
   constraint user_account_email_length check (length(email) >= 3 and length(email) <= 254),
   constraint user_account_role_known check (role in ('user', 'admin'))
 );
@@ -951,6 +1020,26 @@ begin
 end
 $$;
 
+-- Skips a turn that comes by replication or from a dump, because the migrations have made it.
+create function token_ledger.skip_known_turn()
+returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if exists (select from token_ledger.turn t where t.name = new.name) then
+    return null;
+  end if;
+  return new;
+end
+$$;
+
+create trigger skip_known_turn before insert on token_ledger.turn
+for each row
+when (token_ledger.is_applying())
+execute function token_ledger.skip_known_turn();
+alter table token_ledger.turn enable always trigger skip_known_turn;
+
 -- Raises TL003 rather than let the last enabled admin lose the role or be disabled.
 create function token_ledger.keep_an_admin()
 returns trigger
@@ -987,6 +1076,67 @@ create table token_ledger.user_epoch (
   constraint user_epoch_pkey primary key (user_id)
 );
 
+-- Ends the sessions of a user whose row was deleted by SQL, and invalidates sign-ins in progress. The service deletes
+-- no user: an erasure keeps the row.
+create function token_ledger.end_sessions_of_deleted_user()
+returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  open_id uuid;
+  last record;
+  end_at timestamptz;
+  first_end_at timestamptz;
+begin
+  insert into token_ledger.user_epoch (user_id, epoch)
+  values (old.user_id, 1)
+  on conflict (user_id) do update set epoch = user_epoch.epoch + 1;
+
+  for open_id in
+    select f.family_id
+    from token_ledger.token_family f
+    where f.family_id in (select o.family_id from token_ledger.open_family o where o.user_id = old.user_id)
+    order by f.family_id
+    for update
+  loop
+    -- In a statement of its own: it sees what was appended before this transaction had the lock.
+    select newest.seq, newest.kind, newest.generation, newest.occurred_at, made.expires_at into last
+    from (
+      select e.seq, e.kind, e.generation, e.occurred_at
+      from token_ledger.token_event e
+      where e.family_id = open_id
+      order by e.seq desc
+      limit 1
+    ) newest
+    cross join lateral (
+      select e.expires_at
+      from token_ledger.token_event e
+      where e.family_id = open_id and e.kind in ('issued', 'rotated')
+      order by e.seq desc
+      limit 1
+    ) made;
+    end_at := greatest(token_ledger.clock(), last.occurred_at);
+    continue when last.kind in ('revoked', 'reuse_detected') or last.expires_at <= end_at;
+    insert into token_ledger.token_event (family_id, seq, kind, generation, occurred_at, reason)
+    values (open_id, last.seq + 1, 'revoked', last.generation, end_at, 'user_disabled');
+    first_end_at := least(first_end_at, end_at);
+  end loop;
+
+  -- As notifyFamilyEnds in db/ledger/ends.ts.
+  if first_end_at is not null then
+    perform pg_notify('token_ledger_ends', (extract(epoch from first_end_at) * 1000)::bigint::text);
+  end if;
+  return null;
+end
+$$;
+
+create trigger end_sessions_of_deleted_user after delete on token_ledger.user_account
+for each row
+when (not token_ledger.is_applying())
+execute function token_ledger.end_sessions_of_deleted_user();
+alter table token_ledger.user_account enable always trigger end_sessions_of_deleted_user;
+
 -- What admins and the command line did, and the reason they gave; append-only. actor_user_id is null for the command
 -- line.
 create table token_ledger.admin_action (
@@ -1017,6 +1167,26 @@ alter table token_ledger.admin_action enable always trigger refuse_change;
 create trigger refuse_truncate before truncate on token_ledger.admin_action
 for each statement execute function token_ledger.refuse_change();
 alter table token_ledger.admin_action enable always trigger refuse_truncate;
+
+-- Keeps the numbers of admin_action going on a replica: a sequence is not replicated.
+create function token_ledger.continue_numbering()
+returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform setval('token_ledger.admin_action_action_id_seq', new.action_id)
+  from token_ledger.admin_action_action_id_seq
+  where new.action_id >= last_value;
+  return null;
+end
+$$;
+
+create trigger continue_numbering after insert on token_ledger.admin_action
+for each row
+when (token_ledger.is_applying())
+execute function token_ledger.continue_numbering();
+alter table token_ledger.admin_action enable always trigger continue_numbering;
 
 -- Keys that sign access tokens. The private half is sealed with a key derived from AUTH_SECRET, which binds it to kid,
 -- created_at and signs_from. public_jwk is for versions before 0016; nothing reads it.
@@ -1057,7 +1227,9 @@ end
 $$;
 
 create trigger remember_removed_key after delete on token_ledger.signing_key
-for each row execute function token_ledger.remember_removed_key();
+for each row
+when (not token_ledger.is_applying())
+execute function token_ledger.remember_removed_key();
 alter table token_ledger.signing_key enable always trigger remember_removed_key;
 
 -- The lives of this database: one row from its first start, and one more for each `ledger restored`.
@@ -1555,7 +1727,10 @@ revoke all on function
   token_ledger.check_families,
   token_ledger.check_open_families,
   token_ledger.closed_months,
+  token_ledger.compare_event,
+  token_ledger.continue_numbering,
   token_ledger.copy_unattached,
+  token_ledger.end_sessions_of_deleted_user,
   token_ledger.ensure_partitions,
   token_ledger.erase_traces,
   token_ledger.expect_first_event,
@@ -1573,6 +1748,7 @@ revoke all on function
   token_ledger.refuse_family_change,
   token_ledger.remember_removed_key,
   token_ledger.revoke_create_from_public,
+  token_ledger.skip_known_turn,
   token_ledger.suspect_replay,
   token_ledger.sweep_open_families,
   token_ledger.take_turn

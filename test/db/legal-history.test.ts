@@ -194,6 +194,7 @@ describe('LE-17 (ASVS 16.4.2): what verification would call broken is refused', 
     )
     const replica = owner.ownerSql.begin(async (tx) => {
       await tx`set local session_replication_role = replica`
+      await tx`set local role token_ledger_app`
       await tx`insert into token_ledger.token_family ${tx(familyRow())}`
     })
     expect(await sqlStateOf(replica)).toBe(illegal)

@@ -24,6 +24,7 @@ const maxLines: Readonly<Record<string, number>> = {
   'docs/guides/own-users.md': 60,
   'docs/guides/passwords.md': 50,
   'docs/guides/recover.md': 120,
+  'docs/guides/replicas.md': 60,
   'docs/guides/services.md': 120,
   'docs/guides/sql.md': 200,
   'docs/reference/access-token.md': 120,

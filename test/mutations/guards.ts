@@ -112,19 +112,71 @@ export const guards = [
       'where e.family_id = new.family_id and e.seq = 1) then',
       'where e.family_id = new.family_id and e.seq = 1) and false then',
     ],
+  ]),
+  ...mutationsOf('drizzle/0022_rows_past_the_service.sql', history, [
     [
-      'SQL: a family without its first event, written by a replica',
+      'SQL: a family without its first event, written by the service in replica mode',
       'alter table token_ledger.token_family enable always trigger expect_first_event;',
       'select 1;',
     ],
-  ]),
-  ...mutationsOf('drizzle/0001_ledger_guards.sql', history, [
     [
       'SQL: the history is not checked in replica mode',
       'alter table token_ledger.token_event enable always trigger chain_event;',
       'select 1;',
     ],
   ]),
+  ...mutationsOf(
+    'drizzle/0022_rows_past_the_service.sql',
+    ['test/db/applied-rows.test.ts'],
+    [
+      [
+        'SQL: a row of a replica is not compared with its hash',
+        "      then 'the hash does not match the content'\n",
+        '      then null\n',
+      ],
+      [
+        'SQL: a row of a replica is not compared with its neighbours',
+        "    ) then 'it does not continue the chain'\n",
+        '    ) then null\n',
+      ],
+      [
+        'SQL: a row of a replica with another address than was hashed',
+        "      then 'ip or user_agent do not match their hash'\n",
+        '      then null\n',
+      ],
+      [
+        'SQL: the service in replica mode is taken for a replica',
+        "\n    and has_column_privilege('token_ledger.token_event'::regclass, 'hash', 'insert');",
+        ';',
+      ],
+      [
+        'SQL: the owner gives an event its hash',
+        'when (new.hash is null or not token_ledger.is_applying())',
+        'when (new.hash is null)',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'drizzle/0022_rows_past_the_service.sql',
+    ['test/db/user-rows-by-sql.test.ts'],
+    [
+      [
+        'SQL: user_account takes any spelling of an address',
+        '  email collate "C" ~ \'',
+        '  true or email collate "C" ~ \'',
+      ],
+      [
+        'SQL: the sessions of a deleted user go on',
+        'alter table token_ledger.user_account enable always trigger end_sessions_of_deleted_user;',
+        'alter table token_ledger.user_account disable trigger end_sessions_of_deleted_user;',
+      ],
+      [
+        'SQL: the end of a deleted user is not notified',
+        "perform pg_notify('token_ledger_ends'",
+        "perform pg_notify('another'",
+      ],
+    ],
+  ),
   ...mutationsOf('drizzle/0001_ledger_guards.sql', guarded, [
     [
       'SQL: an event is changed',
@@ -331,6 +383,11 @@ export const guards = [
         '    if false then\n',
       ],
       [
+        'SQL: the service waits for a move of any length',
+        'if found_rows > max_rows then',
+        'if false then',
+      ],
+      [
         'SQL: a default partition that was split can be truncated',
         '      perform token_ledger.finish_partition(parent, rest);\n',
         '',
@@ -381,8 +438,3 @@ export const guards = [
     ],
   ),
 ]
-      [
-        'SQL: the service waits for a move of any length',
-        'if found_rows > max_rows then',
-        'if false then',
-      ],

@@ -40,6 +40,9 @@ export const rooms: readonly Room[] = [
   {
     title: 'Guards: the ledger is append-only',
     objects: {
+      'function token_ledger.is_applying':
+        'Whether this session applies rows that another database decided: the worker of a logical replica, or a ' +
+        'restore. The service never does: it may not write a hash.',
       'function token_ledger.refuse_change': 'Refuses the statement (SQLSTATE TL001).',
       'function token_ledger.refuse_event_change':
         'Allows one change of an event: erasing ip and user_agent with the salt of their hash.',
@@ -61,6 +64,9 @@ export const rooms: readonly Room[] = [
       'function token_ledger.chain_event':
         'Checks that a new event continues its family (TL002), then sets txid, origin_hash, prev_hash and hash. A ' +
         "txid is never below that of the event before it, so that readers who follow (txid, family_id, seq) get a family's events in order.",
+      'function token_ledger.compare_event':
+        'Takes an event that comes with its hash, in any order: compares the hash with the content and with the events ' +
+        'before and after it that are there (TL002).',
       'function token_ledger.expect_first_event':
         'Refuses a family without its first event (TL002) when the transaction ends, because the family row comes first.',
       'function token_ledger.network_of':
@@ -132,14 +138,21 @@ export const rooms: readonly Room[] = [
         'take_turn.',
       'function token_ledger.take_turn':
         'Locks a turn until the transaction ends. After five seconds it raises 55P03, and names the session that has it.',
+      'function token_ledger.skip_known_turn':
+        'Skips a turn that comes by replication or from a dump, because the migrations have made it.',
       'function token_ledger.keep_an_admin':
         'Raises TL003 rather than let the last enabled admin lose the role or be disabled.',
       'table token_ledger.user_epoch':
         'One row per user who ever signed in, locked by each sign-in and by "end all sessions". A sign-in reads epoch ' +
         'before it checks the password and compares it before it writes; ending all sessions raises it.',
+      'function token_ledger.end_sessions_of_deleted_user':
+        'Ends the sessions of a user whose row was deleted by SQL, and invalidates sign-ins in progress. The service ' +
+        'deletes no user: an erasure keeps the row.',
       'table token_ledger.admin_action':
         'What admins and the command line did, and the reason they gave; append-only. actor_user_id is null for the ' +
         'command line.',
+      'function token_ledger.continue_numbering':
+        'Keeps the numbers of admin_action going on a replica: a sequence is not replicated.',
       'table token_ledger.signing_key':
         'Keys that sign access tokens. The private half is sealed with a key derived from AUTH_SECRET, which binds it to ' +
         'kid, created_at and signs_from. public_jwk is for versions before 0016; nothing reads it.',
