@@ -1,12 +1,12 @@
 -- A family in the default partition moves to its month when that is made. Older processes may run beside this: yes, because they call the same function.
 
 -- Makes the two partitions of a month where they are missing, and moves the rows there that the default partition has of
--- it. Returns how many it made.
+-- it. Returns how many it made. Sign-ins and refreshes wait meanwhile: with more rows than max_rows it raises 54000.
 --
 -- Rows are copied to tables that are not attached yet, so no trigger fires and they stay as they are. Neither copy shows
 -- in logical replication: rows of an unlogged table do not, nor does its change to a logged one. A replica moves its own
 -- rows when it makes the month.
-create function token_ledger.make_month(month timestamptz) returns integer
+create function token_ledger.make_month(month timestamptz, max_rows bigint default null) returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
@@ -17,7 +17,7 @@ declare
   parent text;
   part text;
   rest text;
-  has_rows boolean;
+  found_rows bigint;
   made integer := 0;
 begin
   foreach parent in array array['token_family', 'token_event'] loop
@@ -26,9 +26,16 @@ begin
     continue when to_regclass(format('token_ledger.%I', part)) is not null;
     -- In front of the look into the default partition, so that no sign-in adds a row in between.
     execute format('lock table only token_ledger.%I in access exclusive mode', parent);
-    execute format('select exists (select from token_ledger.%I where family_id >= %L and family_id < %L)', rest, first_id, next_id)
-    into has_rows;
-    if has_rows then
+    execute format(
+      'select count(*) from (select from token_ledger.%I where family_id >= %L and family_id < %L limit %s) r',
+      rest, first_id, next_id, coalesce(max_rows + 1, 1))
+    into found_rows;
+    if found_rows > max_rows then
+      raise exception '% has more than % rows of %: the owner can move them with select token_ledger.make_month(''%'')',
+        rest, max_rows, to_char(month, 'YYYYMM'), to_char(month, 'YYYY-MM-DD"Z"')
+        using errcode = 'program_limit_exceeded';
+    end if;
+    if found_rows > 0 then
       perform token_ledger.copy_unattached(parent, part, format('family_id >= %L and family_id < %L', first_id, next_id));
       perform token_ledger.copy_unattached(parent, 'rest', format('family_id < %L or family_id >= %L', first_id, next_id));
       execute format('drop table token_ledger.%I', rest);
@@ -50,7 +57,7 @@ begin
 end
 $$;
 --> statement-breakpoint
-revoke all on function token_ledger.make_month(timestamptz) from public;
+revoke all on function token_ledger.make_month(timestamptz, bigint) from public;
 --> statement-breakpoint
 -- Copies rows of the default partition to a new table that can become a partition.
 create function token_ledger.copy_unattached(parent text, part text, condition text) returns void
@@ -104,7 +111,8 @@ begin
     select generate_series(date_trunc('month', now()), date_trunc('month', now()) + months_ahead * interval '1 month', '1 month')
   loop
     begin
-      made := made + token_ledger.make_month(month);
+      -- A copy of so many takes a second or two, and a statement of the service may run for ten.
+      made := made + token_ledger.make_month(month, 100000);
     exception
       -- The next month would wait as long again.
       when lock_not_available then raise;

@@ -650,7 +650,7 @@ $$;
 
 -- Makes the partitions token_family_YYYYMM and token_event_YYYYMM where they are missing, and moves the rows there that
 -- the default partition has of this month, as they are. They depend on the date and are not shown here.
-create function token_ledger.make_month(month timestamptz)
+create function token_ledger.make_month(month timestamptz, max_rows bigint default null::bigint)
 returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -662,7 +662,7 @@ declare
   parent text;
   part text;
   rest text;
-  has_rows boolean;
+  found_rows bigint;
   made integer := 0;
 begin
   foreach parent in array array['token_family', 'token_event'] loop
@@ -671,9 +671,16 @@ begin
     continue when to_regclass(format('token_ledger.%I', part)) is not null;
     -- In front of the look into the default partition, so that no sign-in adds a row in between.
     execute format('lock table only token_ledger.%I in access exclusive mode', parent);
-    execute format('select exists (select from token_ledger.%I where family_id >= %L and family_id < %L)', rest, first_id, next_id)
-    into has_rows;
-    if has_rows then
+    execute format(
+      'select count(*) from (select from token_ledger.%I where family_id >= %L and family_id < %L limit %s) r',
+      rest, first_id, next_id, coalesce(max_rows + 1, 1))
+    into found_rows;
+    if found_rows > max_rows then
+      raise exception '% has more than % rows of %: the owner can move them with select token_ledger.make_month(''%'')',
+        rest, max_rows, to_char(month, 'YYYYMM'), to_char(month, 'YYYY-MM-DD"Z"')
+        using errcode = 'program_limit_exceeded';
+    end if;
+    if found_rows > 0 then
       perform token_ledger.copy_unattached(parent, part, format('family_id >= %L and family_id < %L', first_id, next_id));
       perform token_ledger.copy_unattached(parent, 'rest', format('family_id < %L or family_id >= %L', first_id, next_id));
       execute format('drop table token_ledger.%I', rest);
@@ -718,7 +725,8 @@ begin
     select generate_series(date_trunc('month', now()), date_trunc('month', now()) + months_ahead * interval '1 month', '1 month')
   loop
     begin
-      made := made + token_ledger.make_month(month);
+      -- A copy of so many takes a second or two, and a statement of the service may run for ten.
+      made := made + token_ledger.make_month(month, 100000);
     exception
       -- The next month would wait as long again.
       when lock_not_available then raise;

@@ -1,4 +1,5 @@
 import type { Database } from '../connection/connect.ts'
+import { codeOf } from '../connection/errors.ts'
 
 /**
  * Creates the missing partitions of this month and the next three, and moves rows of theirs from the default
@@ -12,12 +13,18 @@ import type { Database } from '../connection/connect.ts'
  */
 export async function ensurePartitions({ transactions }: Database): Promise<number> {
   let made = 0
-  for (;;) {
-    const [row] = await transactions<
-      { made: number }[]
-    >`select token_ledger.ensure_partitions() as made`
-    // The call that has nothing left to make raises what kept a month from being made.
-    if (!row?.made) return made
-    made += row.made
+  try {
+    for (;;) {
+      const [row] = await transactions<
+        { made: number }[]
+      >`select token_ledger.ensure_partitions() as made`
+      // The call that has nothing left to make raises what kept a month from being made.
+      if (!row?.made) return made
+      made += row.made
+    }
+  } catch (error) {
+    if (!(error instanceof Error)) throw error
+    // A plain Error, whose message is logged: the statement has no parameters that it could quote.
+    throw Object.assign(new Error(error.message, { cause: error }), { code: codeOf(error) })
   }
 }

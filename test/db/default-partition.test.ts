@@ -160,6 +160,23 @@ test('the service reports a month that it cannot make, and makes the others', as
   expect(made!.name).not.toBeNull()
 })
 
+test('a month of which the default partition has too many rows is left to the owner', async () => {
+  await using ledger = await startLedger()
+  const { ownerSql } = ledger.owner
+  await signInAt(ledger, atMonthAhead(5))
+  const begins = new Date(atMonthAhead(5) - 9 * dayMs).toISOString()
+  const bounded = ownerSql`select token_ledger.make_month(${begins}::timestamptz, 1)`
+  const day = begins.slice(0, 10)
+  await expect(bounded).rejects.toMatchObject({
+    code: '54000',
+    message:
+      `token_event_default has more than 1 rows of ${monthAhead(5)}: the owner can move them with ` +
+      `select token_ledger.make_month('${day}Z')`,
+  })
+  const [moved] = await ownerSql.unsafe(`select token_ledger.make_month('${day}Z') as made`)
+  expect(moved).toEqual({ made: 2 })
+})
+
 test('archive takes sessions of closed months out of the default partition, and leaves those of the future', async () => {
   await using ledger = await startLedger()
   const file = join(mkdtempSync(join(tmpdir(), 'token-ledger-default-')), 'archive.jsonl')

@@ -72,7 +72,7 @@ describe('PW-13 V20: user_account takes an e-mail address only in its canonical 
   test('an update to another spelling is refused', async () => {
     const { email } = await makeUser(app.owner.url)
     const update = app.owner.ownerSql`
-      update token_ledger.user_account set email = ${email!.toUpperCase()} where email = ${email}`
+      update token_ledger.user_account set email = ${email.toUpperCase()} where email = ${email}`
     expect(await sqlStateOf(update)).toBe(checkViolation)
   })
 })
@@ -105,6 +105,13 @@ describe('a user row that is deleted by SQL', () => {
   const deleteRow = (id: string | undefined) =>
     app.owner.ownerSql`delete from token_ledger.user_account where user_id = ${id!}`
 
+  const mustBeRevoked = ({ accessToken }: Record<string, string>) =>
+    waitFor(
+      async () => (await query(app.url, 'me', accessToken)).reason === 'access_token_revoked',
+      'me says so',
+      5_000,
+    )
+
   test('ends its sessions: me and lists say so within five seconds, and a refresh at once', async () => {
     const user = await signIn()
     expect((await query(app.url, 'me', user.accessToken)).status).toBe(200)
@@ -113,11 +120,27 @@ describe('a user row that is deleted by SQL', () => {
     expect([list.status, list.reason]).toEqual([401, 'access_token_revoked'])
     const refreshed = await auth(app.url, 'refresh', { refreshToken: user.refreshToken })
     expect([refreshed.status, refreshed.reason]).toEqual([401, 'session_revoked'])
-    await waitFor(
-      async () => (await query(app.url, 'me', user.accessToken)).reason === 'access_token_revoked',
-      'me says so',
-      5_000,
-    )
+    await mustBeRevoked(user)
+  })
+
+  test('is noticed as well when its transaction commits late', async () => {
+    const { ownerSql } = app.owner
+    const minuteMs = 60_000
+    await moveClock(ownerSql, -2 * minuteMs)
+    const user = await signIn()
+    await moveClock(ownerSql, -minuteMs)
+    const deleting = await ownerSql.reserve()
+    await deleting`begin`
+    await deleting`delete from token_ledger.user_account where user_id = ${user.id!}`
+    await moveClock(ownerSql, 0)
+    // Once this end is known, the process has read all that had committed by now.
+    const other = await signIn()
+    await auth(app.url, 'logout', { refreshToken: other.refreshToken })
+    await mustBeRevoked(other)
+    expect((await query(app.url, 'me', user.accessToken)).status).toBe(200)
+    await deleting`commit`
+    deleting.release()
+    await mustBeRevoked(user)
   })
 
   test('leaves no session that the command line calls active, and the ledger verifies', async () => {

@@ -379,8 +379,13 @@ export const guards = [
     [
       [
         'SQL: rows in the default partition keep their month from being made',
-        '    if has_rows then\n',
+        '    if found_rows > 0 then\n',
         '    if false then\n',
+      ],
+      [
+        'SQL: the service waits for a move of any length',
+        'if found_rows > max_rows then',
+        'if false then',
       ],
       [
         'SQL: a default partition that was split can be truncated',

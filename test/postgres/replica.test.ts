@@ -15,15 +15,14 @@ import { sqlStateOf } from '../support/ledger-rows.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 import { waitFor } from '../support/wait.ts'
 
-const tables = [
-  ...['token_family', 'token_event', 'open_family', 'replay_suspicion', 'user_account'],
-  ...['user_epoch', 'admin_action', 'signing_key', 'signing_key_removal', 'turn', 'incarnation'],
-]
+const tables =
+  'token_family token_event open_family replay_suspicion user_account user_epoch admin_action ' +
+  'signing_key signing_key_removal turn incarnation'
 
 /** Every row of the ledger, byte for byte. */
 async function contentOf(cluster: Cluster): Promise<Record<string, string[]>> {
   const content: Record<string, string[]> = {}
-  for (const table of tables) {
+  for (const table of tables.split(' ')) {
     const rows = await cluster.exec(
       `select t::text as row from token_ledger.${table} t order by 1`,
       'ledger',
@@ -66,7 +65,7 @@ async function makeHistory(primary: Cluster, url: string) {
   const repeated = { refreshToken: token, attemptId: '6f9e4d0c-8a3b-4c1d-9e2f-0123456789ab' }
   await auth(url, 'refresh', repeated)
   token = (await auth(url, 'refresh', repeated)).data.refreshToken
-  expect((await command(ledgerUrl, ['user', 'erase', gone!.email!])).code).toBe(0)
+  expect((await command(ledgerUrl, ['user', 'erase', gone!.email])).code).toBe(0)
   await primary.exec('vacuum token_ledger.token_event', 'ledger')
   token = await refresh(url, token, 12)
   const [onDisk] = await primary.exec(
@@ -134,7 +133,7 @@ describe.each(postgresVersions)('a logical replica on Postgres %i', (version) =>
     await refresh(server.url, await signIn(server.url, history.staying.email), 2)
     await signIn(server.url, history.other.email)
     const ledgerUrl = primary.url('ledger')
-    expect((await command(ledgerUrl, ['user', 'erase', history.other.email!])).code).toBe(0)
+    expect((await command(ledgerUrl, ['user', 'erase', history.other.email])).code).toBe(0)
     await sameContent()
     expect((await verify(replica)).stdout).toBe((await verify(primary)).stdout)
   })
@@ -175,7 +174,7 @@ describe.each(postgresVersions)('a logical replica on Postgres %i', (version) =>
     history.token = await refresh(promoted.url, history.token)
     await signIn(promoted.url, history.staying.email)
     const demoted = await makeUser(replica.url('ledger'))
-    const act = await command(replica.url('ledger'), ['user', 'disable', demoted.email!])
+    const act = await command(replica.url('ledger'), ['user', 'disable', demoted.email])
     expect(act.stderr + act.stdout).not.toContain('duplicate')
     expect(act.code).toBe(0)
     for (const change of [
@@ -205,21 +204,20 @@ describe.runIf(hasDebianPostgres)('a dump of the data alone', () => {
   })
   afterAll(() => primary?.[Symbol.asyncDispose]())
 
-  longTest.each(postgresVersions)('is restored byte for byte on Postgres %i', async (version) => {
-    await using restored = await startCluster({ version })
-    await restored.exec('create database ledger')
-    expect((await command(restored.url('ledger'), ['migrate'])).code).toBe(0)
-    const file = join(dirname(primary.dataFolder), `${version}.dump`)
-    primary.run('pg_dump', [
-      ...['--data-only', '--schema=token_ledger', '--load-via-partition-root'],
-      ...['--format=custom', `--file=${file}`, primary.url('ledger')],
-    ])
-    const asReplica = `${restored.url('ledger')}?options=-csession_replication_role%3Dreplica`
-    primary.run('pg_restore', ['--data-only', '--exit-on-error', '--dbname', asReplica, file])
-    expect(await contentOf(restored)).toEqual(await contentOf(primary))
-    expect((await verify(restored)).stdout).toBe((await verify(primary)).stdout)
-    await using server = await serve(restored.url('ledger'))
-    await refresh(server.url, token)
-    expect((await verify(restored)).code).toBe(0)
-  })
+  for (const version of postgresVersions)
+    longTest(`is restored byte for byte on Postgres ${version}`, async () => {
+      await using restored = await startCluster({ version })
+      await restored.exec('create database ledger')
+      expect((await command(restored.url('ledger'), ['migrate'])).code).toBe(0)
+      const file = join(dirname(primary.dataFolder), `${version}.dump`)
+      const what = ['--data-only', '--schema=token_ledger', '--load-via-partition-root']
+      primary.run('pg_dump', [...what, '--format=custom', `--file=${file}`, primary.url('ledger')])
+      const asReplica = `${restored.url('ledger')}?options=-csession_replication_role%3Dreplica`
+      primary.run('pg_restore', ['--data-only', '--exit-on-error', '--dbname', asReplica, file])
+      expect(await contentOf(restored)).toEqual(await contentOf(primary))
+      expect((await verify(restored)).stdout).toBe((await verify(primary)).stdout)
+      await using server = await serve(restored.url('ledger'))
+      await refresh(server.url, token)
+      expect((await verify(restored)).code).toBe(0)
+    })
 })
