@@ -10,10 +10,8 @@ export const sqlCommand: Command = {
     const [statement, ...more] = args
     if (statement === undefined || more.length > 0)
       throw new UsageError('expected one statement, in quotes')
-    const result = await withDatabase(
-      readConfig(),
-      { as: 'auditor' },
-      ({ transactions: sql }) => runReadOnly(sql, statement),
+    const result = await withDatabase(readConfig(), { as: 'auditor' }, ({ transactions: sql }) =>
+      runReadOnly(sql, statement),
     )
     if (result === null) throw new UsageError('expected one statement that returns rows')
     for (const line of table(result.columns, result.rows.map(toCells))) console.log(line)
