@@ -46,11 +46,25 @@ export async function readRoles(sql: postgres.ISql): Promise<Roles | null> {
 
 /**
  * The roles for the ledger in this database. Roles belong to the cluster: a second ledger gets roles of its own, so that
- * a login of the one has no rights in the other. A ledger that has roles keeps them.
+ * a login of the one has no rights in the other. A ledger that has roles keeps them. A login that may create none shares
+ * the usual ones, if it was granted them.
  */
 export async function chooseRoles(tx: postgres.TransactionSql): Promise<Roles> {
   const found = await readRoles(tx)
   if (found !== null) return found
+  if (!(await belongToAnother(tx, usualRoles))) return usualRoles
+  const own = await rolesOfItsOwn(tx)
+  const [login] = await tx<{ mayHaveOwn: boolean; isMember: boolean }[]>`
+    select
+      rolcreaterole or rolsuper or exists (select from pg_roles where rolname = ${own.app}) as "mayHaveOwn",
+      pg_has_role(rolname, ${usualRoles.app}::name, 'member') as "isMember"
+    from pg_roles
+    where rolname = current_user`
+  return login?.mayHaveOwn === false && login.isMember ? usualRoles : own
+}
+
+/** Named after the database; with its number where another one has a name that is alike. */
+async function rolesOfItsOwn(tx: postgres.TransactionSql): Promise<Roles> {
   const [database] = await tx<{ name: string; oid: string }[]>`
     select datname as name, oid::text from pg_database where datname = current_database()`
   const { name = '', oid = '' } = database ?? {}
@@ -58,11 +72,8 @@ export async function chooseRoles(tx: postgres.TransactionSql): Promise<Roles> {
     .toLowerCase()
     .replaceAll(/[^a-z0-9]+/g, '_')
     .slice(0, 30)
-  for (const suffix of ['', `_${word}`]) {
-    const roles = suffixed(suffix)
-    if (!(await belongToAnother(tx, roles))) return roles
-  }
-  return suffixed(`_${word}_${oid}`)
+  const roles = suffixed(`_${word}`)
+  return (await belongToAnother(tx, roles)) ? suffixed(`_${word}_${oid}`) : roles
 }
 
 function suffixed(suffix: string): Roles {

@@ -27,6 +27,20 @@ test('a further ledger of a cluster gets roles of its own, and keeps them', asyn
   expect(rights).toEqual({ own: true, others: false })
 })
 
+test('an owner that may create no roles shares the usual ones, if it was granted them', async () => {
+  await using second = await emptyDatabase()
+  await using owner = await loginWith(second, { roles: Object.values(usualRoles) })
+  await using third = await emptyDatabase()
+  await using stranger = await loginWith(third)
+  await asAdmin(databaseUrl(second.url, 'postgres'), async (admin) => {
+    await admin.unsafe(`grant create on database ${nameOf(second)} to ${owner.name}`)
+    await admin.unsafe(`grant create on database ${nameOf(third)} to ${stranger.name}`)
+  })
+  await migrate(owner.url)
+  expect(await rolesOf(second.url)).toEqual(usualRoles)
+  await expect(migrate(stranger.url)).rejects.toThrow('permission denied to create role')
+})
+
 test('databases whose names begin alike do not share roles', async () => {
   await using second = await emptyDatabase()
   await using third = await emptyDatabase()

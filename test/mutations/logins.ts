@@ -86,8 +86,8 @@ export const logins = [
     [
       [
         'a second ledger of a cluster shares the roles of the first',
-        'if (!(await belongToAnother(tx, roles))) return roles',
-        'return roles',
+        'if (!(await belongToAnother(tx, usualRoles))) return usualRoles',
+        'return usualRoles',
       ],
       ['a ledger does not keep its roles', 'if (found !== null) return found', ''],
     ],
