@@ -52,6 +52,7 @@ export function createDriver(databaseUrl: string, options: DriverOptions): Drive
       ssl: false,
       host: [first?.host ?? 'localhost'],
       port: [first?.port ?? 5432],
+      keep_alive: 5,
       connect_timeout: 0,
       backoff: 0,
     }
