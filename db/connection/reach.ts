@@ -26,10 +26,15 @@ export async function reach(place: Place, onSocket: (socket: Socket) => void): P
   socket.pause()
   // A connection that listens may write nothing for hours: TCP keepalive checks the other end meanwhile.
   socket.setKeepAlive(true, 5_000)
-  if (path === null) socket.connect(port, host)
-  else socket.connect(path)
-  await once(socket, 'connect')
-  return path === null && ssl !== false ? encrypted(socket, place) : socket
+  try {
+    if (path === null) socket.connect(port, host)
+    else socket.connect(path)
+    await once(socket, 'connect')
+    return path === null && ssl !== false ? await encrypted(socket, place) : socket
+  } catch (error) {
+    socket.destroy()
+    throw error
+  }
 }
 
 /** The SSLRequest message. Postgres answers with one byte: S, or N if it has no TLS. */

@@ -12,6 +12,7 @@ export class DatabaseUnreachable extends Error {}
 
 const insufficientPrivilege = '42501'
 const lockNotAvailable = '55P03'
+const readOnly = '25006'
 
 /** Of one database; the same URL where one login does both. */
 export type DatabaseUrls = {
@@ -100,15 +101,15 @@ export function startWithDatabase<T>(databaseUrl: string, work: () => Promise<T>
 
 /** Only of errors whose message never quotes a statement. */
 function messageOf(error: unknown): string | undefined {
-  // It names the session that holds a lock.
-  if (codeOf(error) === lockNotAvailable && error instanceof Error) return error.message
-  return error instanceof ConnectionRefused ? error.message : undefined
+  if (error instanceof ConnectionRefused) return error.message
+  // It names the session that holds a lock, or the command that may not write.
+  const isShown = [lockNotAvailable, readOnly].includes(codeOf(error))
+  return isShown && error instanceof Error ? error.message : undefined
 }
 
 const reasons: Readonly<Record<string, string>> = {
   '08P01':
     'the settings of the connection are refused; if a pooler such as PgBouncer listens there, set DATABASE_URL and MIGRATION_DATABASE_URL to Postgres itself',
-  '25006': 'the server is a standby, or the database is read-only: it takes no writes',
   '28P01': 'password authentication failed',
   '28000': 'this user is not allowed to connect',
   '3D000': 'the database does not exist',

@@ -4,6 +4,7 @@ import { adminEmail, attackedServer } from '../support/attacked-server.ts'
 import { callAs, procedures, sampleAudience, type Procedure } from '../support/procedures.ts'
 import { signIn, signInWithCookie, type BodySession } from '../support/sessions.ts'
 import { testPassword } from '../support/users.ts'
+import { waitFor } from '../support/wait.ts'
 
 const world = attackedServer({ ACCESS_TOKEN_AUDIENCES: sampleAudience }, { mayShed: true })
 let admin: BodySession
@@ -28,6 +29,12 @@ function inputOf({ url, sample }: Procedure): unknown {
   }
 }
 
+/** The service tries to connect at most every half second. */
+async function letBack(): Promise<void> {
+  await allowService(world.database.url, true)
+  await waitFor(async () => (await fetch(`${world.url}/readyz`)).ok)
+}
+
 // `me` asks no database while the process follows the ends of sessions, and for some seconds after.
 const asking = procedures.filter(({ url }) => url !== '/trpc/me')
 
@@ -46,7 +53,7 @@ describe('FS-01 (ASVS 16.5.2 and 16.5.3): while the database is unavailable, not
           expect(answer.headers['set-cookie']).toBeUndefined()
         }
       } finally {
-        await allowService(world.database.url, true)
+        await letBack()
       }
     })
   })
@@ -61,7 +68,7 @@ describe('FS-01 (ASVS 16.5.2 and 16.5.3): while the database is unavailable, not
       expect([answer.status, answer.reason]).toEqual([503, 'service_unavailable'])
       expect(answer.headers['set-cookie']).toBeUndefined()
     } finally {
-      await allowService(world.database.url, true)
+      await letBack()
     }
     expect((await logOut()).body.result.data).toEqual({ success: true, revoked: 1 })
   })

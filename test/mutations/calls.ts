@@ -105,7 +105,7 @@ export const calls = [
     ],
     [
       'admins take the connections of callers',
-      '  const questions = open(connectionsOfCallers, { statement_timeout: questionMs })\n',
+      '  const questions = open(connectionsOfCallers, { statement_timeout: duration(questionMs) })\n',
       '  const questions = calls\n',
     ],
     [
@@ -120,6 +120,6 @@ export const calls = [
       'isMigrated(database, newest)',
       'isMigrated(database)',
     ],
-    ['each call of /readyz asks the database', 'asking ??= isMigrated', 'asking = isMigrated'],
+    ['each call of /readyz asks the database', 'asking ??= ask()', 'asking = ask()'],
   ]),
 ]

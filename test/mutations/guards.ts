@@ -279,13 +279,13 @@ export const guards = [
     ],
   ),
   ...mutationsOf(
-    'db/migrate.ts',
+    'db/connection/driver.ts',
     ['test/attack/names-of-callers.test.ts'],
     [
       [
         'a migration runs functions that a login planted in public',
-        'search_path: safeSearchPath,\n',
-        '',
+        'settings: { ...pinnedSettings, ...unlimited, ...settings }',
+        'settings: { ...unlimited, ...settings }',
       ],
     ],
   ),

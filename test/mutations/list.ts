@@ -1,4 +1,5 @@
 import { audiences } from './audiences.ts'
+import { connectionRules } from './connections.ts'
 import { cookies } from './cookies.ts'
 import { calls } from './calls.ts'
 import { guards } from './guards.ts'
@@ -28,4 +29,5 @@ export const mutations: readonly Mutation[] = [
   ...cookies,
   ...calls,
   ...limits,
+  ...connectionRules,
 ]

@@ -68,6 +68,6 @@ export async function startSwitch(port: number): Promise<Switch> {
 function refuse(near: Socket, manner: Exclude<Manner, 'forward'>): void {
   if (manner === 'reset') return void near.resetAndDestroy()
   near.resume()
-  if (manner === 'close at once') near.end()
-  else near.once('data', () => near.end(manner === 'too many' ? tooMany : undefined))
+  if (manner === 'close at once') return void near.end()
+  near.once('data', () => near.end(manner === 'too many' ? tooMany : ''))
 }

@@ -41,12 +41,14 @@ export async function startTlsProxy(port: number, upstreamPort: number): Promise
   }
 }
 
-function selfSigned(): { key: string; cert: string } {
+/** A certificate that nothing trusts by itself, for these names and for the addresses of loopback. */
+export function selfSigned(name = '*.example.test'): { key: string; cert: string } {
   const folder = mkdtempSync(join(tmpdir(), 'token-ledger-tls-'))
   const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
   try {
     const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2']
-    const files = ['-subj', '/CN=*.example.test', '-keyout', key, '-out', cert]
+    const names = `subjectAltName=DNS:${name},IP:127.0.0.1`
+    const files = ['-subj', `/CN=${name}`, '-addext', names, '-keyout', key, '-out', cert]
     const made = spawnSync('openssl', ['req', '-x509', ...kind, ...files], { encoding: 'utf8' })
     if (made.status !== 0) throw new Error(`openssl made no certificate: ${made.stderr}`)
     return { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') }

@@ -1,0 +1,220 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { connect } from '../../db/connection/connect.ts'
+import { pinnedSettings } from '../../db/connection/settings.ts'
+import {
+  command,
+  longTest,
+  postgresVersions,
+  serve,
+  startCluster,
+  type Cluster,
+} from '../support/cluster.ts'
+import { auth, mutate, query } from '../support/http.ts'
+import { signIn } from '../support/sessions.ts'
+import { makeUser } from '../support/users.ts'
+import { waitFor } from '../support/wait.ts'
+
+/** What a DBA, a provider or another application of the cluster may have set. */
+const settings: readonly (readonly [name: string, value: string])[] = [
+  ['bytea_output', 'escape'],
+  ['DateStyle', 'German'],
+  ['DateStyle', 'SQL, DMY'],
+  ['DateStyle', 'ISO, DMY'],
+  ['IntervalStyle', 'iso_8601'],
+  ['TimeZone', 'Asia/Kathmandu'],
+  ['extra_float_digits', '-15'],
+  ['extra_float_digits', '0'],
+  ['standard_conforming_strings', 'off'],
+  ['search_path', 'nowhere'],
+  ['statement_timeout', '3s'],
+  ['lock_timeout', '50ms'],
+  ['default_transaction_deferrable', 'on'],
+  ['array_nulls', 'off'],
+  ['row_security', 'off'],
+  ['synchronous_commit', 'off'],
+  ['plan_cache_mode', 'force_custom_plan'],
+  ['transform_null_equals', 'on'],
+  ['quote_all_identifiers', 'on'],
+  ['check_function_bodies', 'off'],
+  ['jit_above_cost', '0'],
+  ['lc_numeric', 'C'],
+  ['client_encoding', 'LATIN1'],
+  ['enable_partition_pruning', 'off'],
+  ['constraint_exclusion', 'on'],
+  ['default_tablespace', ''],
+  ['work_mem', '64kB'],
+  ['session_replication_role', 'replica'],
+  ['idle_in_transaction_session_timeout', '200ms'],
+  ['default_transaction_isolation', 'serializable'],
+  ['default_transaction_isolation', 'repeatable read'],
+]
+
+/** As many at a time as do not name the same setting twice. */
+const rounds: (typeof settings)[] = []
+for (const setting of settings) {
+  const free = rounds.findIndex((round) => round.every(([name]) => name !== setting[0]))
+  if (free === -1) rounds.push([setting])
+  else rounds[free] = [...rounds[free]!, setting]
+}
+
+describe.each(postgresVersions)('Postgres %i', (version) => {
+  let cluster: Cluster
+
+  beforeAll(async () => {
+    cluster = await startCluster({ version, settings: { max_connections: '60' } })
+  }, 60_000)
+
+  afterAll(() => cluster?.[Symbol.asyncDispose]())
+
+  test('a connection keeps its settings, whatever is set for the database, and reloaded', async () => {
+    await cluster.exec('create database pinned')
+    const database = connect(cluster.url('pinned'), { maxConnections: 1 })
+    try {
+      const read = async () => {
+        const rows = await database.statements<{ name: string; setting: string; source: string }[]>`
+          select name, current_setting(name) as setting, source
+          from pg_settings
+          where name = any(${Object.keys(pinnedSettings)})`
+        return Object.fromEntries(rows.map((row) => [row.name, [row.setting, row.source]]))
+      }
+      const expected = Object.fromEntries(
+        Object.entries(pinnedSettings).map(([name, value]) => [name, [value, 'client']]),
+      )
+      expect(await read()).toEqual(expected)
+      for (const [name, value] of rounds[0]!)
+        if (name in pinnedSettings) await cluster.exec(`alter system set ${name} = '${value}'`)
+      cluster.reload()
+      const [probe] = [cluster.sql('pinned')]
+      await waitFor(
+        async () => (await probe`show bytea_output`)[0]?.['bytea_output'] === 'escape',
+        'the configuration was read again',
+      )
+      expect(await read()).toEqual(expected)
+    } finally {
+      await database.close()
+      await cluster.exec('alter system reset all')
+      cluster.reload()
+    }
+  })
+
+  longTest.each(rounds.map((round, at) => [at, round] as const))(
+    'a session lives the same life under all of these settings of the database (%#)',
+    { timeout: 120_000 },
+    async (at, round) => {
+      const name = `round_${at}`
+      await cluster.exec(`create database ${name}`)
+      for (const [setting, value] of round)
+        await cluster.exec(`alter database ${name} set ${setting} = '${value}'`)
+      await using server = await serve(cluster.url(name))
+      await liveALife(server.url, cluster.url(name))
+    },
+  )
+
+  longTest('a session lives on when settings are changed for the whole server', async () => {
+    await cluster.exec('create database reloaded')
+    const url = cluster.url('reloaded')
+    await using server = await serve(url)
+    const session = await signIn({ url: server.url, owner: { url } as any })
+    const attemptId = crypto.randomUUID()
+    const refresh = () =>
+      auth(server.url, 'refresh', { refreshToken: session.refreshToken, attemptId })
+    const first = await refresh()
+    for (const [setting, value] of rounds[0]!)
+      if (setting in pinnedSettings) await cluster.exec(`alter system set ${setting} = '${value}'`)
+    cluster.reload()
+    const probe = cluster.sql('reloaded')
+    await waitFor(
+      async () => (await probe`show bytea_output`)[0]?.['bytea_output'] === 'escape',
+      'the configuration was read again',
+    )
+    try {
+      const again = await refresh()
+      expect([again.status, again.data?.refreshToken]).toEqual([200, first.data.refreshToken])
+      await liveALife(server.url, url)
+    } finally {
+      await cluster.exec('alter system reset all')
+      cluster.reload()
+    }
+  })
+})
+
+/** Everything that a session, an admin and the command line do, with dates near now. */
+async function liveALife(url: string, databaseUrl: string): Promise<void> {
+  const owner = { url: databaseUrl } as any
+  const admin = await makeUser(databaseUrl, undefined, 'admin')
+  const boss = await signIn({ url, owner }, admin.email)
+  const { email } = await makeUser(databaseUrl)
+  const session = await signIn({ url, owner }, email)
+  const nearNow = (text: string) => Math.abs(Date.parse(text) - Date.now()) < 120_000
+  const refresh = (refreshToken: string) => auth(url, 'refresh', { refreshToken })
+
+  const first = await refresh(session.refreshToken)
+  expect(first.status).toBe(200)
+  const sevenDaysMs = 7 * 24 * 3_600_000
+  expect(
+    nearNow(new Date(Date.parse(first.data.refreshExpiresAt) - sevenDaysMs).toISOString()),
+  ).toBe(true)
+  expect((await refresh(session.refreshToken)).data.refreshToken).toBe(first.data.refreshToken)
+  const second = await refresh(first.data.refreshToken)
+  const mine = await query(url, 'sessions.list', second.data.accessToken)
+  expect(mine.data.items.map((one: any) => nearNow(one.createdAt))).toEqual([true])
+  expect((await refresh(session.refreshToken)).reason).toBe('refresh_token_reused')
+  expect((await refresh(second.data.refreshToken)).status).toBe(401)
+
+  const other = await signIn({ url, owner }, email)
+  const last = await signIn({ url, owner }, email)
+  expect((await mutate(url, 'sessions.revokeOthers', last.accessToken, {})).status).toBe(200)
+  expect((await refresh(other.refreshToken)).reason).toBe('session_revoked')
+  const { refreshToken } = last
+  expect((await auth(url, 'logout', { refreshToken })).data.revoked).toBe(1)
+
+  const range = {
+    from: new Date(Date.now() - 3_600_000).toISOString(),
+    to: new Date(Date.now() + 60_000).toISOString(),
+  }
+  const { familyId } = session
+  const asked: Record<string, unknown> = {
+    'admin.sessions.list': { email },
+    'admin.users.list': {},
+    'admin.ledger.events': range,
+    'admin.ledger.verify': {},
+    'admin.incidents.list': range,
+    'admin.stats': { ...range, bucket: 'minute' },
+    'admin.sessions.get': { familyId },
+    'admin.sessions.stateAt': { familyId, at: range.to },
+  }
+  for (const [procedure, input] of Object.entries(asked)) {
+    const answer = await query(url, procedure, boss.accessToken, input)
+    expect([procedure, answer.status, answer.reason]).toEqual([procedure, 200, undefined])
+    const dates = JSON.stringify(answer.data).matchAll(/"(?:createdAt|occurredAt)":"([^"]*)"/g)
+    for (const [, date = ''] of dates)
+      expect([procedure, date, nearNow(date)]).toEqual([procedure, date, true])
+  }
+  await useCommandLine(databaseUrl, email, familyId)
+}
+
+async function useCommandLine(url: string, email: string, familyId: string): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'token-ledger-settings-'))
+  const file = join(folder, 'export.jsonl')
+  try {
+    const commands = [
+      ['sessions', 'list', '--user', email, '--json'],
+      ['sessions', 'inspect', familyId],
+      ['sql', 'select occurred_at, since_rotation from token_audit.reuse_incidents'],
+      ['ledger', 'export'],
+      ['ledger', 'verify-export', file],
+      ['user', 'erase', email],
+      ['ledger', 'verify', '--json'],
+    ]
+    for (const args of commands) {
+      const done = await command(url, args)
+      expect([args, done.code, done.stderr]).toEqual([args, 0, expect.any(String)])
+      if (args[1] === 'export') writeFileSync(file, done.stdout)
+    }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
