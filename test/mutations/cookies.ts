@@ -102,7 +102,7 @@ export const cookies = [
     [
       [
         'the port opens before there is an admin',
-        '  await withDatabaseErrors(urls.service, () => ensureAdmin(config, database, log))\n',
+        '  await startWithDatabase(urls.service, () => ensureAdmin(config, database, log))\n',
         '  setTimeout(() => void ensureAdmin(config, database, log), 500)\n',
       ],
     ],
