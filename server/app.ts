@@ -20,7 +20,7 @@ import { mountJwks } from './http/routes/jwks.ts'
 import { mountMetrics } from './http/routes/metrics.ts'
 import { mountRevocations } from './http/routes/revocations.ts'
 import { mountTrpc } from './http/routes/trpc.ts'
-import { refuseWhileStopping } from './http/stopping.ts'
+import { refusingWhileStopping } from './http/stopping.ts'
 import type { TraceRequests } from './observability/tracing.ts'
 import { procedurePaths } from './procedures/router.ts'
 import { type AppOptions, makeDeps } from './wiring.ts'
@@ -53,7 +53,7 @@ export async function buildApp(
     http: { headersTimeout: 10_000, connectionsCheckingInterval: 1_000 },
     keepAliveTimeout: 65_000,
     forceCloseConnections: 'idle',
-    // `refuseWhileStopping` answers in the envelope of all other errors.
+    // `refusingWhileStopping` answers in the envelope of all other errors.
     return503OnClosing: false,
     clientErrorHandler,
     frameworkErrors,
@@ -69,6 +69,7 @@ export async function buildApp(
 
 /** The whole service as a plugin, for an app that also has other routes. */
 export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) => {
+  const refuseWhileStopping = refusingWhileStopping(app)
   const deps = await makeDeps(app, options)
   warnAboutProxies(app)
   // Before CORS, which answers preflights itself.
@@ -90,7 +91,7 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
     maxAge: 600,
   })
   // After CORS, so that a page can read the refusal.
-  refuseWhileStopping(app)
+  app.addHook('onRequest', refuseWhileStopping)
   // Used to write cookies only: refresh-cookie.ts reads the request's header itself.
   await app.register(cookie, { hook: false })
   app.setErrorHandler<FastifyError>((error, request, reply) => {

@@ -23,7 +23,7 @@ const maxLines: Readonly<Record<string, number>> = {
   'docs/guides/operate.md': 180,
   'docs/guides/own-users.md': 60,
   'docs/guides/passwords.md': 50,
-  'docs/guides/postgres.md': 90,
+  'docs/guides/postgres.md': 110,
   'docs/guides/recover.md': 140,
   'docs/guides/replicas.md': 60,
   'docs/guides/services.md': 120,

@@ -54,8 +54,8 @@ export const revocations = [
     ],
     [
       'ends are forgotten before their tokens have expired',
-      'addedAt + retentionMs > now',
-      'addedAt > now',
+      'addedAt + retentionMs > at',
+      'addedAt > at',
     ],
   ]),
   ...mutationsOf('server/verifier/revocations/ended-table.ts', inSet, [
