@@ -17,6 +17,7 @@ const maxLines: Readonly<Record<string, number>> = {
   'docs/guides/audiences.md': 40,
   'docs/guides/frontend.md': 155,
   'docs/guides/admin.md': 120,
+  'docs/guides/connections.md': 60,
   'docs/guides/database-logins.md': 50,
   'docs/guides/monitor.md': 110,
   'docs/guides/native.md': 60,
