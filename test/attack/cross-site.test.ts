@@ -271,6 +271,6 @@ test('CS-11 V15 (ASVS 4.4.2): the service opens no WebSocket, and asking for one
         '',
       ].join('\r\n'),
     )
-    expect(statuses).toEqual([path.startsWith('/trpc/') ? 400 : 404])
+    expect(statuses).toEqual([path.startsWith('/trpc/') ? 401 : 404])
   }
 })

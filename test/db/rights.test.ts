@@ -10,7 +10,7 @@ const everyTrigger = `
   join pg_class c on c.oid = t.tgrelid
   where not tgisinternal and tgparentid = 0 and relnamespace = 'token_ledger'::regnamespace`
 
-test('migrate gives back the rights of the roles, and takes those of PUBLIC', async () => {
+test('LE-01: migrate gives back the rights of the roles, and takes those of PUBLIC', async () => {
   await using ledger = await freshDatabase()
   const due = await readFacts(ledger.ownerSql)
   await ledger.ownerSql.unsafe(`

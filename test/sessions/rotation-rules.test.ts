@@ -241,5 +241,5 @@ test('AT-15 (ASVS 7.4.2): a user who is gone gets session_revoked, and one who i
   const { refreshToken, familyId } = await signIn(app, email)
   await app.owner.ownerSql`delete from token_ledger.user_account where user_id = ${id}`
   expect((await refresh(app, refreshToken)).reason).toBe('session_revoked')
-  expect(await kindsOf(app, familyId)).toEqual(['issued'])
+  expect(await kindsOf(app, familyId)).toEqual(['issued', 'revoked'])
 })

@@ -76,12 +76,16 @@ function callsOf({ query }: FastifyRequest, path: string): { isBatch: boolean; n
   return { isBatch, names: isBatch ? path.split(',') : [path] }
 }
 
-const methodOf = { query: 'GET', subscription: 'GET', mutation: 'POST' }
+const methodOf = { query: 'GET', mutation: 'POST' }
 
-/** The request method of each procedure by its full name, such as `admin.users.list`. */
+/**
+ * The request method of each procedure by its full name, such as `admin.users.list`. A stream is not among them: its
+ * client expects the refusal as an event.
+ */
 const methods = new Map(
-  Object.entries(appRouter._def.procedures as unknown as Record<string, AnyProcedure>).map(
-    ([name, { _def }]) => [name, methodOf[_def.type]],
+  Object.entries(appRouter._def.procedures as unknown as Record<string, AnyProcedure>).flatMap(
+    ([name, { _def }]) =>
+      _def.type === 'subscription' ? [] : [[name, methodOf[_def.type]] as const],
   ),
 )
 
