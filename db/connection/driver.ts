@@ -1,6 +1,7 @@
 import postgres from 'postgres'
-import { createBackoff } from './backoff.ts'
+import { createBackoff, type Backoff } from './backoff.ts'
 import { ConnectionRefused } from './handshake.ts'
+import type { Place } from './reach.ts'
 import { pinnedSettings, stateQuery, type SessionSettings } from './settings.ts'
 import { createSockets, type SocketEvents } from './socket.ts'
 import { targetOf, type Target } from './target.ts'
@@ -25,16 +26,20 @@ export type Driver = (own: OwnOptions, events: SocketEvents) => postgres.Sql
 
 /**
  * Each new connection is asked whether it has taken its settings, its role among them. All pools of one driver share
- * its backoff.
+ * its backoff. With several places, each connection is preceded by one that shows whether the place will do.
  */
 export function createDriver(databaseUrl: string, options: DriverOptions): Driver {
-  const backoff = createBackoff()
   const { places, login, attributes, settings: asked } = targetOf(databaseUrl)
   const [first] = places
-  return ({ settings, ...own }, events) => {
+
+  function open(
+    at: { readonly places: readonly Place[]; readonly backoff: Backoff },
+    { settings, ...own }: OwnOptions,
+    events: SocketEvents,
+  ): postgres.Sql {
     const socket = createSockets({
-      backoff,
-      places,
+      ...at,
+      probe: (place) => probe(place, settings),
       query: stateQuery(settings),
       check: (row) => checkState(row, { ...options, attributes }),
       answerWithinMs: options.answerWithinMs,
@@ -58,6 +63,19 @@ export function createDriver(databaseUrl: string, options: DriverOptions): Drive
     }
     return postgres(settled as unknown as postgres.Options<{}>)
   }
+
+  async function probe(place: Place, settings: SessionSettings): Promise<void> {
+    const at = { places: [place], backoff: createBackoff() }
+    const sql = open(at, { max: 1, settings }, { onLost: () => {}, onSilence: () => {} })
+    try {
+      await sql`select 1`
+    } finally {
+      await sql.end({ timeout: 0 })
+    }
+  }
+
+  const all = { places, backoff: createBackoff() }
+  return (own, events) => open(all, own, events)
 }
 
 /** One connection for an owner's work, without a limit on how long a statement may run. */

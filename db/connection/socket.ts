@@ -15,6 +15,8 @@ type Options = {
   readonly backoff: Backoff
   /** Where the database is; tried in this order. */
   readonly places: readonly Place[]
+  /** With several places: rejects when this one would refuse the connection, as a standby does. */
+  readonly probe?: (place: Place) => Promise<unknown>
   /** What a new connection is asked, and whether its answer will do: see `askBeforeUse`. */
   readonly query: string
   readonly check: (row: readonly (string | null)[]) => void
@@ -33,7 +35,7 @@ const connectWithinMs = 2_800
  * sees none before its first write, because it sends a message that it could not write on its next connection.
  */
 export function createSockets(options: Options): () => Promise<Duplex> {
-  const { backoff, places } = options
+  const { backoff, places, probe } = options
   let next = 0
 
   async function reachAny(deadline: Deadline): Promise<Socket> {
@@ -41,6 +43,8 @@ export function createSockets(options: Options): () => Promise<Duplex> {
       const place = places[next % places.length]
       if (place === undefined) throw new Error('no host to connect to')
       try {
+        // The driver cannot change places once it has a socket.
+        if (places.length > 1) await probe?.(place)
         return await reach(place, (socket) => deadline.watch(socket))
       } catch (error) {
         if (deadline.isOver()) throw deadline.error

@@ -80,6 +80,19 @@ describe.runIf(hasDebianPostgres)('a standby', () => {
     expect((await auth(server.url, 'refresh', { refreshToken })).status).toBe(200)
   })
 
+  longTest('is passed over when it is the first of several hosts', async () => {
+    const hosts = `127.0.0.1:${standby.port},127.0.0.1:${primary.port}`
+    await using server = await serve(`postgres://postgres@${hosts}/ledger`)
+    const owner = { url: primary.url('ledger') } as any
+    const sessions = await Promise.all(
+      Array.from({ length: 12 }, () => signIn({ url: server.url, owner })),
+    )
+    const answers = await Promise.all(
+      sessions.map(({ refreshToken }) => auth(server.url, 'refresh', { refreshToken })),
+    )
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
+  })
+
   longTest(
     'that is promoted is used, although the connections to the old primary stay open',
     async () => {
