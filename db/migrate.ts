@@ -7,7 +7,7 @@ import { connect, type Statements } from './connection/connect.ts'
 import { connectOwner } from './connection/driver.ts'
 import { duration } from './connection/settings.ts'
 import { assertEncoding } from './encoding.ts'
-import { codeOf, driverError } from './connection/errors.ts'
+import { codeOf, driverError, lockNotAvailable } from './connection/errors.ts'
 import { describeHolders, readBlockers, type LockHolder } from './connection/lock-holders.ts'
 import { drizzleFolder as migrationsFolder } from './drizzle-folder.ts'
 import { makeRights, makeRoles } from './rights.ts'
@@ -91,8 +91,6 @@ export class MigrationBlocked extends Error {
 }
 
 type OnBlocked = (holders: readonly LockHolder[]) => void
-
-const lockNotAvailable = '55P03'
 
 /** Replaces a lock timeout by an error that names the blocking sessions, which Postgres knows only during the wait. */
 async function sayingWhoBlocks<T>(

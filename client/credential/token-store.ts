@@ -1,5 +1,6 @@
 import { requestTimeoutMs } from '../auth-api.ts'
 import { AuthClientError } from '../errors.ts'
+import { sleep } from '../sleep.ts'
 import type { TokenStorage } from '../storage.ts'
 import { parse, type Stored } from './stored-token.ts'
 import { newAttemptId } from './tab-storage.ts'
@@ -22,8 +23,6 @@ export type Begun = {
   readonly refreshToken: string
   readonly attemptId: string
 }
-
-export type TokenStore = ReturnType<typeof openTokenStore>
 
 /** The caller's store, whose errors become `storage_failed`: they are not answers of the server. */
 export function openTokenStore(storage: TokenStorage) {
@@ -109,10 +108,6 @@ function withoutGivenUp(inFlight: Stored['inFlight'], now: number): Record<strin
   return Object.fromEntries(
     Object.entries(inFlight).filter(([, until]) => until > now && until <= now + inFlightMs),
   )
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 function failed(cause: unknown): never {

@@ -1,5 +1,6 @@
 import { stopwatch } from './held-token.ts'
 import { AuthClientError, isDefinitive, isTransient, toAuthClientError } from '../errors.ts'
+import { sleep } from '../sleep.ts'
 import { singleFlight } from './single-flight.ts'
 
 /** Decides when to refresh and when to try again. */
@@ -101,8 +102,4 @@ export function createRefresher(
 
 function between(low: number, high: number): number {
   return low + Math.random() * (high - low)
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

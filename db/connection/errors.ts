@@ -16,6 +16,9 @@ export function isLastAdmin(error: unknown): boolean {
   return error instanceof postgres.PostgresError && error.code === 'TL003'
 }
 
+/** Of a statement that waited too long for a lock. */
+export const lockNotAvailable = '55P03'
+
 /** Whether the server takes no writes: it is a standby, or its database is read-only. */
 export function isReadOnly(error: unknown): boolean {
   return codeOf(driverError(error)) === '25006'
@@ -31,8 +34,8 @@ export function isUnavailable(error: unknown): boolean {
     cause instanceof PoolFull ||
     // connection exception, invalid authorization, unknown database, insufficient resources, operator intervention
     /^(08|28|3D|53|57)/.test(code) ||
-    // a database that accepts no connections, lock not available, idle transaction timeout
-    ['55000', '55P03', '25P03'].includes(code) ||
+    // a database that accepts no connections, idle transaction timeout
+    ['55000', lockNotAvailable, '25P03'].includes(code) ||
     // conflicts with other transactions, which the same request may not meet again
     ['40001', '40P01'].includes(code) ||
     isReadOnly(cause)

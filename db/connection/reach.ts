@@ -3,18 +3,19 @@ import { isIP, Socket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions } from 'node:tls'
 import { ConnectionRefused } from './handshake.ts'
 
-/** A Postgres, as the driver has parsed its URL. */
+/** A Postgres, as a connection string names it. */
 export type Place = {
   readonly host: string
   readonly port: number
   /** Of a Unix socket, which is never encrypted. */
   readonly path: string | null
-  readonly ssl: string | boolean | ConnectionOptions
+  /** `prefer`: encrypted if the server can, whatever its certificate. */
+  readonly ssl: false | 'prefer' | ConnectionOptions
   readonly isDirectTls: boolean
 }
 
 /**
- * Opens a socket to Postgres, encrypted if `place` says so, as the driver would. It is paused: neither data nor the
+ * Opens a socket to Postgres, encrypted if `place` says so. It is paused: neither data nor the
  * other end's close are seen before it is resumed.
  *
  * @param onSocket gets the socket first, so that the caller can end an attempt that takes too long
@@ -52,8 +53,7 @@ async function encrypted(plain: Socket, { host, ssl, isDirectTls }: Place): Prom
     host,
     ...(isIP(host) === 0 && { servername: host }),
     ...(isDirectTls && { ALPNProtocols: ['postgresql'] }),
-    ...(['require', 'allow', 'prefer'].includes(ssl as string) && { rejectUnauthorized: false }),
-    ...(typeof ssl === 'object' && ssl),
+    ...(ssl === 'prefer' ? { rejectUnauthorized: false } : ssl),
   })
   await once(socket, 'secureConnect')
   socket.pause()

@@ -1,5 +1,5 @@
 import type postgres from 'postgres'
-import { codeOf } from '../connection/errors.ts'
+import { codeOf, lockNotAvailable } from '../connection/errors.ts'
 import { describeHolders, readTableHolders } from '../connection/lock-holders.ts'
 import { instantParam } from '../instant.ts'
 import type { Transaction } from '../connection/transaction.ts'
@@ -19,8 +19,6 @@ const maxTries = 20
  * Postgres cancels no other transaction because of it.
  */
 const lockTimeoutMs = 500
-
-const lockNotAvailable = '55P03'
 
 /**
  * Makes the closed months of which families are in the default partition, and moves them there. In a transaction

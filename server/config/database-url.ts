@@ -1,5 +1,11 @@
 import { addressOf, describeAddress } from '../../db/connection/connection-string.ts'
-import { codeOf, driverError, isUnavailable } from '../../db/connection/errors.ts'
+import {
+  codeOf,
+  driverError,
+  isReadOnly,
+  isUnavailable,
+  lockNotAvailable,
+} from '../../db/connection/errors.ts'
 import { describeHolders, type LockHolder } from '../../db/connection/lock-holders.ts'
 import { ConnectionRefused } from '../../db/connection/handshake.ts'
 import { migrate } from '../../db/migrate.ts'
@@ -12,8 +18,6 @@ import { waitingFor } from './waiting.ts'
 export class DatabaseUnreachable extends Error {}
 
 const insufficientPrivilege = '42501'
-const lockNotAvailable = '55P03'
-const readOnly = '25006'
 
 /** Of one database; the same URL where one login does both. */
 export type DatabaseUrls = {
@@ -105,7 +109,7 @@ export function startWithDatabase<T>(databaseUrl: string, work: () => Promise<T>
 function messageOf(error: unknown): string | undefined {
   if (error instanceof ConnectionRefused) return error.message
   // It names the session that holds a lock, or the command that may not write.
-  const isShown = [lockNotAvailable, readOnly].includes(codeOf(error))
+  const isShown = codeOf(error) === lockNotAvailable || isReadOnly(error)
   return isShown && error instanceof Error ? error.message : undefined
 }
 

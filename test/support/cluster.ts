@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import postgres, { type Sql } from 'postgres'
 import { test } from 'vitest'
+import { nobodyUser } from '../../server/embedded-postgres/own-user.ts'
 import { run as runProgram, type FinishedProcess } from './run.ts'
 import { freePort, startServer, testSecret, type ServerProcess } from './server.ts'
 
@@ -63,14 +64,14 @@ if (!hasDebianPostgres && process.env.CI === 'true')
 export const longTest = test.runIf(process.env.TEST_POSTGRES === 'all')
 
 /** Postgres refuses to run as root. initdb wants a user with a name. */
-const nobody = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
+const nobody = process.getuid?.() === 0 ? nobodyUser : null
 
 export async function startCluster(options: Options = {}): Promise<Cluster> {
   const { version = 17, settings = {}, initdb = [], hba, standbyOf } = options
   const bin = binaries.get(version)
   if (bin === undefined) throw new Error(`Postgres ${version} is not installed`)
   const folder = mkdtempSync(join(tmpdir(), 'token-ledger-cluster-'))
-  if (nobody.uid !== undefined) chownSync(folder, nobody.uid, nobody.gid)
+  if (nobody !== null) chownSync(folder, nobody.uid, nobody.gid)
   const dataFolder = join(folder, 'data')
   const logFile = join(folder, 'log')
   const port = await freePort()
@@ -157,7 +158,7 @@ export async function startCluster(options: Options = {}): Promise<Cluster> {
 function replaceFile(path: string, text: string): void {
   rmSync(path)
   appendFileSync(path, text)
-  if (nobody.uid !== undefined) chownSync(path, nobody.uid, nobody.gid)
+  if (nobody !== null) chownSync(path, nobody.uid, nobody.gid)
 }
 
 /** Starts the service with one login for everything, as a first try on a cluster of one's own. */
