@@ -84,7 +84,7 @@ export function followEndedSessions(
         isReported = false
         // Ends when the connection is lost, which throws.
         for (;;) {
-          await sleep(minPollSpacingMs, undefined, { ref: false })
+          await sleep(minPollSpacingMs, undefined, { ref: false, signal: closing.signal })
           if (notifiedAt === Infinity) await pollNow.wait(pollIntervalMs)
           readAt = await poll(listener, readAt - overlapMs, pollTimeoutMs)
         }
