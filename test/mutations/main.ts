@@ -10,8 +10,10 @@ import { copyWorkingTree } from '../support/working-tree.ts'
 import { mutations } from './list.ts'
 import type { Mutation } from './mutation.ts'
 
-/** A run that takes longer counts as hanging, without a result. */
+/** A mutation's run that takes longer counts as hanging, without a result. */
 const runTimeoutMs = 300_000
+/** The run without a mutation is of all tests that any mutation names. */
+const wholeTimeoutMs = 3_600_000
 
 /** `failed` is the first test that failed; without one, `no answer` means that the service did not compile or migrate. */
 type Verdict = { readonly says: 'red' | 'green' | 'no answer'; readonly failed: string }
@@ -49,7 +51,7 @@ try {
 async function breakEach(databaseUrl: string): Promise<number> {
   const startedAt = performance.now()
   const tests = [...new Set(chosen.flatMap((mutation) => mutation.tests))]
-  const whole = await verdictOf(databaseUrl, tests)
+  const whole = await verdictOf(databaseUrl, tests, wholeTimeoutMs)
   if (whole.says !== 'green') {
     console.error(`without any mutation: ${whole.says}\n${whole.failed}`)
     return 1
@@ -83,7 +85,11 @@ async function verdictWith(databaseUrl: string, mutation: Mutation): Promise<Ver
   }
 }
 
-async function verdictOf(databaseUrl: string, tests: readonly string[]): Promise<Verdict> {
+async function verdictOf(
+  databaseUrl: string,
+  tests: readonly string[],
+  timeout = runTimeoutMs,
+): Promise<Verdict> {
   const reportFile = path.join(folder, 'report.json')
   await rm(reportFile, { force: true })
   const vitest = path.join('node_modules', 'vitest', 'vitest.mjs')
@@ -93,7 +99,7 @@ async function verdictOf(databaseUrl: string, tests: readonly string[]): Promise
     cwd: copy,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, DATABASE_URL: databaseUrl },
     stdio: 'ignore',
-    timeout: runTimeoutMs,
+    timeout,
   })
   await once(child, 'exit')
   const text = await readFile(reportFile, 'utf8').catch(() => null)
