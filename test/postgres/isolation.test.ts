@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect } from 'vitest'
-import { command, longTest, serve, startCluster, type Cluster } from '../support/cluster.ts'
+import { command, serve, startCluster, type Cluster } from '../support/cluster.ts'
+import { longTest, runsLong } from '../support/long.ts'
 import { auth, mutate, query } from '../support/http.ts'
 import { signIn } from '../support/sessions.ts'
 import { makeUser, testPassword } from '../support/users.ts'
@@ -8,7 +9,7 @@ import { waitFor } from '../support/wait.ts'
 let cluster: Cluster
 
 beforeAll(async () => {
-  if (process.env.TEST_POSTGRES === 'all') cluster = await startCluster()
+  if (runsLong) cluster = await startCluster()
 }, 60_000)
 
 afterAll(() => cluster?.[Symbol.asyncDispose]())

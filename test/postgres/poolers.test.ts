@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, describe, expect } from 'vitest'
 import { pinnedSettings } from '../../db/connection/settings.ts'
-import { command, longTest, serve, startCluster, type Cluster } from '../support/cluster.ts'
+import { command, serve, startCluster, type Cluster } from '../support/cluster.ts'
+import { longTest, runsLong } from '../support/long.ts'
 import { hasPgBouncer, startPgBouncer } from '../support/pgbouncer.ts'
 
 let cluster: Cluster
 
 beforeAll(async () => {
-  if (process.env.TEST_POSTGRES !== 'all' || !hasPgBouncer) return
+  if (!runsLong || !hasPgBouncer) return
   cluster = await startCluster()
   await cluster.exec('create database ledger')
   await command(cluster.url('ledger'), ['migrate'])

@@ -3,12 +3,12 @@ import { afterAll, beforeAll, describe, expect } from 'vitest'
 import {
   command,
   hasDebianPostgres,
-  longTest,
   postgresVersions,
   serve,
   startCluster,
   type Cluster,
 } from '../support/cluster.ts'
+import { longTest } from '../support/long.ts'
 import { auth } from '../support/http.ts'
 import type { ServerProcess } from '../support/server.ts'
 import { sqlStateOf } from '../support/ledger-rows.ts'

@@ -5,17 +5,17 @@ import { readFacts } from '../schema/facts.ts'
 import {
   command,
   hasDebianPostgres,
-  longTest,
   postgresVersions,
   serve,
   startCluster,
   type Cluster,
 } from '../support/cluster.ts'
+import { longTest, runsLong } from '../support/long.ts'
 import { auth } from '../support/http.ts'
 import { startServer } from '../support/server.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
-const isRun = hasDebianPostgres && process.env.TEST_POSTGRES === 'all'
+const isRun = hasDebianPostgres && runsLong
 
 let source: Cluster
 let dump: string

@@ -1,13 +1,8 @@
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
 import { rolesOf } from '../../db/roles.ts'
-import {
-  command,
-  longTest,
-  postgresVersions,
-  startCluster,
-  type Cluster,
-} from '../support/cluster.ts'
+import { command, postgresVersions, startCluster, type Cluster } from '../support/cluster.ts'
+import { longTest, runsLong } from '../support/long.ts'
 import { auth, query } from '../support/http.ts'
 import { sqlStateOf } from '../support/ledger-rows.ts'
 import { startServer } from '../support/server.ts'
@@ -25,7 +20,7 @@ const theft = [
 describe.each(postgresVersions)('Postgres %i: two ledgers in one cluster', (version) => {
   let cluster: Cluster
   beforeAll(async () => {
-    if (process.env.TEST_POSTGRES === 'all') cluster = await startCluster({ version })
+    if (runsLong) cluster = await startCluster({ version })
   })
   afterAll(() => cluster?.[Symbol.asyncDispose]())
 

@@ -1,13 +1,7 @@
 import { afterAll, beforeAll, describe, expect } from 'vitest'
 import { auth } from '../support/http.ts'
-import {
-  command,
-  longTest,
-  postgresVersions,
-  serve,
-  startCluster,
-  type Cluster,
-} from '../support/cluster.ts'
+import { command, postgresVersions, serve, startCluster, type Cluster } from '../support/cluster.ts'
+import { longTest, runsLong } from '../support/long.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
 describe.each(postgresVersions)(
@@ -15,7 +9,7 @@ describe.each(postgresVersions)(
   (version) => {
     let cluster: Cluster
     beforeAll(async () => {
-      if (process.env.TEST_POSTGRES !== 'all') return
+      if (!runsLong) return
       cluster = await startCluster({ version })
       await cluster.exec('create role deploy login createrole')
     })

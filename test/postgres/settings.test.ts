@@ -1,20 +1,11 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connect } from '../../db/connection/connect.ts'
 import { pinnedSettings } from '../../db/connection/settings.ts'
-import {
-  command,
-  longTest,
-  postgresVersions,
-  serve,
-  startCluster,
-  type Cluster,
-} from '../support/cluster.ts'
-import { auth, mutate, query } from '../support/http.ts'
+import { postgresVersions, serve, startCluster, type Cluster } from '../support/cluster.ts'
+import { longTest } from '../support/long.ts'
+import { auth } from '../support/http.ts'
+import { liveALife } from '../support/life.ts'
 import { signIn } from '../support/sessions.ts'
-import { makeUser } from '../support/users.ts'
 import { waitFor } from '../support/wait.ts'
 
 /** What a DBA, a provider or another application of the cluster may have set. */
@@ -140,81 +131,3 @@ describe.each(postgresVersions)('Postgres %i', (version) => {
     }
   })
 })
-
-/** Everything that a session, an admin and the command line do, with dates near now. */
-async function liveALife(url: string, databaseUrl: string): Promise<void> {
-  const owner = { url: databaseUrl } as any
-  const admin = await makeUser(databaseUrl, undefined, 'admin')
-  const boss = await signIn({ url, owner }, admin.email)
-  const { email } = await makeUser(databaseUrl)
-  const session = await signIn({ url, owner }, email)
-  const nearNow = (text: string) => Math.abs(Date.parse(text) - Date.now()) < 120_000
-  const refresh = (refreshToken: string) => auth(url, 'refresh', { refreshToken })
-
-  const first = await refresh(session.refreshToken)
-  expect(first.status).toBe(200)
-  const sevenDaysMs = 7 * 24 * 3_600_000
-  expect(
-    nearNow(new Date(Date.parse(first.data.refreshExpiresAt) - sevenDaysMs).toISOString()),
-  ).toBe(true)
-  expect((await refresh(session.refreshToken)).data.refreshToken).toBe(first.data.refreshToken)
-  const second = await refresh(first.data.refreshToken)
-  const mine = await query(url, 'sessions.list', second.data.accessToken)
-  expect(mine.data.items.map((one: any) => nearNow(one.createdAt))).toEqual([true])
-  expect((await refresh(session.refreshToken)).reason).toBe('refresh_token_reused')
-  expect((await refresh(second.data.refreshToken)).status).toBe(401)
-
-  const other = await signIn({ url, owner }, email)
-  const last = await signIn({ url, owner }, email)
-  expect((await mutate(url, 'sessions.revokeOthers', last.accessToken, {})).status).toBe(200)
-  expect((await refresh(other.refreshToken)).reason).toBe('session_revoked')
-  const { refreshToken } = last
-  expect((await auth(url, 'logout', { refreshToken })).data.revoked).toBe(1)
-
-  const range = {
-    from: new Date(Date.now() - 3_600_000).toISOString(),
-    to: new Date(Date.now() + 60_000).toISOString(),
-  }
-  const { familyId } = session
-  const asked: Record<string, unknown> = {
-    'admin.sessions.list': { email },
-    'admin.users.list': {},
-    'admin.ledger.events': range,
-    'admin.ledger.verify': {},
-    'admin.incidents.list': range,
-    'admin.stats': { ...range, bucket: 'minute' },
-    'admin.sessions.get': { familyId },
-    'admin.sessions.stateAt': { familyId, at: range.to },
-  }
-  for (const [procedure, input] of Object.entries(asked)) {
-    const answer = await query(url, procedure, boss.accessToken, input)
-    expect([procedure, answer.status, answer.reason]).toEqual([procedure, 200, undefined])
-    const dates = JSON.stringify(answer.data).matchAll(/"(?:createdAt|occurredAt)":"([^"]*)"/g)
-    for (const [, date = ''] of dates)
-      expect([procedure, date, nearNow(date)]).toEqual([procedure, date, true])
-  }
-  await useCommandLine(databaseUrl, email, familyId)
-}
-
-async function useCommandLine(url: string, email: string, familyId: string): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'token-ledger-settings-'))
-  const file = join(folder, 'export.jsonl')
-  try {
-    const commands = [
-      ['sessions', 'list', '--user', email, '--json'],
-      ['sessions', 'inspect', familyId],
-      ['sql', 'select occurred_at, since_rotation from token_audit.reuse_incidents'],
-      ['ledger', 'export'],
-      ['ledger', 'verify-export', file],
-      ['user', 'erase', email],
-      ['ledger', 'verify', '--json'],
-    ]
-    for (const args of commands) {
-      const done = await command(url, args)
-      expect([args, done.code, done.stderr]).toEqual([args, 0, expect.any(String)])
-      if (args[1] === 'export') writeFileSync(file, done.stdout)
-    }
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
-}

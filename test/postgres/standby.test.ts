@@ -2,11 +2,11 @@ import { afterAll, beforeAll, describe, expect } from 'vitest'
 import {
   command,
   hasDebianPostgres,
-  longTest,
   serve,
   startCluster,
   type Cluster,
 } from '../support/cluster.ts'
+import { longTest, runsLong } from '../support/long.ts'
 import { auth } from '../support/http.ts'
 import { signIn } from '../support/sessions.ts'
 import { startSwitch } from '../support/switch.ts'
@@ -16,7 +16,7 @@ let primary: Cluster
 let standby: Cluster
 
 beforeAll(async () => {
-  if (process.env.TEST_POSTGRES !== 'all' || !hasDebianPostgres) return
+  if (!runsLong || !hasDebianPostgres) return
   primary = await startCluster({ version: 15, settings: { wal_level: 'replica' } })
   standby = await startCluster({ version: 15, standbyOf: primary })
 }, 60_000)

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, expect } from 'vitest'
 import { connect } from '../../db/connection/connect.ts'
 import { codeOf } from '../../db/connection/errors.ts'
 import { safeSearchPath } from '../../db/connection/settings.ts'
-import { serve, startCluster, longTest, type Cluster } from '../support/cluster.ts'
+import { serve, startCluster, type Cluster } from '../support/cluster.ts'
+import { longTest } from '../support/long.ts'
 
 const password = `p@ss/w#rd?x:y%z&[é] "'`
 let cluster: Cluster

@@ -121,12 +121,14 @@ test(
       while (!done.signal.aborted || seen.length < sessions.length) {
         visits += 1
         const visit = new AbortController()
-        const timer = setTimeout(() => visit.abort(), 20 + Math.random() * 150)
+        let timer: NodeJS.Timeout | undefined
         try {
           for await (const { event, id, data } of readFeed(app.url, {
             lastEventId,
-            signal: visit.signal,
+            signal: AbortSignal.any([visit.signal, AbortSignal.timeout(2_000)]),
           })) {
+            // From the first line on, so that a slow machine does not end visits before they began.
+            timer ??= setTimeout(() => visit.abort(), Math.random() * 150)
             if (event !== 'ended') continue
             seen.push(data.sid)
             lastEventId = id ?? lastEventId

@@ -4,7 +4,6 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import postgres, { type Sql } from 'postgres'
-import { test } from 'vitest'
 import { nobodyUser } from '../../server/embedded-postgres/own-user.ts'
 import { run as runProgram, type FinishedProcess } from './run.ts'
 import { freePort, startServer, testSecret, type ServerProcess } from './server.ts'
@@ -59,9 +58,6 @@ export const hasDebianPostgres = binaries.has(15)
 
 if (!hasDebianPostgres && process.env.CI === 'true')
   throw new Error('NO POSTGRES 15: install it (apt-get install postgresql-15)')
-
-/** A situation that takes long: `npm run test:postgres` runs it, `npm test` does not. */
-export const longTest = test.runIf(process.env.TEST_POSTGRES === 'all')
 
 /** Postgres refuses to run as root. initdb wants a user with a name. */
 const nobody = process.getuid?.() === 0 ? nobodyUser : null

@@ -1,0 +1,7 @@
+import { test } from 'vitest'
+
+/** Whether this run includes what takes long: `npm run test:long` does, `npm test` does not. */
+export const runsLong = process.env.TEST_LONG === 'yes'
+
+/** A situation that takes long. */
+export const longTest = test.runIf(runsLong)
