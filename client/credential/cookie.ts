@@ -1,5 +1,6 @@
 import type { AuthApi, Grant } from '../auth-api.ts'
 import { AuthClientError, isDefinitive, isPermanent } from '../errors.ts'
+import type { Attempts } from './attempts.ts'
 import type { Credential } from './credential.ts'
 import { ownSession } from './own-session.ts'
 import { newAttemptId, type Notes } from './tab-storage.ts'
@@ -13,7 +14,11 @@ import { newAttemptId, type Notes } from './tab-storage.ts'
  *
  * @param adopts the option `adoptForeignSession`
  */
-export function cookieCredential(post: AuthApi, notes: Notes, adopts: boolean | Date): Credential {
+export function cookieCredential(
+  post: AuthApi,
+  { notes, attempts }: { notes: Notes; attempts: Attempts },
+  adopts: boolean | Date,
+): Credential {
   const own = ownSession(notes, adopts)
   const settle = (attemptId: string) => {
     if (notes.get('attempt') === attemptId) notes.remove('attempt')
@@ -35,9 +40,15 @@ export function cookieCredential(post: AuthApi, notes: Notes, adopts: boolean | 
       const attemptId = notes.get('attempt') ?? newAttemptId()
       notes.set('attempt', attemptId)
       try {
-        const input = { attemptId, ...(familyId !== null && { familyId }) }
+        const previousAttemptIds = await attempts.begin(attemptId)
+        const input = {
+          attemptId,
+          ...(previousAttemptIds.length > 0 && { previousAttemptIds }),
+          ...(familyId !== null && { familyId }),
+        }
         const grant = await post('refresh', input, signal)
         settle(attemptId)
+        attempts.settled(attemptId)
         own.continued(grant.familyId, familyId)
         return grant
       } catch (error) {

@@ -1,4 +1,5 @@
 import { createAuthApi } from '../auth-api.ts'
+import { openAttempts } from './attempts.ts'
 import { bodyCredential } from './body.ts'
 import { cookieCredential } from './cookie.ts'
 import type { Credential } from './credential.ts'
@@ -8,12 +9,14 @@ import { memoryStorage, type TokenStorage } from '../storage.ts'
 
 export function openCredential(settings: Settings, storage: TokenStorage | undefined): Credential {
   const { baseUrl, fetch, transport, adoptForeignSession } = settings
-  if (transport === 'cookie')
+  if (transport === 'cookie') {
+    const notes = openNotes(baseUrl)
     return cookieCredential(
       createAuthApi({ baseUrl, fetch, credentials: 'include' }),
-      openNotes(baseUrl),
+      { notes, attempts: openAttempts(notes, baseUrl) },
       adoptForeignSession,
     )
+  }
   const post = createAuthApi({ baseUrl, fetch, credentials: 'omit' })
   return bodyCredential(post, storage ?? memoryStorage(), { baseUrl, fetch })
 }
