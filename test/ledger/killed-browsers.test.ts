@@ -1,0 +1,15 @@
+import { expect, test } from 'vitest'
+import { readPage } from '../docs/pages.ts'
+import { endedBy, scenarios } from '../support/killed-browsers.ts'
+
+test('docs/security/threat-model.md has how many killed browsers sign their user out, and how many copied profiles are found, before and after attempts are named', () => {
+  const rows = scenarios.map((scenario) => ({
+    name: scenario.name,
+    before: endedBy(scenario, 'one attempt'),
+    now: endedBy(scenario, 'all attempts'),
+  }))
+  for (const { name, now } of rows) expect(now, name).toBe(name.startsWith('honest') ? 0 : 100)
+  const { text } = readPage('docs/security/threat-model.md')
+  const lines = rows.map(({ name, before, now }) => `| ${name} | ${before} % | ${now} % |`)
+  expect(lines.filter((line) => !text.includes(line))).toEqual([])
+})
