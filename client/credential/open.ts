@@ -13,7 +13,7 @@ export function openCredential(settings: Settings, storage: TokenStorage | undef
     const notes = openNotes(baseUrl)
     return cookieCredential(
       createAuthApi({ baseUrl, fetch, credentials: 'include' }),
-      { notes, attempts: openAttempts(notes, baseUrl) },
+      { notes, attempts: openAttempts(notes, baseUrl), server: { baseUrl, fetch } },
       adoptForeignSession,
     )
   }

@@ -266,7 +266,7 @@ describe('the transport of a token', () => {
     const page = await signInWithCookie(app)
     const asCookie = await fromPage(app, 'refresh', `refresh_token=${body.refreshToken}`)
     expect(asCookie).toMatchObject({ status: 401, reason: 'transport_mismatch' })
-    const asBody = await refresh(app, page.cookie.slice('refresh_token='.length))
+    const asBody = await refresh(app, page.cookie.slice(page.cookie.indexOf('=') + 1))
     expect(asBody).toMatchObject({ status: 401, reason: 'transport_mismatch' })
     expect((await refresh(app, body.refreshToken)).status).toBe(200)
     expect((await fromPage(app, 'refresh', page.cookie)).status).toBe(200)
