@@ -13,6 +13,6 @@ export async function endOther(server: Server, grant: Grant, familyId: string): 
     },
     body: JSON.stringify({ familyId }),
     credentials: 'omit',
-    redirect: 'error',
+    redirect: 'manual',
   })
 }

@@ -8,9 +8,9 @@ import type { Settings } from '../options.ts'
 import { memoryStorage, type TokenStorage } from '../storage.ts'
 
 export function openCredential(settings: Settings, storage: TokenStorage | undefined): Credential {
-  const { baseUrl, fetch, transport, adoptForeignSession } = settings
+  const { baseUrl, fetch, transport, adoptForeignSession, site } = settings
   if (transport === 'cookie') {
-    const notes = openNotes(baseUrl)
+    const notes = openNotes(baseUrl, site)
     return cookieCredential(
       createAuthApi({ baseUrl, fetch, credentials: 'include' }),
       { notes, attempts: openAttempts(notes, baseUrl), server: { baseUrl, fetch } },
