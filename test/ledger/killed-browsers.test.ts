@@ -8,7 +8,9 @@ test('docs/security/threat-model.md has how many killed browsers sign their user
     before: endedBy(scenario, 'one attempt'),
     now: endedBy(scenario, 'all attempts'),
   }))
-  for (const { name, now } of rows) expect(now, name).toBe(name.startsWith('honest') ? 0 : 100)
+  expect(rows.map(({ name, now }) => [name, now])).toEqual(
+    rows.map(({ name }) => [name, name.startsWith('honest') ? 0 : 100]),
+  )
   const { text } = readPage('docs/security/threat-model.md')
   const lines = rows.map(({ name, before, now }) => `| ${name} | ${before} % | ${now} % |`)
   expect(lines.filter((line) => !text.includes(line))).toEqual([])
