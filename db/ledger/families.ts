@@ -1,9 +1,5 @@
 import type postgres from 'postgres'
-import {
-  maxPreviousAttempts,
-  type LedgerEvent,
-  type Transport,
-} from '../../server/ledger/events.ts'
+import type { LedgerEvent, Transport } from '../../server/ledger/events.ts'
 import type { Witnessed } from '../../server/ledger/sighting.ts'
 import type { Transaction } from '../connection/transaction.ts'
 import { epochMsText } from '../instant.ts'
@@ -117,13 +113,14 @@ type Tail = Pick<FamilyState, 'history' | 'tokenHash'>
 /** The current one, and `suspiciousGenerations` before it. */
 const tailGenerations = 4
 
+/** As many as a client can name the attempts of: `maxPreviousAttempts` and that of its request. */
+const maxRotations = 21
+
 /** How many generations of a family decide what becomes of the presented token. */
 function generationsOf(row: NewestRow | undefined, { generation }: FamilyQuery): number {
   const rotations = row === undefined || generation === null ? 0 : row.generation - generation
   // With more rotations in between, no replay rule applies.
-  return rotations > maxPreviousAttempts + 1
-    ? tailGenerations
-    : Math.max(tailGenerations, rotations)
+  return rotations > maxRotations ? tailGenerations : Math.max(tailGenerations, rotations)
 }
 
 const noTails: ReadonlyMap<string, Tail> = new Map()

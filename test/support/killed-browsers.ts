@@ -7,7 +7,7 @@ import { seeded } from './proxy.ts'
 
 /**
  * A day of one session on the rules alone: its owner refreshes every quarter of an hour in a browser that may be
- * killed, or a thief copies the profile of that browser. Each row of the table in docs/security/threat-model.md is
+ * killed, or a thief copies the profile of that browser. Each row of the table in docs/security/killed-browsers.md is
  * `days` such days.
  */
 
