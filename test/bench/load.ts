@@ -134,7 +134,7 @@ function dataOf({ status, body }: Answer) {
 }
 
 function cookieOf({ head }: Answer): string {
-  const cookie = /set-cookie: \d+-refresh_token=([^;]*);/i.exec(head)
+  const cookie = /set-cookie: (?:\d+-)?refresh_token=([^;]*);/i.exec(head)
   if (cookie === null) throw new Error('no cookie was set')
   return cookie[1]!
 }
@@ -150,7 +150,7 @@ function post(path: string, origin: string, input: unknown, cookie?: string): st
   return (
     `POST ${path} HTTP/1.1\r\nHost: ${origin.slice('http://'.length)}\r\nOrigin: ${origin}\r\n` +
     `User-Agent: ${userAgent}\r\nContent-Type: application/json\r\n` +
-    (cookie === undefined ? '' : `Cookie: ${new URL(origin).port}-refresh_token=${cookie}\r\n`) +
+    (cookie === undefined ? '' : `Cookie: refresh_token=${cookie}\r\n`) +
     `Content-Length: ${body.length}\r\n\r\n${body}`
   )
 }
