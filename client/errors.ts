@@ -12,6 +12,8 @@ export type ClientReason =
   | 'storage_failed'
   /** Aborted by a later sign-in, sign-out or `dispose`. */
   | 'superseded'
+  /** The browser did not keep the cookie of the sign-in. The message says why. */
+  | 'cookie_dropped'
   /** The access token is sent only to the origins of `baseUrl` and `origins`. */
   | 'origin_not_configured'
 

@@ -15,6 +15,12 @@ export type AuthClientOptions = {
    * pages that share the sign-in of another origin; a date for sessions that began before it.
    */
   readonly adoptForeignSession?: boolean | Date
+  /**
+   * For `cookie`: the domain of several apps that share one service, such as `example.com`. Their pages then share the
+   * session, and the notes of the client, which are in cookies of the domain instead of `localStorage`. Every host of
+   * the domain has to be trusted.
+   */
+  readonly site?: string
   /** Further origins that an access token may be sent to, such as an API that verifies it. */
   readonly origins?: readonly (string | OriginOfAudience)[]
   /** Used instead of the global `fetch`. */
@@ -35,6 +41,7 @@ export type Settings = {
   readonly baseUrl: string
   readonly transport: 'cookie' | 'body'
   readonly adoptForeignSession: boolean | Date
+  readonly site: string | undefined
   readonly fetch: Fetch
   /** Resolves a URL that may get an access token. @throws {AuthClientError} `origin_not_configured` */
   resolve(url: string | URL): Target
@@ -62,6 +69,7 @@ export function readOptions(options: AuthClientOptions): Settings {
     baseUrl: base.href.replace(/\/+$/, ''),
     transport,
     adoptForeignSession: options.adoptForeignSession ?? false,
+    site: siteOf(options, transport),
     // Not `options.fetch` as a method: the browser's `fetch` would throw "Illegal invocation".
     fetch: options.fetch ?? ((url, init) => globalThis.fetch(url, init)),
     resolve(url) {
@@ -73,4 +81,16 @@ export function readOptions(options: AuthClientOptions): Settings {
       return { href: target.href, audience: audiences.get(target.origin) }
     },
   }
+}
+
+function siteOf({ site }: AuthClientOptions, transport: Settings['transport']): string | undefined {
+  if (site === undefined) return undefined
+  if (transport === 'body')
+    throw new TypeError('site: only for transport "cookie"; with "body" the storage is shared')
+  const host = globalThis.location?.hostname
+  if (host !== undefined && host !== site && !host.endsWith(`.${site}`))
+    throw new TypeError(
+      `site: ${host} is not a host of ${site}; give the domain of all apps, such as example.com`,
+    )
+  return site
 }

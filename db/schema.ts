@@ -137,8 +137,8 @@ export const tokenEvent = tokenLedgerSchema.table(
         when 'rotated' then ${t.generation} >= 1
           and num_nonnulls(${t.expiresAt}, ${t.absoluteExpiresAt}, ${t.tokenHash}, ${t.salt}) = 4
           and num_nonnulls(${t.userId}, ${t.transport}, ${t.presentedGeneration}, ${t.reason}, ${t.actorUserId}) = 0
-        when 'replayed' then ${t.presentedGeneration} = ${t.generation} - 1
-          and ${t.reason} in ('same_attempt', 'grace_window')
+        when 'replayed' then ${t.presentedGeneration} between 0 and ${t.generation} - 1
+          and (${t.reason} = 'same_attempt' or ${t.reason} = 'grace_window' and ${t.presentedGeneration} = ${t.generation} - 1)
           and num_nonnulls(${t.expiresAt}, ${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.tokenHash}, ${t.salt}, ${t.actorUserId}) = 0
         when 'reuse_detected' then ${t.presentedGeneration} between 0 and ${t.generation} - 1
           and num_nonnulls(${t.expiresAt}, ${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.tokenHash}, ${t.salt}, ${t.attemptHash}, ${t.reason}, ${t.actorUserId}) = 0

@@ -96,8 +96,12 @@ create table token_ledger.token_event (
       when 'rotated' then generation >= 1
         and num_nonnulls(expires_at, absolute_expires_at, token_hash, salt) = 4
         and num_nonnulls(user_id, transport, presented_generation, reason, actor_user_id) = 0
-      when 'replayed' then presented_generation = generation - 1
-        and reason in ('same_attempt', 'grace_window')
+      when 'replayed' then presented_generation >= 0
+        and presented_generation <= generation - 1
+        and (
+          reason = 'same_attempt'
+          or reason = 'grace_window' and presented_generation = generation - 1
+        )
         and num_nonnulls(
           expires_at, user_id, absolute_expires_at, transport, token_hash, salt, actor_user_id
         ) = 0
@@ -1690,8 +1694,10 @@ begin
           then format('generation %s follows %s', e.generation, e.before_generation)
         when e.kind not in ('issued', 'rotated') and e.generation <> e.before_generation
           then format('%s changes the generation', e.kind)
-        when e.kind = 'replayed' and e.presented_generation is distinct from e.generation - 1
-          then 'replayed, but not the direct predecessor'
+        when e.kind = 'replayed' and e.reason = 'grace_window' and e.presented_generation is distinct from e.generation - 1
+          then 'replayed in the grace window, but not the direct predecessor'
+        when e.kind = 'replayed' and (e.presented_generation is null or e.presented_generation >= e.generation)
+          then 'the token that was replayed was not spent'
         when e.kind = 'reuse_detected' and (e.presented_generation is null or e.presented_generation >= e.generation)
           then 'the token that came back was not spent'
         when e.occurred_at < e.before_at then 'it comes before the event before it'

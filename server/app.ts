@@ -12,6 +12,7 @@ import { isIn, parseAddress } from './http/address.ts'
 import { clientErrorHandler, frameworkErrors } from './http/client-errors.ts'
 import { sendError, toAuthError } from './http/error-replies.ts'
 import { hardeningHeaders } from './http/hardening.ts'
+import { isAllowedOrigin } from './http/origin.ts'
 import { warnAboutProxies } from './http/proxy-warnings.ts'
 import { mountAuth } from './http/routes/auth.ts'
 import { mountExamplePage } from './http/routes/example.ts'
@@ -80,10 +81,7 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
   await app.register(cors, {
     // A function, so that a foreign origin gets no CORS header at all; with a list it would get some.
     origin: (origin: string | undefined, answer: (error: null, allowed: string | false) => void) =>
-      answer(
-        null,
-        origin !== undefined && deps.config.allowedOrigins.includes(origin) ? origin : false,
-      ),
+      answer(null, origin !== undefined && isAllowedOrigin(origin, deps.config) ? origin : false),
     credentials: true,
     methods: ['GET', 'POST'],
     allowedHeaders: ['authorization', 'content-type', 'trpc-accept', 'last-event-id'],

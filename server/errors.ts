@@ -57,7 +57,7 @@ export type ErrorExtras = {
   readonly incidentId?: string | undefined
   /** Whole seconds; also sent as the `Retry-After` header. */
   readonly retryAfterSeconds?: number | undefined
-  /** What is wrong with the input, for the person who typed it; sent in place of the message. */
+  /** What is wrong with the input or the origin, for people who can change it; sent in place of the message. */
   readonly problem?: string | undefined
   /** The account of a refused sign-in, as a keyed hash; for the log alone. */
   readonly accountHash?: string | undefined

@@ -84,7 +84,9 @@ async function start(config: Config): Promise<void> {
       app.listen({ host, port, listenTextResolver: () => 'listening' }),
     ),
   )
-  console.log(`token-ledger is listening on ${config.publicUrl}`)
+  const { openUrl, publicUrl } = config
+  const issuer = openUrl === publicUrl ? '' : ` (issuer ${publicUrl})`
+  console.log(`token-ledger is listening on ${openUrl}${issuer}`)
 }
 
 /**
@@ -118,7 +120,7 @@ async function startPostgres(config: Config, log: Logger): Promise<DatabaseUrls>
   return { owner: postgres.url, service: postgres.serviceUrl }
 }
 
-async function ensureAdmin({ publicUrl }: Config, database: Database, log: Logger): Promise<void> {
+async function ensureAdmin({ openUrl }: Config, database: Database, log: Logger): Promise<void> {
   const admin = await createFirstAdmin(database)
   if (admin !== null)
     console.log(`
@@ -129,7 +131,7 @@ The first admin account was created. This password is shown only once:
 
 Sign in:
 
-  curl -s ${publicUrl}/auth/login -H 'content-type: application/json' \\
+  curl -s ${openUrl}/auth/login -H 'content-type: application/json' \\
     -d '${JSON.stringify(admin)}'
 `)
   else if (!(await hasAdmin(database)))

@@ -1,5 +1,6 @@
-import type { AuthApi, Fetch, Grant } from '../auth-api.ts'
+import type { AuthApi, Grant } from '../auth-api.ts'
 import type { Credential } from './credential.ts'
+import { endOther, type Server } from './end-other.ts'
 import { AuthClientError, isDefinitive, isPermanent } from '../errors.ts'
 import type { TokenStorage } from '../storage.ts'
 import { freshOf, parse } from './stored-token.ts'
@@ -9,11 +10,7 @@ import { openTokenStore, storeChanged } from './token-store.ts'
 const maxAttempts = 5
 
 /** For native apps and tools: the refresh token is kept in the caller's storage and sent in request bodies. */
-export function bodyCredential(
-  post: AuthApi,
-  storage: TokenStorage,
-  server: { baseUrl: string; fetch: Fetch },
-): Credential {
+export function bodyCredential(post: AuthApi, storage: TokenStorage, server: Server): Credential {
   const store = openTokenStore(storage)
 
   async function accept(grant: Grant): Promise<Grant> {
@@ -81,22 +78,4 @@ export function bodyCredential(
       }
     },
   }
-}
-
-/** Ends another session of the user, with the new session's access token. */
-async function endOther(
-  server: { baseUrl: string; fetch: Fetch },
-  grant: Grant,
-  familyId: string,
-): Promise<void> {
-  await server.fetch(`${server.baseUrl}/trpc/sessions.revoke`, {
-    method: 'POST',
-    headers: {
-      'content-type': 'application/json',
-      authorization: `Bearer ${grant.accessToken}`,
-    },
-    body: JSON.stringify({ familyId }),
-    credentials: 'omit',
-    redirect: 'error',
-  })
 }

@@ -1,6 +1,9 @@
 import type { AuthApi, Grant } from '../auth-api.ts'
 import { AuthClientError, isDefinitive, isPermanent } from '../errors.ts'
+import type { Attempts } from './attempts.ts'
 import type { Credential } from './credential.ts'
+import { cookieDropped, mayDropCookie } from './dropped-cookie.ts'
+import { endOther, type Server } from './end-other.ts'
 import { ownSession } from './own-session.ts'
 import { newAttemptId, type Notes } from './tab-storage.ts'
 
@@ -13,41 +16,62 @@ import { newAttemptId, type Notes } from './tab-storage.ts'
  *
  * @param adopts the option `adoptForeignSession`
  */
-export function cookieCredential(post: AuthApi, notes: Notes, adopts: boolean | Date): Credential {
+export function cookieCredential(
+  post: AuthApi,
+  { notes, attempts, server }: { notes: Notes; attempts: Attempts; server: Server },
+  adopts: boolean | Date,
+): Credential {
   const own = ownSession(notes, adopts)
   const settle = (attemptId: string) => {
     if (notes.get('attempt') === attemptId) notes.remove('attempt')
   }
-  const begin = (grant: Grant) => {
+  const begin = async (grant: Grant, signal: AbortSignal) => {
     notes.remove('attempt')
     notes.remove('sign-out')
     own.begun(grant.familyId)
-    return grant
+    if (!mayDropCookie(server.baseUrl)) return grant
+    try {
+      return await refresh(signal)
+    } catch (error) {
+      const reason = error instanceof AuthClientError ? error.reason : null
+      if (reason === 'superseded') throw error
+      // Without an answer it is unknown whether there is a cookie.
+      if (reason !== 'refresh_token_missing') return grant
+      await endOther(server, grant, grant.familyId).catch(() => {})
+      throw cookieDropped(server.baseUrl)
+    }
   }
+  async function refresh(signal: AbortSignal): Promise<Grant> {
+    const familyId = own.expected()
+    const attemptId = notes.get('attempt') ?? newAttemptId()
+    notes.set('attempt', attemptId)
+    try {
+      const previousAttemptIds = await attempts.begin(attemptId)
+      const input = {
+        attemptId,
+        ...(previousAttemptIds.length > 0 && { previousAttemptIds }),
+        ...(familyId !== null && { familyId }),
+      }
+      const grant = await post('refresh', input, signal)
+      settle(attemptId)
+      attempts.settled(attemptId)
+      own.continued(grant.familyId, familyId)
+      return grant
+    } catch (error) {
+      if (isDefinitive(error)) {
+        settle(attemptId)
+        own.ended(familyId)
+      }
+      throw error
+    }
+  }
+
   return {
     login: async (input, signal) =>
-      begin(await post('login', { ...input, transport: 'cookie' }, signal)),
+      begin(await post('login', { ...input, transport: 'cookie' }, signal), signal),
     register: async ({ email, password }, signal) =>
-      begin(await post('register', { email, password }, signal)),
-
-    async refresh(signal) {
-      const familyId = own.expected()
-      const attemptId = notes.get('attempt') ?? newAttemptId()
-      notes.set('attempt', attemptId)
-      try {
-        const input = { attemptId, ...(familyId !== null && { familyId }) }
-        const grant = await post('refresh', input, signal)
-        settle(attemptId)
-        own.continued(grant.familyId, familyId)
-        return grant
-      } catch (error) {
-        if (isDefinitive(error)) {
-          settle(attemptId)
-          own.ended(familyId)
-        }
-        throw error
-      }
-    },
+      begin(await post('register', { email, password }, signal), signal),
+    refresh,
 
     async noteSignOut(everywhere) {
       notes.set('sign-out', everywhere ? 'everywhere' : 'here')

@@ -49,6 +49,7 @@ export function fileStore(path: string): TokenStorage {
       try {
         await write(temporary, next ?? '')
         await link(temporary, join(folder, `${name}.${own}`))
+        await syncFolder(folder)
       } catch (error) {
         if (isCode(error, 'EEXIST')) return false
         throw error
@@ -74,6 +75,18 @@ async function write(path: string, text: string): Promise<void> {
     await file.sync()
   } finally {
     await file.close()
+  }
+}
+
+/** Without this the file itself is on the disk after a power failure, but not its name. */
+async function syncFolder(path: string): Promise<void> {
+  // Windows opens no folder.
+  if (process.platform === 'win32') return
+  const folder = await open(path)
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
   }
 }
 

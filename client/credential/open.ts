@@ -1,4 +1,5 @@
 import { createAuthApi } from '../auth-api.ts'
+import { openAttempts } from './attempts.ts'
 import { bodyCredential } from './body.ts'
 import { cookieCredential } from './cookie.ts'
 import type { Credential } from './credential.ts'
@@ -7,13 +8,15 @@ import type { Settings } from '../options.ts'
 import { memoryStorage, type TokenStorage } from '../storage.ts'
 
 export function openCredential(settings: Settings, storage: TokenStorage | undefined): Credential {
-  const { baseUrl, fetch, transport, adoptForeignSession } = settings
-  if (transport === 'cookie')
+  const { baseUrl, fetch, transport, adoptForeignSession, site } = settings
+  if (transport === 'cookie') {
+    const notes = openNotes(baseUrl, site)
     return cookieCredential(
       createAuthApi({ baseUrl, fetch, credentials: 'include' }),
-      openNotes(baseUrl),
+      { notes, attempts: openAttempts(notes, baseUrl), server: { baseUrl, fetch } },
       adoptForeignSession,
     )
+  }
   const post = createAuthApi({ baseUrl, fetch, credentials: 'omit' })
   return bodyCredential(post, storage ?? memoryStorage(), { baseUrl, fetch })
 }

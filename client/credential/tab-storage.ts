@@ -1,7 +1,6 @@
 /**
- * Small values that tabs share and that outlive the page: attempt ids, noted sign-outs and
- * the id of the session, never tokens. Where
- * the browser forbids storage, they last as long as the page.
+ * Small values that tabs share and that outlive the page: attempt ids, noted sign-outs and the id of the session, never
+ * tokens. Where the browser forbids storage, they last as long as the page.
  */
 export type Notes = {
   get(name: string): string | null
@@ -9,37 +8,65 @@ export type Notes = {
   remove(name: string): void
 }
 
-/** @param owner Separates the notes of one service from those of others. */
-export function openNotes(owner: string): Notes {
+/** Where notes are kept. It throws where the browser forbids it. */
+type Place = Notes
+
+/**
+ * @param owner Separates the notes of one service from those of others.
+ * @param site The domain whose apps share the notes; those of one origin share them without it.
+ */
+export function openNotes(owner: string, site?: string): Notes {
   const here = new Map<string, string>()
+  const place = site === undefined ? originStorage : siteCookies(site)
   const keyOf = (name: string) => `token-ledger ${owner} ${name}`
   return {
-    get: (name) =>
-      here.get(name) ??
-      tryStored(
-        (storage) => storage.getItem(keyOf(name)),
-        () => null,
-      ),
-    set: (name, value) =>
-      tryStored(
-        (storage) => storage.setItem(keyOf(name), value),
-        () => void here.set(name, value),
-      ),
+    get: (name) => here.get(name) ?? tried(() => place.get(keyOf(name))) ?? null,
+    set: (name, value) => {
+      const isKept = tried(() => {
+        place.set(keyOf(name), value)
+        return place.get(keyOf(name)) === value
+      })
+      if (isKept !== true) here.set(name, value)
+    },
     remove: (name) => {
       here.delete(name)
-      tryStored(
-        (storage) => storage.removeItem(keyOf(name)),
-        () => {},
-      )
+      tried(() => place.remove(keyOf(name)))
     },
   }
 }
 
-function tryStored<T>(use: (storage: Storage) => T, otherwise: () => T): T {
+function tried<T>(use: () => T): T | undefined {
   try {
-    return typeof localStorage === 'undefined' ? otherwise() : use(localStorage)
+    return use()
   } catch {
-    return otherwise()
+    return undefined
+  }
+}
+
+const originStorage: Place = {
+  get: (key) => localStorage.getItem(key),
+  set: (key, value) => localStorage.setItem(key, value),
+  remove: (key) => localStorage.removeItem(key),
+}
+
+/** The longest that browsers keep a cookie: 400 days. */
+const maxAgeSeconds = 400 * 24 * 3600
+
+/** Cookies that scripts of every host of the domain read and write. */
+function siteCookies(domain: string): Place {
+  const write = (key: string, value: string, seconds: number) => {
+    const secure = location.protocol === 'https:' ? '; Secure' : ''
+    const attributes = `Domain=${domain}; Path=/; Max-Age=${seconds}; SameSite=Strict${secure}`
+    document.cookie = `${encodeURIComponent(key)}=${encodeURIComponent(value)}; ${attributes}`
+  }
+  return {
+    get(key) {
+      const before = `${encodeURIComponent(key)}=`
+      const found = document.cookie.split('; ').find((pair) => pair.startsWith(before))
+      return found === undefined ? null : decodeURIComponent(found.slice(before.length))
+    },
+    set: (key, value) => write(key, value, maxAgeSeconds),
+    remove: (key) => write(key, '', 0),
   }
 }
 

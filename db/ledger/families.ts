@@ -8,11 +8,14 @@ import type { UserRow } from '../users.ts'
 
 /** A family, the part of its history that a refresh decision needs, and its user's account as it is now. */
 export type FamilyState = LockedFamily & {
-  /** From the event that issued the current token on, or from an earlier such event on, oldest first. */
+  /**
+   * From the event that issued the current token on, or from an earlier such event on, oldest first. Of a spent token
+   * that few rotations have followed, all of them.
+   */
   readonly events: readonly LedgerEvent[]
   /**
-   * The same events with their callers, from three generations before the current one on. Empty when the current
-   * token is presented: a rotation compares no callers.
+   * The same events with their callers, at least from three generations before the current one on. Empty when the
+   * current token is presented: a rotation compares no callers.
    */
   readonly history: readonly Witnessed[]
   /** The hash of the token of the generation asked for; null when the family has no such generation. */
@@ -82,7 +85,16 @@ export async function readFamilies(
     const row = newest.get(familyId)
     return row !== undefined && !isSufficient(row, generation)
   })
-  const tails = more.length === 0 ? noTails : await readTails(sql, more)
+  const tails =
+    more.length === 0
+      ? noTails
+      : await readTails(
+          sql,
+          more.map((one) => ({
+            ...one,
+            generations: generationsOf(newest.get(one.familyId), one),
+          })),
+        )
   // Missing now: archived between the two statements, and so unknown.
   for (const { familyId } of more) if (!tails.has(familyId)) newest.delete(familyId)
   return {
@@ -101,18 +113,30 @@ type Tail = Pick<FamilyState, 'history' | 'tokenHash'>
 /** The current one, and `suspiciousGenerations` before it. */
 const tailGenerations = 4
 
+/** As many as a client can name the attempts of: `maxPreviousAttempts` and that of its request. */
+const maxRotations = 21
+
+/** How many generations of a family decide what becomes of the presented token. */
+function generationsOf(row: NewestRow | undefined, { generation }: FamilyQuery): number {
+  const rotations = row === undefined || generation === null ? 0 : row.generation - generation
+  // With more rotations in between, no replay rule applies.
+  return rotations > maxRotations ? tailGenerations : Math.max(tailGenerations, rotations)
+}
+
 const noTails: ReadonlyMap<string, Tail> = new Map()
 
 async function readTails(
   sql: postgres.Sql | Transaction,
-  asked: readonly FamilyQuery[],
+  asked: readonly (FamilyQuery & { readonly generations: number })[],
 ): Promise<ReadonlyMap<string, Tail>> {
   const rows = await sql<TailRow[]>`
     select
       asked_token.token_hash as asked_hash, e.family_id, host(e.ip) as ip, e.user_agent,
       ${sql.unsafe(eventColumns)}
-    from unnest(${asked.map((a) => a.familyId)}::uuid[], ${asked.map((a) => a.generation)}::integer[])
-      as asked(family_id, generation)
+    from unnest(
+      ${asked.map((a) => a.familyId)}::uuid[], ${asked.map((a) => a.generation)}::integer[],
+      ${asked.map((a) => a.generations)}::integer[]
+    ) as asked(family_id, generation, generations)
     cross join lateral (
       select min(seq) as seq
       from (
@@ -120,7 +144,7 @@ async function readTails(
         from token_ledger.token_event
         where family_id = asked.family_id and kind in ('issued', 'rotated')
         order by seq desc
-        limit ${tailGenerations}
+        limit asked.generations
       ) newest
     ) issuing
     cross join lateral (

@@ -109,6 +109,7 @@ const Environment = Variables.transform((env, ctx) => {
     host: env.HOST,
     port: env.PORT,
     publicUrl,
+    openUrl: openUrlOf(env, publicUrl),
     isSecure: protocol === 'https:',
     cookiePrefix: env.COOKIE_PREFIX,
     authSecret: env.AUTH_SECRET,
@@ -181,6 +182,16 @@ function refreshIdleMsOf(env: Variables): number {
 /** Spelled as browsers spell an origin: without the default port of its scheme. */
 function publicUrlOf(env: Variables): string {
   return env.PUBLIC_URL ?? new URL(`http://${bracketed(env.HOST)}:${env.PORT}`).origin
+}
+
+/**
+ * What the start prints. Without PUBLIC_URL it is `localhost`, as dev servers print it: for a browser, `localhost` and
+ * `127.0.0.1` are two sites, and a page of one keeps no cookie of the other.
+ */
+function openUrlOf({ PUBLIC_URL, HOST }: Variables, publicUrl: string): string {
+  return PUBLIC_URL === undefined && HOST === '127.0.0.1'
+    ? publicUrl.replace('127.0.0.1', 'localhost')
+    : publicUrl
 }
 
 /** As OpenTelemetry's SDK reads these variables: the exporter wins over the endpoints. */

@@ -5,9 +5,21 @@ import { parentDomainsOf } from './parent-domains.ts'
 
 type CookieConfig = Pick<Config, 'isSecure' | 'cookiePrefix' | 'publicUrl'>
 
-/** The cookie's name and path. Browsers accept `__Host-` from this host alone, and only with the path `/`. */
-function identityOf({ isSecure, cookiePrefix }: CookieConfig): { name: string; path: string } {
-  if (!isSecure) return { name: 'refresh_token', path: '/auth' }
+/** The name on http before it had the port, which other projects on localhost use as well. */
+const formerName = 'refresh_token'
+
+/**
+ * The cookie's name and path. Browsers accept `__Host-` from this host alone, and only with the path `/`. On http the
+ * name has the port of PUBLIC_URL, because all ports of a host share their cookies (RFC 6265 §8.5).
+ */
+function identityOf({ isSecure, cookiePrefix, publicUrl }: CookieConfig): {
+  name: string
+  path: string
+} {
+  if (!isSecure) {
+    const [, port = '80'] = /:(\d+)$/.exec(publicUrl) ?? []
+    return { name: `${port}-refresh_token`, path: '/auth' }
+  }
   return cookiePrefix === 'host'
     ? { name: '__Host-refresh_token', path: '/' }
     : { name: '__Secure-refresh_token', path: '/auth' }
@@ -25,11 +37,16 @@ const tossedPaths = ['/', '/auth', '/auth/', '/auth/refresh', '/auth/logout']
  * name does not begin with `__Secure-`.
  */
 export function sentRefreshCookies({ headers }: FastifyRequest, config: CookieConfig): string[] {
-  const before = `${identityOf(config).name}=`
-  return (headers.cookie ?? '')
-    .split(/;[ \t]*/)
-    .filter((pair) => pair.startsWith(before))
-    .map((pair) => pair.slice(before.length))
+  const pairs = (headers.cookie ?? '').split(/;[ \t]*/)
+  const own = valuesOf(pairs, identityOf(config).name)
+  // A session that began under the former name goes on. Beside a cookie of the own name it has no effect.
+  return own.length > 0 || config.isSecure ? own : valuesOf(pairs, formerName)
+}
+
+function valuesOf(pairs: readonly string[], name: string): string[] {
+  return pairs
+    .filter((pair) => pair.startsWith(`${name}=`))
+    .map((pair) => pair.slice(name.length + 1))
 }
 
 /**

@@ -103,9 +103,11 @@ function historyProblem(
     return `generation ${e.generation} follows ${before.generation}`
   if (e.kind !== 'rotated' && e.generation !== before.generation)
     return `${e.kind} changes the generation`
-  if (e.kind === 'replayed' && e.presentedGeneration !== e.generation - 1)
-    return 'replayed, but not the direct predecessor'
+  const isParent = e.presentedGeneration === e.generation - 1
+  if (e.kind === 'replayed' && e.reason === 'grace_window' && !isParent)
+    return 'replayed in the grace window, but not the direct predecessor'
   const isSpent = e.presentedGeneration !== null && e.presentedGeneration < e.generation
+  if (e.kind === 'replayed' && !isSpent) return 'the token that was replayed was not spent'
   if (e.kind === 'reuse_detected' && !isSpent) return 'the token that came back was not spent'
   if (Date.parse(e.occurredAt) < Date.parse(before.occurredAt))
     return 'it comes before the event before it'

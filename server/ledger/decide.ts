@@ -9,7 +9,7 @@ import {
   type Rotated,
   type Transport,
 } from './events.ts'
-import { expiryOf, isActive, type Family } from './family.ts'
+import { expiryOf, isActive, rotationsSince, type Family } from './family.ts'
 import { sightReplay, type Sighting, type Witnessed } from './sighting.ts'
 
 /** Why a refresh was refused; each is a reason in docs/reference/http.md. */
@@ -36,9 +36,14 @@ export type RotateToken = {
     readonly isIssued: boolean
     readonly transport: Transport
     readonly attemptHash: Uint8Array | null
+    /** Of attempts that the client made before this one. Only those of a spent token are looked at. */
+    readonly previousAttemptHashes: readonly Uint8Array[]
     readonly caller: Caller
   }
-  /** What `sightReplay` needs. May be empty when the current token is presented. */
+  /**
+   * What `sightReplay` needs and, up to `maxPreviousAttempts` + 1, all rotations since the presented token. May be empty when the
+   * current token is presented.
+   */
   readonly history: readonly Witnessed[]
   /** The transport of the family, fixed at sign-in. */
   readonly transport: Transport
@@ -60,10 +65,10 @@ export type RotationPolicy = {
 /**
  * Decides one presentation of an authentic refresh token: the first rule of docs/reference/rotation.md that applies.
  *
- * A spent token ends the whole family, because the thief and the owner cannot be distinguished. The exception
- * is the direct predecessor of the current token: it gets the same successor again if it is the same
- * attempt, or within the grace window after the rotation from what may be the same client. A lost response is
- * therefore not mistaken for reuse, and a family never has two current tokens.
+ * A spent token ends the whole family, because the thief and the owner cannot be distinguished. It is answered with
+ * the current token instead if the client names the attempts of all rotations since, which it alone knows, or if it is
+ * the direct predecessor and comes within the grace window from what may be the same client. A lost response, or a
+ * lost cookie, is therefore not mistaken for reuse, and a family never has two current tokens.
  *
  * @see {@link https://www.rfc-editor.org/rfc/rfc9700.html#section-4.14.2 RFC 9700 §4.14.2}
  * @see OWASP ASVS 5.0, 10.4.5 (rotation and reuse) and 10.4.8 (absolute expiration)
@@ -159,14 +164,31 @@ type Replay = { readonly reason: ReplayReason; readonly sighting: Sighting }
 /** Why the token gets the same successor again; null if no replay rule applies. */
 function findReplay({ current }: Family, command: RotateToken): Replay | null {
   const { presented, history, now, policy } = command
-  if (current.kind !== 'rotated' || presented.generation !== current.generation - 1) return null
   const sighting = sightReplay(history, presented.caller)
   if (sighting.isRepeated && policy.replaysElsewhere === 'end') return null
-  if (isSameAttempt(presented.attemptHash, current.attemptHash))
+  if (isByItsAttempts(presented, current.generation, history))
     return { reason: 'same_attempt', sighting }
+  if (presented.generation !== current.generation - 1) return null
   const isInWindow = current.at > now - policy.graceMs
   if (!isInWindow || !mayBeSameClient(presented.caller, sighting.rotation)) return null
   return { reason: 'grace_window', sighting }
+}
+
+/** Whether the client names the attempt of each rotation since the token that it presents. */
+function isByItsAttempts(
+  { generation, attemptHash, previousAttemptHashes }: RotateToken['presented'],
+  current: number,
+  history: readonly Witnessed[],
+): boolean {
+  const rotations = rotationsSince(
+    generation,
+    history.map(({ event }) => event),
+  )
+  const named = [attemptHash, ...previousAttemptHashes]
+  return (
+    rotations.length === current - generation &&
+    rotations.every((rotation) => named.some((one) => isSameAttempt(one, rotation.attemptHash)))
+  )
 }
 
 function detectReuse(family: Family, presentedGeneration: number, now: number): ReuseDetected {

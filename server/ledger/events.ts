@@ -81,6 +81,12 @@ export type ReplayReason = (typeof replayReasons)[number]
  */
 export const maxReplays = 20
 
+/**
+ * How many rotations a replay may go back over, each of which the client names the attempt of: the one of this
+ * request and `maxPreviousAttempts`. A browser writes its cookies half a minute late, and may rotate at each page load.
+ */
+export const maxPreviousAttempts = 20
+
 export const revocationReasons = [
   'logout',
   'logout_everywhere',

@@ -66,6 +66,13 @@ export function evolve(family: Family, event: LedgerEvent): Family {
   }
 }
 
+/** The rotations to the generations after `generation`, as far as these events have them; oldest first. */
+export function rotationsSince(generation: number, events: readonly LedgerEvent[]): Rotated[] {
+  return events.filter(
+    (event): event is Rotated => event.kind === 'rotated' && event.generation > generation,
+  )
+}
+
 /** When the family expires. */
 export function expiryOf({ current }: Family): number {
   return Math.min(current.expiresAt, current.absoluteExpiresAt)

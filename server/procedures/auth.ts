@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { readEpoch } from '../../db/ledger/locks.ts'
 import { nilUuid } from '../../db/uuid.ts'
 import { AuthError, invalid } from '../errors.ts'
+import { maxPreviousAttempts } from '../ledger/events.ts'
 import { RefreshRefused } from '../sessions/refresh-refused.ts'
 import type { LiveSession } from '../sessions/session.ts'
 import { startSession } from '../sessions/sign-in.ts'
@@ -71,6 +72,7 @@ export const login = authMutation(
 export const refresh = authMutation(
   z.strictObject({
     attemptId: z.uuid().optional(),
+    previousAttemptIds: z.array(z.uuid()).max(maxPreviousAttempts).optional(),
     familyId: z.uuid().optional(),
     refreshToken: z.string().max(200).optional(),
   }),
@@ -81,7 +83,15 @@ export const refresh = authMutation(
     const { transport } = presented
     const refusalUnlessReuse = await deps.limits.beforeRefresh(token.familyId)
     const attemptId = input.attemptId?.toLowerCase() ?? null
-    const request = { token, transport, attemptId, caller, isClientWaiting, refusalUnlessReuse }
+    const request = {
+      token,
+      transport,
+      attemptId,
+      previousAttemptIds: input.previousAttemptIds?.map((given) => given.toLowerCase()) ?? [],
+      caller,
+      isClientWaiting,
+      refusalUnlessReuse,
+    }
     try {
       const session = await deps.rotate(request)
       const { familyId, user } = session

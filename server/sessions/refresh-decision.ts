@@ -6,13 +6,13 @@ import type { Transaction } from '../../db/connection/transaction.ts'
 import type { AuthError } from '../errors.ts'
 import { decideRotation } from '../ledger/decide.ts'
 import type { LedgerEvent, Replayed, Rotated, Transport } from '../ledger/events.ts'
-import { foldFamily, type Family } from '../ledger/family.ts'
+import { foldFamily, rotationsSince, type Family } from '../ledger/family.ts'
 import type { Sighting } from '../ledger/sighting.ts'
 import { randomSalt } from '../tokens/salt.ts'
 import { toRefusal, unknownFamily, abandoned, type Refused } from './refresh-refused.ts'
 import {
   deriveSuccessor,
-  findSuccessor,
+  findDescendant,
   hashSecret,
   hasHash,
   type RefreshToken,
@@ -25,6 +25,8 @@ export type RefreshRequest = {
   readonly token: RefreshToken
   readonly transport: Transport
   readonly attemptId: string | null
+  /** The attempts that the client made before this one; none unless given. */
+  readonly previousAttemptIds?: readonly string[]
   readonly caller: Caller
   /**
    * Checked right before deciding. If the client has hung up, the refresh is not carried out: it may have
@@ -70,10 +72,14 @@ export function prepareCandidate({ refreshKeys }: SessionDeps, pending: Pending)
   const salt = randomSalt()
   return {
     pending,
-    attemptHash: attemptId === null ? null : hash('sha256', attemptId, 'buffer'),
+    attemptHash: attemptId === null ? null : hashAttempt(attemptId),
     successor: deriveSuccessor(refreshKeys[0], token, salt),
     salt,
   }
+}
+
+function hashAttempt(attemptId: string): Buffer {
+  return hash('sha256', attemptId, 'buffer')
 }
 
 /** Reads the requested families, and their users as they are now. */
@@ -127,12 +133,15 @@ function decide(
   const { row, user } = known
   const family = foldFamily(row.events)
   const now = Math.max(known.now, family.lastAt)
+  const isSpent = pending.token.generation < family.current.generation
   const { event, refusal, sighting } = decideRotation(family, {
     presented: {
       generation: pending.token.generation,
       isIssued: hasHash(pending.token, row.tokenHash),
       transport: pending.transport,
       attemptHash,
+      // Hashed here and not for each candidate: most tokens are not spent.
+      previousAttemptHashes: isSpent ? (pending.previousAttemptIds ?? []).map(hashAttempt) : [],
       caller: pending.caller,
     },
     history: row.history,
@@ -171,8 +180,12 @@ function grant(
   const token =
     event.kind === 'rotated'
       ? successor
-      : findSuccessor(refreshKeys, pending.token, { salt: made.salt, tokenHash: made.tokenHash })
-  if (token === null) throw new Error('no configured key derives the successor in the ledger')
+      : findDescendant(
+          refreshKeys,
+          pending.token,
+          rotationsSince(pending.token.generation, row.events),
+        )
+  if (token === null) throw new Error('no configured key derives the successors in the ledger')
   return {
     familyId: row.familyId,
     user,

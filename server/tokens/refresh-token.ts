@@ -87,11 +87,25 @@ export function deriveSuccessor(
   return { familyId: token.familyId, generation, secret, value: seal(key, head, secret) }
 }
 
-/** The successor whose hash is in the ledger, whichever of the keys derived it; null if none did. */
-export function findSuccessor(
+type Rotation = { readonly salt: Uint8Array; readonly tokenHash: Uint8Array }
+
+/** What these rotations, one after the other, made of the token; null if no key derives one of the successors. */
+export function findDescendant(
   keys: RefreshTokenKeys,
   token: RefreshToken,
-  rotated: { readonly salt: Uint8Array; readonly tokenHash: Uint8Array },
+  rotations: readonly Rotation[],
+): RefreshToken | null {
+  return rotations.reduce<RefreshToken | null>(
+    (found, rotated) => found && findSuccessor(keys, found, rotated),
+    token,
+  )
+}
+
+/** The successor whose hash is in the ledger, whichever of the keys derived it; null if none did. */
+function findSuccessor(
+  keys: RefreshTokenKeys,
+  token: RefreshToken,
+  rotated: Rotation,
 ): RefreshToken | null {
   const successors = keys.map((key) => deriveSuccessor(key, token, rotated.salt))
   return successors.find((successor) => hasHash(successor, rotated.tokenHash)) ?? null

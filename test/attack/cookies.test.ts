@@ -1,17 +1,18 @@
 import { describe, expect, test } from 'vitest'
 import { attackedServer, type AttackAnswer } from '../support/attacked-server.ts'
-import { signIn } from '../support/sessions.ts'
+import { auth, refreshCookieIn } from '../support/http.ts'
+import { signIn, signInWithCookie } from '../support/sessions.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
 const publicUrl = 'https://auth.example.com'
-const plain = attackedServer()
+const plain = attackedServer({ PUBLIC_URL: 'http://127.0.0.1' })
 const secure = attackedServer({ PUBLIC_URL: publicUrl })
 const hostOnly = attackedServer({ PUBLIC_URL: publicUrl, COOKIE_PREFIX: 'host' })
 
 const services = [
   {
     scheme: 'http',
-    name: 'refresh_token',
+    name: '80-refresh_token',
     path: '/auth',
     attacked: plain,
     origin: () => plain.url,
@@ -251,9 +252,11 @@ describe.each(services)('over $scheme', ({ scheme, name, path, attacked, origin 
       Buffer.from(`\u2000${name}`).toString('latin1'),
       Buffer.from(`\ufeff${name}`).toString('latin1'),
       name.toLowerCase(),
-      ...['refresh_token', '__Secure-refresh_token', '__Host-refresh_token'].filter(
-        (other) => other !== name,
-      ),
+      '81-refresh_token',
+      '__Secure-refresh_token',
+      '__Host-refresh_token',
+      // The former name on http.
+      ...(isSecure ? ['refresh_token'] : []),
     ].filter((other) => other !== name)
     await attacked.unchanged(async () => {
       for (const other of names) {
@@ -289,6 +292,21 @@ describe.each(services)('over $scheme', ({ scheme, name, path, attacked, origin 
     // Control: the unchanged value is accepted.
     expect((await call('refresh', { cookie: `a=b;  ${name}=${token}; c=d` })).status).toBe(200)
   })
+})
+
+test('CK-10: over http the former name counts while there is no cookie of the own name, and is replaced by it', async () => {
+  const { answer, email } = await signInWithCookie(plain)
+  const token = refreshCookieIn(answer)!
+  const other = refreshCookieIn((await signInWithCookie(plain, email)).answer)!
+  const call = (cookie: string) => auth(plain.url, 'refresh', {}, { origin: plain.url, cookie })
+  const beside = await call(`refresh_token=${other}; 80-refresh_token=${token}`)
+  expect(beside.data.familyId).toBe(answer.data.familyId)
+  const alone = await call(`refresh_token=${other}`)
+  expect(alone.headers.getSetCookie()).toEqual([
+    expect.stringMatching(
+      /^80-refresh_token=tlr1\.[^;]+; Max-Age=\d+; Path=\/auth; HttpOnly; SameSite=Strict$/,
+    ),
+  ])
 })
 
 test('CK-04 V24: a request with a token in the cookie and one in the body is refused, and both sessions stay active', async () => {

@@ -148,7 +148,7 @@ describe('RT-20, V7 (ASVS 7.2.4): a cookie that an attacker planted before a sig
 describe('RT-19, V8 (ASVS 8.2.2): only a caller who holds a session can end it', () => {
   test('a made-up cookie ends nothing', async () => {
     const victim = await signInWithCookie(world)
-    const token = victim.cookie.slice('refresh_token='.length)
+    const token = victim.cookie.slice(victim.cookie.indexOf('=') + 1)
     const bytes = Buffer.from(token.slice('tlr1.'.length), 'base64url')
     const changed = (at: number) => {
       const copy = Buffer.from(bytes)
@@ -156,7 +156,7 @@ describe('RT-19, V8 (ASVS 8.2.2): only a caller who holds a session can end it',
       return `tlr1.${copy.toString('base64url')}`
     }
     const own = await signInWithCookie(world)
-    const ownBytes = Buffer.from(own.cookie.slice('refresh_token=tlr1.'.length), 'base64url')
+    const ownBytes = Buffer.from(own.cookie.slice(own.cookie.indexOf('.') + 1), 'base64url')
     const madeUp = [
       // Family, generation, secret and MAC: the MAC covers each bit.
       ...[0, 15, 16, 19, 20, 51, 52, 67].map(changed),

@@ -134,7 +134,7 @@ function dataOf({ status, body }: Answer) {
 }
 
 function cookieOf({ head }: Answer): string {
-  const cookie = /set-cookie: refresh_token=([^;]*);/i.exec(head)
+  const cookie = /set-cookie: (?:\d+-)?refresh_token=([^;]*);/i.exec(head)
   if (cookie === null) throw new Error('no cookie was set')
   return cookie[1]!
 }

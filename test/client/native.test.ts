@@ -6,7 +6,12 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { fileStore } from '../../client/credential/file-store.ts'
-import { AuthClientError, createAuthClient, memoryStorage } from '../../client/index.ts'
+import {
+  AuthClientError,
+  createAuthClient,
+  memoryStorage,
+  type TokenStorage,
+} from '../../client/index.ts'
 import { startApp } from '../support/app.ts'
 import { moveClock, passMinutes } from '../support/clock.ts'
 import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
@@ -142,6 +147,42 @@ test('a storage that fails does not sign the user out, and the lost token is rep
   expect(await countKinds(app)).toMatchObject({ rotated: 1 })
   await expectNoReuse(app)
 })
+
+test.each([
+  ['a file', () => fileStore(join(folder, 'rolled-back'))],
+  ['a keychain', memoryStorage],
+])(
+  'CL-11: %s that lost its newest version costs nothing: at once, 15 s and five minutes later',
+  async (_where, make) => {
+    await using app = await startApp()
+    const { email } = await makeUser(app.owner.url)
+    const texts: (string | null)[] = []
+    const store = make()
+    const storage: TokenStorage = {
+      load: () => store.load(),
+      async swap(expected, next) {
+        const isStored = await store.swap(expected, next)
+        if (isStored) texts.push(next)
+        return isStored
+      },
+    }
+    const auth = createAuthClient({ baseUrl: app.url, storage })
+    const { familyId } = await auth.login({ email, password: testPassword })
+    auth.dispose()
+    let laterMs = 0
+    for (const ms of [0, 15_000, 5 * 60_000]) {
+      const before = createAuthClient({ baseUrl: app.url, storage })
+      await before.refresh()
+      before.dispose()
+      expect(await store.swap(texts.at(-1)!, texts.at(-2)!)).toBe(true)
+      await moveClock(app.owner.ownerSql, (laterMs += ms))
+      const after = createAuthClient({ baseUrl: app.url, storage })
+      expect(await after.restore()).toMatchObject({ status: 'signed-in', familyId })
+      after.dispose()
+    }
+    expect(await countKinds(app)).toEqual({ issued: 1, rotated: 3, replayed: 3 })
+  },
+)
 
 test('a sign-out by one tool also signs out another whose refresh is in flight', async () => {
   await using app = await startApp()

@@ -29,6 +29,7 @@ describe('an empty environment', () => {
       host: '127.0.0.1',
       port: 3000,
       publicUrl: 'http://127.0.0.1:3000',
+      openUrl: 'http://localhost:3000',
       isSecure: false,
       cookiePrefix: 'secure',
       authSecret: undefined,
@@ -194,6 +195,8 @@ test('the default inactivity timeout is never longer than the absolute expiratio
 
 test('the issuer follows HOST and PORT, written as a browser writes an origin', () => {
   expect(loadConfig({ HOST: '::1' }).publicUrl).toBe('http://[::1]:3000')
+  for (const url of ['http://[::1]:3000', 'http://127.0.0.1:3000'])
+    expect(loadConfig({ HOST: '::1', PUBLIC_URL: url }).openUrl).toBe(url)
   expect(loadConfig({ PORT: '80' })).toMatchObject({
     publicUrl: 'http://127.0.0.1',
     allowedOrigins: ['http://127.0.0.1'],

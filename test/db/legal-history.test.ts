@@ -52,6 +52,15 @@ describe('the database accepts a legal history', () => {
       'a replay, and a rotation after it',
       [issuedRow(), rotatedRow(1), replayedRow(3), rotatedRow(2, { seq: 4 })],
     ],
+    [
+      'a replay of an older token, by the attempts of its client',
+      [
+        issuedRow(),
+        rotatedRow(1),
+        rotatedRow(2),
+        replayedRow(4, { generation: 2, presented_generation: 0, reason: 'same_attempt' }),
+      ],
+    ],
     ['a reuse', [issuedRow(), rotatedRow(1), reuseRow(3)]],
     ['a revocation', [issuedRow(), revokedRow(2)]],
     [
@@ -230,6 +239,23 @@ describe('the database refuses a malformed event', () => {
     [
       'a replay of the current token',
       [issuedRow(), rotatedRow(1), replayedRow(3, { presented_generation: 1 })],
+    ],
+    [
+      'a replay of an older token in the grace window',
+      [
+        issuedRow(),
+        rotatedRow(1),
+        rotatedRow(2),
+        replayedRow(4, { generation: 2, presented_generation: 0, reason: 'grace_window' }),
+      ],
+    ],
+    [
+      'a replay of a token before the first',
+      [
+        issuedRow(),
+        rotatedRow(1),
+        replayedRow(3, { presented_generation: -1, reason: 'same_attempt' }),
+      ],
     ],
     [
       'a replay for no known reason',

@@ -135,7 +135,7 @@ async function paste(blocks: readonly Block[]): Promise<string[]> {
     `trap 'echo "failed: $BASH_COMMAND" >&2; exit 1' ERR`,
     'set -E -o pipefail',
     ...blocks.flatMap(({ text }) => [
-      text.replaceAll('http://127.0.0.1:3000', server.url),
+      text.replaceAll('http://localhost:3000', server.url),
       `echo; echo '${mark}'`,
     ]),
   ].join('\n')

@@ -40,7 +40,7 @@ beforeAll(async () => {
 
 afterAll(() => app?.[Symbol.asyncDispose]())
 
-test('the running service never signs out an honest user with two tabs, a bad connection and changing networks (docs/reference/rotation.md)', async () => {
+test('the running service never signs out an honest user with two tabs, a bad connection, changing networks and a browser that is killed (docs/reference/rotation.md)', async () => {
   await fc.assert(
     fc.asyncProperty(ownerScenario, async (scenario) => {
       await expectOwnerStaysSignedIn(await newWorld(), scenario)
@@ -76,8 +76,12 @@ async function newWorld(): Promise<World> {
   const { refreshToken } = sessions.pop()!
   return begin(
     {
-      async present({ value }, attemptId, caller) {
-        const input = { refreshToken: value, ...(attemptId !== null && { attemptId }) }
+      async present({ token, attempt, previous, caller }) {
+        const input = {
+          refreshToken: token.value,
+          previousAttemptIds: previous,
+          ...(attempt !== null && { attemptId: attempt }),
+        }
         const { status, data, reason } = await auth(app.url, 'refresh', input, headersOf(caller))
         return status === 200
           ? { granted: tokenOf(data.refreshToken) }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { isAllowedOrigin } from '../../server/http/origin.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import { raw } from '../support/raw-http.ts'
 
@@ -101,6 +102,54 @@ test.each([
 ])('%s is not an allowed origin', async (_what, origin) => {
   expect(await call('login', { origin })).toBe('origin_not_allowed')
   expect(await call('refresh', { origin, cookie })).toBe('origin_not_allowed')
+})
+
+test.each([
+  'http://localhost:5173',
+  'http://127.0.0.1:5173',
+  'http://[::1]:5173',
+  'http://localhost',
+])('a page of %s may sign in outside of production, and not in production', async (origin) => {
+  expect(await call('login', { origin, 'sec-fetch-site': 'same-site' })).toBe(past.login)
+  const { headers } = await raw(`${app.url}/auth/login`, {
+    method: 'OPTIONS',
+    headers: { origin, 'access-control-request-method': 'POST' },
+  })
+  expect(headers['access-control-allow-origin']).toBe(origin)
+  const production = { allowedOrigins: [appOrigin], isProduction: true }
+  expect(isAllowedOrigin(origin, production)).toBe(false)
+})
+
+test.each([
+  'http://localhost.evil.example.com',
+  'http://evil.example.com:5173',
+  'https://localhost:5173',
+  'http://localhost:5173/',
+  'http://localhost:5173.evil.example.com',
+  'http://user@localhost:5173',
+  'http://127.0.0.2:5173',
+])('%s is no page of this machine', async (origin) => {
+  expect(await call('login', { origin })).toBe('origin_not_allowed')
+})
+
+test('a refusal says which origin to add to which variable', async () => {
+  const messageFor = async (origin: string) => {
+    const headers = { ...json, origin }
+    const { text } = await raw(`${app.url}/auth/login`, { headers, body: inputs.login! })
+    return JSON.parse(text).error.message as string
+  }
+  expect(await messageFor(foreign)).toBe(
+    `Requests from ${foreign} are not allowed. To allow them, add ${foreign} to the service's variable ALLOWED_ORIGINS.`,
+  )
+  // Not repeated: no browser sends it.
+  for (const origin of [
+    'null',
+    'https://EVIL.example.com/<script>',
+    `https://${'a'.repeat(99)}.example.com`,
+  ])
+    expect(await messageFor(origin)).toBe(
+      "Requests from this origin are not allowed. To allow them, add it to the service's variable ALLOWED_ORIGINS.",
+    )
 })
 
 test('TR-04 CS-06: an escaped spelling of login is a login', async () => {

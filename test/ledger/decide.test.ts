@@ -310,14 +310,69 @@ describe('a sign-out', () => {
 })
 
 describe('an older token', () => {
+  const hashes = ['a', 'b', 'c'].map(hashOf) as [Uint8Array, Uint8Array, Uint8Array]
+  const [first, second, third] = hashes
+  const family = [
+    issued(),
+    rotated(1, 5, { attemptHash: first }),
+    rotated(2, 6, { attemptHash: second }),
+    rotated(3, 7, { attemptHash: third }),
+  ]
+  const reuse = (presentedGeneration: number, at: number) =>
+    reuseDetected(5, at, { generation: 3, presentedGeneration })
+  const replay = (presentedGeneration: number, at: number, attemptHash: Uint8Array | null) =>
+    replayed(5, at, { generation: 3, presentedGeneration, attemptHash, reason: 'same_attempt' })
+
   test('an older token is a reuse even within the window and with a known attempt', () => {
-    const attemptHash = hashOf('a')
-    given(issued(), rotated(1, 5, { attemptHash }), rotated(2, 6, { attemptHash }))
-      .whenRotating(present(0, 6, { attemptHash }))
+    for (const attemptHash of hashes)
+      given(...family)
+        .whenRotating(present(1, 7, { attemptHash }))
+        .thenRefused('refresh_token_reused', reuse(1, 7))
+  })
+
+  test.each([0, 1])(
+    'an older token, of generation %i, gets the current one from a client that names the attempts of all rotations since, an hour later as well',
+    (generation) => {
+      for (const at of [7, 7 + idleMs - 1])
+        given(...family)
+          .whenRotating(present(generation, at, { previousAttemptHashes: hashes }))
+          .then(replay(generation, at, null))
+      const attemptHash = third
+      given(...family)
+        .whenRotating(
+          present(generation, 7, { attemptHash, previousAttemptHashes: [second, first] }),
+        )
+        .then(replay(generation, 7, attemptHash))
+    },
+  )
+
+  test.each(['a', 'b', 'c'])(
+    'an older token is a reuse where the client does not name the attempt %s',
+    (unknown) => {
+      const previousAttemptHashes = hashes.filter((one) => one[0] !== hashOf(unknown)[0])
+      given(...family)
+        .whenRotating(present(0, 7, { attemptHash: hashOf('z'), previousAttemptHashes }))
+        .thenRefused('refresh_token_reused', reuse(0, 7))
+    },
+  )
+
+  test('a rotation without an attempt is named by no client', () => {
+    given(issued(), rotated(1, 5), rotated(2, 6, { attemptHash: second }))
+      .whenRotating(present(0, 6, { previousAttemptHashes: [second] }))
       .thenRefused(
         'refresh_token_reused',
         reuseDetected(4, 6, { generation: 2, presentedGeneration: 0 }),
       )
+  })
+
+  test('an earlier attempt does not open the grace window to another client, nor to an older token', () => {
+    const previousAttemptHashes = [first, second]
+    given(...family)
+      .whenRotating(present(1, 7, { previousAttemptHashes }))
+      .thenRefused('refresh_token_reused', reuse(1, 7))
+    given(...family)
+      .whenRotating(present(2, 7 + graceMs, { previousAttemptHashes }))
+      .thenRefused('refresh_token_reused', reuse(2, 7 + graceMs))
   })
 })
 

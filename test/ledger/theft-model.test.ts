@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { Caller } from '../../server/ledger/caller.ts'
 import { decideRotation } from '../../server/ledger/decide.ts'
 import type { LedgerEvent } from '../../server/ledger/events.ts'
 import { foldFamily } from '../../server/ledger/family.ts'
@@ -13,13 +12,14 @@ import {
   expectOwnerStaysSignedIn,
   expectThiefFound,
   ownerScenario,
+  type Request,
   type World,
 } from '../support/theft.ts'
 
 const numRuns = 3_000
 const seed = Date.now() | 0
 
-test('the rules never sign out an honest user with two tabs, a bad connection and changing networks (docs/reference/rotation.md)', async () => {
+test('the rules never sign out an honest user with two tabs, a bad connection, changing networks and a browser that is killed (docs/reference/rotation.md)', async () => {
   let rotations = 0
   await fc.assert(
     fc.asyncProperty(ownerScenario, async (scenario) => {
@@ -60,7 +60,7 @@ function newWorld(): World {
   const secrets = [first.value]
   let now = 0
   const service = {
-    async present({ generation, value }: typeof first, attemptId: string | null, caller: Caller) {
+    async present({ token: { generation, value }, attempt, previous, caller }: Request) {
       const family = foldFamily(events)
       const made = events.find(
         (event) =>
@@ -71,7 +71,8 @@ function newWorld(): World {
         family,
         present(generation, now, {
           isIssued: made !== undefined && 'tokenHash' in made && hash(value).equals(made.tokenHash),
-          attemptHash: attemptId === null ? null : hash(attemptId),
+          attemptHash: attempt === null ? null : hash(attempt),
+          previousAttemptHashes: previous.map(hash),
           caller,
           history,
           next: { tokenHash: hash(secret), salt: new Uint8Array(16) },

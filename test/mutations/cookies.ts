@@ -38,8 +38,62 @@ export const cookies = [
     'server/http/refresh-cookie.ts',
     ['test/attack/cookies.test.ts'],
     [
+      [
+        'on http a cookie of the former name counts beside the own one',
+        'return own.length > 0 || config.isSecure ? own : valuesOf(pairs, formerName)',
+        'return [...own, ...valuesOf(pairs, formerName)]',
+      ],
+      [
+        'on http all ports share one name',
+        'name: `${port}-refresh_token`',
+        'name: `${port === null}${formerName}`.slice(5)',
+      ],
       ['cookies of other hosts stay', "if (sent.mayBeForeign && path !== '/') clearForeign()", ''],
       ['a __Host- cookie is sent for one path', "path: '/' }\n    :", "path: '/auth' }\n    :"],
+    ],
+  ),
+  ...mutationsOf(
+    'server/http/origin.ts',
+    ['test/http/origin-rules.test.ts'],
+    [
+      [
+        'pages of localhost may sign in in production',
+        'return !config.isProduction && loopbackOrigin.test(origin)',
+        'return loopbackOrigin.test(origin)',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'client/credential/attempts.ts',
+    ['test/browser/killed.test.ts'],
+    [
+      [
+        'the attempts are not on the disk before the request',
+        'const onDisk = await keepOnDisk(owner, (stored) => add([...stored, ...noted]))',
+        'const onDisk = null as string[] | null',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'client/credential/tab-storage.ts',
+    ['test/browser/site.test.ts'],
+    [
+      [
+        'apps of one site keep the notes for themselves',
+        'const place = site === undefined ? originStorage : siteCookies(site)',
+        'const place = originStorage',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'client/credential/dropped-cookie.ts',
+    ['test/browser/localhost.test.ts'],
+    [
+      [
+        'a page of another host does not ask whether its cookie is there',
+        'return isOtherHost || window.top',
+        'return window.top',
+      ],
     ],
   ),
   ...mutationsOf(

@@ -126,6 +126,17 @@ export const guards = [
     ],
   ]),
   ...mutationsOf(
+    'drizzle/0025_replays_of_older_tokens.sql',
+    ['test/db/legal-history.test.ts'],
+    [
+      [
+        'SQL: an older token is replayed in the grace window',
+        "or reason = 'grace_window' and presented_generation = generation - 1",
+        "or reason = 'grace_window'",
+      ],
+    ],
+  ),
+  ...mutationsOf(
     'drizzle/0022_rows_past_the_service.sql',
     ['test/db/applied-rows.test.ts'],
     [

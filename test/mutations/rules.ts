@@ -53,18 +53,33 @@ export const rules = [
     ],
     [
       'rule 5: the same attempt is no reason for a replay',
-      "  if (isSameAttempt(presented.attemptHash, current.attemptHash))\n    return { reason: 'same_attempt', sighting }\n",
+      "  if (isByItsAttempts(presented, current.generation, history))\n    return { reason: 'same_attempt', sighting }\n",
       '',
     ],
     [
       'rule 5: the same attempt has a time limit',
-      'if (isSameAttempt(presented.attemptHash, current.attemptHash))',
-      'if (current.at > now - policy.graceMs && isSameAttempt(presented.attemptHash, current.attemptHash))',
+      'if (isByItsAttempts(presented, current.generation, history))',
+      'if (current.at > now - policy.graceMs && isByItsAttempts(presented, current.generation, history))',
     ],
     [
-      'rules 5 and 6: any spent generation is replayed, not only the direct predecessor',
-      'presented.generation !== current.generation - 1',
-      'presented.generation >= current.generation',
+      'rule 6: any spent generation is replayed, not only the direct predecessor',
+      'if (presented.generation !== current.generation - 1) return null',
+      '',
+    ],
+    [
+      'rule 5: the attempt of one rotation of many is enough',
+      'rotations.every((rotation) =>',
+      'rotations.some((rotation) =>',
+    ],
+    [
+      'rule 5: rotations that were not read count as the attempts of the client',
+      'rotations.length === current - generation &&',
+      '',
+    ],
+    [
+      'rule 5: only the attempt of this request counts',
+      'const named = [attemptHash, ...previousAttemptHashes]',
+      'const named = [attemptHash]',
     ],
     [
       'rule 5: any attempt is the same attempt',
@@ -108,8 +123,8 @@ export const rules = [
     ],
     [
       'rule 5: the same attempt is replayed from nowhere else',
-      'if (isSameAttempt(presented.attemptHash, current.attemptHash))',
-      'if (!sighting.isElsewhere && isSameAttempt(presented.attemptHash, current.attemptHash))',
+      'if (isByItsAttempts(presented, current.generation, history))',
+      'if (!sighting.isElsewhere && isByItsAttempts(presented, current.generation, history))',
     ],
     [
       'a sign-out by a token that was spent twice over is the act of the user',

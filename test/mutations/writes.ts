@@ -11,12 +11,12 @@ export const writes = [
   ...mutationsOf('server/sessions/refresh-decision.ts', wire, [
     [
       'a replay gives another successor',
-      "event.kind === 'rotated'\n      ? successor\n      : findSuccessor(refreshKeys, pending.token, { salt: made.salt, tokenHash: made.tokenHash })",
-      'successor',
+      "event.kind === 'rotated'\n      ? successor\n      : findDescendant(",
+      '[successor, null].at(',
     ],
     [
       'the attempt is ignored',
-      "attemptHash: attemptId === null ? null : hash('sha256', attemptId, 'buffer')",
+      'attemptHash: attemptId === null ? null : hashAttempt(attemptId)',
       'attemptHash: null',
     ],
     [

@@ -92,6 +92,56 @@ describe('an attempt', () => {
   })
 })
 
+describe('the attempts of a client whose cookie was lost', () => {
+  /** Rotates so often, each time by an attempt of its own. */
+  async function rotate(app: TestApp, times: number) {
+    const { refreshToken, familyId } = await signIn(app)
+    const attemptIds: string[] = []
+    let newest = refreshToken
+    while (attemptIds.length < times) {
+      attemptIds.push(randomUUID())
+      newest = (await refresh(app, newest, attemptIds.at(-1))).data.refreshToken!
+    }
+    return { refreshToken, familyId, attemptIds, newest }
+  }
+  const refreshAfter = (app: TestApp, refreshToken: string, previousAttemptIds: string[]) =>
+    auth(app.url, 'refresh', { refreshToken, attemptId: randomUUID(), previousAttemptIds })
+
+  test('RT-08 (RFC 9700 §4.14.2): a token that up to 20 rotations have overtaken gets the current one, an hour later, from a client that names their attempts', async () => {
+    await using stopped = await startStopped()
+    const { app, at } = stopped
+    const clients = await Promise.all([1, 2, 5, 20].map((times) => rotate(app, times)))
+    await at(3600 * 1000)
+    for (const { refreshToken, familyId, attemptIds, newest } of clients) {
+      const upperCase = attemptIds.map((id) => id.toUpperCase())
+      const again = await refreshAfter(app, refreshToken, upperCase.toReversed())
+      expect(again.data.refreshToken).toBe(newest)
+      const [last] = await app.owner.ownerSql`
+        select kind, reason, presented_generation, generation from token_ledger.token_event
+        where family_id = ${familyId} order by seq desc limit 1`
+      expect({ ...last }).toEqual({
+        kind: 'replayed',
+        reason: 'same_attempt',
+        presented_generation: 0,
+        generation: attemptIds.length,
+      })
+      const [verified] = await app.owner.ownerSql`
+        select intact from token_audit.verify_family(${familyId})`
+      expect({ ...verified }).toEqual({ intact: true })
+      expect((await refresh(app, newest)).status).toBe(200)
+    }
+  })
+
+  test('RT-08 (RFC 9700 §4.14.2): one unknown attempt among them is a reuse, and more than 20 of them are not taken', async () => {
+    await using app = await startApp()
+    const { refreshToken, attemptIds } = await rotate(app, 5)
+    for (const refused of [Array.from({ length: 21 }, () => randomUUID()), ['junk']])
+      expect((await refreshAfter(app, refreshToken, refused)).reason).toBe('validation_failed')
+    const others = attemptIds.with(2, randomUUID())
+    expect((await refreshAfter(app, refreshToken, others)).reason).toBe('refresh_token_reused')
+  })
+})
+
 describe('expiry', () => {
   test('RT-11 (ASVS 7.3.1): a session expires at the millisecond of its inactivity timeout', async () => {
     await using stopped = await startStopped()
@@ -216,7 +266,7 @@ describe('the transport of a token', () => {
     const page = await signInWithCookie(app)
     const asCookie = await fromPage(app, 'refresh', `refresh_token=${body.refreshToken}`)
     expect(asCookie).toMatchObject({ status: 401, reason: 'transport_mismatch' })
-    const asBody = await refresh(app, page.cookie.slice('refresh_token='.length))
+    const asBody = await refresh(app, page.cookie.slice(page.cookie.indexOf('=') + 1))
     expect(asBody).toMatchObject({ status: 401, reason: 'transport_mismatch' })
     expect((await refresh(app, body.refreshToken)).status).toBe(200)
     expect((await fromPage(app, 'refresh', page.cookie)).status).toBe(200)

@@ -272,7 +272,7 @@ describe('CK-01 CK-02 CK-06 (ASVS 3.3.1–3.3.5): the cookie', () => {
   const startAt = Date.UTC(2030, 0, 1)
 
   test.each([
-    ['http', 'refresh_token', ''],
+    ['http', '80-refresh_token', ''],
     ['https', '__Secure-refresh_token', ' Secure;'],
   ])('at %s the cookie is %s', async (scheme, name, secure) => {
     const publicUrl = `${scheme}://auth.example.com`

@@ -12,11 +12,11 @@ import { afterAll, beforeAll, expect } from 'vitest'
 import { buildExample } from '../../client/example/build.ts'
 import { testPassword } from './users.ts'
 
-const executablePath = [process.env.CHROMIUM, '/usr/bin/chromium'].find(
+export const executablePath = [process.env.CHROMIUM, '/usr/bin/chromium'].find(
   (path) => path !== undefined && existsSync(path),
 )
 
-const launchArgs = [
+export const launchArgs = [
   '--no-sandbox',
   '--disable-gpu',
   '--disable-quic',

@@ -105,15 +105,23 @@ export function present(
   now: number,
   changes: Partial<RotateToken['presented'] & Omit<RotateToken, 'presented' | 'now'>> = {},
 ): RotateToken {
-  const { isIssued = true, attemptHash = null, caller = owner, ...rest } = changes
+  const { isIssued = true, caller = owner, ...rest } = changes
+  const { attemptHash = null, previousAttemptHashes = [], ...others } = rest
   return {
     transport: 'cookie',
     userMayRefresh: true,
     next: { tokenHash: nextHash, salt: nextSalt },
     policy,
     history: [],
-    ...rest,
-    presented: { generation, isIssued, transport: 'cookie', attemptHash, caller },
+    ...others,
+    presented: {
+      generation,
+      isIssued,
+      transport: 'cookie',
+      attemptHash,
+      previousAttemptHashes,
+      caller,
+    },
     now,
   }
 }

@@ -158,6 +158,7 @@ function live({ requests, stolenAt }: Plan, rules: Rules): Day {
         isIssued: true,
         transport: 'cookie',
         attemptHash: lost ?? retryOf ?? null,
+        previousAttemptHashes: [],
         caller: rules === 'before' ? home : caller,
       },
       history,

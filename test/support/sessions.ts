@@ -1,5 +1,5 @@
 import type { TestApp } from './app.ts'
-import { auth, refreshCookieIn, type Answer } from './http.ts'
+import { auth, type Answer } from './http.ts'
 import { makeUser, testPassword } from './users.ts'
 
 /** A session of a program, whose refresh token travels in the body. */
@@ -37,7 +37,7 @@ export async function signInWithCookie(
     { email: address, password: testPassword },
     { origin: app.url },
   )
-  const cookie = `refresh_token=${refreshCookieIn(answer)}`
+  const [cookie = ''] = answer.headers.getSetCookie().at(-1)?.split(';') ?? []
   return { answer, email: address, familyId: answer.data.familyId, cookie }
 }
 

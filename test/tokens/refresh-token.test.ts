@@ -6,7 +6,7 @@ import {
   createRefreshToken,
   deriveRefreshTokenKeys,
   deriveSuccessor,
-  findSuccessor,
+  findDescendant,
   hashSecret,
   parseRefreshToken,
 } from '../../server/tokens/refresh-token.ts'
@@ -135,8 +135,8 @@ describe('a successor', () => {
   test('a successor is found again by the hash in the ledger, which is of its secret alone', () => {
     const made = { salt, tokenHash: hashSecret(successor) }
     expect(made.tokenHash).toHaveLength(32)
-    expect(findSuccessor(keys, token, made)?.value).toBe(successor.value)
-    expect(findSuccessor(keys, token, { ...made, salt: Buffer.alloc(16) })).toBeNull()
+    expect(findDescendant(keys, token, [made])?.value).toBe(successor.value)
+    expect(findDescendant(keys, token, [{ ...made, salt: Buffer.alloc(16) }])).toBeNull()
   })
 })
 
@@ -154,7 +154,7 @@ describe('while AUTH_SECRET is being changed', () => {
   test('a successor that was made before the change is the same after it', () => {
     const successor = deriveSuccessor(keys[0], old, salt)
     const made = { salt, tokenHash: hashSecret(successor) }
-    expect(findSuccessor(changed, old, made)?.value).toBe(successor.value)
+    expect(findDescendant(changed, old, [made])?.value).toBe(successor.value)
   })
 
   test('once the previous secret is removed, its tokens are refused', () => {

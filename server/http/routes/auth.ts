@@ -48,13 +48,11 @@ function contextOf(
   deps: ServiceDeps,
   { request, reply, path }: { request: FastifyRequest; reply: FastifyReply; path: string },
 ): AuthContext {
-  const { allowedOrigins, publicUrl } = deps.config
   const values = sentRefreshCookies(request, deps.config)
   const hasCookie = values.length > 0
   // Compares the procedure, not the URL: `/auth/%6Cogin` is the same call.
   const beginsSession = path === 'login' || path === 'register'
-  if (hasCookie || beginsSession)
-    checkOrigin(request, { ownOrigin: publicUrl, allowedOrigins, isOriginRequired: hasCookie })
+  if (hasCookie || beginsSession) checkOrigin(request, deps.config, { isOriginRequired: hasCookie })
   const arrivedAt = performance.now()
   return {
     deps,

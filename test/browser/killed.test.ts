@@ -1,0 +1,92 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { buildExample } from '../../client/example/build.ts'
+import { startApp, type TestApp } from '../support/app.ts'
+import { hasChromium, hasStatus, openExample, signInOnPage } from '../support/browser.ts'
+import { moveClock } from '../support/clock.ts'
+import { countKinds } from '../support/ledger-counts.ts'
+import { makeProfile, type Profile } from '../support/profile.ts'
+import { makeUser } from '../support/users.ts'
+
+/** How many kills the long test makes; `npm run test:killed` makes 40, which takes a quarter of an hour. */
+const kills = Number(process.env.TEST_KILLS ?? 0)
+const longTest = test.runIf(kills > 0)
+const lanes = 2
+
+describe.runIf(hasChromium)('a browser that is killed', () => {
+  const exampleFolder = mkdtempSync(join(tmpdir(), 'token-ledger-example-'))
+  let app: TestApp
+  let laterMs = 0
+  beforeAll(async () => {
+    await buildExample(exampleFolder)
+    app = await startApp({}, { exampleFolder })
+  })
+  afterAll(async () => {
+    await app[Symbol.asyncDispose]()
+    rmSync(exampleFolder, { recursive: true })
+  })
+
+  const pass = (ms: number) => moveClock(app.owner.ownerSql, (laterMs += ms))
+
+  /** A profile whose cookie is on the disk: a browser that quits writes everything. */
+  async function signedIn(): Promise<Profile> {
+    const { email } = await makeUser(app.owner.url)
+    const profile = makeProfile()
+    const browser = await profile.start()
+    await signInOnPage(await openExample(browser.context, app.url), email)
+    await browser.quit()
+    return profile
+  }
+
+  /** Starts the browser, loads the page so often, each time with a refresh, and kills the browser so much later. */
+  async function killAfter(profile: Profile, loads: number, ms: number): Promise<void> {
+    const browser = await profile.start()
+    const page = await openExample(browser.context, app.url)
+    expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
+    for (let load = 1; load < loads; load += 1) {
+      await page.reload()
+      await hasStatus(page, 'signed-in')
+    }
+    await sleep(ms)
+    await browser.kill()
+  }
+
+  async function expectSignedIn(profile: Profile): Promise<void> {
+    const browser = await profile.start()
+    const page = await openExample(browser.context, app.url)
+    expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
+    await page.click('#refresh')
+    await browser.quit()
+    expect((await countKinds(app)).reuse_detected ?? 0).toBe(0)
+  }
+
+  test('CL-11: after five page loads, and at once again, comes back signed in, without an incident', async () => {
+    using profile = await signedIn()
+    await killAfter(profile, 5, 0)
+    await pass(15_000)
+    await killAfter(profile, 1, 0)
+    await pass(5 * 60_000)
+    await expectSignedIn(profile)
+    // The cookie of before the first kill was presented each time.
+    expect(await countKinds(app)).toMatchObject({ replayed: 2 })
+  })
+
+  longTest(
+    'CL-11: at any moment until 40 s after a refresh, comes back signed in, without an incident',
+    async () => {
+      const killAll = async (lane: number) => {
+        using profile = await signedIn()
+        for (let kill = lane; kill < kills; kill += lanes) {
+          await killAfter(profile, [1, 5][Math.floor(kill / lanes) % 2]!, (kill * 40_000) / kills)
+          await pass([0, 15_000, 5 * 60_000][kill % 3]!)
+          await expectSignedIn(profile)
+        }
+      }
+      await Promise.all(Array.from({ length: lanes }, (_, lane) => killAll(lane)))
+    },
+    30 * 60_000,
+  )
+})
