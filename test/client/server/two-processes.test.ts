@@ -17,6 +17,10 @@ let behind: Awaited<ReturnType<typeof startBehindProxy>>
 let children: Child[]
 let one: string
 let other: string
+/** Sessions whose access tokens have expired. A test takes one. */
+const expiredSessions: SignedIn[] = []
+
+type SignedIn = { readonly visitor: Visitor; readonly familyId: string }
 
 beforeAll(async () => {
   behind = await startBehindProxy({}, { ACCESS_TOKEN_SECONDS: '2', TRUSTED_PROXIES: '127.0.0.0/8' })
@@ -24,6 +28,9 @@ beforeAll(async () => {
   const options = { baseUrl: behind.proxy.url, secret }
   const urls = await Promise.all(children.map((child) => child.call('start', options)))
   ;[one, other] = urls as [string, string]
+  expiredSessions.push(...(await Promise.all(Array.from({ length: 6 }, signIn))))
+  for (const { visitor } of expiredSessions)
+    await waitFor(async () => (await visitor.component(one)).body.status === 'unknown')
 })
 afterAll(async () => {
   await Promise.all(children.map((child) => child.stop()))
@@ -33,70 +40,60 @@ beforeEach(() => {
   behind.proxy.chooseFault = () => noFault
 })
 
-test.concurrent(
-  'ten requests at once after expiry, to two processes: ten answers, one attempt, no reuse',
-  async () => {
-    const { visitor, familyId } = await signedIn()
-    await expired(visitor)
-    const answers = await Promise.all(
-      Array.from({ length: 10 }, (_, i) => visitor.page(i % 2 === 0 ? one : other)),
-    )
-    for (const { body, headers, setCookies } of answers) {
-      expect(body).toMatchObject({ status: 'signed-in', familyId })
-      expect(headers.get('cache-control')).toBe('private, no-store')
-      expect(setCookies).toEqual([
-        expect.stringMatching(
-          /^__Host-session=v1\.[\w-]+; Path=\/; HttpOnly; SameSite=Lax; Secure; Max-Age=\d+$/,
-        ),
-      ])
-    }
-    expect((await kindsOf(behind.app, familyId)).slice(0, 2)).toEqual(['issued', 'rotated'])
-    const attempts = await behind.app.owner.ownerSql`
+test('ten requests at once after expiry, to two processes: ten answers, one attempt, no reuse', async () => {
+  const { visitor, familyId } = takeExpired()
+  const answers = await Promise.all(
+    Array.from({ length: 10 }, (_, i) => visitor.page(i % 2 === 0 ? one : other)),
+  )
+  for (const { body, headers, setCookies } of answers) {
+    expect(body).toMatchObject({ status: 'signed-in', familyId })
+    expect(headers.get('cache-control')).toBe('private, no-store')
+    expect(setCookies).toEqual([
+      expect.stringMatching(
+        /^__Host-session=v1\.[\w-]+; Path=\/; HttpOnly; SameSite=Lax; Secure; Max-Age=\d+$/,
+      ),
+    ])
+  }
+  expect((await kindsOf(behind.app, familyId)).slice(0, 2)).toEqual(['issued', 'rotated'])
+  const attempts = await behind.app.owner.ownerSql`
     select distinct attempt_hash from token_ledger.token_event
     where family_id = ${familyId} and kind <> 'issued'`
-    expect(attempts).toHaveLength(1)
-    // The browser keeps the cookie that arrives last, and each of them goes on.
-    for (const answer of [answers[3]!, answers[8]!]) {
-      visitor.keep(answer)
-      expect((await visitor.page(one)).body).toMatchObject({ status: 'signed-in', familyId })
-    }
-    await expectNoReuse(behind.app)
-  },
-)
+  expect(attempts).toHaveLength(1)
+  // The browser keeps the cookie that arrives last, and each of them goes on.
+  for (const answer of [answers[3]!, answers[8]!]) {
+    visitor.keep(answer)
+    expect((await visitor.page(one)).body).toMatchObject({ status: 'signed-in', familyId })
+  }
+  await expectNoReuse(behind.app)
+})
 
-test.concurrent(
-  'where no cookie can be set, nothing is rotated, and an expired token is unknown',
-  async () => {
-    const { visitor, familyId } = await signedIn()
-    expect((await visitor.component(one)).body).toMatchObject({ status: 'signed-in' })
-    await expired(visitor)
-    const { body } = await visitor.component(other)
-    expect(body).toMatchObject({ status: 'unknown', problem: null, user: null, accessToken: null })
-    expect(await kindsOf(behind.app, familyId)).toEqual(['issued'])
-  },
-)
+test('where no cookie can be set, nothing is rotated, and an expired token is unknown', async () => {
+  const fresh = await signIn()
+  const { visitor, familyId } = takeExpired()
+  const { body: current } = await fresh.visitor.component(other)
+  expect(current).toMatchObject({ status: 'signed-in', familyId: fresh.familyId })
+  const { body } = await visitor.component(other)
+  expect(body).toMatchObject({ status: 'unknown', problem: null, user: null, accessToken: null })
+  expect(await kindsOf(behind.app, familyId)).toEqual(['issued'])
+})
 
-test.concurrent(
-  'the ledger has the address and the browser of the person, not of the app',
-  async () => {
-    const { visitor, familyId } = await signedIn({ ip: '198.51.100.9', userAgent: "Ada's browser" })
-    await expired(visitor)
-    await visitor.page(other)
-    const rows = await behind.app.owner.ownerSql`
+test('the ledger has the address and the browser of the person, not of the app', async () => {
+  const { visitor, familyId } = takeExpired()
+  await visitor.page(other)
+  const rows = await behind.app.owner.ownerSql`
     select distinct kind, host(ip) as ip, user_agent from token_audit.events where family_id = ${familyId}`
-    const person = { ip: '198.51.100.9', user_agent: "Ada's browser" }
-    expect(rows).toHaveLength(2)
-    expect(rows).toEqual(
-      expect.arrayContaining([
-        { kind: 'issued', ...person },
-        { kind: 'rotated', ...person },
-      ]),
-    )
-  },
-)
+  const person = { ip: '198.51.100.9', user_agent: "Ada's browser" }
+  expect(rows).toHaveLength(2)
+  expect(rows).toEqual(
+    expect.arrayContaining([
+      { kind: 'issued', ...person },
+      { kind: 'rotated', ...person },
+    ]),
+  )
+})
 
-test.concurrent('the app answers pages of its own origin alone', async () => {
-  const { visitor } = await signedIn()
+test('the app answers pages of its own origin alone', async () => {
+  const { visitor } = await signIn()
   const headers = { ...visitor.headers(), 'content-type': 'application/json' }
   const refresh = async (more: Record<string, string>) => {
     const init = { method: 'POST', headers: { ...headers, ...more }, body: '{}' }
@@ -113,8 +110,7 @@ test.concurrent('the app answers pages of its own origin alone', async () => {
 })
 
 test('a lost answer, of the service or of the app, and the same browser an hour later: no reuse', async () => {
-  const { visitor, familyId } = await signedIn()
-  await expired(visitor)
+  const { visitor, familyId } = takeExpired()
   behind.proxy.chooseFault = () => ({ kind: 'drop-answer' })
   const lost = await visitor.page(one)
   expect(lost.body).toMatchObject({ status: 'unknown', problem: 'network_error', user: null })
@@ -136,8 +132,7 @@ test('a lost answer, of the service or of the app, and the same browser an hour 
 })
 
 test('one lost answer is asked for again at once, and the visitor does not notice', async () => {
-  const { visitor } = await signedIn()
-  await expired(visitor)
+  const { visitor } = takeExpired()
   let lost = 0
   behind.proxy.chooseFault = () => (lost++ === 0 ? { kind: 'drop-answer' } : noFault)
   expect((await visitor.page(one)).body.status).toBe('signed-in')
@@ -145,17 +140,14 @@ test('one lost answer is asked for again at once, and the visitor does not notic
 })
 
 test('a session that was ended elsewhere is signed out and loses its cookie; so does a sign-out', async () => {
-  const { visitor, familyId } = await signedIn()
-  const before = visitor.cookie()
+  const { visitor, familyId } = takeExpired()
   expect((await visitor.signOut(one)).body).toMatchObject({ isConfirmed: true, revoked: 1 })
   expect(await kindsOf(behind.app, familyId)).toEqual(['issued', 'revoked'])
-  await expired(visitor)
-  expect(visitor.cookie()).toBe(before)
   const answer = await visitor.page(other)
   expect(answer.body).toMatchObject({ status: 'signed-out', reason: 'session_revoked', user: null })
   expect(answer.setCookies).toEqual([expect.stringMatching(/^__Host-session=; .*Max-Age=0$/)])
 
-  const again = await signedIn()
+  const again = await signIn()
   behind.proxy.chooseFault = () => ({ kind: 'drop-request' })
   const unheard = await again.visitor.signOut(one)
   expect(unheard.body).toMatchObject({ isConfirmed: false })
@@ -190,17 +182,16 @@ test('the client in a page of the app signs in, refreshes and signs out by way o
   await expectNoReuse(behind.app)
 })
 
-async function signedIn(
-  person?: Parameters<typeof openVisitor>[0],
-): Promise<{ visitor: Visitor; familyId: string }> {
+async function signIn(): Promise<SignedIn> {
   const { email } = await makeUser(behind.app.owner.url)
-  const visitor = openVisitor(person)
+  const visitor = openVisitor()
   const { body } = await visitor.signIn(one, email)
   if (body.status !== 'signed-in') throw new Error(body.status)
   return { visitor, familyId: body.familyId }
 }
 
-/** Waits until the access token in the cookie has expired. */
-async function expired(visitor: Visitor): Promise<void> {
-  await waitFor(async () => (await visitor.component(one)).body.status === 'unknown')
+function takeExpired(): SignedIn {
+  const taken = expiredSessions.pop()
+  if (taken === undefined) throw new Error('sign in more of them')
+  return taken
 }

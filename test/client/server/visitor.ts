@@ -7,16 +7,14 @@ type Answer<Body> = {
   readonly setCookies: readonly string[]
 }
 
-/** A browser of a person: one cookie, which an answer replaces unless it is lost on the way. */
+const person = { 'x-real-ip': '198.51.100.9', 'user-agent': "Ada's browser" }
+
+/** The browser of a person: one cookie, which an answer replaces unless it is lost on the way. */
 export type Visitor = ReturnType<typeof openVisitor>
 
-export function openVisitor(person: { readonly ip?: string; readonly userAgent?: string } = {}) {
+export function openVisitor() {
   let cookie = ''
-  const headers = () => ({
-    'x-real-ip': person.ip ?? '192.0.2.7',
-    'user-agent': person.userAgent ?? 'a browser',
-    cookie,
-  })
+  const headers = () => ({ ...person, cookie })
 
   async function ask<Body>(
     url: string,
