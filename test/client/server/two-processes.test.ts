@@ -68,10 +68,7 @@ test('ten requests at once after expiry, to two processes: ten answers, one atte
 })
 
 test('where no cookie can be set, nothing is rotated, and an expired token is unknown', async () => {
-  const fresh = await signIn()
   const { visitor, familyId } = takeExpired()
-  const { body: current } = await fresh.visitor.component(other)
-  expect(current).toMatchObject({ status: 'signed-in', familyId: fresh.familyId })
   const { body } = await visitor.component(other)
   expect(body).toMatchObject({ status: 'unknown', problem: null, user: null, accessToken: null })
   expect(await kindsOf(behind.app, familyId)).toEqual(['issued'])
