@@ -15,7 +15,7 @@ export function serviceFor(
   const address = addressOf?.(request) ?? null
   const userAgent = request.headers.get('user-agent')
   const fetch: Fetch = (url, init) => {
-    const headers = new Headers(init.headers)
+    const headers = new Headers(init?.headers)
     if (address !== null) headers.set('x-forwarded-for', address)
     if (userAgent !== null) headers.set('user-agent', userAgent)
     return send(url, { ...init, headers })

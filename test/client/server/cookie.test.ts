@@ -14,12 +14,12 @@ const grant = {
 }
 
 function make(cookie: Partial<ServerSessionOptions['cookie']> = {}, answer: object = grant) {
-  const sent: { url: string; body: Record<string, unknown> }[] = []
+  const sent: Record<string, unknown>[] = []
   const session = serverSession({
     baseUrl,
     cookie: { secret, ...cookie },
-    async fetch(url, { body }) {
-      sent.push({ url, body: JSON.parse(body as string) as Record<string, unknown> })
+    async fetch(_url: unknown, init?: RequestInit) {
+      sent.push(JSON.parse(init?.body as string) as Record<string, unknown>)
       return Response.json({ result: { data: answer } })
     },
   })
@@ -75,7 +75,7 @@ test('of several secrets the first encrypts and each decrypts, and the attempt s
   const [before, during] = [make(), make({ secret: [newSecret, secret] })]
   for (const { session } of [before, during])
     expect(await session.from(withCookie(cookie))).toMatchObject({ status: 'signed-in' })
-  const attempts = [before, during].map(({ sent }) => sent[0]?.body.attemptId)
+  const attempts = [before, during].map(({ sent }) => sent[0]?.attemptId)
   expect(attempts[0]).toMatch(/^[\da-f]{8}-[\da-f]{4}-8[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}$/)
   expect(attempts[1]).toBe(attempts[0])
 

@@ -43,11 +43,11 @@ export function openVisitor() {
     },
     signOut: (app: string) => ask<SignOut>(`${app}/sign-out`, { method: 'POST' }),
     /** A `fetch` of a page of the app. */
-    fetch: async (url: string, init: RequestInit): Promise<Response> => {
+    fetch: async (url: string | URL | Request, init?: RequestInit): Promise<Response> => {
       const own = { ...headers(), 'sec-fetch-site': 'same-origin' }
       const response = await fetch(url, {
         ...init,
-        headers: { ...own, ...(init.headers as Record<string, string>) },
+        headers: { ...own, ...(init?.headers as Record<string, string>) },
       })
       keep({ setCookies: response.headers.getSetCookie() })
       return response
