@@ -1,5 +1,3 @@
-'use client'
-
 import { createContext, useContext, useSyncExternalStore } from 'react'
 import type { User } from '../auth-api.ts'
 import type { AuthClient } from '../public-types.ts'

@@ -1,5 +1,3 @@
-'use client'
-
 import { createElement, Fragment, useEffect, useState, type ReactNode } from 'react'
 import type { AuthClient } from '../public-types.ts'
 import { AuthContext, useStatus, useUserId } from './hooks.ts'
