@@ -4,7 +4,7 @@ import LongestFirst from './test/support/longest-first.ts'
 export default defineConfig({
   test: {
     globalSetup: './test/support/global-setup.ts',
-    include: ['test/**/*.test.ts'],
+    include: ['test/**/*.test.{ts,tsx}'],
     // Tests start real processes, and CI has two cores: these limits leave room for a slow machine.
     testTimeout: 60_000,
     hookTimeout: 60_000,

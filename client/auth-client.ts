@@ -4,7 +4,7 @@ import { AuthClientError, toAuthClientError } from './errors.ts'
 import { openCredential } from './credential/open.ts'
 import { readOptions, type AuthClientOptions } from './options.ts'
 import { createSessionCore } from './lifecycle/session-core.ts'
-import { familyIdIn, type Session, type SignedIn } from './session.ts'
+import { familyIdIn, initialSession, type Session, type SignedIn } from './session.ts'
 import { byUser, createSignIn } from './lifecycle/sign-in.ts'
 import { singleFlight } from './lifecycle/single-flight.ts'
 import { createTokenExchange } from './lifecycle/token-exchange.ts'
@@ -29,11 +29,13 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
   const name = `token-ledger ${settings.baseUrl}`
   // Tabs share the cookie, so they share a lock. Processes that share a store use its `swap` instead.
   const sharesCookie = settings.transport === 'cookie'
+  const initial = initialSession(options.initial?.user)
   const channel = sharesCookie ? openTabChannel(name, onTabMessage) : null
   const core = createSessionCore({
     credential: openCredential(settings, options.storage),
     withTabLock: (task, waitMs) => (sharesCookie ? withTabLock(name, task, waitMs) : task(true)),
     notifyTabs: (message) => channel?.post(message),
+    initial,
   })
   const { credential, state, refresher } = core
   const { signIn, signOut } = createSignIn(core)
@@ -47,7 +49,7 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
   }
 
   const restoring = singleFlight(async (): Promise<Session> => {
-    if (state.get().status !== 'unknown') return state.get()
+    if (state.get().status === 'signed-out' || core.heldToken() !== null) return state.get()
     try {
       if (await credential.isSigningOut()) core.end(byUser, 'this-tab')
       await refresher.now()
@@ -111,6 +113,7 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     get session() {
       return state.get()
     },
+    initial,
     subscribe: (listener) => state.subscribe(listener),
     restore: () => restoring.run(),
     login: (input) => signIn((signal) => credential.login(input, signal)),

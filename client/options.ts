@@ -1,4 +1,4 @@
-import type { Fetch } from './auth-api.ts'
+import type { Fetch, User } from './auth-api.ts'
 import { AuthClientError } from './errors.ts'
 import type { TokenStorage } from './storage.ts'
 
@@ -25,6 +25,11 @@ export type AuthClientOptions = {
   readonly origins?: readonly (string | OriginOfAudience)[]
   /** Used instead of the global `fetch`. */
   readonly fetch?: Fetch
+  /**
+   * The user whom the server has found, for a first paint without a spinner. The session begins as signed in, and
+   * `restore` asks the service whether it is. Other fields of the session are empty until then.
+   */
+  readonly initial?: { readonly user: User }
 }
 
 /** An origin that gets access tokens of its own, which the service itself does not accept. */

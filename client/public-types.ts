@@ -16,6 +16,8 @@ export type SignIn = Credentials & {
 export type AuthClient = {
   /** The current session; a new object at each change. */
   readonly session: Session
+  /** The session that the client began with: what a server renders, and a page until it has taken over that markup. */
+  readonly initial: Session
   /** Calls `listener` now and at each change. @returns a function that unsubscribes */
   subscribe(listener: SessionListener): () => void
   /**

@@ -30,8 +30,8 @@ export type SignedIn = {
 export type Problem = AuthClientError['reason']
 export type SessionListener = (session: Session) => void
 
-export function createSessionState() {
-  let session: Session = { status: 'unknown', problem: null }
+export function createSessionState(initial: Session) {
+  let session = initial
   const listeners = new Set<SessionListener>()
   return {
     get: () => session,
@@ -53,6 +53,13 @@ export function createSessionState() {
     },
     clear: () => listeners.clear(),
   }
+}
+
+/** The session of a new client, which has not asked the service yet. */
+export function initialSession(user: User | undefined): Session {
+  if (user === undefined) return { status: 'unknown', problem: null }
+  const known = { familyId: '', accessTokenExpiresAt: 0, refreshExpiresAt: '', problem: null }
+  return { status: 'signed-in', user, ...known }
 }
 
 export function signedIn({ user, familyId, refreshExpiresAt, expiresIn }: Grant): SignedIn {

@@ -11,6 +11,8 @@ import { describe, expect, test } from 'vitest'
 const allowed: Record<string, readonly string[]> = {
   'client/build': ['client/example'],
   'client/example': ['client'],
+  'client/react': ['client/base'],
+  'client/server': ['client/base', 'client/credential'],
   client: [
     'client/base',
     'client/calls',

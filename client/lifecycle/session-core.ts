@@ -8,6 +8,7 @@ import {
   createSessionState,
   familyIdIn,
   signedIn,
+  type Session,
   type SignedIn,
   type SignedOut,
 } from '../session.ts'
@@ -22,9 +23,10 @@ export function createSessionCore(parts: {
   /** See `tabs/lock.ts`. */
   readonly withTabLock: <T>(task: (isAlone: boolean) => Promise<T>, waitMs?: number) => Promise<T>
   readonly notifyTabs: (message: TabMessage) => void
+  readonly initial: Session
 }) {
-  const { credential, withTabLock, notifyTabs } = parts
-  const state = createSessionState()
+  const { credential, withTabLock, notifyTabs, initial } = parts
+  const state = createSessionState(initial)
   const refresher = createRefresher(attempt, (problem) => state.note(problem.reason))
   const cookieOrder = createCookieOrder(() => void refresher.now().catch(() => {}))
   let held: HeldToken | null = null

@@ -23,13 +23,13 @@ test(
     try {
       const blocks = readPages()
         .flatMap(blocksOf)
-        .filter(({ language, flag }) => language === 'ts' && flag !== 'ignore')
+        .filter(({ language, flag }) => ['ts', 'tsx'].includes(language) && flag !== 'ignore')
       expect(blocks.length).toBeGreaterThan(0)
-      for (const { page, line, text } of blocks) {
+      for (const { page, line, language, text } of blocks) {
         // So that a line of the compiler's names the page and its line.
         const before = '\n'.repeat(line - 1)
         const after = page === 'docs/reference/http.md' ? `\n${answerChecks()}` : ''
-        write(`${page.replaceAll('/', '+')}.${line}.ts`, before + text + after)
+        write(`${page.replaceAll('/', '+')}.${line}.${language}`, before + text + after)
       }
       write('names.ts', nameChecks())
       write('tsconfig.json', JSON.stringify(settings()))
@@ -61,7 +61,7 @@ function settings() {
   return {
     extends: '../tsconfig.json',
     compilerOptions: { paths: Object.fromEntries(paths), noUnusedLocals: false },
-    include: ['*.ts'],
+    include: ['*.ts', '*.tsx'],
   }
 }
 

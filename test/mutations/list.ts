@@ -2,6 +2,7 @@ import { audiences } from './audiences.ts'
 import { connectionRules } from './connections.ts'
 import { cookies } from './cookies.ts'
 import { calls } from './calls.ts'
+import { frontends } from './frontends.ts'
 import { guards } from './guards.ts'
 import { keysAndCopies } from './keys.ts'
 import { limits } from './limits.ts'
@@ -25,6 +26,7 @@ export const mutations: readonly Mutation[] = [
   ...starts,
   ...revocations,
   ...audiences,
+  ...frontends,
   ...users,
   ...cookies,
   ...calls,

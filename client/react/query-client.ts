@@ -1,0 +1,73 @@
+import { field } from '../auth-api.ts'
+import type { AuthClient } from '../public-types.ts'
+
+/** What is used of TanStack Query's `QueryClient`, version 4 or 5. */
+export type QueryClientLike = {
+  getDefaultOptions(): { readonly queries?: Retrying; readonly mutations?: Retrying }
+  setDefaultOptions(options: object): void
+  resetQueries(): Promise<unknown>
+  removeQueries(filters: { predicate(query: { getObserversCount(): number }): boolean }): void
+  getMutationCache(): { clear(): void }
+}
+
+/** TanStack Query's own number of retries in a browser. */
+const defaultRetries = 3
+
+/**
+ * Keeps the answers of one person from the next. When another person signs in, or the user signs out, it drops what
+ * is not on the page, resets what is, and asks again. Queries that fail because the access token is missing or
+ * refused (401) are not retried; they are asked again after the sign-in. Call it once, in browsers only.
+ *
+ * @returns a function that ends the connection
+ */
+export function connectQueryClient(auth: AuthClient, queryClient: QueryClientLike): () => void {
+  const before = queryClient.getDefaultOptions()
+  queryClient.setDefaultOptions({
+    ...before,
+    queries: {
+      ...before.queries,
+      retry: unlessUnauthorized(before.queries?.retry ?? defaultRetries),
+    },
+    mutations: { ...before.mutations, retry: unlessUnauthorized(before.mutations?.retry ?? 0) },
+  })
+  let userId: string | null | undefined
+  const unsubscribe = auth.subscribe((session) => {
+    if (session.status === 'unknown') return
+    const next = session.status === 'signed-in' ? session.user.id : null
+    const hasChanged = userId !== undefined && userId !== next
+    userId = next
+    if (!hasChanged) return
+    // Not `clear`: components on the page would keep what they show.
+    queryClient.removeQueries({ predicate: (query) => query.getObserversCount() === 0 })
+    queryClient.getMutationCache().clear()
+    queryClient.resetQueries().catch(() => {})
+  })
+  return () => {
+    unsubscribe()
+    queryClient.setDefaultOptions(before)
+  }
+}
+
+type Retry = boolean | number | ((failures: number, error: never) => boolean)
+type Retrying = { readonly retry?: Retry | undefined }
+
+function unlessUnauthorized(retry: Retry) {
+  return (failures: number, error: unknown): boolean => {
+    if (isUnauthorized(error)) return false
+    if (typeof retry === 'function') return retry(failures, error as never)
+    return typeof retry === 'number' ? failures < retry : retry
+  }
+}
+
+/** By the errors of this client and of tRPC, and by the status in those of other libraries. */
+function isUnauthorized(error: unknown): boolean {
+  return [error, field(error, 'cause')].some((one) => {
+    const statuses = [
+      field(one, 'status'),
+      field(field(one, 'response'), 'status'),
+      field(field(one, 'data'), 'httpStatus'),
+    ]
+    const isOurs = /^(?:access_token|refresh_token|session)_/.test(String(field(one, 'reason')))
+    return isOurs || statuses.includes(401)
+  })
+}

@@ -1,0 +1,49 @@
+import { mutationsOf } from './mutation.ts'
+
+const processes = ['test/client/server/two-processes.test.ts']
+const cookie = ['test/client/server/cookie.test.ts']
+const react = ['test/browser/react.test.tsx']
+
+/** docs/guides/react.md and docs/guides/server-rendering.md */
+export const frontends = [
+  ...mutationsOf('client/server/session-cookie.ts', processes, [
+    [
+      'an app makes a new attempt for each request',
+      'attemptId: await seal.attemptIdOf(held.refreshToken)',
+      'attemptId: crypto.randomUUID()',
+    ],
+  ]),
+  ...mutationsOf('client/server/server-session.ts', processes, [
+    [
+      'a component rotates',
+      "if (readOnly) return { status: 'unknown'",
+      "if (!readOnly && isDue) return { status: 'unknown'",
+    ],
+    ['a CDN may keep a page with a session', "'private, no-store'", "'public, max-age=60'"],
+  ]),
+  ...mutationsOf('client/server/handler.ts', processes, [
+    ['an app answers pages of any origin', '    checkOrigin(request)\n', ''],
+  ]),
+  ...mutationsOf('client/server/seal.ts', cookie, [
+    [
+      'a cookie opens under another name',
+      'additionalData: bytesOf(purpose)',
+      "additionalData: bytesOf('')",
+    ],
+  ]),
+  ...mutationsOf('client/react/query-client.ts', react, [
+    [
+      'the next person sees the answers of the last',
+      '    queryClient.resetQueries().catch(() => {})\n',
+      '',
+    ],
+    ['a query that was refused is retried', '    if (isUnauthorized(error)) return false\n', ''],
+  ]),
+  ...mutationsOf('client/react/provider.ts', react, [
+    [
+      'components keep what they show when a person leaves',
+      '{ key: seen.departures }',
+      '{ key: 0 }',
+    ],
+  ]),
+]
