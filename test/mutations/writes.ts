@@ -286,6 +286,22 @@ export const writes = [
     ],
   ),
   ...mutationsOf(
+    'db/audit/standing.ts',
+    ['test/audit/standing.test.ts'],
+    [
+      [
+        'an expired session is active',
+        ")) <= token_ledger.clock() then 'expired'",
+        ")) is null then 'expired'",
+      ],
+      [
+        'a replay hides when its session expires',
+        "and made.kind in ('issued', 'rotated')",
+        "and made.kind = 'replayed'",
+      ],
+    ],
+  ),
+  ...mutationsOf(
     'server/procedures/standing.ts',
     ['test/http/auth-rules.test.ts'],
     [
