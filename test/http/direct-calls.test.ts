@@ -263,15 +263,24 @@ function withoutFraming(headers: RawAnswer['headers']): RawAnswer['headers'] {
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !framing.has(name)))
 }
 
+/** The headers that belong to the call and not to every answer of the service. */
+const headersOfCalls = new Set([
+  'allow',
+  'cache-control',
+  'content-type',
+  'retry-after',
+  'vary',
+  'www-authenticate',
+])
+
 /** Without what each run makes anew. */
-function recordable({ status, headers, text }: RawAnswer): unknown {
-  const plain = `${JSON.stringify({ status, headers })}\n${text}`
-    .replaceAll(app.url, 'OWN')
-    .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f-]{17}(?![0-9a-f])/g, 'FAMILY')
+function recordable({ status, headers, text }: RawAnswer): string {
+  const own = Object.entries(headers).filter(([name]) => headersOfCalls.has(name))
+  return `${JSON.stringify({ status, headers: Object.fromEntries(own) })}\n${text}`
+    .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f-]{17}/g, 'FAMILY')
     .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, 'USER')
     .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'INSTANT')
     .replaceAll(/user-[\w-]+@example/g, 'user@example')
-  return plain
 }
 
 function onWire(text: string): Promise<string> {

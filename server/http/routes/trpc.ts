@@ -159,6 +159,7 @@ function hasUrl({ headers, raw }: FastifyRequest): boolean {
   const target = raw.url ?? ''
   const base = `http://${host}`
   if (!/^[\w.:[\]-]+$/.test(host) || !URL.canParse(target, base)) return false
+  // A path has no credentials.
   if (target.startsWith('/trpc/')) return true
   const { username, password } = new URL(target, base)
   return username === '' && password === ''
