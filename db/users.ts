@@ -1,5 +1,6 @@
 import { and, eq, gt, isNotNull, isNull, sql } from 'drizzle-orm'
 import type { Database, Statements } from './connection/connect.ts'
+import { builtOnce, type Has } from './connection/prepared.ts'
 import { userAccount } from './schema.ts'
 import type { FencedTransaction } from './connection/transaction.ts'
 
@@ -18,9 +19,17 @@ const columns = {
 }
 
 export async function findUserByEmail({ db }: Database, email: string): Promise<UserRow | null> {
-  const [row] = await db.select(columns).from(userAccount).where(eq(userAccount.email, email))
+  const [row] = await userByEmail(db, { email }).execute({ email })
   return row ?? null
 }
+
+const userByEmail = builtOnce((db, _has: Has<{ email: string }>) =>
+  db
+    .select(columns)
+    .from(userAccount)
+    .where(eq(userAccount.email, sql.placeholder('email')))
+    .prepare('user_by_email'),
+)
 
 /** Unknown ids are missing. In SQL, not drizzle: the array is one parameter, so any number of ids is one statement. */
 export async function findUsers(
@@ -34,12 +43,17 @@ export async function findUsers(
 }
 
 export async function readPasswordHash({ db }: Database, userId: string): Promise<string | null> {
-  const [row] = await db
-    .select({ passwordHash: userAccount.passwordHash })
-    .from(userAccount)
-    .where(eq(userAccount.userId, userId))
+  const [row] = await passwordHashOf(db, { userId }).execute({ userId })
   return row?.passwordHash ?? null
 }
+
+const passwordHashOf = builtOnce((db, _has: Has<{ userId: string }>) =>
+  db
+    .select({ passwordHash: userAccount.passwordHash })
+    .from(userAccount)
+    .where(eq(userAccount.userId, sql.placeholder('userId')))
+    .prepare('password_hash'),
+)
 
 /** @returns false when the e-mail address or the id is taken */
 export async function insertUser(
@@ -73,22 +87,29 @@ export async function listUsers(
   filter: { emailPrefix?: string | undefined },
   page: { cursor?: string | undefined; limit: number },
 ): Promise<(UserRow & { createdAt: string | Date })[]> {
-  const { emailPrefix } = filter
-  return db
+  const values = { ...filter, ...page }
+  return usersByEmail(db, values).execute(values)
+}
+
+type UserPage = { emailPrefix?: string | undefined; cursor?: string | undefined; limit: number }
+
+const usersByEmail = builtOnce((db, has: Has<UserPage>) =>
+  db
     .select({ ...columns, createdAt: userAccount.createdAt })
     .from(userAccount)
     .where(
       and(
         isNotNull(userAccount.email),
-        emailPrefix === undefined
-          ? undefined
-          : sql`starts_with(${userAccount.email}, ${emailPrefix})`,
-        page.cursor === undefined ? undefined : gt(userAccount.email, page.cursor),
+        has('emailPrefix')
+          ? sql`starts_with(${userAccount.email}, ${sql.placeholder('emailPrefix')})`
+          : undefined,
+        has('cursor') ? gt(userAccount.email, sql.placeholder('cursor')) : undefined,
       ),
     )
     .orderBy(userAccount.email)
-    .limit(page.limit)
-}
+    .limit(sql.placeholder('limit'))
+    .prepare('users_by_email'),
+)
 
 export async function hasUsers({ db }: Database): Promise<boolean> {
   const rows = await db.select({ userId: userAccount.userId }).from(userAccount).limit(1)

@@ -22,6 +22,7 @@ import type { ServiceDeps } from './procedures/deps.ts'
 import { createTurns } from './procedures/turns.ts'
 import { followEndedSessions } from './sessions/ended-sessions.ts'
 import { createRotation, type Rotate } from './sessions/rotation.ts'
+import { createSignOut } from './sessions/sign-out.ts'
 import { createAccessTokens } from './tokens/access-token.ts'
 import { deriveRefreshTokenKeys } from './tokens/refresh-token.ts'
 import { loadSigningKeys } from './tokens/signing-keys.ts'
@@ -145,6 +146,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     signingKeys,
     accessTokens,
     rotate: options.rotate ?? rotation.rotate,
+    signOut: createSignOut(sessionDeps),
     verifier,
     limits,
     accountHash: createAccountHash(config.authSecret),

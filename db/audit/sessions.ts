@@ -1,5 +1,6 @@
 import { and, desc, eq, lt, sql } from 'drizzle-orm'
 import type { Statements } from '../connection/connect.ts'
+import { builtOnce, type Has } from '../connection/prepared.ts'
 import { instantParam } from '../instant.ts'
 import type { EndReason, SessionStatus } from '../../server/ledger/family.ts'
 import { auditSessions, openFamily, tokenEvent, userAccount, type AuditSession } from '../schema.ts'
@@ -9,9 +10,17 @@ export async function readSession(
   { db }: Statements,
   familyId: string,
 ): Promise<AuditSession | null> {
-  const [row] = await db.select().from(auditSessions).where(eq(auditSessions.familyId, familyId))
+  const [row] = await sessionById(db, { familyId }).execute({ familyId })
   return row ?? null
 }
+
+const sessionById = builtOnce((db, _has: Has<{ familyId: string }>) =>
+  db
+    .select()
+    .from(auditSessions)
+    .where(eq(auditSessions.familyId, sql.placeholder('familyId')))
+    .prepare('session_by_id'),
+)
 
 /**
  * Whether the user signed in from the network of this address, an IPv4 /24 or an IPv6 /64, in the last 30
@@ -72,9 +81,15 @@ type Page = { readonly cursor?: string | undefined; readonly limit: number }
 /** A page of the active sessions of one user, or of all. Costs what is open: ended sessions are not read. */
 export async function listActiveSessions(
   { db }: Statements,
-  { userId, email }: UserFilter,
-  { cursor, limit }: Page,
+  filter: UserFilter,
+  page: Page,
 ): Promise<AuditSession[]> {
+  const values = { ...filter, ...page }
+  const rows = await activeSessions(db, values).execute(values)
+  return rows.map((row) => row.session)
+}
+
+const activeSessions = builtOnce((db, has: Has<UserFilter & Page>) => {
   // One look-up for each open family; `limit` keeps the planner from reading all sessions for a join.
   const session = db
     .select()
@@ -85,23 +100,23 @@ export async function listActiveSessions(
   const userOfEmail = db
     .select({ userId: userAccount.userId })
     .from(userAccount)
-    .where(email === undefined ? undefined : eq(userAccount.email, email))
-  const rows = await db
+    .where(eq(userAccount.email, sql.placeholder('email')))
+  return db
     .select()
     .from(openFamily)
     .crossJoinLateral(session)
     .where(
       and(
-        userId === undefined ? undefined : eq(openFamily.userId, userId),
-        email === undefined ? undefined : eq(openFamily.userId, userOfEmail),
-        cursor === undefined ? undefined : lt(openFamily.familyId, cursor),
+        has('userId') ? eq(openFamily.userId, sql.placeholder('userId')) : undefined,
+        has('email') ? eq(openFamily.userId, userOfEmail) : undefined,
+        has('cursor') ? lt(openFamily.familyId, sql.placeholder('cursor')) : undefined,
         eq(session.status, 'active'),
       ),
     )
     .orderBy(desc(openFamily.familyId))
-    .limit(limit)
-  return rows.map((row) => row.session)
-}
+    .limit(sql.placeholder('limit'))
+    .prepare('active_sessions')
+})
 
 /** A page of the sessions of all users. */
 export async function listSessions(
@@ -109,28 +124,33 @@ export async function listSessions(
   filter: SessionFilter,
   page: Page,
 ): Promise<AuditSession[]> {
-  const { userId, email, status } = filter
-  if (status === 'active') return listActiveSessions(database, filter, page)
-  const { cursor, limit } = page
+  const { status, ...ofUser } = filter
+  if (status === 'active') return listActiveSessions(database, ofUser, page)
+  const values = { ...filter, ...page, isReuse: status === 'reuse_detected' || undefined }
+  return sessions(database.db, values).execute(values)
+}
+
+const sessions = builtOnce((db, has: Has<SessionFilter & Page & { isReuse: true | undefined }>) => {
   // Sessions that ended so are few and have an index of their own. As an array, because the planner turns a
   // join into a scan of all sessions.
   const isWithReuse = sql`${auditSessions.familyId} = any(array(
     select ${tokenEvent.familyId} from ${tokenEvent} where ${tokenEvent.kind} = 'reuse_detected'))`
-  return database.db
+  return db
     .select()
     .from(auditSessions)
     .where(
       and(
-        userId === undefined ? undefined : eq(auditSessions.userId, userId),
-        email === undefined ? undefined : eq(auditSessions.email, email),
-        status === undefined ? undefined : eq(auditSessions.status, status),
-        status === 'reuse_detected' ? isWithReuse : undefined,
-        cursor === undefined ? undefined : lt(auditSessions.familyId, cursor),
+        has('userId') ? eq(auditSessions.userId, sql.placeholder('userId')) : undefined,
+        has('email') ? eq(auditSessions.email, sql.placeholder('email')) : undefined,
+        has('status') ? eq(auditSessions.status, sql.placeholder('status')) : undefined,
+        has('isReuse') ? isWithReuse : undefined,
+        has('cursor') ? lt(auditSessions.familyId, sql.placeholder('cursor')) : undefined,
       ),
     )
     .orderBy(desc(auditSessions.familyId))
-    .limit(limit)
-}
+    .limit(sql.placeholder('limit'))
+    .prepare('sessions')
+})
 
 export type StateThen = {
   readonly status: SessionStatus

@@ -63,9 +63,18 @@ export async function inTransactionPer<T>(
   familyOrUserId: string,
   work: (tx: Transaction) => Promise<T>,
 ): Promise<T> {
+  return oneAtATimePer(sql, familyOrUserId, () => inTransaction(sql, work))
+}
+
+/** As `inTransactionPer`, for a statement that locks; also for a transaction that may follow it. */
+export async function oneAtATimePer<T>(
+  sql: postgres.Sql,
+  familyOrUserId: string,
+  work: () => Promise<T>,
+): Promise<T> {
   const runExclusive = mutexes.get(sql) ?? createKeyedMutex()
   mutexes.set(sql, runExclusive)
-  return runExclusive(familyOrUserId, () => inTransaction(sql, work))
+  return runExclusive(familyOrUserId, work)
 }
 
 /** Runs `work` again after a serialization failure, a deadlock or a duplicate key; three times at most. */

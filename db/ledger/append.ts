@@ -1,7 +1,6 @@
 import type postgres from 'postgres'
-import type { LedgerEvent, Replayed, Rotated, Transport } from '../../server/ledger/events.ts'
+import type { LedgerEvent, Replayed, Revoked, Rotated } from '../../server/ledger/events.ts'
 import type { Transaction } from '../connection/transaction.ts'
-import { instantParam } from '../instant.ts'
 import { notifyFamilyEnds } from './ends.ts'
 import { insertedColumns, insertedColumnTypes, toEventColumns, type Append } from './event-rows.ts'
 
@@ -9,15 +8,6 @@ import { insertedColumns, insertedColumnTypes, toEventColumns, type Append } fro
  * The ledger's write path. In a transaction of several statements, each write names the id of the transaction
  * that took the lock, and the number of rows written is checked: see `inTransaction`.
  */
-
-export type NewFamily = {
-  readonly familyId: string
-  readonly userId: string
-  readonly transport: Transport
-  readonly deviceName: string | null
-  readonly createdAt: number
-  readonly absoluteExpiresAt: number
-}
 
 /**
  * Locks the families and appends one event to each whose last event is still the one before it. It is one
@@ -37,6 +27,20 @@ export async function appendUnlessChanged(
   const rows = await sql<{ family_id: string }[]>`
     select family_id
     from token_ledger.append_unless_changed(
+      ${appends.map(({ familyId }) => familyId)}::uuid[], ${JSON.stringify(appends.map(toEventColumns))}::json
+    ) as family_id`
+  return new Set(rows.map((row) => row.family_id))
+}
+
+/** As `appendUnlessChanged`, for sign-outs. When it commits, all processes are notified once. */
+export async function appendEnds(
+  sql: postgres.Sql,
+  appends: readonly Append<Revoked>[],
+): Promise<ReadonlySet<string>> {
+  if (appends.length === 0) return new Set()
+  const rows = await sql<{ family_id: string }[]>`
+    select family_id
+    from token_ledger.append_ends(
       ${appends.map(({ familyId }) => familyId)}::uuid[], ${JSON.stringify(appends.map(toEventColumns))}::json
     ) as family_id`
   return new Set(rows.map((row) => row.family_id))
@@ -67,22 +71,6 @@ export async function appendEvents(
 
 function isEnd({ kind }: LedgerEvent): boolean {
   return kind === 'revoked' || kind === 'reuse_detected'
-}
-
-/** Inserts a new family. The caller appends its `issued` event in the same transaction. */
-export async function insertFamily(
-  tx: Transaction,
-  txid: string,
-  family: NewFamily,
-): Promise<void> {
-  const written = await tx`
-    insert into token_ledger.token_family
-      (family_id, user_id, transport, device_name, created_at, absolute_expires_at)
-    select
-      ${family.familyId}::uuid, ${family.userId}::uuid, ${family.transport}, ${family.deviceName},
-      ${instantParam(family.createdAt)}::timestamptz, ${instantParam(family.absoluteExpiresAt)}::timestamptz
-    where pg_current_xact_id()::text = ${txid}`
-  fence(written.count, 1)
 }
 
 /** @throws {Error} when fewer rows were written than expected: the statement ran outside of the transaction */

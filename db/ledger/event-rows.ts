@@ -138,6 +138,6 @@ function columnsOf(event: LedgerEvent): InsertedColumns {
 }
 
 /** The text form of a bytea (`\\x…`). */
-function bytes(value: Uint8Array): string {
+export function bytes(value: Uint8Array): string {
   return `\\x${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}`
 }

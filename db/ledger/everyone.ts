@@ -1,6 +1,6 @@
 import type { FencedTransaction, Transaction } from '../connection/transaction.ts'
 
-/** Invalidates all sign-ins in progress, and locks each user's row as `lockUser` does for one. */
+/** Invalidates all sign-ins in progress, and locks each user's row as `lockUsers` does for some. */
 export async function bumpAllEpochs({ tx, txid }: FencedTransaction): Promise<void> {
   await tx`
     update token_ledger.user_epoch

@@ -52,24 +52,6 @@ export async function lockUsers(
   return row
 }
 
-/** Locks one user, as `lockUsers` does, and reads what a sign-in needs. */
-export async function lockUser(
-  tx: Transaction,
-  userId: string,
-): Promise<{ txid: string; epoch: number; now: number }> {
-  await lockUsers(tx, [userId])
-  // A separate statement: the snapshot of the one that locked is older than its wait for the lock.
-  const [row] = await tx<{ txid: string; epoch: number; now: number }[]>`
-    select
-      pg_current_xact_id()::text as txid,
-      epoch,
-      ${epochMs(tx, 'token_ledger.clock()')} as now
-    from token_ledger.user_epoch
-    where user_id = ${userId}::uuid`
-  if (row === undefined) throw new Error('the locked user row is missing')
-  return row
-}
-
 /** How often all sessions of the user were ended. A sign-in reads it first; 0 before the first sign-in. */
 export async function readEpoch({ statements }: Database, userId: string): Promise<number> {
   const [row] = await statements<{ epoch: number }[]>`

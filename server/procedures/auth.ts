@@ -6,7 +6,6 @@ import { maxPreviousAttempts } from '../ledger/events.ts'
 import { RefreshRefused } from '../sessions/refresh-refused.ts'
 import type { LiveSession } from '../sessions/session.ts'
 import { startSession } from '../sessions/sign-in.ts'
-import { signOut } from '../sessions/sign-out.ts'
 import type { User } from '../users/directory.ts'
 import { canonicalEmail } from '../users/email.ts'
 import type { AuthContext } from './context.ts'
@@ -118,7 +117,7 @@ export const logout = authMutation(
     const isOnly = tokens.length === 1
     let revoked = 0
     for (const token of tokens.slice(0, maxSessions))
-      revoked += await signOut(deps, { token, transport, caller, everywhere, isOnly })
+      revoked += await deps.signOut({ token, transport, caller, everywhere, isOnly })
     if (transport === 'cookie') cookie.clear()
     return { success: true as const, revoked }
   },

@@ -8,6 +8,7 @@ import type { Metrics } from '../observability/metrics.ts'
 import type { ReportError } from '../observability/security-log.ts'
 import type { EndedSessions } from '../sessions/ended-sessions.ts'
 import type { Rotate } from '../sessions/rotation.ts'
+import type { SignOut } from '../sessions/sign-out.ts'
 import type { SessionDeps } from '../sessions/session.ts'
 import type { AccessTokens } from '../tokens/access-token.ts'
 import type { SigningKeys } from '../tokens/signing-keys.ts'
@@ -24,6 +25,7 @@ export type ServiceDeps = SessionDeps & {
   readonly signingKeys: SigningKeys
   readonly accessTokens: AccessTokens
   readonly rotate: Rotate
+  readonly signOut: SignOut
   readonly verifier: Verifier
   readonly limits: Limits
   readonly accountHash: AccountHash

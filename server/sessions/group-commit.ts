@@ -1,11 +1,14 @@
+import { isRetryable, isUnavailable } from '../../db/connection/errors.ts'
+import { retryOnConflict } from '../../db/connection/transaction.ts'
 import { AuthError } from '../errors.ts'
+import type { SessionPolicy } from './session.ts'
 
 /**
- * Group commit: many rotations share one transaction, because a commit costs the same for one as
- * for sixty-four. A rotation that arrives alone starts at once. Those that arrive while batches are
- * in the database wait together for the next batch.
+ * Group commit: many rotations, or many sign-outs, share one transaction, because a commit costs the same for one as
+ * for sixty-four. An item that arrives alone starts at once. Those that arrive while batches are in the database wait
+ * together for the next batch.
  */
-export type RotationQueue<Item, Result> = {
+export type CommitQueue<Item, Result> = {
   /**
    * @throws {AuthError} at once: `service_unavailable` when the queue is full, `too_many_attempts` when the
    * family has all its places
@@ -15,7 +18,7 @@ export type RotationQueue<Item, Result> = {
   readonly depth: number
 }
 
-export type RotationQueueOptions<Item, Result> = {
+export type CommitQueueOptions<Item, Result> = {
   /**
    * Settles a batch, in which no family appears twice, in one transaction. An item that is missing
    * from the result lost to another transaction and is submitted again.
@@ -28,6 +31,22 @@ export type RotationQueueOptions<Item, Result> = {
   readonly maxBatch?: number
   readonly maxInFlight?: number
   readonly maxWaiting?: number
+}
+
+/** The queue of the service for one kind of write. */
+export function createQueueFor<Item extends { readonly familyId: string }, Result>(
+  { rotationBatchSize }: Pick<SessionPolicy, 'rotationBatchSize'>,
+  { settle, onWaited }: Pick<CommitQueueOptions<Item, Result>, 'settle' | 'onWaited'>,
+): CommitQueue<Item, Result> {
+  return createCommitQueue({
+    settle: (batch) => retryOnConflict(() => settle(batch)),
+    ...(onWaited && { onWaited }),
+    // After a lost connection it is unknown whether the batch was written. A retry of the client finds out.
+    mayRetry: (error) => isRetryable(error) || !isUnavailable(error),
+    ...(rotationBatchSize && { maxBatch: rotationBatchSize }),
+    // Each item has statements of its own then; five leave connections free for other work.
+    ...(rotationBatchSize === 1 && { maxInFlight: 5 }),
+  })
 }
 
 /** How long an item is resubmitted while other transactions win, before its caller gets `service_unavailable`. */
@@ -54,14 +73,14 @@ type Entry<Item, Result> = {
  * @param options.maxInFlight 2 by default: one batch beside a running one.
  * @param options.maxWaiting 2,000 by default: what a busy server settles in half a second.
  */
-export function createRotationQueue<Item extends { readonly familyId: string }, Result>({
+export function createCommitQueue<Item extends { readonly familyId: string }, Result>({
   settle,
   mayRetry,
   onWaited = () => {},
   maxBatch = 64,
   maxInFlight = 2,
   maxWaiting = 2_000,
-}: RotationQueueOptions<Item, Result>): RotationQueue<Item, Result> {
+}: CommitQueueOptions<Item, Result>): CommitQueue<Item, Result> {
   let waiting: Entry<Item, Result>[] = []
   const waitingByFamily = new Map<string, number>()
   const familiesInFlight = new Set<string>()
@@ -72,19 +91,15 @@ export function createRotationQueue<Item extends { readonly familyId: string }, 
   return {
     submit(item) {
       if (waiting.length >= maxWaiting) {
-        const full = new AuthError('service_unavailable', 'the rotation queue is full', {
+        const full = new AuthError('service_unavailable', 'the queue is full', {
           retryAfterSeconds: 1,
         })
         return Promise.reject(full)
       }
       if ((waitingByFamily.get(item.familyId) ?? 0) >= maxWaitingPerFamily) {
-        const crowded = new AuthError(
-          'too_many_attempts',
-          'too many refreshes of the family wait',
-          {
-            retryAfterSeconds: 1,
-          },
-        )
+        const crowded = new AuthError('too_many_attempts', 'too many of the family wait', {
+          retryAfterSeconds: 1,
+        })
         return Promise.reject(crowded)
       }
       return new Promise((resolve, reject) => {

@@ -1,12 +1,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { isRetryable, isUnavailable } from '../../db/connection/errors.ts'
-import { inTransactionPer, retryOnConflict } from '../../db/connection/transaction.ts'
+import { inTransactionPer } from '../../db/connection/transaction.ts'
 import { appendEvents, appendUnlessChanged } from '../../db/ledger/append.ts'
 import { AuthError } from '../errors.ts'
 import type { RefreshObserver } from '../observability/metrics.ts'
 import type { AccessTokens } from '../tokens/access-token.ts'
 import { lockForAct } from './act.ts'
-import { createRotationQueue, type RotationQueue } from './group-commit.ts'
+import { createQueueFor, type CommitQueue } from './group-commit.ts'
 import {
   decideOne,
   isClientWaiting,
@@ -45,16 +44,11 @@ export function createRotation(
   { accessTokens, observer = noObserver }: RotationOptions = {},
 ): {
   rotate: Rotate
-  queue: RotationQueue<Pending, RotationOutcome>
+  queue: CommitQueue<Pending, RotationOutcome>
 } {
-  const queue = createRotationQueue<Pending, RotationOutcome>({
-    settle: (batch) => retryOnConflict(() => settle(deps, batch, accessTokens)),
+  const queue = createQueueFor<Pending, RotationOutcome>(deps.policy, {
+    settle: (batch) => settle(deps, batch, accessTokens),
     onWaited: observer.waited,
-    // After a lost connection it is unknown whether the batch was written. The client retries with its attempt id.
-    mayRetry: (error) => isRetryable(error) || !isUnavailable(error),
-    ...(deps.policy.rotationBatchSize && { maxBatch: deps.policy.rotationBatchSize }),
-    // Each rotation has a statement of its own then; five leave connections free for other work.
-    ...(deps.policy.rotationBatchSize === 1 && { maxInFlight: 5 }),
   })
 
   async function rotate(request: RefreshRequest): Promise<LiveSession> {

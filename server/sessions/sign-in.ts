@@ -1,15 +1,21 @@
-import { inTransactionPer, type Transaction } from '../../db/connection/transaction.ts'
-import { appendEvents, insertFamily } from '../../db/ledger/append.ts'
+import {
+  inTransaction,
+  oneAtATimePer,
+  retryOnConflict,
+  type Transaction,
+} from '../../db/connection/transaction.ts'
+import { beginFamily, type Begun, type NewFamily } from '../../db/ledger/begin-family.ts'
 import type { Caller, LockedFamily } from '../../db/ledger/event-rows.ts'
 import { readFamilies } from '../../db/ledger/families.ts'
-import { listOpenFamilies, lockFamilies, lockUser } from '../../db/ledger/locks.ts'
+import { listOpenFamilies, lockFamilies, lockUsers } from '../../db/ledger/locks.ts'
 import { AuthError } from '../errors.ts'
-import type { LedgerEvent, Transport } from '../ledger/events.ts'
+import type { Transport } from '../ledger/events.ts'
 import { foldFamily, isActive } from '../ledger/family.ts'
-import { createRefreshToken, hashSecret } from '../tokens/refresh-token.ts'
+import { createRefreshToken, hashSecret, randomSecret } from '../tokens/refresh-token.ts'
+import { randomSalt } from '../tokens/salt.ts'
 import type { User } from '../users/directory.ts'
 import { createFamilyId } from './family-id.ts'
-import { type EndedBy, newAppend, logRevocations, revokeLocked } from './revocation.ts'
+import { type EndedBy, logRevocations, revokeLocked } from './revocation.ts'
 import type { LiveSession, SessionDeps } from './session.ts'
 
 export type NewSession = {
@@ -22,63 +28,66 @@ export type NewSession = {
 }
 
 /**
- * Starts a session: a new family and its first token.
+ * Starts a session: a new family and its first token. One statement does it; where the user has as many open sessions
+ * as they may, a transaction ends some of them first.
  *
  * @throws {AuthError} `session_revoked` if all sessions of the user were ended since this sign-in
  * started
  */
 export async function startSession(deps: SessionDeps, signIn: NewSession): Promise<LiveSession> {
   const { user, transport, caller } = signIn
-  const { idleMs, absoluteMs } = deps.policy
+  const secret = randomSecret()
+  const family = newFamily(deps, signIn, secret)
   const by: EndedBy = { reason: 'session_limit', actorUserId: null, caller }
-  const { session, ended } = await inTransactionPer(deps.sql, user.id, async (tx) => {
-    const { txid, epoch, now } = await lockUser(tx, user.id)
-    if (epoch !== signIn.epoch)
-      throw new AuthError(
-        'session_revoked',
-        'all sessions of the user were ended during the sign-in',
-      )
-    const madeRoom = await makeRoom(deps, tx, { userId: user.id, txid, by })
-
-    const familyId = createFamilyId(now)
-    const token = createRefreshToken(deps.refreshKeys, familyId)
-    const absoluteExpiresAt = now + absoluteMs
-    const expiresAt = Math.min(now + idleMs, absoluteExpiresAt)
-    await insertFamily(tx, txid, {
-      familyId,
-      userId: user.id,
-      transport,
-      deviceName: signIn.deviceName,
-      createdAt: now,
-      absoluteExpiresAt,
+  const { begun, ended } = await oneAtATimePer(deps.sql, user.id, async () => {
+    const first = await retryOnConflict(() => beginFamily(deps.sql, family))
+    if (first.outcome !== 'too_many_open') return { begun: mustHaveBegun(first), ended: [] }
+    return inTransaction(deps.sql, async (tx) => {
+      const { txid } = await lockUsers(tx, [user.id])
+      const madeRoom = await makeRoom(deps, tx, { userId: user.id, txid, by })
+      const second = await beginFamily(tx, { ...family, maxOpen: null }, txid)
+      return { begun: mustHaveBegun(second), ended: madeRoom }
     })
-    const issued: LedgerEvent = {
-      kind: 'issued',
-      seq: 1,
-      generation: 0,
-      at: now,
-      userId: user.id,
-      transport,
-      tokenHash: hashSecret(token),
-      expiresAt,
-      absoluteExpiresAt,
-    }
-    await appendEvents(tx, txid, [newAppend(familyId, issued, caller)])
-    const started: LiveSession = {
-      familyId,
-      user,
-      transport,
-      token,
-      signedInAt: now,
-      refreshExpiresAt: expiresAt,
-      refreshRemainingMs: expiresAt - now,
-    }
-    return { session: started, ended: madeRoom }
   })
+  const { familyId, beganAt } = begun
   logRevocations(deps, ended, by)
-  const { familyId } = session
   deps.logSecurityEvent({ event: 'session_started', familyId, userId: user.id, ip: caller.ip })
-  return session
+  const refreshRemainingMs = Math.min(family.idleMs, family.absoluteMs)
+  return {
+    familyId,
+    user,
+    transport,
+    token: createRefreshToken(deps.refreshKeys, familyId, secret),
+    signedInAt: beganAt,
+    refreshExpiresAt: beganAt + refreshRemainingMs,
+    refreshRemainingMs,
+  }
+}
+
+function newFamily(
+  { policy }: SessionDeps,
+  { user, epoch, transport, deviceName, caller }: NewSession,
+  secret: Buffer,
+): NewFamily {
+  const { idleMs, absoluteMs, maxSessionsPerUser } = policy
+  return {
+    userId: user.id,
+    epoch,
+    maxOpen: maxSessionsPerUser,
+    randomId: createFamilyId(0),
+    transport,
+    deviceName,
+    idleMs,
+    absoluteMs,
+    tokenHash: hashSecret({ secret }),
+    caller,
+    callerSalt: randomSalt(),
+  }
+}
+
+function mustHaveBegun(family: Begun): Extract<Begun, { outcome: 'begun' }> {
+  if (family.outcome === 'begun') return family
+  throw new AuthError('session_revoked', 'all sessions of the user were ended during the sign-in')
 }
 
 /** Ends the user's oldest sessions if the new one would exceed the limit (ASVS 5.0, 7.1.2). */
@@ -89,7 +98,6 @@ async function makeRoom(
 ): Promise<LockedFamily[]> {
   const { maxSessionsPerUser } = deps.policy
   const open = await listOpenFamilies(tx, userId)
-  if (open.length < maxSessionsPerUser) return []
   await lockFamilies(tx, open)
   const { now, families } = await readFamilies(
     tx,

@@ -1,16 +1,17 @@
-import type postgres from 'postgres'
 import type { Transaction } from '../../db/connection/transaction.ts'
-import type { Caller, LockedFamily } from '../../db/ledger/event-rows.ts'
-import { readFamilies } from '../../db/ledger/families.ts'
+import { appendEnds } from '../../db/ledger/append.ts'
+import type { Append, Caller, LockedFamily } from '../../db/ledger/event-rows.ts'
+import { readFamilies, type FamilyState } from '../../db/ledger/families.ts'
 import { bumpEpoch } from '../../db/ledger/locks.ts'
 import { AuthError } from '../errors.ts'
-import { decideSignOut } from '../ledger/decide.ts'
-import type { Transport } from '../ledger/events.ts'
+import { decideRevocation, decideSignOut } from '../ledger/decide.ts'
+import type { ReuseDetected, Revoked, Transport } from '../ledger/events.ts'
 import { foldFamily } from '../ledger/family.ts'
 import { hasHash, type RefreshToken } from '../tokens/refresh-token.ts'
 import { inAct, type Locked } from './act.ts'
+import { createQueueFor } from './group-commit.ts'
 import { appendReuse, concernedByEnd, endedByReuse } from './reuse.ts'
-import { logRevocations, revokeLocked, type EndedBy } from './revocation.ts'
+import { logRevocations, newAppend, revokeLocked, type EndedBy } from './revocation.ts'
 import type { SessionDeps } from './session.ts'
 
 export type SignOutRequest = {
@@ -26,31 +27,118 @@ export type SignOutRequest = {
   readonly isOnly: boolean
 }
 
-/**
- * Ends the session of a refresh token, as docs/reference/rotation.md decides a sign-out. A token that is older than
- * the direct predecessor is a reuse of its family instead.
- *
- * @returns the number of sessions ended
- * @throws {AuthError} `transport_mismatch`
- */
-export async function signOut(deps: SessionDeps, request: SignOutRequest): Promise<number> {
-  const { token, transport, caller, everywhere, isOnly } = request
-  const known = await readPresented(deps.sql, token)
-  if (known === null) return 0
-  if (known.transport !== transport) {
-    if (!isOnly) return 0
-    throw new AuthError('transport_mismatch', `a ${known.transport} family`)
-  }
-  // A session that is over stays over, so no lock is needed.
-  if (known.decision === null) return 0
+/** @returns the number of sessions ended */
+export type SignOut = (request: SignOutRequest) => Promise<number>
 
+/**
+ * @returns `signOut`, which ends the session of a refresh token, as docs/reference/rotation.md decides a sign-out. A
+ * token that is older than the direct predecessor is a reuse of its family instead.
+ * @throws {AuthError} by `signOut`: `transport_mismatch`, `service_unavailable` when the queue is full,
+ * `too_many_attempts` when the family has all its places in the queue
+ */
+export function createSignOut(deps: SessionDeps): SignOut {
+  const queue = createQueueFor<Pending, Outcome>(deps.policy, {
+    settle: (batch) => settle(deps, batch),
+  })
+  return async (request) => {
+    const outcome = await queue.submit({ ...request, familyId: request.token.familyId })
+    switch (outcome.kind) {
+      case 'nothing':
+        return 0
+      case 'other_transport':
+        if (!request.isOnly) return 0
+        throw new AuthError('transport_mismatch', `a ${outcome.transport} family`)
+      case 'ended':
+        logRevocations(deps, [outcome.family], endedBy(request, outcome.family))
+        return 1
+      case 'needs_locks':
+        return endUnderLocks(deps, request, outcome.userId)
+    }
+  }
+}
+
+type Pending = SignOutRequest & { readonly familyId: string }
+
+type Outcome =
+  | { readonly kind: 'nothing' }
+  | { readonly kind: 'other_transport'; readonly transport: Transport }
+  | { readonly kind: 'ended'; readonly family: LockedFamily }
+  /** A reuse, or all sessions of the user: decided again once everything is locked. */
+  | { readonly kind: 'needs_locks'; readonly userId: string }
+
+/** `append` is set for `ended`, which is true only once it is written. */
+type Decided = { readonly outcome: Outcome; readonly append: Append<Revoked> | null }
+
+/**
+ * Reads the families, decides, appends. No lock is held in between: the append writes only where the history is still
+ * the one that was read. Sign-outs that were overtaken by another write are missing from the result.
+ */
+async function settle(
+  { sql }: SessionDeps,
+  batch: readonly Pending[],
+): Promise<ReadonlyMap<Pending, Outcome>> {
+  const { now, families } = await readFamilies(
+    sql,
+    batch.map(({ token }) => token),
+  )
+  const decided = batch.map((pending) => ({
+    pending,
+    ...decideOne(pending, families.get(pending.familyId), now),
+  }))
+  const ended = await appendEnds(
+    sql,
+    decided.flatMap(({ append }) => append ?? []),
+  )
+  return new Map(
+    decided.flatMap(({ pending, outcome, append }) =>
+      append === null || ended.has(pending.familyId) ? [[pending, outcome]] : [],
+    ),
+  )
+}
+
+function decideOne(pending: Pending, row: FamilyState | undefined, now: number): Decided {
+  if (row === undefined) return { outcome: { kind: 'nothing' }, append: null }
+  if (row.transport !== pending.transport)
+    return { outcome: { kind: 'other_transport', transport: row.transport }, append: null }
+  const { family, decision, at } = judge(pending.token, row, now)
+  if (decision === null) return { outcome: { kind: 'nothing' }, append: null }
+  if (decision !== 'sign_out' || pending.everywhere)
+    return { outcome: { kind: 'needs_locks', userId: row.userId }, append: null }
+  const { reason, actorUserId, caller } = endedBy(pending, row)
+  const event = decideRevocation(family, { reason, actorUserId, now: at })
+  if (event === null) throw new Error('a session that may be signed out of is not active')
+  return {
+    outcome: { kind: 'ended', family: row },
+    append: newAppend(row.familyId, event, caller),
+  }
+}
+
+/** What the token may do to its family, and when. */
+function judge(token: RefreshToken, row: FamilyState, now: number) {
+  const family = foldFamily(row.events)
+  const at = Math.max(now, family.lastAt)
+  const presented = { generation: token.generation, isIssued: hasHash(token, row.tokenHash) }
+  return { family, decision: decideSignOut(family, presented, at), at }
+}
+
+function endedBy({ everywhere, caller }: SignOutRequest, { userId }: LockedFamily): EndedBy {
+  return { reason: everywhere ? 'logout_everywhere' : 'logout', actorUserId: userId, caller }
+}
+
+/** Ends what one token ends besides its own session. */
+async function endUnderLocks(
+  deps: SessionDeps,
+  request: SignOutRequest,
+  userId: string,
+): Promise<number> {
+  const { token, caller, everywhere } = request
   const { familyId } = token
-  const { userId } = known
   const ofUser = everywhere || deps.policy.reuseScope === 'user' ? userId : null
   const ended = await inAct(deps.sql, ofUser ?? familyId, {
     concerned: concernedByEnd(familyId, ofUser),
     work: (locked) => endLocked(deps, locked, request),
   })
+  if (ended === null) return 0
   if (ended.isReuse)
     deps.logSecurityEvent({ event: 'reuse_detected', familyId, userId, ip: caller.ip })
   logRevocations(deps, ended.revoked, ended.by)
@@ -64,50 +152,32 @@ type Ended = {
   readonly by: EndedBy
 }
 
-/** Decides again, now that no rotation can come in between, and ends what the token may end. */
+/** Decides again, now that no rotation can come in between; null when nothing is left to end. */
 async function endLocked(
   deps: SessionDeps,
   locked: Locked,
-  { token, caller, everywhere }: SignOutRequest,
-): Promise<Ended> {
+  request: SignOutRequest,
+): Promise<Ended | null> {
   const { tx, txid } = locked
-  const decision = (await readPresented(tx, token))?.decision ?? null
+  const { token, caller, everywhere } = request
   const family = locked.families.get(token.familyId)
-  const reason = everywhere ? 'logout_everywhere' : 'logout'
-  const by: EndedBy = { reason, actorUserId: family?.userId ?? null, caller }
-  if (decision === null || family === undefined) return { isReuse: false, revoked: [], by }
+  const decision = await decideAgain(tx, token)
+  if (decision === null || family === undefined) return null
   if (decision !== 'sign_out') {
     const others = await appendReuse(deps, locked, { family, event: decision, caller })
     return { isReuse: true, revoked: others, by: endedByReuse(caller) }
   }
   if (everywhere) await bumpEpoch(tx, txid, family.userId)
   const families = everywhere ? [...locked.families.values()] : [family]
-  return {
-    isReuse: false,
-    revoked: await revokeLocked(tx, { txid, families, by }),
-    by,
-  }
+  const by = endedBy(request, family)
+  return { isReuse: false, revoked: await revokeLocked(tx, { txid, families, by }), by }
 }
 
-type Presented = {
-  readonly userId: string
-  readonly transport: Transport
-  readonly decision: ReturnType<typeof decideSignOut>
-}
-
-/** The family of the token, and what the token may do to it; null for an unknown family. */
-async function readPresented(
-  sql: postgres.Sql | Transaction,
+async function decideAgain(
+  tx: Transaction,
   token: RefreshToken,
-): Promise<Presented | null> {
-  const { now, families } = await readFamilies(sql, [token])
+): Promise<'sign_out' | ReuseDetected | null> {
+  const { now, families } = await readFamilies(tx, [token])
   const row = families.get(token.familyId)
-  if (row === undefined) return null
-  const family = foldFamily(row.events)
-  const presented = {
-    generation: token.generation,
-    isIssued: hasHash(token, row.tokenHash),
-  }
-  const decision = decideSignOut(family, presented, Math.max(now, family.lastAt))
-  return { userId: row.userId, transport: row.transport, decision }
+  return row === undefined ? null : judge(token, row, now).decision
 }

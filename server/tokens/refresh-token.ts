@@ -46,11 +46,19 @@ function keyOf(secret: string): RefreshTokenKey {
   }
 }
 
-/** The first token of a family, with a secret of 256 random bits. */
-export function createRefreshToken(keys: RefreshTokenKeys, familyId: string): RefreshToken {
-  const secret = randomBytes(32)
+/** The first token of a family, with a secret of 256 random bits: `randomSecret`. */
+export function createRefreshToken(
+  keys: RefreshTokenKeys,
+  familyId: string,
+  secret = randomSecret(),
+): RefreshToken {
   const value = seal(keys[0], headOf(familyId, 0), secret)
   return { familyId, generation: 0, secret, value }
+}
+
+/** Made before the family, where the ledger gets the hash before it has named the family. */
+export function randomSecret(): Buffer {
+  return randomBytes(32)
 }
 
 /** @returns null if the format, the spelling or the MAC is wrong */
@@ -112,7 +120,7 @@ function findSuccessor(
 }
 
 /** The hash that the ledger stores. SHA-256 is enough for 256 random bits (ASVS 5.0, 6.5.2). */
-export function hashSecret({ secret }: RefreshToken): Buffer {
+export function hashSecret({ secret }: Pick<RefreshToken, 'secret'>): Buffer {
   return hash('sha256', secret, 'buffer')
 }
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { readForward, readHorizon, type ListedEvent } from '../../db/audit/events.ts'
-import { lockFamilies, lockUser } from '../../db/ledger/locks.ts'
+import { lockFamilies, lockUsers } from '../../db/ledger/locks.ts'
 import { inTransaction } from '../../db/connection/transaction.ts'
 import { AuthError } from '../../server/errors.ts'
 import { followLedger } from '../../server/audit/tail.ts'
@@ -58,7 +58,7 @@ test(`LE-04, V27: ${writers} writers with random rollbacks: a reader that reconn
       if (dice < 0.5) await endSession(deps, { familyId: session.familyId }, by)
       // Takes a transaction id early, waits, writes late, and rolls back half of the time.
       await inTransaction(deps.sql, async (tx) => {
-        await lockUser(tx, user.id)
+        await lockUsers(tx, [user.id])
         await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
         const theirs = newest.get(Math.floor(Math.random() * writers)) ?? session
         const { txid, families } = await lockFamilies(tx, [theirs.familyId])
@@ -130,7 +130,7 @@ test('a transaction that began early and wrote late is read after the events it 
   }
   const by = { reason: 'logout', actorUserId: null, caller: testCaller } as const
   await inTransaction(ledger.database.transactions, async (tx) => {
-    await lockUser(tx, user.id)
+    await lockUsers(tx, [user.id])
     // Another transaction, with a later id, commits in between.
     await ledger.refresh(session)
     expect(await readBehindSignIn()).toEqual([])

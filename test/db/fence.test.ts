@@ -1,9 +1,10 @@
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import type { Sql } from 'postgres'
 import { describe, expect, test } from 'vitest'
 import { insertAdminAction } from '../../db/audit/admin-actions.ts'
-import { appendEvents, insertFamily } from '../../db/ledger/append.ts'
-import { bumpEpoch, lockFamilies, lockUser } from '../../db/ledger/locks.ts'
+import { appendEvents } from '../../db/ledger/append.ts'
+import { beginFamily } from '../../db/ledger/begin-family.ts'
+import { bumpEpoch, lockFamilies } from '../../db/ledger/locks.ts'
 import { fenced, type Transaction } from '../../db/connection/transaction.ts'
 import { insertUserWithin, updateDisabled, updatePasswordHash, updateRole } from '../../db/users.ts'
 import { createFamilyId } from '../../server/sessions/family-id.ts'
@@ -53,18 +54,22 @@ describe('a write with the id of another transaction changes nothing', () => {
   test('a new family and a new epoch are refused', async () => {
     await using ledger = await startLedger()
     const user = await ledger.makeUser()
-    const familyId = createFamilyId(Date.now())
+    const family = {
+      userId: user.id,
+      epoch: 0,
+      maxOpen: null,
+      randomId: createFamilyId(0),
+      transport: 'body',
+      deviceName: null,
+      idleMs: 60_000,
+      absoluteMs: 60_000,
+      tokenHash: randomBytes(32),
+      caller: testCaller,
+      callerSalt: randomBytes(16),
+    } as const
     await inTwo(ledger, async (locking, other) => {
-      const { txid, now } = await lockUser(locking, user.id)
-      const family = {
-        familyId,
-        userId: user.id,
-        transport: 'body',
-        deviceName: null,
-        createdAt: now,
-        absoluteExpiresAt: now + 60_000,
-      } as const
-      await expect(insertFamily(other, txid, family)).rejects.toThrow(notLocked)
+      const { txid } = await fenced(locking)
+      await expect(beginFamily(other, family, txid)).rejects.toThrow(notLocked)
     })
     await inTwo(ledger, async (locking, other) => {
       const { txid } = await fenced(locking)

@@ -3,6 +3,7 @@ import { mutationsOf } from './mutation.ts'
 const acts = ['test/attack/acts-after-the-end.test.ts']
 const pools = ['test/procedures/own-pools.test.ts']
 const once = ['test/procedures/once-a-request.test.ts']
+const direct = ['test/http/direct-calls.test.ts']
 const limits = ['test/procedures/call-limits.test.ts']
 const health = ['test/http/readyz.test.ts']
 
@@ -52,6 +53,23 @@ export const calls = [
   ),
   ...mutationsOf('server/procedures/once.ts', once, [
     ['each call of a batch verifies the token', 'result ??= work()', 'result = work()'],
+  ]),
+  ...mutationsOf('server/http/direct-calls.ts', direct, [
+    [
+      'an error in one of ten calls is not seen in the status',
+      'others.length === 0 ? status : 207',
+      'status',
+    ],
+    [
+      'a stream is answered as one document',
+      "if (headers['trpc-accept'] !== undefined || accept.includes('application/jsonl')) return null",
+      "if (accept === 'application/jsonl') return null",
+    ],
+    [
+      'a call goes on unaware that its client has left',
+      'if (!raw.writableEnded) controller.abort()',
+      'if (raw.writableEnded) controller.abort()',
+    ],
   ]),
   ...mutationsOf('server/procedures/bearer.ts', limits, [
     ['calls are not counted', '    await deps.callLimits.count(session, request.calls)\n', ''],

@@ -5,6 +5,22 @@ const settings = ['test/postgres/settings.test.ts']
 
 /** How the service connects, and what it does when that fails. */
 export const connectionRules = [
+  ...mutationsOf(
+    'db/connection/prepared.ts',
+    ['test/db/prepared.test.ts'],
+    [
+      [
+        'a statement is built anew at each call',
+        'statements.get(shape) ?? build(db, has)',
+        'build(db, has)',
+      ],
+      [
+        'a list of one user is that of all users',
+        '(Object.keys(values) as (keyof Values)[]).filter(has).join()',
+        "''",
+      ],
+    ],
+  ),
   ...mutationsOf('db/connection/settings.ts', settings, [
     ['byte strings are read as the database writes them', "  bytea_output: 'hex',\n", ''],
     [

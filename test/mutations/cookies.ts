@@ -29,7 +29,7 @@ export const cookies = [
     [
       [
         'a token of the body in a second cookie refuses the sign-out',
-        '    if (!isOnly) return 0\n',
+        '        if (!request.isOnly) return 0\n',
         '',
       ],
     ],

@@ -45,7 +45,7 @@ export const tokens = [
         "return hash('sha256', secret, 'buffer')",
         'return Buffer.from(secret)',
       ],
-      ['a first token is not random', 'secret = randomBytes(32)', 'secret = Buffer.alloc(32)'],
+      ['a first token is not random', 'return randomBytes(32)', 'return Buffer.alloc(32)'],
     ],
   ),
   ...mutationsOf(

@@ -5,6 +5,7 @@ const wire = ['test/sessions/rotation-rules.test.ts']
 const sessions = ['test/sessions/session-rules.test.ts']
 const ends = ['test/sessions/end-of-everything.test.ts']
 const fences = ['test/db/fence.test.ts']
+const groups = ['test/sessions/sign-out-groups.test.ts']
 
 /** docs/internals/architecture.md, the walk of a refresh: read, decide, append; a reuse also locks. */
 export const writes = [
@@ -117,7 +118,7 @@ export const writes = [
     [
       [
         'a locked family takes all connections of the pool',
-        'runExclusive(familyOrUserId, () => inTransaction(sql, work))',
+        'oneAtATimePer(sql, familyOrUserId, () => inTransaction(sql, work))',
         'inTransaction(sql, work)',
       ],
     ],
@@ -200,12 +201,8 @@ export const writes = [
       ['a family does not get its places back', '        leaveQueue(familyId)\n', ''],
     ],
   ),
-  ...mutationsOf('server/sessions/sign-in.ts', ends, [
-    [
-      'a sign-in outlives the end of all sessions',
-      '    if (epoch !== signIn.epoch)\n',
-      '    if (epoch < signIn.epoch)\n',
-    ],
+  ...mutationsOf('drizzle/0023_sign_ins_and_outs.sql', ends, [
+    ['a sign-in outlives the end of all sessions', 'when b.epoch <> (', 'when b.epoch > ('],
   ]),
   ...mutationsOf('server/sessions/revocation.ts', ends, [
     ['the end of everything leaves sign-ins alone', '    await bumpEpoch(tx, txid, userId)\n', ''],
@@ -223,11 +220,9 @@ export const writes = [
       'active.slice(0, Math.max(0, active.length - maxSessionsPerUser + 1))',
       'active.slice(-Math.max(0, active.length - maxSessionsPerUser + 1))',
     ],
-    [
-      'one session too many is allowed',
-      'if (open.length < maxSessionsPerUser) return',
-      'if (open.length <= maxSessionsPerUser) return',
-    ],
+  ]),
+  ...mutationsOf('drizzle/0023_sign_ins_and_outs.sql', sessions, [
+    ['one session too many is allowed', 'when b.max_open <= (', 'when b.max_open < ('],
   ]),
   ...mutationsOf(
     'server/sessions/revocation.ts',
@@ -243,7 +238,7 @@ export const writes = [
   ...mutationsOf('server/sessions/sign-out.ts', sessions, [
     [
       'a sign-out of an ended session waits for its lock',
-      '  if (known.decision === null) return 0\n',
+      "  if (decision === null) return { outcome: { kind: 'nothing' }, append: null }\n",
       '',
     ],
   ]),
@@ -253,8 +248,8 @@ export const writes = [
     [
       [
         'a logout accepts a token in the other transport',
-        '  if (known.transport !== transport) {\n',
-        '  if (known.transport !== known.transport) {\n',
+        'if (row.transport !== pending.transport)',
+        'if (row.transport !== row.transport)',
       ],
     ],
   ),
@@ -291,6 +286,22 @@ export const writes = [
     ],
   ),
   ...mutationsOf(
+    'db/audit/standing.ts',
+    ['test/audit/standing.test.ts'],
+    [
+      [
+        'an expired session is active',
+        ")) <= token_ledger.clock() then 'expired'",
+        ")) is null then 'expired'",
+      ],
+      [
+        'a replay hides when its session expires',
+        "and made.kind in ('issued', 'rotated')",
+        "and made.kind = 'replayed'",
+      ],
+    ],
+  ),
+  ...mutationsOf(
     'server/procedures/standing.ts',
     ['test/http/auth-rules.test.ts'],
     [
@@ -318,16 +329,49 @@ export const writes = [
       ],
     ],
   ),
+  ...mutationsOf('server/sessions/sign-out.ts', groups, [
+    [
+      'a sign-out that another write overtook counts as done',
+      'append === null || ended.has(pending.familyId)',
+      'append === null || ended.size >= 0',
+    ],
+  ]),
+  ...mutationsOf('server/sessions/group-commit.ts', groups, [
+    [
+      'a write that the database refuses fails its whole group',
+      'mayRetry: (error) => isRetryable(error) || !isUnavailable(error)',
+      'mayRetry: (error) => isRetryable(error) && isUnavailable(error)',
+    ],
+  ]),
+  ...mutationsOf('drizzle/0023_sign_ins_and_outs.sql', groups, [
+    [
+      'the ends of a group are not notified',
+      '  if first_end_at is not null then\n',
+      '  if first_end_at is null then\n',
+    ],
+    [
+      'the newest end of a group is notified, not the oldest',
+      'min(a.occurred_at) into ended',
+      'max(a.occurred_at) into ended',
+    ],
+    [
+      'a sign-out is appended to a history that has changed',
+      '      and e.seq - 1 = (',
+      '      and 0 <= (',
+    ],
+  ]),
+  ...mutationsOf('db/ledger/begin-family.ts', fences, [
+    [
+      'a family is made outside of the transaction that locked',
+      'where ${txid}::text is null or pg_current_xact_id()::text = ${txid}`',
+      'where ${txid}::text is null or ${txid} = ${txid}`',
+    ],
+  ]),
   ...mutationsOf('db/ledger/append.ts', fences, [
     [
       'an event is appended outside of the transaction that locked',
       'as e(${tx.unsafe(insertedColumnTypes)})\n    where pg_current_xact_id()::text = ${txid}`',
       'as e(${tx.unsafe(insertedColumnTypes)})\n    where ${txid} = ${txid}`',
-    ],
-    [
-      'a family is made outside of the transaction that locked',
-      '${instantParam(family.absoluteExpiresAt)}::timestamptz\n    where pg_current_xact_id()::text = ${txid}`',
-      '${instantParam(family.absoluteExpiresAt)}::timestamptz\n    where ${txid} = ${txid}`',
     ],
     [
       'a write that did not happen is not noticed',

@@ -79,6 +79,11 @@ export const rooms: readonly Room[] = [
       'function token_ledger.append_unless_changed':
         'Appends one event to each of these families, except those that another transaction has locked or appended ' +
         'to since the caller read them. Returns the families that got their event.',
+      'function token_ledger.append_ends':
+        'The same for sign-outs: each of these families gets its end, and followers get one notification for all.',
+      'function token_ledger.begin_family':
+        'Starts a session: locks the row of its user, then writes the family and its first event. Writes neither when ' +
+        'all sessions of the user were ended since the caller read the epoch, or when too many families are open.',
     },
   },
   {

@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest'
 import { readEpoch } from '../../db/ledger/locks.ts'
 import { endAllSessions } from '../../server/sessions/revocation.ts'
-import { signOut } from '../../server/sessions/sign-out.ts'
 import { shutGate } from '../support/gate.ts'
 import { waitFor } from '../support/wait.ts'
 import { startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
@@ -63,7 +62,7 @@ test('a call of a session that has ended ends no other session and invalidates n
   await ledger.start(user, { epoch })
   const { token, transport } = speaker
   const call = { token, transport, caller: testCaller, everywhere: true, isOnly: true }
-  expect(await signOut(ledger.deps, call)).toBe(0)
+  expect(await ledger.signOut(call)).toBe(0)
   expect(await readEpoch(ledger.database, user.id)).toBe(epoch)
   expect(await statuses(ledger)).toEqual(['revoked', 'revoked', 'active'])
 })

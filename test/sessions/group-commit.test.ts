@@ -2,10 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { createFamilyId } from '../../server/sessions/family-id.ts'
 import { createRefreshToken, deriveRefreshTokenKeys } from '../../server/tokens/refresh-token.ts'
-import {
-  createRotationQueue,
-  type RotationQueueOptions,
-} from '../../server/sessions/group-commit.ts'
+import { createCommitQueue, type CommitQueueOptions } from '../../server/sessions/group-commit.ts'
 import { startApp } from '../support/app.ts'
 import { beginSessions } from '../support/begun-sessions.ts'
 import { auth } from '../support/http.ts'
@@ -19,9 +16,9 @@ const item = (name: string, familyId = name): Item => ({ familyId, name })
 const namesOf = (batch: readonly Item[]) => batch.map(({ name }) => name)
 
 /** A queue whose batches the test settles, one after the other. */
-function queueByHand(options: Partial<RotationQueueOptions<Item, string>> = {}) {
+function queueByHand(options: Partial<CommitQueueOptions<Item, string>> = {}) {
   const batches: { names: string[]; settle: () => Promise<void> }[] = []
-  const queue = createRotationQueue<Item, string>({
+  const queue = createCommitQueue<Item, string>({
     mayRetry: () => true,
     settle: (batch) =>
       new Promise((resolve) => {
@@ -88,7 +85,7 @@ test('two tokens of one family are decided one after the other', async () => {
 
 test('one item that fails does not fail its batch, and no item is settled twice', async () => {
   const settled: string[] = []
-  const queue = createRotationQueue<Item, string>({
+  const queue = createCommitQueue<Item, string>({
     mayRetry: () => true,
     settle: async (batch) => {
       await sleep(1)
@@ -111,7 +108,7 @@ test('one item that fails does not fail its batch, and no item is settled twice'
 
 test('a batch with an unknown outcome is not retried', async () => {
   let tries = 0
-  const queue = createRotationQueue<Item, string>({
+  const queue = createCommitQueue<Item, string>({
     mayRetry: () => false,
     settle: async (batch) => {
       if (batch[0]!.name === 'first') return new Map(batch.map((one) => [one, '']))

@@ -7,6 +7,7 @@ import { createPasswords } from '../../server/users/passwords.ts'
 import { deriveRefreshTokenKeys } from '../../server/tokens/refresh-token.ts'
 import { createRotation, type Rotate } from '../../server/sessions/rotation.ts'
 import { startSession } from '../../server/sessions/sign-in.ts'
+import { createSignOut, type SignOut } from '../../server/sessions/sign-out.ts'
 import type { LiveSession, SessionDeps, SessionPolicy } from '../../server/sessions/session.ts'
 import type { User } from '../../server/users/directory.ts'
 import { serviceUrl } from './admin.ts'
@@ -20,6 +21,7 @@ export type TestLedger = AsyncDisposable & {
   readonly database: Database
   readonly deps: SessionDeps & { readonly users: ReturnType<typeof createAccounts> }
   readonly rotate: Rotate
+  readonly signOut: SignOut
   /** Creates a user with an e-mail address and an unusable password hash, because hashing is slow. */
   makeUser(role?: 'user' | 'admin'): Promise<User>
   start(user: User, options?: Partial<Parameters<typeof startSession>[1]>): Promise<LiveSession>
@@ -57,6 +59,7 @@ export async function startLedger(
     database,
     deps,
     rotate,
+    signOut: createSignOut(deps),
     async makeUser(role = 'user') {
       const id = randomUUID()
       const email = `user-${id}@example.com`

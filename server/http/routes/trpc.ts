@@ -9,6 +9,7 @@ import { asUnavailable, toPublicError } from '../../procedures/error-formatter.t
 import { appRouter } from '../../procedures/router.ts'
 import { parseAddress } from '../address.ts'
 import { callerOf } from '../caller.ts'
+import { answerDirectly, directCallsIn, type DirectAnswer } from '../direct-calls.ts'
 import { envelopeOf } from '../error-replies.ts'
 import { acceptJsonOnly } from '../json-body.ts'
 import { bearerChallenge, invalidTokenChallenge } from '../../verifier/failure.ts'
@@ -30,13 +31,16 @@ export async function mountTrpc(app: FastifyInstance, deps: ServiceDeps): Promis
     if (!hasUrl(request))
       throw new AuthError('validation_failed', 'the request target is not a URL')
     // Node would use the first of two headers where a proxy may have checked the second (RFC 6750 §2).
-    if ((request.raw.headersDistinct['authorization']?.length ?? 0) > 1)
+    if (countOf(request.raw.rawHeaders, 'authorization') > 1)
       throw new AuthError('validation_failed', 'two Authorization headers')
-    const { isBatch, names } = callsOf(request, path)
+    const calls = callsOf(request, path)
+    const { isBatch, names } = calls
     const bearer = bearerOf(deps, {
       authorization: request.headers.authorization,
       calls: names.length,
     })
+    const onError = (error: TRPCError, procedure: string) =>
+      deps.reportError(error, procedure, parseAddress(request.ip))
     // tRPC answers what is no call, also without a token: 404, 405, or 400 for a batch that is too large.
     if (
       names.length <= maxBatchSize &&
@@ -44,8 +48,13 @@ export async function mountTrpc(app: FastifyInstance, deps: ServiceDeps): Promis
     ) {
       const error = await refusalOf(bearer)
       if (error !== null) {
-        deps.reportError(error, path, parseAddress(request.ip))
+        onError(error, path)
         return sendRefusal(reply, error, isBatch ? names : path)
+      }
+      const direct = directCallsIn(request, calls)
+      if (direct !== null) {
+        const ctx = { deps, ...callerOf(request), bearer }
+        return sendAnswer(reply, await answerDirectly(direct, ctx, { reply, onError }))
       }
     }
     await fastifyRequestHandler({
@@ -55,10 +64,9 @@ export async function mountTrpc(app: FastifyInstance, deps: ServiceDeps): Promis
       path,
       maxBatchSize,
       createContext: () => ({ deps, ...callerOf(request), bearer }),
-      onError: ({ error, path: procedure }) =>
-        deps.reportError(error, procedure ?? '', parseAddress(request.ip)),
+      onError: ({ error, path: procedure }) => onError(error, procedure ?? ''),
       responseMeta: ({ errors, paths }) => {
-        const headers = headersOf(reply, errors)
+        const headers = new Headers(headersOf(reply, errors))
         // tRPC sends an error as text if it could not parse the request.
         if (paths === undefined) headers.set('content-type', 'application/json')
         return { headers }
@@ -110,12 +118,35 @@ function sendRefusal(
 ): FastifyReply {
   return reply
     .code(getHTTPStatusCodeFromError(error))
-    .headers(Object.fromEntries(headersOf(reply, [error])))
+    .headers(headersOf(reply, [error]))
     .send(
       typeof path === 'string'
         ? envelopeOf(error, path)
         : path.map((name) => envelopeOf(error, name)),
     )
+}
+
+/** The headers that tRPC sends, and the length of the body instead of its chunks. */
+function sendAnswer(reply: FastifyReply, { status, errors, body }: DirectAnswer): FastifyReply {
+  const { vary, ...headers } = headersOf(reply, errors)
+  return reply
+    .code(status)
+    .headers({
+      'content-type': 'application/json',
+      ...headers,
+      vary: vary === undefined ? trpcVary : `${trpcVary}, ${vary}`,
+    })
+    .serializer(asIs)
+    .send(body)
+}
+
+const trpcVary = 'trpc-accept, accept'
+
+/** Without it, Fastify would append a charset to the content type. */
+const asIs = (body: unknown) => body as string
+
+function countOf(rawHeaders: readonly string[], name: string): number {
+  return rawHeaders.filter((one, i) => i % 2 === 0 && one.toLowerCase() === name).length
 }
 
 /**
@@ -128,23 +159,25 @@ function hasUrl({ headers, raw }: FastifyRequest): boolean {
   const target = raw.url ?? ''
   const base = `http://${host}`
   if (!/^[\w.:[\]-]+$/.test(host) || !URL.canParse(target, base)) return false
+  // A path has no credentials.
+  if (target.startsWith('/trpc/')) return true
   const { username, password } = new URL(target, base)
   return username === '' && password === ''
 }
 
 /** Keeps the `Vary` that CORS has set, which tRPC would replace. */
-function headersOf(reply: FastifyReply, errors: readonly TRPCError[]): Headers {
-  const headers = new Headers({ 'cache-control': 'no-store' })
+function headersOf(reply: FastifyReply, errors: readonly TRPCError[]): Record<string, string> {
+  const headers: Record<string, string> = { 'cache-control': 'no-store' }
   const vary = reply.getHeader('vary')
-  if (vary !== undefined) headers.append('vary', String(vary))
+  if (vary !== undefined) headers['vary'] = String(vary)
   for (const { reason, message, extras } of errors.map(toPublicError)) {
     // A wrong current password is a 401 too, and every 401 names a scheme (RFC 9110 §15.5.2).
     if (reason === 'access_token_missing' || reason === 'invalid_credentials')
-      headers.set('www-authenticate', bearerChallenge)
+      headers['www-authenticate'] = bearerChallenge
     else if (reason.startsWith('access_token_'))
-      headers.set('www-authenticate', invalidTokenChallenge(message))
+      headers['www-authenticate'] = invalidTokenChallenge(message)
     if (extras.retryAfterSeconds !== undefined)
-      headers.set('retry-after', String(extras.retryAfterSeconds))
+      headers['retry-after'] = String(extras.retryAfterSeconds)
   }
   return headers
 }
