@@ -1,140 +1,285 @@
-import { execFile } from 'node:child_process'
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { promisify } from 'node:util'
+import { gzipSync } from 'node:zlib'
+import { build } from 'esbuild'
 import { publint } from 'publint'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { copyWorkingTree } from '../support/working-tree.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { packages } from '../../.ci/packages.ts'
+import { copyWith, install, packAll, run, typeErrors } from './tarballs.ts'
 
-const run = promisify(execFile)
+/** More versions of TypeScript, from the registry: `npm run test:packages` checks them, `npm test` does not. */
+const longTest = test.runIf(process.env.TEST_PACKAGES === 'all')
+
+const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
+
 let folder: string
-let tarball: string
+let tarballs: readonly string[]
+let service: string
 
-// A fresh clone is packed, without anything that was built before, and installed into an empty project.
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'token-ledger-package-'))
-  const clone = path.join(folder, 'clone')
-  await copyWorkingTree(clone)
-  const packing = ['pack', '--silent', '--pack-destination', folder]
-  const { stdout } = await run('npm', packing, { cwd: clone })
-  tarball = path.join(folder, stdout.trim())
-  await rm(clone, { recursive: true })
-  await writeFile(path.join(folder, 'package.json'), '{"type":"module","private":true}')
-  const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline']
-  await run('npm', ['install', ...flags, tarball], { cwd: folder })
+  tarballs = await packAll(folder)
+  service = path.join(folder, 'service')
+  await install(service, [tarballOf('token-ledger')])
 }, 240_000)
 
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-test('a fresh clone packs what it builds, and of the migrations only what the migrator reads', async () => {
-  const installed = path.join(folder, 'node_modules/token-ledger')
-  const top = await readdir(installed)
-  expect(top.toSorted()).toEqual(['LICENSE', 'README.md', 'dist', 'drizzle', 'package.json'])
-  const { entries } = JSON.parse(await readFile('drizzle/meta/_journal.json', 'utf8')) as {
-    entries: { tag: string }[]
+describe('token-ledger', () => {
+  test('a fresh clone packs every package', () => {
+    const names = ['token-ledger', ...Object.keys(packages)]
+    expect(tarballs).toEqual(names.map(tarballOf).toSorted())
+  })
+
+  test('holds what was built for the service, and of the migrations only what the migrator reads', async () => {
+    const installed = path.join(service, 'node_modules/token-ledger')
+    const top = await readdir(installed)
+    expect(top.toSorted()).toEqual(['LICENSE', 'README.md', 'dist', 'drizzle', 'package.json'])
+    const { entries } = JSON.parse(await readFile('drizzle/meta/_journal.json', 'utf8')) as {
+      entries: { tag: string }[]
+    }
+    const packed = await readdir(path.join(installed, 'drizzle'))
+    expect(packed).toEqual(expect.arrayContaining(entries.map(({ tag }) => `${tag}.sql`)))
+    expect(await readdir(path.join(installed, 'drizzle/meta'))).toEqual(['_journal.json'])
+  })
+
+  test('leaves to the other packages what only clients need', async () => {
+    const dist = path.join(service, 'node_modules/token-ledger/dist')
+    expect((await readdir(dist)).toSorted()).toEqual(['client', 'db', 'server'])
+    expect(await readdir(path.join(dist, 'client'))).toEqual(['example'])
+    const installed = await packagesIn(service)
+    expect(installed.filter((name) => /^@trpc\/client$|^@token-ledger\//.test(name))).toEqual([])
+  })
+
+  test('can be imported and required at every entry', async () => {
+    const imported = `
+      import { buildApp, tokenLedger, loadConfig, connect } from 'token-ledger'
+      import { tokenEvent, auditSessions } from 'token-ledger/db'
+      const all = { buildApp, tokenLedger, loadConfig, connect, tokenEvent, auditSessions }
+      console.log(Object.values(all).every((value) => value !== undefined))`
+    expect(await outputOf(service, 'imports.mjs', imported)).toBe('true\n')
+    const required = `
+      for (const entry of ['', '/db'])
+        console.log(Object.keys(require('token-ledger' + entry)).length > 0)`
+    expect(await outputOf(service, 'require.cjs', required)).toBe('true\n'.repeat(2))
+  })
+
+  test('brings its types', async () => {
+    const program = `
+      import { buildApp, type AppRouter, type AuthRouter } from 'token-ledger'
+      import type { AuditSession } from 'token-ledger/db'
+      export const status = (session: AuditSession): 'active' | 'expired' | 'revoked' | 'reuse_detected' => session.status
+      export type Routers = [AppRouter, AuthRouter]
+      export const start: typeof buildApp = buildApp
+      // @ts-expect-error without its options
+      void buildApp()`
+    await writeFile(path.join(service, 'types.ts'), program)
+    const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023']
+    const compiler = path.resolve('node_modules/.bin/tsc')
+    const result = await run(compiler, [...options, '--types', '', '--skipLibCheck', 'types.ts'], {
+      cwd: service,
+    }).catch((error: { stdout: string }) => error)
+    expect(result.stdout).toBe('')
+  })
+
+  test('has a command, which says how to use it', async () => {
+    const bin = path.join(service, 'node_modules/.bin/token-ledger')
+    await expect(run(bin, ['nonsense'], { cwd: service })).rejects.toMatchObject({ code: 3 })
+  })
+
+  test('asked for traces without the SDK, which is no dependency, it says so and goes on', async () => {
+    const main = 'node_modules/token-ledger/dist/server/main.js'
+    const env = {
+      PATH: process.env.PATH,
+      OTEL_TRACES_EXPORTER: 'otlp',
+      DATABASE_URL: 'postgres://nobody@127.0.0.1:1/nothing',
+    }
+    const ended = await run(process.execPath, [main], { cwd: service, env }).catch(
+      (error: { code: number; stderr: string }) => error,
+    )
+    expect(ended).toMatchObject({ code: 1 })
+    const [traces, database] = ended.stderr.split('\n')
+    expect(traces).toMatch(
+      /^token-ledger: no traces without @opentelemetry\/sdk-node: Cannot find /,
+    )
+    expect(database).toMatch(/^token-ledger: .*127\.0\.0\.1:1/)
+  })
+})
+
+describe.each(['token-ledger', ...Object.keys(packages)])('the tarball of %s', (name) => {
+  test('gives publint nothing to say, not even a suggestion', async () => {
+    const file = await readFile(tarballOf(name))
+    const bytes = file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength)
+    const { messages } = await publint({ pack: { tarball: bytes }, strict: true })
+    expect(messages).toEqual([])
+  })
+
+  // The profile leaves out two resolutions that an ESM package without a CommonJS copy cannot satisfy: `node10`, which
+  // does not know `exports`, and TypeScript's CommonJS, which calls `require` of ESM an error, though every Node that
+  // the packages support allows it, as other tests here show.
+  test('has types of every entry that describe the module format of its code', async () => {
+    const attw = path.resolve('node_modules/.bin/attw')
+    const options = ['--profile', 'esm-only', '--format', 'ascii', '--no-color', '--no-emoji']
+    const found = await run(attw, [tarballOf(name), ...options]).then(
+      () => '',
+      (error: { code: string | number; stdout: string }) => `${error.code}\n${error.stdout}`,
+    )
+    expect(found).toBe('')
+  })
+
+  test('has source maps only of sources that it holds: none', async () => {
+    const { stdout } = await run('tar', ['-tzf', tarballOf(name)])
+    expect(stdout).not.toMatch(/\.map$/m)
+  })
+})
+
+describe.each(Object.entries(packages))('%s, in an empty project', (name, made) => {
+  const { entries, dependencies = [], optionalPeers = {} } = made
+  const siblings = dependencies.filter((used) => used in packages)
+  const peers = [...Object.keys(optionalPeers), '@types/node']
+  let alone: string
+  let withPeers: string
+
+  beforeAll(async () => {
+    alone = path.join(folder, path.basename(name))
+    withPeers = `${alone}-with-peers`
+    await install(alone, [name, ...siblings].map(tarballOf))
+    await copyWith(alone, withPeers, peers)
+  }, 120_000)
+
+  test('is installed with its dependencies alone', async () => {
+    expect(await packagesIn(alone)).toEqual([name, ...dependencies].toSorted())
+  })
+
+  test('names nothing but its dependencies and optional peers', async () => {
+    const files = await readdir(installed(alone), { recursive: true })
+    for (const file of files.filter((found) => /\.(?:js|d\.ts)$/.test(found)))
+      expect([...Object.keys(optionalPeers), ...dependencies, 'node']).toEqual(
+        expect.arrayContaining(await namedBy(file)),
+      )
+  })
+
+  test('can be imported and required at every entry', async () => {
+    const names = JSON.stringify(Object.keys(entries).map((entry) => path.join(name, entry)))
+    const imported = `for (const name of ${names}) console.log(Object.keys(await import(name)).length > 0)`
+    const required = `for (const name of ${names}) console.log(Object.keys(require(name)).length > 0)`
+    const expected = 'true\n'.repeat(Object.keys(entries).length)
+    expect(await outputOf(withPeers, 'imports.mjs', imported)).toBe(expected)
+    expect(await outputOf(withPeers, 'require.cjs', required)).toBe(expected)
+  })
+
+  test('has types that every kind of project can read', () => expectReadable())
+
+  // tRPC's own types need TypeScript 5.7.
+  longTest.each(['5.4.5', '5.9.3'])('has types that TypeScript %s can read', async (older) => {
+    const project = path.join(folder, `typescript-${older}`)
+    await stat(project).catch(() => install(project, [`typescript@${older}`]))
+    const compiler = path.join(project, 'node_modules/typescript/bin/tsc')
+    await expectReadable(compiler, older === '5.4.5' ? /^@trpc\// : undefined)
+  })
+
+  /** Entries that name no peer are read where no peer is installed. */
+  async function expectReadable(compiler?: string, withoutPeer?: RegExp): Promise<void> {
+    const needs = await Promise.all(Object.keys(entries).map(needsOf))
+    const read = (chosen: readonly Needs[]) =>
+      chosen.map(({ entry }, i) => `export * as entry${i} from '${path.join(name, entry)}'`)
+    const light = needs.filter(({ named }) => named.every((used) => dependencies.includes(used)))
+    const heavy = needs.filter((one) => !light.includes(one))
+    const checked = heavy.filter(({ named }) => !named.some((used) => withoutPeer?.test(used)))
+    expect(light.length).toBeGreaterThan(0)
+    const options = compiler === undefined ? {} : { compiler }
+    expect(await typeErrors(alone, read(light).join('\n'), options)).toEqual([])
+    if (checked.length > 0)
+      expect(
+        await typeErrors(withPeers, read(checked).join('\n'), { ...options, types: ['node'] }),
+      ).toEqual([])
   }
-  const packed = await readdir(path.join(installed, 'drizzle'))
-  expect(packed).toEqual(expect.arrayContaining(entries.map(({ tag }) => `${tag}.sql`)))
-  expect(await readdir(path.join(installed, 'drizzle/meta'))).toEqual(['_journal.json'])
-})
 
-test('publint finds nothing in the tarball, not even a suggestion', async () => {
-  const file = await readFile(tarball)
-  const bytes = file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength)
-  const { messages } = await publint({ pack: { tarball: bytes }, strict: true })
-  expect(messages).toEqual([])
-})
-
-// The profile leaves out two resolutions that an ESM package without a CommonJS copy cannot satisfy: `node10`, which
-// does not know `exports`, and TypeScript's CommonJS, which calls `require` of ESM an error, though every Node that
-// the package supports allows it (the next test does it).
-test('the types of every entry describe the module format of its code', async () => {
-  const attw = path.resolve('node_modules/.bin/attw')
-  const options = ['--profile', 'esm-only', '--format', 'ascii', '--no-color', '--no-emoji']
-  const found = await run(attw, [tarball, ...options]).then(
-    () => '',
-    (error: { code: string | number; stdout: string }) => `${error.code}\n${error.stdout}`,
-  )
-  expect(found).toBe('')
-}, 60_000)
-
-test('a CommonJS program can require every entry', async () => {
-  const program = `
-    for (const entry of ['', '/client', '/client/file-store', '/verifier', '/db'])
-      console.log(Object.keys(require('token-ledger' + entry)).length > 0)`
-  await writeFile(path.join(folder, 'require.cjs'), program)
-  const { stdout } = await run(process.execPath, ['require.cjs'], { cwd: folder })
-  expect(stdout).toBe('true\n'.repeat(5))
-})
-
-test('the installed package can be imported at every entry', async () => {
-  const program = `
-    import { buildApp, tokenLedger, loadConfig, connect } from 'token-ledger'
-    import { createAuthClient, authLink, AuthClientError } from 'token-ledger/client'
-    import { createVerifier, fastifyVerifier, expressVerifier, trpcVerifier } from 'token-ledger/verifier'
-    import { tokenEvent, auditSessions } from 'token-ledger/db'
-    const all = { buildApp, tokenLedger, loadConfig, connect, createAuthClient, authLink, AuthClientError,
-      createVerifier, fastifyVerifier, expressVerifier, trpcVerifier, tokenEvent, auditSessions }
-    console.log(Object.values(all).every((value) => value !== undefined))`
-  await writeFile(path.join(folder, 'imports.mjs'), program)
-  const { stdout } = await run(process.execPath, ['imports.mjs'], { cwd: folder })
-  expect(stdout.trim()).toBe('true')
-})
-
-test('its types are there, and a wrong call does not compile', async () => {
-  const program = `
-    import { createTRPCClient, httpLink } from '@trpc/client'
-    import { buildApp, type AppRouter, type AuthRouter } from 'token-ledger'
-    import { createAuthClient, authLink } from 'token-ledger/client'
-    import { createVerifier } from 'token-ledger/verifier'
-    import type { AuditSession } from 'token-ledger/db'
-    const auth = createAuthClient({ baseUrl: 'http://127.0.0.1:3000' })
-    const api = createTRPCClient<AppRouter>({ links: [authLink(auth), httpLink({ url: 'http://127.0.0.1:3000/trpc' })] })
-    export const email: Promise<string> = api.me.query().then((me) => me.user.email)
-    export const status = (session: AuditSession): 'active' | 'expired' | 'revoked' | 'reuse_detected' => session.status
-    export const verifier = createVerifier({ issuer: 'https://a.example', audience: 'b' })
-    export type Login = AuthRouter
-    export const start: typeof buildApp = buildApp
-    // @ts-expect-error there is no such procedure
-    void api.nobody.query()
-    // @ts-expect-error the id is a text
-    void api.sessions.revoke.mutate({ familyId: 1 })`
-  await writeFile(path.join(folder, 'types.ts'), program)
-  const compiler = path.resolve('node_modules/.bin/tsc')
-  const options = [
-    '--noEmit',
-    '--strict',
-    '--module',
-    'nodenext',
-    '--target',
-    'es2023',
-    '--types',
-    '',
-  ]
-  const result = await run(compiler, [...options, '--skipLibCheck', 'types.ts'], {
-    cwd: folder,
-  }).catch((error: { stdout: string }) => error)
-  expect(result.stdout).toBe('')
-}, 60_000)
-
-test('the command is there and says how to use it', async () => {
-  const bin = path.join(folder, 'node_modules/.bin/token-ledger')
-  await expect(run(bin, ['nonsense'], { cwd: folder })).rejects.toMatchObject({ code: 3 })
-})
-
-test('asked for traces without the SDK, which is no dependency, it says so and goes on', async () => {
-  const main = 'node_modules/token-ledger/dist/server/main.js'
-  const env = {
-    PATH: process.env.PATH,
-    OTEL_TRACES_EXPORTER: 'otlp',
-    DATABASE_URL: 'postgres://nobody@127.0.0.1:1/nothing',
+  async function needsOf(entry: string): Promise<Needs> {
+    return { entry, named: await namedBy(`${entry === '.' ? 'index' : entry}.d.ts`) }
   }
-  const ended = await run(process.execPath, [main], { cwd: folder, env }).catch(
-    (error: { code: number; stderr: string }) => error,
-  )
-  expect(ended).toMatchObject({ code: 1 })
-  const [traces, database] = ended.stderr.split('\n')
-  expect(traces).toMatch(/^token-ledger: no traces without @opentelemetry\/sdk-node: Cannot find /)
-  expect(database).toMatch(/^token-ledger: .*127\.0\.0\.1:1/)
+
+  /** The packages that a file imports; `node` for those of Node. */
+  async function namedBy(file: string): Promise<string[]> {
+    const text = await readFile(path.join(installed(alone), file), 'utf8')
+    const found = text.matchAll(
+      /(?:\bfrom |\bimport |\bimport\()"(node(?=:)|(?:@[\w-]+\/)?[\w-]+)/g,
+    )
+    return Array.from(found, ([, used = '']) => used)
+  }
+
+  function installed(project: string): string {
+    return path.join(project, 'node_modules', name)
+  }
 })
+
+describe('@token-ledger/client', () => {
+  const client = () => path.join(folder, 'client')
+
+  test('takes at most 300 kB of disk', async () => {
+    const place = path.join(client(), 'node_modules/@token-ledger/client')
+    const files = await readdir(place, { recursive: true, withFileTypes: true })
+    const sizes = files
+      .filter((file) => file.isFile())
+      .map(async (file) => (await stat(path.join(file.parentPath, file.name))).size)
+    const total = (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0)
+    expect(total).toBeLessThanOrEqual(300_000)
+  })
+
+  test.each([
+    ['createAuthClient', 5_500],
+    ['AuthClientError', 300],
+  ])('%s adds at most %i bytes to a page, minified and gzipped', async (name, limit) => {
+    const { outputFiles } = await build({
+      stdin: {
+        contents: `export { ${name} } from '@token-ledger/client'`,
+        resolveDir: client(),
+      },
+      bundle: true,
+      minify: true,
+      format: 'esm',
+      platform: 'browser',
+      target: 'es2022',
+      write: false,
+    })
+    const bytes = gzipSync(outputFiles[0]!.contents, { level: 9 }).length
+    expect(bytes).toBeLessThanOrEqual(limit)
+  })
+
+  test('types calls from the server to the page, and wrong ones do not compile', async () => {
+    const program = `
+      import { createTRPCClient, httpLink } from '@trpc/client'
+      import { createAuthClient } from '@token-ledger/client'
+      import { authLink, type AppRouter } from '@token-ledger/client/trpc'
+      const auth = createAuthClient({ baseUrl: 'http://127.0.0.1:3000' })
+      const api = createTRPCClient<AppRouter>({ links: [authLink(auth), httpLink({ url: 'http://127.0.0.1:3000/trpc' })] })
+      export const email: Promise<string> = api.me.query().then((me) => me.user.email)
+      export const role: Promise<'admin' | 'user'> = api.admin.users.list.query().then(({ items }) => items[0]!.role)
+      // @ts-expect-error there is no such procedure
+      void api.nobody.query()
+      // @ts-expect-error the id is a text
+      void api.sessions.revoke.mutate({ familyId: 1 })`
+    expect(await typeErrors(`${client()}-with-peers`, program)).toEqual([])
+  })
+})
+
+type Needs = { readonly entry: string; readonly named: readonly string[] }
+
+/** As npm names it: `@a/b` is in `a-b-1.2.3.tgz`. */
+function tarballOf(name: string): string {
+  return path.join(folder, `${name.replace('@', '').replace('/', '-')}-${version}.tgz`)
+}
+
+/** The names of what npm has installed in a project. */
+async function packagesIn(project: string): Promise<string[]> {
+  const lock = await readFile(path.join(project, 'node_modules/.package-lock.json'), 'utf8')
+  const { packages: found } = JSON.parse(lock) as { packages: Record<string, unknown> }
+  return Object.keys(found).map((place) => place.replace(/^.*node_modules\//, ''))
+}
+
+async function outputOf(project: string, file: string, program: string): Promise<string> {
+  await writeFile(path.join(project, file), program)
+  return (await run(process.execPath, [file], { cwd: project })).stdout
+}
