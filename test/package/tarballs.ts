@@ -16,10 +16,16 @@ export async function packAll(folder: string): Promise<string[]> {
   return files.toSorted().map((file) => path.join(folder, file))
 }
 
-/** Installs tarballs into an empty project. */
-export async function install(project: string, tarballs: readonly string[]): Promise<void> {
-  await mkdir(project)
-  await writeFile(path.join(project, 'package.json'), '{"type":"module","private":true}')
+/** Installs tarballs into an empty project, or into a copy of a project. */
+export async function install(
+  project: string,
+  tarballs: readonly string[],
+  from?: string,
+): Promise<void> {
+  if (from === undefined) {
+    await mkdir(project)
+    await writeFile(path.join(project, 'package.json'), '{"type":"module","private":true}')
+  } else await cp(from, project, { recursive: true })
   const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline']
   await run('npm', ['install', ...flags, ...tarballs], { cwd: project })
 }
@@ -38,38 +44,40 @@ export async function copyWith(
   }
 }
 
-/** What TypeScript says about a program, as each kind of project resolves packages, libraries' types included. */
+const resolutions = { bundler: 'esnext', node16: 'node16', nodenext: 'nodenext' } as const
+
+type Options = {
+  /** The newest TypeScript unless given. */
+  readonly compiler?: string
+  /** All of them unless given. */
+  readonly resolutions?: readonly (keyof typeof resolutions)[]
+  readonly types?: readonly string[]
+}
+
+/** What TypeScript says about a program in each kind of project, also about the types of its libraries. */
 export async function typeErrors(
   project: string,
   program: string,
-  options: { readonly compiler?: string; readonly types?: readonly string[] } = {},
+  options: Options = {},
 ): Promise<string[]> {
-  const { compiler = 'node_modules/typescript/bin/tsc', types = [] } = options
   await writeFile(path.join(project, 'program.ts'), program)
-  const kinds = [
-    ['esnext', 'bundler'],
-    ['node16', 'node16'],
-    ['nodenext', 'nodenext'],
-  ] as const
-  const found = kinds.map(async ([module, moduleResolution]) => {
-    const lib = ['es2022', 'dom', 'dom.iterable']
-    const settings = {
+  const kinds = options.resolutions ?? (['bundler', 'node16', 'nodenext'] as const)
+  const found = kinds.map(async (moduleResolution) => {
+    const compilerOptions = {
       strict: true,
       exactOptionalPropertyTypes: true,
-      target: 'es2022',
-      lib,
-      types,
-    }
-    const compilerOptions = {
-      ...settings,
-      noEmit: true,
       skipLibCheck: false,
-      module,
+      noEmit: true,
+      target: 'es2022',
+      lib: ['es2022', 'dom', 'dom.iterable'],
+      types: options.types ?? [],
+      module: resolutions[moduleResolution],
       moduleResolution,
     }
-    const file = path.join(project, `tsconfig.${module}.json`)
+    const file = path.join(project, `tsconfig.${moduleResolution}.json`)
     await writeFile(file, JSON.stringify({ compilerOptions, files: ['program.ts'] }))
-    const args = [path.resolve(compiler), '--pretty', 'false', '--project', file]
+    const compiler = path.resolve(options.compiler ?? 'node_modules/typescript/bin/tsc')
+    const args = [compiler, '--pretty', 'false', '--project', file]
     const { stdout } = await run(process.execPath, args, { cwd: project }).catch(
       (failed: { stdout: string }) => failed,
     )
