@@ -1,7 +1,7 @@
 import type { AuthApi, Fetch, Grant } from '../auth-api.ts'
 import type { Credential } from './credential.ts'
 import { AuthClientError, isDefinitive, isPermanent } from '../errors.ts'
-import { memoryStorage, type TokenStorage } from '../storage.ts'
+import type { TokenStorage } from '../storage.ts'
 import { freshOf, parse } from './stored-token.ts'
 import { openTokenStore, storeChanged } from './token-store.ts'
 
@@ -11,10 +11,10 @@ const maxAttempts = 5
 /** For native apps and tools: the refresh token is kept in the caller's storage and sent in request bodies. */
 export function bodyCredential(
   post: AuthApi,
-  storage: TokenStorage | undefined,
+  storage: TokenStorage,
   server: { baseUrl: string; fetch: Fetch },
 ): Credential {
-  const store = openTokenStore(storage ?? memoryStorage())
+  const store = openTokenStore(storage)
 
   async function accept(grant: Grant): Promise<Grant> {
     await store.update(() => freshOf(grant))

@@ -4,7 +4,7 @@ import type { Credential } from './credential.ts'
 import { lazyCredential } from './lazy.ts'
 import { openNotes } from './tab-storage.ts'
 import type { Settings } from '../options.ts'
-import type { TokenStorage } from '../storage.ts'
+import { memoryStorage, type TokenStorage } from '../storage.ts'
 
 export function openCredential(settings: Settings, storage: TokenStorage | undefined): Credential {
   const { baseUrl, fetch, transport, adoptForeignSession } = settings
@@ -18,6 +18,6 @@ export function openCredential(settings: Settings, storage: TokenStorage | undef
   return lazyCredential(async () => {
     const { bodyCredential } = await import('./body.ts')
     const post = createAuthApi({ baseUrl, fetch, credentials: 'omit' })
-    return bodyCredential(post, storage, { baseUrl, fetch })
+    return bodyCredential(post, storage ?? memoryStorage(), { baseUrl, fetch })
   })
 }
