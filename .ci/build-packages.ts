@@ -43,6 +43,8 @@ async function bundleCode(name: string, { entries }: Package, target: string): P
     transform: { target: 'es2022' },
     plugins: [entriesByName(name, '')],
     external: isPackage,
+    // 'use client' stays at the top of its entry.
+    checks: { moduleLevelDirective: false },
   })
   // Shorter code, but with its names and its lines.
   const minify = { compress: true, mangle: false, codegen: false }

@@ -1,8 +1,8 @@
 import type { Reason } from '../server/errors.ts'
-import type { AuthInputs, AuthOutputs } from './auth-calls.ts'
+import type { AuthInputs, AuthOutputs, Credentials, Grant, User } from './auth-calls.ts'
 import { AuthClientError } from './errors.ts'
 
-export type { Credentials, Grant, User } from './auth-calls.ts'
+export type { Credentials, Grant, User }
 
 type AuthProcedure = keyof AuthOutputs
 

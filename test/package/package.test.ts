@@ -7,7 +7,7 @@ import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/co
 import { filterProblems } from '@arethetypeswrong/core/problems'
 import { build, type Plugin } from 'esbuild'
 import { publint } from 'publint'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { packages } from '../../.ci/packages.ts'
 import { startApp } from '../support/app.ts'
 import { cli } from '../support/cli.ts'
@@ -18,6 +18,9 @@ import { copyWith, install, packAll, run, typeErrors } from './tarballs.ts'
 const longTest = test.runIf(process.env.TEST_PACKAGES === 'all')
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
+
+// A compiler takes a second alone, and a minute on a machine that is busy with other tests.
+vi.setConfig({ testTimeout: 180_000 })
 
 let folder: string
 let tarballs: readonly string[]
@@ -159,6 +162,14 @@ describe.each(Object.entries(packages))('%s, in an empty project', (name, made) 
     expect(await packagesIn(alone)).toEqual([name, ...dependencies].toSorted())
   })
 
+  test('keeps the mark of entries that run in the browser alone', async () => {
+    for (const [entry, source] of Object.entries(entries)) {
+      const code = await readFile(path.join(installed(alone), `${fileOf(entry)}.js`), 'utf8')
+      const isMarked = (await readFile(source, 'utf8')).startsWith("'use client'")
+      expect([entry, code.startsWith('"use client"')]).toEqual([entry, isMarked])
+    }
+  })
+
   test('names nothing but its dependencies and optional peers', async () => {
     const files = await readdir(installed(alone), { recursive: true })
     for (const file of files.filter((found) => /\.(?:js|d\.ts)$/.test(found)))
@@ -190,16 +201,20 @@ describe.each(Object.entries(packages))('%s, in an empty project', (name, made) 
     ['5.4.5', /^@trpc\//],
     ['5.9.3', /^$/],
     ['7.0.2', /^$/],
-  ])('has types that TypeScript %s can read', async (older, tooNew) => {
-    const project = path.join(folder, `typescript-${older}`)
-    await stat(project).catch(() => install(project, [`typescript@${older}`]))
-    const compiler = path.join(project, 'node_modules/typescript/bin/tsc')
-    expect(await typeErrors(alone, await programOf(needsNoPeer), { compiler })).toEqual([])
-    const program = await programOf(
-      (named) => needsPeer(named) && !named.some((used) => tooNew.test(used)),
-    )
-    expect(await typeErrors(withPeers, program, { compiler, types: ['node'] })).toEqual([])
-  })
+  ])(
+    'has types that TypeScript %s can read',
+    async (older, tooNew) => {
+      const project = path.join(folder, `typescript-${older}`)
+      await stat(project).catch(() => install(project, [`typescript@${older}`]))
+      const compiler = path.join(project, 'node_modules/typescript/bin/tsc')
+      expect(await typeErrors(alone, await programOf(needsNoPeer), { compiler })).toEqual([])
+      const program = await programOf(
+        (named) => needsPeer(named) && !named.some((used) => tooNew.test(used)),
+      )
+      expect(await typeErrors(withPeers, program, { compiler, types: ['node'] })).toEqual([])
+    },
+    600_000,
+  )
 
   const needsNoPeer = (named: readonly string[]) =>
     named.every((used) => dependencies.includes(used))
@@ -208,7 +223,7 @@ describe.each(Object.entries(packages))('%s, in an empty project', (name, made) 
   /** A program that imports the entries whose types name packages as `chosen` says. */
   async function programOf(chosen: (named: readonly string[]) => boolean): Promise<string> {
     const lines = Object.keys(entries).map(async (entry, i) => {
-      const named = await namedBy(`${entry === '.' ? 'index' : entry}.d.ts`)
+      const named = await namedBy(`${fileOf(entry)}.d.ts`)
       return chosen(named) ? `export * as entry${i} from '${path.join(name, entry)}'` : ''
     })
     return `export {}\n${(await Promise.all(lines)).join('\n')}`
@@ -226,6 +241,23 @@ describe.each(Object.entries(packages))('%s, in an empty project', (name, made) 
   function installed(project: string): string {
     return path.join(project, 'node_modules', name)
   }
+})
+
+test('each class is in one package and there once, so that `instanceof` knows it', async () => {
+  const classes = Object.keys(packages).map(async (name) => {
+    const place = path.join(folder, path.basename(name), 'node_modules', name)
+    const files = (await readdir(place, { recursive: true })).filter((file) => file.endsWith('.js'))
+    const texts = files.map((file) => readFile(path.join(place, file), 'utf8'))
+    return Array.from(
+      (await Promise.all(texts))
+        .join('\n')
+        .matchAll(/\bclass (?!extends\b)(\w+)|\b(\w+) = class\b/g),
+      ([, one, other]) => one ?? other,
+    )
+  })
+  const all = (await Promise.all(classes)).flat()
+  expect(all).toContain('AuthClientError')
+  expect(all).toHaveLength(new Set(all).size)
 })
 
 describe('@token-ledger/client', () => {
@@ -315,6 +347,11 @@ const withoutLaterCode: Plugin = {
     options.onResolve({ filter: /./ }, ({ kind, path: file }) =>
       kind === 'dynamic-import' ? { path: file, external: true } : null,
     ),
+}
+
+/** `.` is `index`, and `./x` is `x`. */
+function fileOf(entry: string): string {
+  return entry === '.' ? 'index' : entry.slice(2)
 }
 
 /** As npm names it: `@a/b` is in `a-b-1.2.3.tgz`. */
