@@ -30,7 +30,15 @@ beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'token-ledger-package-'))
   tarballs = await packAll(folder)
   service = path.join(folder, 'service')
-  await install(service, [tarballOf('token-ledger')])
+  const installed = Object.entries(packages).map(
+    async ([name, { dependencies, optionalPeers }]) => {
+      const siblings = (dependencies ?? []).filter((used) => used in packages)
+      await install(projectOf(name), [name, ...siblings].map(tarballOf))
+      const peers = [...Object.keys(optionalPeers ?? {}), '@types/node']
+      await copyWith(projectOf(name), `${projectOf(name)}-with-peers`, peers)
+    },
+  )
+  await Promise.all([install(service, [tarballOf('token-ledger')]), ...installed])
 }, 240_000)
 
 afterAll(() => rm(folder, { recursive: true, force: true }))
@@ -146,32 +154,25 @@ describe.each(['token-ledger', ...Object.keys(packages)])('the tarball of %s', (
 
 describe.each(Object.entries(packages))('%s, in an empty project', (name, made) => {
   const { entries, dependencies = [], optionalPeers = {} } = made
-  const siblings = dependencies.filter((used) => used in packages)
-  const peers = [...Object.keys(optionalPeers), '@types/node']
-  let alone: string
-  let withPeers: string
-
-  beforeAll(async () => {
-    alone = path.join(folder, path.basename(name))
-    withPeers = `${alone}-with-peers`
-    await install(alone, [name, ...siblings].map(tarballOf))
-    await copyWith(alone, withPeers, peers)
-  }, 120_000)
+  const withPeers = () => `${projectOf(name)}-with-peers`
 
   test('is installed with its dependencies alone', async () => {
-    expect(await packagesIn(alone)).toEqual([name, ...dependencies].toSorted())
+    expect(await packagesIn(projectOf(name))).toEqual([name, ...dependencies].toSorted())
   })
 
   test('keeps the mark of entries that run in the browser alone', async () => {
     for (const [entry, source] of Object.entries(entries)) {
-      const code = await readFile(path.join(installed(alone), `${fileOf(entry)}.js`), 'utf8')
+      const code = await readFile(
+        path.join(installed(projectOf(name)), `${fileOf(entry)}.js`),
+        'utf8',
+      )
       const isMarked = (await readFile(source, 'utf8')).startsWith("'use client'")
       expect([entry, code.startsWith('"use client"')]).toEqual([entry, isMarked])
     }
   })
 
   test('names nothing but its dependencies and optional peers', async () => {
-    const files = await readdir(installed(alone), { recursive: true })
+    const files = await readdir(installed(projectOf(name)), { recursive: true })
     for (const file of files.filter((found) => /\.(?:js|d\.ts)$/.test(found)))
       expect([...Object.keys(optionalPeers), ...dependencies, 'node']).toEqual(
         expect.arrayContaining(await namedBy(file)),
@@ -183,17 +184,17 @@ describe.each(Object.entries(packages))('%s, in an empty project', (name, made) 
     const imported = `for (const name of ${names}) console.log(Object.keys(await import(name)).length > 0)`
     const required = `for (const name of ${names}) console.log(Object.keys(require(name)).length > 0)`
     const expected = 'true\n'.repeat(Object.keys(entries).length)
-    expect(await outputOf(withPeers, 'imports.mjs', imported)).toBe(expected)
-    expect(await outputOf(withPeers, 'require.cjs', required)).toBe(expected)
+    expect(await outputOf(withPeers(), 'imports.mjs', imported)).toBe(expected)
+    expect(await outputOf(withPeers(), 'require.cjs', required)).toBe(expected)
   })
 
   test('has types that every kind of project can read, without a peer where an entry needs none', async () => {
     const light = await programOf(needsNoPeer)
     expect(light).toContain(`'${name}'`)
-    expect(await typeErrors(alone, light)).toEqual([])
+    expect(await typeErrors(projectOf(name), light)).toEqual([])
     const program = await programOf(needsPeer)
     const options = { types: ['node'], resolutions: ['nodenext'] } as const
-    expect(await typeErrors(withPeers, program, options)).toEqual([])
+    expect(await typeErrors(withPeers(), program, options)).toEqual([])
   })
 
   // tRPC's own types need TypeScript 5.7.
@@ -207,11 +208,13 @@ describe.each(Object.entries(packages))('%s, in an empty project', (name, made) 
       const project = path.join(folder, `typescript-${older}`)
       await stat(project).catch(() => install(project, [`typescript@${older}`]))
       const compiler = path.join(project, 'node_modules/typescript/bin/tsc')
-      expect(await typeErrors(alone, await programOf(needsNoPeer), { compiler })).toEqual([])
+      expect(await typeErrors(projectOf(name), await programOf(needsNoPeer), { compiler })).toEqual(
+        [],
+      )
       const program = await programOf(
         (named) => needsPeer(named) && !named.some((used) => tooNew.test(used)),
       )
-      expect(await typeErrors(withPeers, program, { compiler, types: ['node'] })).toEqual([])
+      expect(await typeErrors(withPeers(), program, { compiler, types: ['node'] })).toEqual([])
     },
     600_000,
   )
@@ -231,7 +234,7 @@ describe.each(Object.entries(packages))('%s, in an empty project', (name, made) 
 
   /** The packages that a file imports; `node` for those of Node. */
   async function namedBy(file: string): Promise<string[]> {
-    const text = await readFile(path.join(installed(alone), file), 'utf8')
+    const text = await readFile(path.join(installed(projectOf(name)), file), 'utf8')
     const found = text.matchAll(
       /(?:\bfrom |\bimport |\bimport\()"(node(?=:)|(?:@[\w-]+\/)?[\w-]+)/g,
     )
@@ -245,7 +248,7 @@ describe.each(Object.entries(packages))('%s, in an empty project', (name, made) 
 
 test('each class is in one package and there once, so that `instanceof` knows it', async () => {
   const classes = Object.keys(packages).map(async (name) => {
-    const place = path.join(folder, path.basename(name), 'node_modules', name)
+    const place = path.join(projectOf(name), 'node_modules', name)
     const files = (await readdir(place, { recursive: true })).filter((file) => file.endsWith('.js'))
     const texts = files.map((file) => readFile(path.join(place, file), 'utf8'))
     return Array.from(
@@ -261,7 +264,7 @@ test('each class is in one package and there once, so that `instanceof` knows it
 })
 
 describe('@token-ledger/client', () => {
-  const client = () => path.join(folder, 'client')
+  const client = () => projectOf('@token-ledger/client')
 
   test('takes at most 300 kB of disk', async () => {
     const place = path.join(client(), 'node_modules/@token-ledger/client')
@@ -352,6 +355,11 @@ const withoutLaterCode: Plugin = {
 /** `.` is `index`, and `./x` is `x`. */
 function fileOf(entry: string): string {
   return entry === '.' ? 'index' : entry.slice(2)
+}
+
+/** Where a package is installed with its dependencies alone. */
+function projectOf(name: string): string {
+  return path.join(folder, path.basename(name))
 }
 
 /** As npm names it: `@a/b` is in `a-b-1.2.3.tgz`. */
