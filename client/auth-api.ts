@@ -1,22 +1,17 @@
-import type { inferRouterInputs, inferRouterOutputs } from '@trpc/server'
 import type { Reason } from '../server/errors.ts'
-import type { AuthRouter } from '../server/procedures/router.ts'
+import type { AuthInputs, AuthOutputs, Credentials, Grant, User } from './auth-calls.ts'
 import { AuthClientError } from './errors.ts'
 
-type Inputs = inferRouterInputs<AuthRouter>
-type Outputs = inferRouterOutputs<AuthRouter>
+export type { Credentials, Grant, User }
 
-export type AuthProcedure = keyof Outputs
-export type Credentials = Inputs['register']
-export type Grant = Outputs['refresh']
-export type User = Grant['user']
+type AuthProcedure = keyof AuthOutputs
 
 /** Calls `POST /auth/<procedure>`. Rejects only with `AuthClientError`. */
 export type AuthApi = <P extends AuthProcedure>(
   procedure: P,
-  input: Inputs[P],
+  input: AuthInputs[P],
   signal?: AbortSignal,
-) => Promise<Outputs[P]>
+) => Promise<AuthOutputs[P]>
 
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>
 
@@ -109,10 +104,10 @@ function refusalIn(response: Response, body: unknown): AuthClientError {
   })
 }
 
-function outputOf<P extends AuthProcedure>(procedure: P, data: unknown): Outputs[P] {
+function outputOf<P extends AuthProcedure>(procedure: P, data: unknown): AuthOutputs[P] {
   const isWhole = procedure === 'logout' ? field(data, 'success') === true : isGrant(data)
   if (!isWhole) throw new AuthClientError('unreadable_answer')
-  return data as Outputs[P]
+  return data as AuthOutputs[P]
 }
 
 function isGrant(data: unknown): boolean {

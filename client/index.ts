@@ -1,5 +1,5 @@
 /**
- * `token-ledger/client`, for browsers, React Native and Node: signs in, keeps the session refreshed, and gives
+ * `@token-ledger/client`, for browsers, React Native and Node: signs in, keeps the session refreshed, and gives
  * requests their access token.
  *
  * @module
@@ -9,11 +9,9 @@
  * await auth.restore()
  */
 export { createAuthClient } from './auth-client.ts'
-export { authLink } from './calls/auth-link.ts'
 export { AuthClientError, type ClientReason, type DefinitiveReason } from './errors.ts'
 export { memoryStorage, type TokenStorage } from './storage.ts'
 export type { AuthClient, LogoutResult, SignIn } from './public-types.ts'
 export type { AuthClientOptions, OriginOfAudience } from './options.ts'
 export type { Problem, Session, SignedIn, SignedOut, Unknown } from './session.ts'
 export type { Reason } from '../server/errors.ts'
-export type { AppRouter, AuthRouter } from '../server/procedures/router.ts'

@@ -32,6 +32,19 @@ const instant = (name: string) => timestamp(name, { withTimezone: true })
 
 const roles = ['user', 'admin'] as const
 
+/** What an admin or the command line can do. */
+export const adminActions = [
+  'user_created',
+  'role_set',
+  'user_disabled',
+  'user_enabled',
+  'user_erased',
+  'session_revoked',
+  'sessions_revoked',
+  'ledger_archived',
+  'ledger_restored',
+] as const
+
 /**
  * One row per token family (a session), inserted once. Transactions that change a session lock this row.
  *
@@ -243,19 +256,7 @@ export const adminAction = tokenLedgerSchema.table(
       .default(sql`token_ledger.clock()`),
     /** Null for the command line. */
     actorUserId: uuid('actor_user_id'),
-    action: text('action', {
-      enum: [
-        'user_created',
-        'role_set',
-        'user_disabled',
-        'user_enabled',
-        'user_erased',
-        'session_revoked',
-        'sessions_revoked',
-        'ledger_archived',
-        'ledger_restored',
-      ],
-    }).notNull(),
+    action: text('action', { enum: adminActions }).notNull(),
     targetUserId: uuid('target_user_id'),
     familyId: uuid('family_id'),
     /** `user_created`, `role_set`: the user's role after the action. */

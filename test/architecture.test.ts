@@ -9,7 +9,6 @@ import { describe, expect, test } from 'vitest'
  * Some rooms are loose files of a folder: see `roomOf`.
  */
 const allowed: Record<string, readonly string[]> = {
-  'client/build': ['client/example'],
   'client/example': ['client'],
   'client/react': ['client/base'],
   'client/server': ['client/base', 'client/credential'],
@@ -262,6 +261,6 @@ function roomOf(file: string): string {
   const [top = '', second = '', third] = file.split(path.sep)
   if (third !== undefined) return `${top}/${second}`
   if (top === 'server') return second === 'errors.ts' ? 'server/errors' : 'server'
-  if (top !== 'client' || ['index.ts', 'auth-client.ts'].includes(second)) return top
-  return second === 'build.ts' ? 'client/build' : 'client/base'
+  if (top !== 'client' || ['index.ts', 'auth-client.ts', 'trpc.ts'].includes(second)) return top
+  return 'client/base'
 }

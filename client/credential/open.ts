@@ -1,8 +1,8 @@
 import { createAuthApi } from '../auth-api.ts'
 import { openAttempts } from './attempts.ts'
-import { bodyCredential } from './body.ts'
 import { cookieCredential } from './cookie.ts'
 import type { Credential } from './credential.ts'
+import { lazyCredential } from './lazy.ts'
 import { openNotes } from './tab-storage.ts'
 import type { Settings } from '../options.ts'
 import { memoryStorage, type TokenStorage } from '../storage.ts'
@@ -17,6 +17,10 @@ export function openCredential(settings: Settings, storage: TokenStorage | undef
       adoptForeignSession,
     )
   }
-  const post = createAuthApi({ baseUrl, fetch, credentials: 'omit' })
-  return bodyCredential(post, storage ?? memoryStorage(), { baseUrl, fetch })
+  // Pages that use the cookie never load this code.
+  return lazyCredential(async () => {
+    const { bodyCredential } = await import('./body.ts')
+    const post = createAuthApi({ baseUrl, fetch, credentials: 'omit' })
+    return bodyCredential(post, storage ?? memoryStorage(), { baseUrl, fetch })
+  })
 }

@@ -1,11 +1,11 @@
 import type { Statements } from '../connection/connect.ts'
 import { epochMs } from '../instant.ts'
-import type { adminAction } from '../schema.ts'
+import type { adminActions } from '../schema.ts'
 import type { FencedTransaction } from '../connection/transaction.ts'
 
 /** An action of an admin, or of the command line (`actorUserId` null). */
 export type AdminAction = {
-  readonly action: (typeof adminAction.$inferSelect)['action']
+  readonly action: (typeof adminActions)[number]
   readonly actorUserId: string | null
   readonly targetUserId?: string | null
   readonly familyId?: string | null

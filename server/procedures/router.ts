@@ -32,7 +32,7 @@ export const appRouter = appRouterOf({
   }),
 })
 
-/** For `createTRPCClient<AuthRouter>` at `/auth`; used by `token-ledger/client`. */
+/** For `createTRPCClient<AuthRouter>` at `/auth`; used by `@token-ledger/client`. */
 export type AuthRouter = typeof authRouter
 
 /** For `createTRPCClient<AppRouter>` at `/trpc`. */

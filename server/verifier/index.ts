@@ -1,6 +1,6 @@
 /**
- * `token-ledger/verifier`: for services that accept the access tokens of a token-ledger service. Its only
- * dependency at run time is `jose`.
+ * `@token-ledger/verifier`: for services that accept the access tokens of a token-ledger service. Its only
+ * dependency is `jose`. The adapters for frameworks are entries of their own.
  *
  * @module
  */
@@ -16,8 +16,3 @@ export {
 } from './failure.ts'
 export type { AccessTokenReason, Failure } from './failure.ts'
 export type { RevocationsOptions } from './revocations/follow.ts'
-export { expressVerifier } from './adapters/express.ts'
-export type { VerifiedRequest, VerifierMiddleware } from './adapters/express.ts'
-export { fastifyVerifier } from './adapters/fastify.ts'
-export { trpcVerifier } from './adapters/trpc.ts'
-export type { AccessTokenContext, ContextOptions } from './adapters/trpc.ts'

@@ -1,13 +1,10 @@
 import { createTRPCClient } from '@trpc/client'
+import type { inferRouterInputs, inferRouterOutputs } from '@trpc/server'
 import { build } from 'esbuild'
 import { expect, expectTypeOf, test } from 'vitest'
-import {
-  authLink,
-  createAuthClient,
-  type AppRouter,
-  type AuthClient,
-  type Session,
-} from '../../client/index.ts'
+import type { AuthInputs, AuthOutputs } from '../../client/auth-calls.ts'
+import { createAuthClient, type AuthClient, type Session } from '../../client/index.ts'
+import { authLink, type AppRouter, type AuthRouter } from '../../client/trpc.ts'
 
 const auth = createAuthClient({ baseUrl: 'http://127.0.0.1:1', transport: 'body' })
 const trpc = createTRPCClient<AppRouter>({ links: [authLink(auth)] })
@@ -36,9 +33,17 @@ test('calls are typed from the server to the page, and wrong ones do not compile
   expect(wrong).toBeTypeOf('function')
 })
 
-test('a bundle for browsers needs @trpc/client and nothing else', async () => {
+test('the calls to /auth are typed in the client as the service defines them', () => {
+  expectTypeOf<AuthInputs>().toEqualTypeOf<inferRouterInputs<AuthRouter>>()
+  expectTypeOf<AuthOutputs>().toEqualTypeOf<inferRouterOutputs<AuthRouter>>()
+})
+
+test.each([
+  ['client/index.ts', []],
+  ['client/trpc.ts', ['@trpc/client']],
+])('a bundle of %s for browsers needs %j and nothing else', async (entry, packages) => {
   const { metafile } = await build({
-    entryPoints: ['client/index.ts'],
+    entryPoints: [entry],
     bundle: true,
     packages: 'external',
     platform: 'browser',
@@ -52,5 +57,5 @@ test('a bundle for browsers needs @trpc/client and nothing else', async () => {
   const needed = Object.values(metafile.inputs)
     .flatMap(({ imports }) => imports)
     .filter(({ external }) => external)
-  expect([...new Set(needed.map(({ path }) => path))]).toEqual(['@trpc/client'])
+  expect([...new Set(needed.map(({ path }) => path))]).toEqual(packages)
 })

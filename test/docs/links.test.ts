@@ -20,7 +20,7 @@ const maxLines: Readonly<Record<string, number>> = {
   'docs/guides/admin.md': 120,
   'docs/guides/database-logins.md': 80,
   'docs/guides/monitor.md': 110,
-  'docs/guides/native.md': 60,
+  'docs/guides/native.md': 70,
   'docs/guides/operate.md': 180,
   'docs/guides/own-users.md': 60,
   'docs/guides/passwords.md': 50,
@@ -50,7 +50,7 @@ const maxLines: Readonly<Record<string, number>> = {
   'docs/security/threat-model.md': 70,
   'docs/internals/architecture.md': 150,
   'docs/internals/glossary.md': 50,
-  'docs/internals/releases.md': 40,
+  'docs/internals/releases.md': 55,
   'docs/internals/style.md': 80,
   'docs/internals/testing.md': 90,
 }

@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
+import { packages } from '../../.ci/packages.ts'
 import { procedures } from '../support/procedures.ts'
 import { blocksOf, codeIn, readPage, readPages, rowsOf, sectionOf } from './pages.ts'
 
@@ -48,16 +49,20 @@ async function problemsOf(project: string): Promise<string[]> {
   return stdout.split('\n').filter((line) => line !== '')
 }
 
-/** What a page imports by the package's name is the source that the package is built from. */
+/** What a page imports by a package's name is the source that the package is built from. */
 function settings() {
   const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as {
     exports: Record<string, string | { types: string }>
   }
-  const paths = Object.entries(exports).flatMap(([name, to]) => {
-    if (typeof to === 'string') return []
-    const source = to.types.replace('./dist/', '../').replace('.d.ts', '.ts')
-    return [[name.replace('.', 'token-ledger'), [source]]]
-  })
+  const ofService = Object.entries(exports).flatMap(([entry, to]) =>
+    typeof to === 'string'
+      ? []
+      : [[path.join('token-ledger', entry), to.types.replace(/^.*dist(.*)\.d\.ts$/, '..$1.ts')]],
+  )
+  const ofOthers = Object.entries(packages).flatMap(([name, { entries }]) =>
+    Object.entries(entries).map(([entry, source]) => [path.join(name, entry), `../${source}`]),
+  )
+  const paths = [...ofService, ...ofOthers].map(([name, source]) => [name, [source]])
   return {
     extends: '../tsconfig.json',
     compilerOptions: { paths: Object.fromEntries(paths), noUnusedLocals: false },

@@ -8,6 +8,7 @@ import { keysAndCopies } from './keys.ts'
 import { limits } from './limits.ts'
 import { logins } from './logins.ts'
 import type { Mutation } from './mutation.ts'
+import { packages } from './packages.ts'
 import { revocations } from './revocations.ts'
 import { rules } from './rules.ts'
 import { starts } from './starts.ts'
@@ -31,5 +32,6 @@ export const mutations: readonly Mutation[] = [
   ...cookies,
   ...calls,
   ...limits,
+  ...packages,
   ...connectionRules,
 ]

@@ -7,13 +7,10 @@ import { initTRPC, TRPCError } from '@trpc/server'
 import { createHTTPServer } from '@trpc/server/adapters/standalone'
 import fastify from 'fastify'
 import { createVerifier } from '../../server/verifier/verifier.ts'
-import {
-  expressVerifier,
-  failureOf,
-  fastifyVerifier,
-  trpcVerifier,
-} from '../../server/verifier/index.ts'
-import type { AccessTokenContext, VerifiedRequest } from '../../server/verifier/index.ts'
+import { expressVerifier, type VerifiedRequest } from '../../server/verifier/express.ts'
+import { fastifyVerifier } from '../../server/verifier/fastify.ts'
+import { failureOf } from '../../server/verifier/index.ts'
+import { trpcVerifier, type AccessTokenContext } from '../../server/verifier/trpc.ts'
 
 const { ISSUER = '', AUDIENCE = '', JWKS_URL, REVOCATIONS_TOKEN, WHEN_BEHIND } = process.env
 const verifier = createVerifier({

@@ -1,0 +1,40 @@
+/**
+ * What the calls to `/auth` take and answer. Written out, so that the types of the package need neither the service nor
+ * tRPC. `test/client/types.test.ts` compares them with the service's router.
+ */
+export type AuthInputs = {
+  register: Credentials
+  login: {
+    email: string
+    password: string
+    transport?: 'cookie' | 'body' | undefined
+    deviceName?: string | undefined
+  }
+  refresh: {
+    attemptId?: string | undefined
+    familyId?: string | undefined
+    refreshToken?: string | undefined
+  }
+  logout: { refreshToken?: string | undefined; everywhere?: boolean | undefined }
+}
+
+export type AuthOutputs = {
+  register: Grant
+  login: Grant
+  refresh: Grant
+  logout: { success: true; revoked: number }
+}
+
+export type Credentials = { email: string; password: string }
+
+export type Grant = {
+  accessToken: string
+  tokenType: 'Bearer'
+  expiresIn: number
+  refreshExpiresAt: string
+  familyId: string
+  user: User
+  refreshToken?: string
+}
+
+export type User = { id: string; email: string; role: 'user' | 'admin' }
