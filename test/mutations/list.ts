@@ -12,6 +12,7 @@ import { rules } from './rules.ts'
 import { starts } from './starts.ts'
 import { tokens } from './tokens.ts'
 import { users } from './users.ts'
+import { verifiedTokens } from './verified-tokens.ts'
 import { writes } from './writes.ts'
 
 /** All mutations: `npm run test:mutations` applies each and expects its tests to fail. */
@@ -26,6 +27,7 @@ export const mutations: readonly Mutation[] = [
   ...revocations,
   ...audiences,
   ...users,
+  ...verifiedTokens,
   ...cookies,
   ...calls,
   ...limits,
