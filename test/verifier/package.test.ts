@@ -4,9 +4,9 @@ import { TRPC_ERROR_CODES_BY_KEY } from '@trpc/server/unstable-core-do-not-impor
 import { build } from 'esbuild'
 import { expect, expectTypeOf, test } from 'vitest'
 import { authErrors } from '../../server/errors.ts'
+import { expressVerifier } from '../../server/verifier/express.ts'
 import {
   AccessTokenError,
-  expressVerifier,
   failureOf,
   KeysUnavailableError,
   RevocationsUnavailableError,

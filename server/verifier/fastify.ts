@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
-import type { Verifier } from '../verifier.ts'
-import type { AccessTokenClaims } from '../verify-access-token.ts'
-import { failureOf } from '../failure.ts'
+import type { Verifier } from './verifier.ts'
+import type { AccessTokenClaims } from './verify-access-token.ts'
+import { failureOf } from './failure.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Verifier } from '../verifier.ts'
-import type { AccessTokenClaims } from '../verify-access-token.ts'
-import { failureOf } from '../failure.ts'
+import type { Verifier } from './verifier.ts'
+import type { AccessTokenClaims } from './verify-access-token.ts'
+import { failureOf } from './failure.ts'
 
 declare global {
   // Merges with the types of Express if they are installed, and has no effect otherwise.
