@@ -48,6 +48,14 @@ async function problemsOf(project: string): Promise<string[]> {
   return stdout.split('\n').filter((line) => line !== '')
 }
 
+/** The entries of the packages beside the service, and their sources. */
+const otherPackages = {
+  '@token-ledger/verifier': 'server/verifier/index.ts',
+  '@token-ledger/verifier/*': 'server/verifier/*.ts',
+  '@token-ledger/testing': 'client/testing/index.ts',
+  '@token-ledger/testing/*': 'client/testing/*.ts',
+}
+
 /** What a page imports by the package's name is the source that the package is built from. */
 function settings() {
   const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as {
@@ -58,6 +66,7 @@ function settings() {
     const source = to.types.replace('./dist/', '../').replace('.d.ts', '.ts')
     return [[name.replace('.', 'token-ledger'), [source]]]
   })
+  for (const [name, source] of Object.entries(otherPackages)) paths.push([name, [`../${source}`]])
   return {
     extends: '../tsconfig.json',
     compilerOptions: { paths: Object.fromEntries(paths), noUnusedLocals: false },
