@@ -88,7 +88,12 @@ export function createFakeService(options: FakeServiceOptions = {}): FakeService
     'GET /trpc/me': async () =>
       user === null
         ? refused('access_token_revoked')
-        : data({ user, familyId, authenticatedAt: new Date().toISOString() }),
+        : data({
+            user,
+            familyId,
+            accessTokenExpiresAt: soon(),
+            authenticatedAt: new Date().toISOString(),
+          }),
     'POST /trpc/tokens.exchange': async (input) => {
       const audience = textOf(input, 'audience')
       return user === null
@@ -124,6 +129,11 @@ export function createFakeService(options: FakeServiceOptions = {}): FakeService
       return call(request.method === 'POST' ? ((await request.json()) as Input) : {})
     },
   }
+}
+
+/** When an access token of now expires. */
+function soon(): string {
+  return new Date(Date.now() + lifetimeSeconds * 1000).toISOString()
 }
 
 type Input = Readonly<Record<string, unknown>>

@@ -17,7 +17,7 @@ export type KoaMiddleware = (context: KoaContext, next: () => Promise<unknown>) 
  * Middleware for Koa: sets `ctx.state.accessToken`, and answers a refused request with 401 or 503 without calling
  * `next`. Other errors go to Koa.
  */
-export function koaVerifier(verifier: Pick<Verifier, 'verifyAuthorization'>): KoaMiddleware {
+export function koaVerifier(verifier: Verifier): KoaMiddleware {
   return async (context, next) => {
     try {
       context.state.accessToken = await verifier.verifyAuthorization(context.headers.authorization)

@@ -27,10 +27,7 @@ type Headed = { header(name: string, value: string): unknown }
  * app.useGlobalGuards(nestVerifier(verifier, HttpException))
  * // or @UseGuards(nestVerifier(verifier, HttpException)) above a controller
  */
-export function nestVerifier(
-  verifier: Pick<Verifier, 'verifyAuthorization'>,
-  HttpException: HttpExceptionClass,
-): NestGuard {
+export function nestVerifier(verifier: Verifier, HttpException: HttpExceptionClass): NestGuard {
   return {
     async canActivate(context) {
       const http = context.switchToHttp()

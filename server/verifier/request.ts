@@ -20,7 +20,7 @@ export type RequestWithHeaders = { readonly headers: Pick<Headers, 'get'> }
  * }
  */
 export async function verifyRequest(
-  verifier: Pick<Verifier, 'verifyAuthorization'>,
+  verifier: Verifier,
   request: RequestWithHeaders,
 ): Promise<AccessTokenClaims> {
   return verifier.verifyAuthorization(request.headers.get('authorization'))

@@ -19,7 +19,7 @@ export type CacheStats = {
   readonly misses: number
 }
 
-/** The access tokens that one verifier has accepted lately. It has nothing of a token that was refused. */
+/** The access tokens that passed the full check of one verifier lately, and no others. */
 export type VerifiedTokens = {
   /** @returns null for a token that has to be checked in full */
   find(token: string): Promise<AccessTokenClaims | null>
@@ -34,8 +34,6 @@ export type VerifiedTokensOptions = {
   readonly keySource: JWTVerifyGetKey
   /** The clock of the full check, in epoch milliseconds. */
   readonly now: () => number
-  /** What a token is kept under; no two tokens have the same. */
-  readonly nameOf?: (token: string) => string
 }
 
 type Entry = VerifiedToken & { readonly verifiedAt: number }
@@ -49,7 +47,7 @@ type Entry = VerifiedToken & { readonly verifiedAt: number }
  * its place. A token that is used moves to the young half, so others drop out first.
  */
 export function createVerifiedTokens(options: VerifiedTokensOptions): VerifiedTokens {
-  const { max, keySource, now, nameOf = nameOfToken } = options
+  const { max, keySource, now } = options
   let young = new Map<string, Entry>()
   let old = new Map<string, Entry>()
   let hits = 0
@@ -114,11 +112,11 @@ type Hash = (algorithm: 'sha256', data: string, encoding: 'base64') => string
 type Builtins = { getBuiltinModule?(id: 'node:crypto'): { hash?: Hash } | undefined }
 
 /**
- * The SHA-256 of the token where the platform has it at once: Node, and what is compatible with it. An entry is half as
- * large then, and no token stays in memory. Elsewhere the whole text, which is as safe: WebCrypto's digest takes ten
+ * What a token is kept under: its SHA-256 where the platform has it at once: Node, and what is compatible with it. An entry is half as
+ * large then, and no token stays in memory. Elsewhere its whole text, which is as safe: WebCrypto's digest takes ten
  * times as long, because it is handed to another thread, and a part of the text would confuse tokens.
  */
 const { process } = globalThis as { process?: Builtins }
 const hash = process?.getBuiltinModule?.('node:crypto')?.hash
-const nameOfToken: (token: string) => string =
+const nameOf: (token: string) => string =
   hash === undefined ? (token) => token : (token) => hash('sha256', token, 'base64')

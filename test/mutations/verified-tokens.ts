@@ -2,7 +2,7 @@ import { mutationsOf } from './mutation.ts'
 
 const inCache = ['test/verifier/verified-tokens.test.ts']
 
-/** docs/guides/services.md: what is asked anew for a token that was accepted before. */
+/** docs/guides/services.md: what is asked anew for a token that was accepted before, and where the verifier runs. */
 export const verifiedTokens = [
   ...mutationsOf('server/verifier/verified-tokens.ts', inCache, [
     [
@@ -31,4 +31,20 @@ export const verifiedTokens = [
       'claimsOf(payload, expected)',
     ],
   ]),
+  ...mutationsOf(
+    'server/verifier/trpc.ts',
+    ['test/verifier/trpc.test.ts'],
+    [
+      [
+        "a team's own tRPC service does not say why it refused a call",
+        'data: { ...shape.data, ...data }',
+        'data: shape.data',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/verifier/revocations/signal.ts',
+    ['test/verifier/edge.test.ts'],
+    [["the verifier needs Node's timers", '        unref(timer)\n', '        timer.unref()\n']],
+  ),
 ]

@@ -107,7 +107,7 @@ test('the cache never answers for a token that is altered in one character, wher
   expect(verifier.cacheStats()).toMatchObject({ size: 1, hits: 0 })
 })
 
-test('nothing that was refused is kept', async () => {
+test('no token that failed the check is kept', async () => {
   const { verifier } = await acceptedOnce()
   const now = nowSeconds()
   const refused = [
