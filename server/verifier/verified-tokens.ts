@@ -112,9 +112,9 @@ type Hash = (algorithm: 'sha256', data: string, encoding: 'base64') => string
 type Builtins = { getBuiltinModule?(id: 'node:crypto'): { hash?: Hash } | undefined }
 
 /**
- * What a token is kept under: its SHA-256 where the platform has it at once: Node, and what is compatible with it. An entry is half as
- * large then, and no token stays in memory. Elsewhere its whole text, which is as safe: WebCrypto's digest takes ten
- * times as long, because it is handed to another thread, and a part of the text would confuse tokens.
+ * What a token is kept under. Where the platform has a SHA-256 that answers at once, as Node does, it is that: an entry
+ * is half as large then, and no token stays in memory. Elsewhere it is the whole text, which is as safe. WebCrypto's
+ * digest takes ten times as long, because another thread makes it. A part of the text would confuse tokens.
  */
 const { process } = globalThis as { process?: Builtins }
 const hash = process?.getBuiltinModule?.('node:crypto')?.hash
