@@ -9,9 +9,11 @@ export const packages: Record<string, Package> = {
     entries: {
       '.': 'client/index.ts',
       './trpc': 'client/trpc.ts',
+      './react': 'client/react/index.ts',
+      './server': 'client/server/index.ts',
       './file-store': 'client/credential/file-store.ts',
     },
-    optionalPeers: { '@trpc/client': '^11', '@trpc/server': '^11' },
+    optionalPeers: { '@trpc/client': '^11', '@trpc/server': '^11', react: '>=18.2' },
   },
   '@token-ledger/verifier': {
     description: 'Verifies the access tokens of token-ledger in services that accept them.',
@@ -20,10 +22,22 @@ export const packages: Record<string, Package> = {
       '.': 'server/verifier/index.ts',
       './express': 'server/verifier/express.ts',
       './fastify': 'server/verifier/fastify.ts',
+      './koa': 'server/verifier/koa.ts',
+      './nest': 'server/verifier/nest.ts',
       './trpc': 'server/verifier/trpc.ts',
     },
     dependencies: ['jose'],
     optionalPeers: { fastify: '^5', '@trpc/server': '^11' },
+  },
+  '@token-ledger/testing': {
+    description: 'For the tests of apps and services that use token-ledger.',
+    guide: 'docs/guides/testing.md',
+    entries: {
+      '.': 'client/testing/index.ts',
+      './msw': 'client/testing/msw.ts',
+    },
+    dependencies: ['@token-ledger/client', 'jose'],
+    optionalPeers: { msw: '^2' },
   },
 }
 

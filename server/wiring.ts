@@ -90,6 +90,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     endedSessions: () => endedSessions.size,
     signingKeys: () => signingKeys.counts(),
     signingKeysAgeMs: () => signingKeys.ageMs(),
+    accessTokenCache: () => verifier.cacheStats(),
   })
   const { logSecurityEvent, reportError } = createSecurityLog(app.log, metrics.countSecurityEvent)
   const sessionDeps = {

@@ -28,6 +28,7 @@ export type Load = {
   endedSessions(): number
   signingKeys(): NumberByState
   signingKeysAgeMs(): number
+  accessTokenCache(): { readonly size: number; readonly hits: number; readonly misses: number }
 }
 
 const gauges: readonly {
@@ -75,7 +76,18 @@ const gauges: readonly {
     help: 'Time since the signing keys were last read',
     read: (load) => load.signingKeysAgeMs() / 1000,
   },
+  {
+    name: 'token_ledger_cached_access_tokens',
+    help: 'Access tokens whose signatures need no further check; 20,000 at most',
+    read: (load) => load.accessTokenCache().size,
+  },
 ]
+
+const accessTokenChecks = {
+  name: 'token_ledger_access_token_checks_total',
+  help: 'Checks of access tokens: from the cache (hit), or in full (miss)',
+  labelNames: ['cache'],
+} as const
 
 const refreshCounter = {
   name: 'token_ledger_refreshes_total',
@@ -110,6 +122,16 @@ export function createMetrics(load: Load): Metrics {
   const refreshSeconds = new Histogram({ ...refreshDurations, registers })
   const waitSeconds = new Histogram({ ...batchWaits, registers })
   const securityEvents = new Counter({ ...securityEventCounter, registers })
+  const checks: Counter<'cache'> = new Counter({
+    ...accessTokenChecks,
+    registers,
+    collect: () => {
+      const { hits, misses } = load.accessTokenCache()
+      checks.reset()
+      checks.inc({ cache: 'hit' }, hits)
+      checks.inc({ cache: 'miss' }, misses)
+    },
+  })
   for (const { name, help, read } of gauges)
     addGauge(registry, { name, help, read: () => read(load) })
 

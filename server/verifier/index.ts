@@ -5,7 +5,9 @@
  * @module
  */
 export { createVerifier } from './verifier.ts'
-export type { CreatedVerifier, Verifier, VerifierOptions } from './verifier.ts'
+export type { CachingVerifier, CreatedVerifier, Verifier, VerifierOptions } from './verifier.ts'
+export type { CacheStats } from './verified-tokens.ts'
+export { failureResponse, verifyRequest } from './request.ts'
 export { verifyAccessToken } from './verify-access-token.ts'
 export type { AccessTokenClaims, ExpectedToken } from './verify-access-token.ts'
 export {

@@ -1,7 +1,7 @@
 import type { TRPCError } from '@trpc/server'
 import type { Verifier } from './verifier.ts'
 import type { AccessTokenClaims } from './verify-access-token.ts'
-import { failureOf } from './failure.ts'
+import { type Failure, failureOf } from './failure.ts'
 
 export type AccessTokenContext = {
   /**
@@ -29,7 +29,7 @@ export type TrpcVerifier = {
  *
  * @example
  * const auth = trpcVerifier(verifier, TRPCError)
- * const t = initTRPC.context<AccessTokenContext>().create()
+ * const t = initTRPC.context<AccessTokenContext>().create({ errorFormatter })
  * const signedIn = t.procedure.use(async ({ ctx, next }) =>
  *   next({ ctx: { accessToken: await ctx.readAccessToken() } }),
  * )
@@ -57,6 +57,34 @@ export function trpcVerifier(verifier: Verifier, ErrorClass: typeof TRPCError): 
       return failure ? { headers: new Headers(failure.headers) } : {}
     },
   }
+}
+
+/**
+ * Adds the reason of a refusal to what a caller sees, as the token-ledger service does. The client's links need it: they
+ * renew a refused token and repeat the call. Pass it to `create`, or call it in a formatter of your own.
+ *
+ * @example
+ * const t = initTRPC.context<AccessTokenContext>().create({ errorFormatter })
+ */
+export function errorFormatter<Shape extends { readonly data: object }>(about: {
+  readonly shape: Shape
+  readonly error: Error
+}): Shape & { readonly data: FailureReason } {
+  const { shape, error } = about
+  const failure = failureOf(error)
+  if (failure === null) return shape
+  const retryAfterSeconds = Number(failure.headers['Retry-After'])
+  const data: FailureReason = {
+    reason: failure.reason,
+    ...(retryAfterSeconds > 0 && { retryAfterSeconds }),
+  }
+  return { ...shape, data: { ...shape.data, ...data } }
+}
+
+/** The additions of `errorFormatter`; nothing for an error that is not about a token. */
+export type FailureReason = {
+  readonly reason?: Failure['reason']
+  readonly retryAfterSeconds?: number
 }
 
 function headerOf({ headers }: ContextOptions['req']): string | null | undefined {

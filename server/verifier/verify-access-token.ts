@@ -1,9 +1,9 @@
 import { errors, jwtVerify } from 'jose'
-import type { JWTPayload, JWTVerifyGetKey } from 'jose'
+import type { JWTHeaderParameters, JWTPayload, JWTVerifyGetKey } from 'jose'
 import { clockToleranceSeconds, maxAccessTokenSeconds } from './access-token-life.ts'
 import { AccessTokenError, KeysUnavailableError } from './failure.ts'
 
-/** The claims of an access token. Instants are epoch milliseconds. */
+/** The claims of an access token, frozen. Instants are epoch milliseconds. */
 export type AccessTokenClaims = {
   /** `sub` */
   readonly userId: string
@@ -38,8 +38,13 @@ export type Judgement = ExpectedToken & {
   readonly now?: () => number
 }
 
+/** The key that a token was verified with, and the header that finds it. One object for all tokens of the key. */
+export type Signer = { readonly key: object; readonly header: JWTHeaderParameters }
+
+export type VerifiedToken = { readonly claims: AccessTokenClaims; readonly signer: Signer }
+
 /** Issued tokens have about 700 characters. The limit is checked before any parsing (ASVS 4.2.5). */
-const maxTokenLength = 4096
+export const maxTokenLength = 4096
 
 /**
  * Three base64url parts. The last one is a signature of 64 bytes: 86 characters, and the four unused bits of the
@@ -62,11 +67,25 @@ export async function verifyAccessToken(
   keySource: JWTVerifyGetKey,
   expected: Judgement,
 ): Promise<AccessTokenClaims> {
+  return (await checkAccessToken(token, keySource, expected)).claims
+}
+
+/** As `verifyAccessToken`, and says which key signed the token. */
+export async function checkAccessToken(
+  token: string,
+  keySource: JWTVerifyGetKey,
+  expected: Judgement,
+): Promise<VerifiedToken> {
   if (!token) throw new AccessTokenError('access_token_missing', 'no token')
   if (token.length > maxTokenLength) throw invalid(`${token.length} characters`)
   if (!compactEs256.test(token)) throw invalid('not a compact JWS with an ES256 signature')
 
-  const getKey: JWTVerifyGetKey = (header, jws) => keyFor(keySource, header, jws)
+  let signer: Signer | undefined
+  const getKey: JWTVerifyGetKey = async (header, jws) => {
+    const key = await keyFor(keySource, header, jws)
+    signer = signerOf(key, header.kid)
+    return key
+  }
   try {
     const { payload } = await jwtVerify(token, getKey, {
       algorithms: ['ES256'],
@@ -77,7 +96,8 @@ export async function verifyAccessToken(
       clockTolerance: clockToleranceSeconds,
       ...(expected.now && { currentDate: new Date(expected.now()) }),
     })
-    return claimsOf(payload, expected)
+    if (signer === undefined) throw new Error('a signature was verified without a key')
+    return { claims: Object.freeze(claimsOf(payload, expected)), signer }
   } catch (error) {
     throw refusalFor(error)
   }
@@ -95,6 +115,17 @@ async function keyFor(
     if (error instanceof errors.JWKSNoMatchingKey) throw error
     throw new KeysUnavailableError(error)
   }
+}
+
+const signers = new WeakMap<object, Signer>()
+
+function signerOf(key: object, kid: string | undefined): Signer {
+  const known = signers.get(key)
+  if (known !== undefined) return known
+  // Nothing else of the token's header, which its sender wrote.
+  const signer = { key, header: { alg: 'ES256', ...(kid !== undefined && { kid }) } }
+  signers.set(key, signer)
+  return signer
 }
 
 function refusalFor(error: unknown): unknown {

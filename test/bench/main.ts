@@ -8,10 +8,12 @@ import { benchProcedures } from './procedures.ts'
 import { benchProcesses } from './processes-count.ts'
 import { report } from './report.ts'
 import { benchRotation } from './rotation.ts'
+import { benchVerifier } from './verifier.ts'
 
 const parts: Record<string, (bench: Bench) => Promise<void>> = {
   rotation: benchRotation,
   procedures: benchProcedures,
+  verifier: benchVerifier,
   growth: benchGrowth,
   listing: benchListing,
   processes: benchProcesses,

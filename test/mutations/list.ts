@@ -14,6 +14,7 @@ import { rules } from './rules.ts'
 import { starts } from './starts.ts'
 import { tokens } from './tokens.ts'
 import { users } from './users.ts'
+import { verifiedTokens } from './verified-tokens.ts'
 import { writes } from './writes.ts'
 
 /** All mutations: `npm run test:mutations` applies each and expects its tests to fail. */
@@ -29,6 +30,7 @@ export const mutations: readonly Mutation[] = [
   ...audiences,
   ...frontends,
   ...users,
+  ...verifiedTokens,
   ...cookies,
   ...calls,
   ...limits,

@@ -3,6 +3,7 @@ import { mutationsOf } from './mutation.ts'
 const inService = ['test/revocation/service.test.ts']
 const inFeed = ['test/revocation/feed.test.ts']
 const inFollowers = ['test/verifier/revocations.test.ts']
+const inCache = ['test/verifier/verified-tokens.test.ts']
 const inSet = ['test/verifier/ended-set.test.ts']
 
 /** docs/guides/services.md: how soon a revoked session's access token is refused elsewhere. */
@@ -99,13 +100,17 @@ export const revocations = [
       'const { sid }',
     ],
   ]),
-  ...mutationsOf('server/verifier/verifier.ts', inFollowers, [
+  ...mutationsOf(
+    'server/verifier/verifier.ts',
+    [...inFollowers, ...inCache],
     [
-      'a follower does not check whether a session has ended',
-      '    await checkSession(claims.familyId)\n',
-      '',
+      [
+        'a follower does not check whether a session has ended',
+        '    if (checkSession !== undefined) await checkSession(claims.familyId)\n',
+        '',
+      ],
     ],
-  ]),
+  ),
   ...mutationsOf('server/verifier/revocations/follow.ts', inFollowers, [
     [
       'a follower that is behind accepts tokens',

@@ -9,8 +9,11 @@ import fastify from 'fastify'
 import { createVerifier } from '../../server/verifier/verifier.ts'
 import { expressVerifier, type VerifiedRequest } from '../../server/verifier/express.ts'
 import { fastifyVerifier } from '../../server/verifier/fastify.ts'
-import { failureOf } from '../../server/verifier/index.ts'
-import { trpcVerifier, type AccessTokenContext } from '../../server/verifier/trpc.ts'
+import {
+  errorFormatter,
+  trpcVerifier,
+  type AccessTokenContext,
+} from '../../server/verifier/trpc.ts'
 
 const { ISSUER = '', AUDIENCE = '', JWKS_URL, REVOCATIONS_TOKEN, WHEN_BEHIND } = process.env
 const verifier = createVerifier({
@@ -43,12 +46,7 @@ const plain = createServer((request: VerifiedRequest, response) => {
 })
 
 const auth = trpcVerifier(verifier, TRPCError)
-const t = initTRPC.context<AccessTokenContext>().create({
-  errorFormatter: ({ shape, error }) => ({
-    ...shape,
-    data: { ...shape.data, reason: failureOf(error)?.reason },
-  }),
-})
+const t = initTRPC.context<AccessTokenContext>().create({ errorFormatter })
 const signedIn = t.procedure.use(async ({ ctx, next }) =>
   next({ ctx: { accessToken: await ctx.readAccessToken() } }),
 )

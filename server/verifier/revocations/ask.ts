@@ -20,8 +20,8 @@ export function createAsk(url: URL, token: string): (familyId: string) => Promis
       about.pathname = `${url.pathname.replace(/\/$/, '')}/${encodeURIComponent(familyId)}`
       const response = await fetch(about, {
         headers: { accept: 'application/json', authorization: `Bearer ${token}` },
-        // A redirect would send the token to another server.
-        redirect: 'error',
+        // Not followed, because the token would go to another server. Edge workers do not know `error`.
+        redirect: 'manual',
         signal: AbortSignal.timeout(answerMs),
       })
       if (response.status !== 200) throw new Error(`the service answered ${response.status}`)

@@ -140,7 +140,11 @@ async function* readFeed(
     // Node's fetch may ignore the signal once the response has arrived.
     reader?.cancel().catch(() => {})
   }
-  const silence = setTimeout(disconnect, silenceMs)
+  let silence = setTimeout(disconnect, silenceMs)
+  const heard = () => {
+    clearTimeout(silence)
+    silence = setTimeout(disconnect, silenceMs)
+  }
   closing.addEventListener('abort', disconnect)
   try {
     const response = await fetch(url, {
@@ -149,14 +153,14 @@ async function* readFeed(
         authorization: `Bearer ${token}`,
         ...(lastId !== null && { 'last-event-id': lastId }),
       },
-      // A redirect would send the token to another server.
-      redirect: 'error',
+      // Not followed, because the token would go to another server. Edge workers do not know `error`.
+      redirect: 'manual',
       signal: disconnecting.signal,
     })
     if (response.status !== 200 || response.body === null)
       throw new Error(`the feed answered ${response.status}`)
     reader = response.body.getReader()
-    yield* readMessages(reader, () => silence.refresh())
+    yield* readMessages(reader, heard)
   } finally {
     clearTimeout(silence)
     closing.removeEventListener('abort', disconnect)

@@ -18,8 +18,15 @@ export function createSignal(): Signal {
           waiting.delete(wake)
           resolve()
         }
-        const timer = setTimeout(wake, ms).unref()
+        const timer = setTimeout(wake, ms)
+        unref(timer)
         waiting.add(wake)
       }),
   }
+}
+
+/** Only Node waits for its timers before it ends. Elsewhere a timer is a number. */
+function unref(timer: object | number): void {
+  if (typeof timer === 'object' && 'unref' in timer && typeof timer.unref === 'function')
+    timer.unref()
 }

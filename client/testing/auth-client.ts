@@ -1,0 +1,64 @@
+import { createAuthClient } from '../auth-client.ts'
+import type { AuthClientOptions } from '../options.ts'
+import type { AuthClient } from '../public-types.ts'
+import type { TokenStorage } from '../storage.ts'
+import { createFakeService, type FakeService, type FakeServiceOptions } from './service.ts'
+
+export type FakeAuthClientOptions = FakeServiceOptions & {
+  /** `https://auth.example.test` unless given. Nothing is sent to it. */
+  readonly baseUrl?: string
+  /** As for `createAuthClient`. */
+  readonly origins?: AuthClientOptions['origins']
+  /** Answers the requests of `auth.fetch` to `origins`; without it they fail. */
+  readonly fetch?: (request: Request) => Promise<Response>
+}
+
+export type FakeAuthClient = AuthClient & {
+  /** The service that the client talks to: signs in and out, refuses, and is unreachable at a test's word. */
+  readonly service: FakeService
+}
+
+/**
+ * The client of `createAuthClient` itself, in front of a service in memory: no network, and the states of the real one.
+ * As on a page, the session is `unknown` until `restore`.
+ *
+ * @example
+ * const auth = fakeAuthClient({ user: { id: '1', email: 'ada@example.com', role: 'user' } })
+ * await auth.restore() // signed-in
+ * auth.service.endSession()
+ * await auth.refresh().catch(() => {}) // signed-out, session_revoked
+ */
+export function fakeAuthClient(options: FakeAuthClientOptions = {}): FakeAuthClient {
+  const { baseUrl = 'https://auth.example.test', origins } = options
+  const service = createFakeService(options)
+  const { origin } = new URL(baseUrl)
+
+  const auth = createAuthClient({
+    baseUrl,
+    ...(origins !== undefined && { origins }),
+    transport: 'body',
+    storage: openedStorage(),
+    fetch: async (url: RequestInfo | URL, init?: RequestInit) => {
+      const request = new Request(url, init)
+      if (new URL(request.url).origin === origin) return service.answer(request)
+      if (options.fetch === undefined)
+        throw new TypeError(`the option "fetch" answers requests such as that to ${request.url}`)
+      return options.fetch(request)
+    },
+  })
+  // The client's `session` is a getter, which a copy of the object would read once.
+  return Object.defineProperty(auth, 'service', { value: service }) as FakeAuthClient
+}
+
+/** In memory, with something to restore: whether there is a session is for the service to say. */
+function openedStorage(): TokenStorage {
+  let stored: string | null = JSON.stringify({ refreshToken: 'fake-refresh-token' })
+  return {
+    load: async () => stored,
+    async swap(expected, next) {
+      if (stored !== expected) return false
+      stored = next
+      return true
+    },
+  }
+}

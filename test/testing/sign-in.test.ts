@@ -1,0 +1,44 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { signInForTest } from '../../client/testing/index.ts'
+import { startApp, type TestApp } from '../support/app.ts'
+import { hasChromium, hasStatus, openExample, refreshesOf, useBrowser } from '../support/browser.ts'
+import { makeUser, testPassword } from '../support/users.ts'
+
+describe.runIf(hasChromium)('signInForTest, in Chromium', () => {
+  const browser = useBrowser()
+  let app: TestApp
+  beforeAll(async () => {
+    app = await startApp({}, { exampleFolder: browser.exampleFolder })
+  })
+  afterAll(() => app?.[Symbol.asyncDispose]())
+
+  test('each context gets a session of its own, and the app of the page takes it up', async () => {
+    const { email } = await makeUser(app.owner.url)
+    const signIn = { baseUrl: app.url, email, password: testPassword }
+    const pages = await Promise.all(
+      [1, 2].map(async () => openExample(await browser.newContext(), app.url)),
+    )
+    const families = new Set<string | null>()
+    for (const page of pages) {
+      await signInForTest(page, signIn)
+      await page.reload()
+      expect(await hasStatus(page, 'signed-in')).toContain(email)
+      families.add(
+        await page.evaluate((url) => localStorage.getItem(`token-ledger ${url} family`), app.url),
+      )
+      expect(await refreshesOf(page)).toBeGreaterThan(0)
+    }
+    expect(families.size).toBe(2)
+    // The first is still signed in after the second has refreshed.
+    await pages[0]!.reload()
+    await hasStatus(pages[0]!, 'signed-in')
+  })
+
+  test('a refused sign-in fails the test with the reason', async () => {
+    const page = await openExample(await browser.newContext(), app.url)
+    const wrong = { baseUrl: app.url, email: 'no-one@example.com', password: testPassword }
+    await expect(signInForTest(page, wrong)).rejects.toThrow('invalid_credentials')
+    const blank = await (await browser.newContext()).newPage()
+    await expect(signInForTest(blank, wrong)).rejects.toThrow('open a page of the app first')
+  })
+})
