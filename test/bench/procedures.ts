@@ -67,6 +67,7 @@ async function timed(name: string, seconds: number, work: () => Promise<unknown>
     p50Ms: none,
     p99Ms: none,
     nodeCpu: ((user + system) / 1e6 / count) * 1000,
+    mainThreadCpu: none,
     postgresCpu: none,
     loadCpu: none,
   }
