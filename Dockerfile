@@ -1,6 +1,6 @@
 # The image of the server. It connects to a Postgres outside of the container (DATABASE_URL).
 # NODE_IMAGE can be any image with glibc and Node 20.19 or newer.
-ARG NODE_IMAGE=node:22-bookworm-slim
+ARG NODE_IMAGE=node:24-bookworm-slim
 
 FROM ${NODE_IMAGE} AS build
 WORKDIR /app

@@ -12,6 +12,7 @@ export type AuthInputs = {
   }
   refresh: {
     attemptId?: string | undefined
+    previousAttemptIds?: string[] | undefined
     familyId?: string | undefined
     refreshToken?: string | undefined
   }

@@ -5,3 +5,9 @@ export const nilUuid = '00000000-0000-0000-0000-000000000000'
 export function uuidOf(hex: string): string {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }
+
+/** The lowest of these ids, in lower case as Postgres writes them; the Nil UUID of none. */
+export function lowestUuid(ids: readonly string[]): string {
+  const [lowest = nilUuid] = ids.map((id) => id.toLowerCase()).toSorted()
+  return lowest
+}

@@ -161,7 +161,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return current_setting('session_replication_role') = 'replica'
-    and has_column_privilege('token_ledger.token_event'::regclass, 'hash', 'insert');
+    and has_column_privilege('token_ledger.token_event'::regclass, 'hash', 'insert')
+    and current_setting('token_ledger.appends', true) is distinct from 'yes';
 end
 $$;
 
@@ -300,9 +301,54 @@ return token_ledger.event_hash_of(
   (e).presented_generation, (e).reason, (e).actor_user_id, (e).origin_hash
 );
 
--- Checks that a new event continues its family (TL002), then sets txid, origin_hash, prev_hash and hash. A txid is
--- never below that of the event before it, so that readers who follow (txid, family_id, seq) get a family's events in
--- order.
+-- The rules of a legal history: the problem of an event after those before it, or null. `last_` is the newest event,
+-- `token_` the newest that made a token.
+create function token_ledger.history_problem(
+  seq integer, kind text, generation integer, occurred_at timestamptz, expires_at timestamptz,
+  absolute_expires_at timestamptz, ip inet, user_agent text, origin_salt bytea, last_seq integer,
+  last_kind text, last_generation integer, last_occurred_at timestamptz, token_seq integer,
+  token_expires_at timestamptz, family_ends_at timestamptz, has_same_family boolean
+)
+returns text
+language sql stable parallel safe
+return case
+  when (
+      (occurred_at < '1970-01-01 00:00:00+00'::timestamptz)
+      or (occurred_at >= '10000-01-01 00:00:00+00'::timestamptz)
+      or (absolute_expires_at >= '10000-01-01 00:00:00+00'::timestamptz)
+    ) then 'its instants are not between 1970 and 9999'
+  when (expires_at <= occurred_at) then 'a token may not expire before it is made'
+  when (
+      (origin_salt is null) and (num_nonnulls(ip, user_agent) > 0)
+    ) then 'ip or user_agent without their salt'
+  when (masklen(ip) < case family(ip) when 4 then 32 else 128 end) then 'ip is a network'
+  when ((last_seq is null) and (seq <> 1)) then 'a family begins with seq 1'
+  when ((last_seq is null) and (kind <> 'issued')) then 'a family begins with issued'
+  when ((last_seq is null) and (has_same_family is null)) then 'the family row is missing'
+  when (
+      (last_seq is null) and (not has_same_family)
+    ) then 'the family row differs from the first event'
+  when (last_seq is null) then null::text
+  when (seq <> last_seq + 1) then format('seq %s does not follow %s', seq, last_seq)
+  when last_kind in ('reuse_detected', 'revoked') then format('the family is over: %s', last_kind)
+  when (kind = 'issued') then 'a family is issued once'
+  when ((kind = 'rotated') and (generation <> last_generation + 1)) then format(
+      'generation %s does not follow %s', generation, last_generation
+    )
+  when (
+      (kind = 'rotated') and (absolute_expires_at <> family_ends_at)
+    ) then 'a rotation does not move the end of the family'
+  when ((kind <> 'rotated') and (generation <> last_generation)) then format(
+      '%s may not change the generation %s to %s', kind, last_generation, generation
+    )
+  when (occurred_at < last_occurred_at) then 'an event may not come before the last one'
+  when (occurred_at >= token_expires_at) then format('%s after the token had expired', kind)
+  when ((kind = 'replayed') and ((seq - token_seq) > 20)) then 'replayed more than 20 times'
+end;
+
+-- Checks that a new event without a hash continues its family (TL002), then sets txid, origin_hash, prev_hash and hash.
+-- A txid is never below that of the event before it, so that readers who follow (txid, family_id, seq) get a family's
+-- events in order.
 create function token_ledger.chain_event()
 returns trigger
 language plpgsql security definer
@@ -315,8 +361,7 @@ declare
   token_seq integer;
   token_expires_at timestamptz;
   family_ends_at timestamptz;
-  has_family boolean;
-  is_of_family boolean;
+  has_same_family boolean;
   problem text;
 begin
   select seq, kind, generation, occurred_at, expires_at, absolute_expires_at, hash, txid into last
@@ -334,40 +379,16 @@ begin
   elsif last.seq is null then
     select
       (f.user_id, f.transport, f.created_at, f.absolute_expires_at)
-        = (new.user_id, new.transport, new.occurred_at, new.absolute_expires_at)
-    into is_of_family
+        is not distinct from (new.user_id, new.transport, new.occurred_at, new.absolute_expires_at)
+    into has_same_family
     from token_ledger.token_family f
     where f.family_id = new.family_id;
-    has_family := found;
   end if;
 
-  problem := case
-    when new.occurred_at < '1970-01-01T00:00:00Z'::timestamptz
-      or new.occurred_at >= '10000-01-01T00:00:00Z'::timestamptz
-      or new.absolute_expires_at >= '10000-01-01T00:00:00Z'::timestamptz
-      then 'its instants are not between 1970 and 9999'
-    when new.expires_at <= new.occurred_at then 'a token may not expire before it is made'
-    when new.origin_salt is null and num_nonnulls(new.ip, new.user_agent) > 0 then 'ip or user_agent without their salt'
-    when masklen(new.ip) < case family(new.ip) when 4 then 32 else 128 end then 'ip is a network'
-    when last.seq is null and new.seq <> 1 then 'a family begins with seq 1'
-    when last.seq is null and new.kind <> 'issued' then 'a family begins with issued'
-    when last.seq is null and not has_family then 'the family row is missing'
-    when last.seq is null and not is_of_family then 'the family row differs from the first event'
-    when last.seq is null then null
-    when new.seq <> last.seq + 1 then format('seq %s does not follow %s', new.seq, last.seq)
-    when last.kind in ('reuse_detected', 'revoked') then format('the family is over: %s', last.kind)
-    when new.kind = 'issued' then 'a family is issued once'
-    when new.kind = 'rotated' and new.generation <> last.generation + 1
-      then format('generation %s does not follow %s', new.generation, last.generation)
-    when new.kind = 'rotated' and new.absolute_expires_at <> coalesce(family_ends_at, last.absolute_expires_at)
-      then 'a rotation does not move the end of the family'
-    when new.kind <> 'rotated' and new.generation <> last.generation
-      then format('%s may not change the generation %s to %s', new.kind, last.generation, new.generation)
-    when new.occurred_at < last.occurred_at then 'an event may not come before the last one'
-    when new.occurred_at >= coalesce(token_expires_at, last.expires_at)
-      then format('%s after the token had expired', new.kind)
-    when new.kind = 'replayed' and new.seq - coalesce(token_seq, last.seq) > 20 then 'replayed more than 20 times'
-  end;
+  problem := token_ledger.history_problem(
+    new.seq, new.kind, new.generation, new.occurred_at, new.expires_at, new.absolute_expires_at, new.ip, new.user_agent,
+    new.origin_salt, last.seq, last.kind, last.generation, last.occurred_at, coalesce(token_seq, last.seq),
+    coalesce(token_expires_at, last.expires_at), coalesce(family_ends_at, last.absolute_expires_at), has_same_family);
   if problem is not null then
     raise exception 'illegal history of family %: %', new.family_id, problem using errcode = 'TL002';
   end if;
@@ -385,12 +406,128 @@ $$;
 
 create trigger chain_event before insert on token_ledger.token_event
 for each row
-when (new.hash is null or not token_ledger.is_applying())
+when (new.hash is null)
 execute function token_ledger.chain_event();
 alter table token_ledger.token_event enable always trigger chain_event;
 
--- Takes an event that comes with its hash, in any order: compares the hash with the content and with the events before
--- and after it that are there (TL002).
+-- Checks the events of one statement that come with their hashes (TL002): each has to continue its family as
+-- chain_event would have continued it.
+create function token_ledger.check_chained()
+returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  lowest uuid := (select a.family_id from appended a order by a.family_id limit 1);
+  wrong record;
+begin
+  if not exists (
+    select
+    from appended a
+    left join lateral (
+      select p.seq, p.kind, p.generation, p.occurred_at, p.expires_at, p.absolute_expires_at, p.hash, p.txid
+      from token_ledger.token_event p
+      where p.family_id = a.family_id and p.seq = a.seq - 1 and p.family_id >= lowest
+      offset 0
+    ) last on true
+    where (
+      last.kind in ('issued', 'rotated')
+      and token_ledger.history_problem(
+        a.seq, a.kind, a.generation, a.occurred_at, a.expires_at, a.absolute_expires_at, a.ip, a.user_agent,
+        a.origin_salt, last.seq, last.kind, last.generation, last.occurred_at, last.seq, last.expires_at,
+        last.absolute_expires_at, null) is null
+      and a.prev_hash = last.hash
+      and a.txid = greatest(pg_current_xact_id(), last.txid)
+      and a.origin_hash = token_ledger.origin_hash(a.origin_salt, a.ip, a.user_agent)
+      and a.hash = token_ledger.event_hash_of(
+        a.family_id, a.seq, a.prev_hash, a.kind, a.generation, a.occurred_at, a.expires_at,
+        a.absolute_expires_at, a.user_id, a.transport, a.token_hash, a.salt, a.attempt_hash,
+        a.presented_generation, a.reason, a.actor_user_id, a.origin_hash)
+    ) is not true
+  ) then
+    return null;
+  end if;
+
+  select judged.family_id, judged.problem into wrong
+  from (
+    select
+      a.family_id, a.seq,
+      coalesce(
+        token_ledger.history_problem(
+          a.seq, a.kind, a.generation, a.occurred_at, a.expires_at, a.absolute_expires_at, a.ip, a.user_agent,
+          a.origin_salt, last.seq, last.kind, last.generation, last.occurred_at, token.seq, token.expires_at,
+          token.absolute_expires_at, family.is_same),
+        case
+          when a.prev_hash is distinct from last.hash then 'it does not continue the chain'
+          when a.txid <> greatest(pg_current_xact_id(), last.txid) then 'its txid is not the one of its transaction'
+          when a.origin_hash <> token_ledger.origin_hash(a.origin_salt, a.ip, a.user_agent)
+            then 'ip or user_agent do not match their hash'
+          when a.hash <> token_ledger.event_hash_of(
+            a.family_id, a.seq, a.prev_hash, a.kind, a.generation, a.occurred_at, a.expires_at,
+            a.absolute_expires_at, a.user_id, a.transport, a.token_hash, a.salt, a.attempt_hash,
+            a.presented_generation, a.reason, a.actor_user_id, a.origin_hash)
+            then 'the hash does not match the content'
+        end) as problem
+    from appended a
+    left join lateral (
+      select *
+      from token_ledger.token_event p
+      where p.family_id = a.family_id and p.seq < a.seq
+      order by p.seq desc
+      limit 1
+    ) last on true
+    left join lateral (
+      select *
+      from token_ledger.token_event t
+      where t.family_id = a.family_id and t.seq < a.seq and t.kind in ('issued', 'rotated')
+      order by t.seq desc
+      limit 1
+    ) token on true
+    left join lateral (
+      select (f.user_id, f.transport, f.created_at, f.absolute_expires_at)
+        is not distinct from (a.user_id, a.transport, a.occurred_at, a.absolute_expires_at) as is_same
+      from token_ledger.token_family f
+      where f.family_id = a.family_id
+    ) family on true
+  ) judged
+  where judged.problem is not null
+  order by judged.family_id, judged.seq
+  limit 1;
+  if found then
+    raise exception 'illegal history of family %: %', wrong.family_id, wrong.problem using errcode = 'TL002';
+  end if;
+  return null;
+end
+$$;
+
+create trigger check_chained after insert on token_ledger.token_event referencing new table as appended
+for each statement
+when (
+  has_column_privilege('token_ledger.token_event'::regclass::oid, 'hash', 'insert')
+  and not token_ledger.is_applying()
+)
+execute function token_ledger.check_chained();
+alter table token_ledger.token_event enable always trigger check_chained;
+
+-- Adds that check to the table or to a partition: a statement trigger does not come with a partition.
+create function token_ledger.check_table(name text)
+returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  execute format(
+    'create trigger check_chained after insert on token_ledger.%I referencing new table as appended for each statement '
+    'when (has_column_privilege(%L::regclass, %L, %L) and not token_ledger.is_applying()) '
+    'execute function token_ledger.check_chained()',
+    name, format('token_ledger.%I', name), 'hash', 'insert');
+  execute format('alter table token_ledger.%I enable always trigger check_chained', name);
+end
+$$;
+
+-- Takes an event that another database decided, in any order: compares its hash with the content and with the events
+-- before and after it that are there (TL002).
 create function token_ledger.compare_event()
 returns trigger
 language plpgsql security definer
@@ -520,22 +657,25 @@ when (new.kind = 'replayed' and not token_ledger.is_applying())
 execute function token_ledger.suspect_replay();
 alter table token_ledger.token_event enable always trigger suspect_replay;
 
--- Appends one event to each of these families, except those that another transaction has locked or appended to since
--- the caller read them. Returns the families that got their event.
+-- Appends one event to each of these families and chains it, except those that another transaction has locked or
+-- appended to since the caller read them. Returns the families that got their event. It runs as the owner, because the
+-- service may not write a hash.
 create function token_ledger.append_unless_changed(family_ids uuid[], events json)
 returns setof uuid
-language plpgsql
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
+set token_ledger.appends = yes
 as $$
 declare
+  lowest uuid := (select id from unnest(family_ids) id order by id limit 1);
   locked uuid[];
 begin
   select array_agg(l.family_id) into locked
   from (
     select f.family_id
     from token_ledger.token_family f
-    where f.family_id = any(family_ids)
+    where f.family_id = any(family_ids) and f.family_id >= lowest
     order by f.family_id
     for update skip locked
   ) l;
@@ -544,23 +684,31 @@ begin
   return query
   insert into token_ledger.token_event (
     family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, token_hash, salt,
-    attempt_hash, presented_generation, reason, ip, user_agent, origin_salt)
+    attempt_hash, presented_generation, reason, ip, user_agent, origin_salt, origin_hash, prev_hash, hash, txid)
   select
     e.family_id, e.seq, e.kind, e.generation, e.occurred_at, e.expires_at, e.absolute_expires_at, e.token_hash, e.salt,
-    e.attempt_hash, e.presented_generation, e.reason, e.ip, e.user_agent, e.origin_salt
+    e.attempt_hash, e.presented_generation, e.reason, e.ip, e.user_agent, e.origin_salt, o.origin_hash, last.hash,
+    token_ledger.event_hash_of(
+      e.family_id, e.seq, last.hash, e.kind, e.generation, e.occurred_at, e.expires_at, e.absolute_expires_at, null, null,
+      e.token_hash, e.salt, e.attempt_hash, e.presented_generation, e.reason, null, o.origin_hash),
+    greatest(pg_current_xact_id(), last.txid)
   from json_to_recordset(events) as e(
     family_id uuid, seq integer, kind text, generation integer, occurred_at timestamptz, expires_at timestamptz,
     absolute_expires_at timestamptz, token_hash bytea, salt bytea, attempt_hash bytea, presented_generation integer,
     reason text, ip inet, user_agent text, origin_salt bytea)
-  where e.family_id = any(locked)
-    and e.seq - 1 = (
-      select last.seq
-      from token_ledger.token_event last
-      where last.family_id = e.family_id
-      order by last.seq desc
-      limit 1
-    )
-  returning family_id;
+  cross join lateral (
+    select token_ledger.origin_hash(e.origin_salt, e.ip, e.user_agent) as origin_hash
+    offset 0
+  ) o
+  cross join lateral (
+    select newest.seq, newest.hash, newest.txid
+    from token_ledger.token_event newest
+    where newest.family_id = e.family_id and newest.family_id >= lowest
+    order by newest.seq desc
+    limit 1
+  ) last
+  where e.family_id = any(locked) and e.seq - 1 = last.seq
+  returning token_event.family_id;
 end
 $$;
 
@@ -722,6 +870,15 @@ alter table token_ledger.token_family_default enable always trigger refuse_trunc
 create table token_ledger.token_event_default partition of token_ledger.token_event default;
 alter table token_ledger.token_event_default alter column family_id set (n_distinct = -0.02);
 
+create trigger check_chained after insert on token_ledger.token_event_default referencing new table as appended
+for each statement
+when (
+  has_column_privilege('token_ledger.token_event_default'::regclass::oid, 'hash', 'insert')
+  and not token_ledger.is_applying()
+)
+execute function token_ledger.check_chained();
+alter table token_ledger.token_event_default enable always trigger check_chained;
+
 create trigger refuse_truncate before truncate on token_ledger.token_event_default
 for each statement execute function token_ledger.refuse_change();
 alter table token_ledger.token_event_default enable always trigger refuse_truncate;
@@ -750,6 +907,7 @@ begin
   perform token_ledger.guard_partition(part);
   if parent = 'token_event' then
     perform token_ledger.expect_long_families(part);
+    perform token_ledger.check_table(part);
   end if;
 end
 $$;
@@ -1898,8 +2056,10 @@ revoke all on function
   token_ledger.append_unless_changed,
   token_ledger.begin_family,
   token_ledger.chain_event,
+  token_ledger.check_chained,
   token_ledger.check_families,
   token_ledger.check_open_families,
+  token_ledger.check_table,
   token_ledger.closed_months,
   token_ledger.compare_event,
   token_ledger.continue_numbering,

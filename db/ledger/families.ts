@@ -3,6 +3,7 @@ import type { LedgerEvent, Transport } from '../../server/ledger/events.ts'
 import type { Witnessed } from '../../server/ledger/sighting.ts'
 import type { Transaction } from '../connection/transaction.ts'
 import { epochMsText } from '../instant.ts'
+import { lowestUuid } from '../uuid.ts'
 import { toLedgerEvent, type LedgerEventRow, type LockedFamily } from './event-rows.ts'
 import type { UserRow } from '../users.ts'
 
@@ -55,14 +56,16 @@ export async function readFamilies(
   asked: readonly FamilyQuery[],
 ): Promise<{ now: number; families: ReadonlyMap<string, FamilyState> }> {
   // One look-up per family (`offset 0` keeps them apart). Plans are kept: a join that was planned while the
-  // ledger was small would go on reading whole tables for every batch.
+  // ledger was small would go on reading whole tables for every batch. A family is in the month of its id, so
+  // partitions before that of the lowest id need not be opened.
+  const lowest = lowestUuid(asked.map(({ familyId }) => familyId))
   const rows = await sql<NewestRow[]>`
     select ${sql.unsafe(newestColumns)}
     from unnest(${asked.map(({ familyId }) => familyId)}::uuid[]) as asked(family_id)
     cross join lateral (
       select *
       from token_ledger.token_family
-      where family_id = asked.family_id
+      where family_id = asked.family_id and family_id >= ${lowest}::uuid
       offset 0
     ) f
     left join lateral (
@@ -74,7 +77,7 @@ export async function readFamilies(
     cross join lateral (
       select *
       from token_ledger.token_event
-      where family_id = asked.family_id
+      where family_id = asked.family_id and family_id >= ${lowest}::uuid
       order by seq desc
       limit 1
     ) e

@@ -7,6 +7,7 @@ import { listEvents, listFamilyEvents, readForward } from '../../db/audit/events
 import { listIncidents } from '../../db/audit/incidents.ts'
 import type { Database } from '../../db/connection/connect.ts'
 import { readFamilyEnds } from '../../db/ledger/ends.ts'
+import { readFamilies } from '../../db/ledger/families.ts'
 import { deleteStaleCounts } from '../../db/limit-counts.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
 
@@ -178,4 +179,31 @@ test('an hour of statistics does not read the months around it', async () => {
   const fromAt = Date.now() - 3_600_000
   const period = { fromAt, toAt: fromAt + 7_200_000 }
   expect(await countEvents(database, period, 3_600_000)).not.toHaveLength(0)
+})
+
+test('a batch of refreshes opens no partition of the months before its oldest family', async () => {
+  const { ownerSql } = owner
+  const closed = 6
+  await ownerSql`
+    select token_ledger.make_month(date_trunc('month', now()) - ago * interval '1 month')
+    from generate_series(1, ${closed}::int) ago`
+  const [{ id }] = (await ownerSql`select id from public.made order by id limit 1`) as any
+  asked = []
+  const { families } = await readFamilies(database.statements, [{ familyId: id, generation: null }])
+  expect(families.size).toBe(1)
+  const { query, params } = asked[0]!
+  // As the service runs it: planned once, without the values.
+  const [row] = await ownerSql.begin(async (tx) => {
+    await tx`set local plan_cache_mode = force_generic_plan`
+    await tx.unsafe(`prepare read_families as ${query}`)
+    const values = params.map((value) => `'${Array.isArray(value) ? `{${value}}` : value}'`)
+    return tx.unsafe(`explain (analyze, format json) execute read_families(${values.join(', ')})`)
+  })
+  const unopened: number[] = []
+  const walk = (node: any) => {
+    if (node['Subplans Removed'] > 0) unopened.push(node['Subplans Removed'])
+    for (const child of node.Plans ?? []) walk(child)
+  }
+  walk(row!['QUERY PLAN'][0].Plan)
+  expect(unopened).toEqual([closed, closed])
 })

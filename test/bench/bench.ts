@@ -27,7 +27,7 @@ import {
 } from './processes.ts'
 import type { Child } from '../support/child.ts'
 import { median } from '../support/median.ts'
-import { cpuSecondsOf, postgresCpuSeconds } from '../support/process-usage.ts'
+import { cpuSecondsOf, mainThreadSecondsOf, postgresCpuSeconds } from '../support/process-usage.ts'
 
 export type Row = {
   readonly name: string
@@ -37,6 +37,8 @@ export type Row = {
   readonly p99Ms: number
   /** Seconds of CPU for 1,000 answers. */
   readonly nodeCpu: number
+  /** The part of `nodeCpu` on the main thread, which bounds what one process can answer. */
+  readonly mainThreadCpu: number
   readonly postgresCpu: number
   readonly loadCpu: number
 }
@@ -139,6 +141,7 @@ export async function createBench(options: BenchOptions): Promise<Bench> {
         const isOwnLoad = by.child === child
         return {
           node: cpuSecondsOf(child.pid),
+          mainThread: mainThreadSecondsOf(child.pid),
           postgres: postgresCpuSeconds(dataDir),
           load: isOwnLoad ? 0 : cpuSecondsOf(by.child.pid),
         }
@@ -187,7 +190,7 @@ export async function createBench(options: BenchOptions): Promise<Bench> {
 function rowOf(
   named: { name: string; connections: number },
   result: JobResult,
-  used: (key: 'node' | 'postgres' | 'load') => number,
+  used: (key: 'node' | 'mainThread' | 'postgres' | 'load') => number,
 ): Row {
   const per1000 = (seconds: number) => (seconds / result.count) * 1000
   return {
@@ -196,6 +199,7 @@ function rowOf(
     p50Ms: result.p50Ms,
     p99Ms: result.p99Ms,
     nodeCpu: per1000(used('node')),
+    mainThreadCpu: per1000(used('mainThread')),
     postgresCpu: per1000(used('postgres')),
     loadCpu: per1000(used('load')),
   }
@@ -211,6 +215,7 @@ export function middleOf(rows: readonly Row[]): Row {
     p50Ms: of('p50Ms'),
     p99Ms: of('p99Ms'),
     nodeCpu: of('nodeCpu'),
+    mainThreadCpu: of('mainThreadCpu'),
     postgresCpu: of('postgresCpu'),
     loadCpu: of('loadCpu'),
   }
@@ -219,7 +224,7 @@ export function middleOf(rows: readonly Row[]): Row {
 /** The median over the rounds of the ratio of two numbers of the same round. */
 export function ratio(
   [ones, others]: readonly [readonly Row[], readonly Row[]],
-  key: 'perSecond' | 'p50Ms' | 'p99Ms',
+  key: 'perSecond' | 'p50Ms' | 'p99Ms' | 'postgresCpu',
 ): number {
   return median(ones.map((row, round) => row[key] / others[round]![key]))
 }

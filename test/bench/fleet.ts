@@ -51,10 +51,10 @@ export async function seedFleet(sql: Sql, fleet: Fleet): Promise<BenchSession[]>
     select family_id, user_id, 'cookie', 'bench', ${firstAt}, ${new Date(+firstAt + 30 * day)}
     from seed`
   await sql`alter table token_ledger.token_family enable always trigger expect_first_event`
-  await sql`alter table token_ledger.token_event disable trigger chain_event`
+  await sql`alter table token_ledger.token_event disable trigger chain_event, disable trigger check_chained`
   // Generation by generation, so that the events of a family are spread over the table as in production.
   for (let seq = 1; seq <= fleet.eventsEach; seq++) await insertEvents(sql, seq, { fleet, firstAt })
-  await sql`alter table token_ledger.token_event enable always trigger chain_event`
+  await sql`alter table token_ledger.token_event enable always trigger chain_event, enable always trigger check_chained`
   await sql`drop table seed`
   await sql`vacuum analyze`
   await sql`checkpoint`

@@ -9,7 +9,8 @@ export type BenchSession = {
   accessToken?: string
 }
 
-export type JobKind = 'rotate' | 'sign-in' | 'logout' | 'me' | 'list' | 'admin-list' | 'locked'
+export type JobKind =
+  'rotate' | 'recorded' | 'sign-in' | 'logout' | 'me' | 'list' | 'admin-list' | 'locked'
 
 export type Job = {
   readonly fleet: string
@@ -48,6 +49,16 @@ export const exchanges: Record<JobKind, Exchange> = {
     request: (session, origin) =>
       post('/auth/refresh', origin, { attemptId: randomUUID() }, session.token),
     accept: acceptRotation,
+    isRepeatable: true,
+  },
+  /** The request of a rotation, answered with the bytes of another one. */
+  recorded: {
+    request: (session, origin) =>
+      post('/auth/refresh', origin, { attemptId: randomUUID() }, session.token),
+    accept(_session, answer) {
+      if (dataOf(answer).accessToken === undefined || cookieOf(answer) === '')
+        throw new Error('not the answer of a rotation')
+    },
     isRepeatable: true,
   },
   /** A family that another transaction has locked: it is granted when free, or refused with 503. */

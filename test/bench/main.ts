@@ -4,6 +4,7 @@ import { benchGrowth } from './growth.ts'
 import { benchIsolation } from './isolation.ts'
 import { benchListing } from './listing.ts'
 import { benchMemory } from './memory.ts'
+import { benchMonths } from './months.ts'
 import { benchProcedures } from './procedures.ts'
 import { benchProcesses } from './processes-count.ts'
 import { report } from './report.ts'
@@ -15,6 +16,7 @@ const parts: Record<string, (bench: Bench) => Promise<void>> = {
   procedures: benchProcedures,
   verifier: benchVerifier,
   growth: benchGrowth,
+  months: benchMonths,
   listing: benchListing,
   processes: benchProcesses,
   isolation: benchIsolation,

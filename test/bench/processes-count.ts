@@ -42,6 +42,7 @@ function together([one, other]: readonly [Row, Row]): Row {
     p50Ms: (one.p50Ms + other.p50Ms) / 2,
     p99Ms: Math.max(one.p99Ms, other.p99Ms),
     nodeCpu: (one.nodeCpu + other.nodeCpu) / 2,
+    mainThreadCpu: (one.mainThreadCpu + other.mainThreadCpu) / 2,
     postgresCpu: (one.postgresCpu + other.postgresCpu) / 4,
     loadCpu: (one.loadCpu + other.loadCpu) / 4,
   }

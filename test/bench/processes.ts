@@ -1,8 +1,9 @@
 import { startChild, type Child } from '../support/child.ts'
 import { benchSecret } from './fleet.ts'
+import type { Recorded } from './limit-process.ts'
 import type { Job, JobResult, BenchSession } from './load.ts'
 
-/** `ceiling` makes no database call; `one-by-one` uses a transaction for each rotation. */
+/** `ceiling` makes no database call and answers in batches; `one-by-one` uses a transaction for each rotation. */
 export type ServerKind = 'full' | 'one-by-one' | 'ceiling'
 
 export type Server = { readonly url: string; readonly child: Child }
@@ -31,6 +32,13 @@ export async function startBenchServer(
   })
   await child.call('start')
   return { url, child }
+}
+
+/** A bare server that answers each request with these bytes and a signature of its own. */
+export async function startLimit(port: number, recorded: Recorded): Promise<Server> {
+  const child = startChild(new URL('limit-process.ts', import.meta.url))
+  await child.call('listen', { port, recorded })
+  return { url: `http://127.0.0.1:${port}`, child }
 }
 
 export function startLoad(): LoadGenerator {

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import type * as App from '../../server/index.ts'
 import type { Rotate } from '../../server/sessions/rotation.ts'
 import type * as Tokens from '../../server/tokens/refresh-token.ts'
@@ -31,7 +32,13 @@ async function start(): Promise<void> {
   await app.listen({ host: config.host, port: config.port })
 }
 
-/** Derives a successor as a rotation does, without asking the database. */
+/** About as long as a batch of rotations takes. */
+const batchMs = 3
+
+/**
+ * Derives a successor as a rotation does, without asking the database. Answers all that came within `batchMs` at once,
+ * because signing a whole batch takes half as long as signing one token at a time.
+ */
 function rotateNothing(secret: string): Rotate {
   const keys = deriveRefreshTokenKeys([secret])
   const user = {
@@ -40,15 +47,22 @@ function rotateNothing(secret: string): Rotate {
     role: 'user' as const,
     disabled: false,
   }
-  return async ({ token, transport }) => ({
-    familyId: token.familyId,
-    user,
-    transport,
-    token: deriveSuccessor(keys[0], token, randomBytes(16)),
-    signedInAt: Date.now(),
-    refreshExpiresAt: Date.now() + idleMs,
-    refreshRemainingMs: idleMs,
-  })
+  let batch: Promise<void> | null = null
+  return async ({ token, transport }) => {
+    batch ??= delay(batchMs).then(() => {
+      batch = null
+    })
+    await batch
+    return {
+      familyId: token.familyId,
+      user,
+      transport,
+      token: deriveSuccessor(keys[0], token, randomBytes(16)),
+      signedInAt: Date.now(),
+      refreshExpiresAt: Date.now() + idleMs,
+      refreshRemainingMs: idleMs,
+    }
+  }
 }
 
 /** Bytes of heap in use after two garbage collections. */

@@ -109,6 +109,7 @@ async function timed(
     p50Ms: none,
     p99Ms: none,
     nodeCpu: ((user + system) / 1e6 / tokens.length) * 1000,
+    mainThreadCpu: none,
     postgresCpu: none,
     loadCpu: none,
   }

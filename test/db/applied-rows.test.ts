@@ -128,19 +128,22 @@ describe('rows that a primary decided', () => {
 })
 
 describe('without the role of a replica', () => {
-  test('the hash that an owner gives is replaced, and the history is checked', async () => {
+  test('a row keeps its place in the chain, and is refused with the transaction of another database', async () => {
     const { ownerSql } = copy
     const [first] = events
     const later = ownerSql`insert into token_ledger.token_event ${ownerSql(events[1])}`
     expect(await sqlStateOf(later)).toBe(illegal)
     const family = families.find(({ family_id: id }) => id === first.family_id)
-    const [written] = await ownerSql.begin(async (tx) => {
-      await tx`insert into token_ledger.token_family ${tx(family)}`
-      return tx`
-        insert into token_ledger.token_event ${tx({ ...first, hash: Buffer.alloc(32), txid: '1' })}
-        returning hash, txid::text <> '1' as has_own_txid`
-    })
-    expect(written!.hash).not.toEqual(Buffer.alloc(32))
+    const write = (change: object) =>
+      ownerSql.begin(async (tx) => {
+        await tx`insert into token_ledger.token_family ${tx(family)}`
+        return tx`
+          insert into token_ledger.token_event ${tx({ ...first, ...change })}
+          returning txid = pg_current_xact_id() as has_own_txid`
+      })
+    expect(await sqlStateOf(write({ txid: '1' }))).toBe(illegal)
+    expect(await sqlStateOf(write({ hash: Buffer.alloc(32) }))).toBe(illegal)
+    const [written] = await write({ hash: null, txid: '1' })
     expect(written!.has_own_txid).toBe(true)
   })
 

@@ -48,7 +48,14 @@ test('LE-01 (ASVS 16.4.2): every ledger table and every partition has its guards
   expect(rows).toHaveLength(tables.length)
   for (const row of rows) {
     const own = row.table.startsWith('token_event')
-      ? ['chain_event', 'compare_event', 'keep_open_families', ...guards, 'suspect_replay']
+      ? [
+          'chain_event',
+          'check_chained',
+          'compare_event',
+          'keep_open_families',
+          ...guards,
+          'suspect_replay',
+        ]
       : ['expect_first_event', ...guards]
     expect(row).toMatchObject({ guards: own, enabled: ['A'] })
   }
@@ -64,7 +71,7 @@ test('a partition that is created later has them as well', async () => {
     group by c.relname`
   expect(rows).toHaveLength(2 * (1 + 6))
   for (const { relname, guards } of rows)
-    expect({ relname, guards }).toEqual({ relname, guards: relname.includes('event') ? 7 : 4 })
+    expect({ relname, guards }).toEqual({ relname, guards: relname.includes('event') ? 8 : 4 })
 })
 
 test('LE-01 (ASVS 16.4.2): the service and the auditor have these rights on tables, and no others', async () => {

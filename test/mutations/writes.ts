@@ -37,11 +37,11 @@ export const writes = [
       'if (family === undefined) return { pending, answer: abandoned() }',
     ],
   ]),
-  ...mutationsOf('drizzle/0011_append_unless_changed.sql', race, [
+  ...mutationsOf('drizzle/0024_events_chained_in_batches.sql', race, [
     [
       'an event is appended to a history that has changed',
-      '    and e.seq - 1 = (',
-      '    and 0 <= (',
+      '  where e.family_id = any(locked) and e.seq - 1 = last.seq\n',
+      '  where e.family_id = any(locked)\n',
     ],
   ]),
   ...mutationsOf(

@@ -8,6 +8,7 @@ import { filterProblems } from '@arethetypeswrong/core/problems'
 import { build, type Plugin } from 'esbuild'
 import { publint } from 'publint'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { longTest } from '../support/long.ts'
 import { packages } from '../../.ci/packages.ts'
 import { startApp } from '../support/app.ts'
 import { cli } from '../support/cli.ts'
@@ -15,7 +16,6 @@ import { makeUser, testPassword } from '../support/users.ts'
 import { copyWith, install, packAll, run, typeErrors } from './tarballs.ts'
 
 /** More versions of TypeScript, from the registry: `npm run test:packages` checks them, `npm test` does not. */
-const longTest = test.runIf(process.env.TEST_PACKAGES === 'all')
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
 

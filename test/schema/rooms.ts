@@ -61,11 +61,20 @@ export const rooms: readonly Room[] = [
       'function token_ledger.event_hash_of':
         'The hash of an event: version 1 is this list of fields.',
       'function token_ledger.event_hash': 'The same, of a row.',
+      'function token_ledger.history_problem':
+        'The rules of a legal history: the problem of an event after those before it, or null. `last_` is the newest event, ' +
+        '`token_` the newest that made a token.',
       'function token_ledger.chain_event':
-        'Checks that a new event continues its family (TL002), then sets txid, origin_hash, prev_hash and hash. A ' +
-        "txid is never below that of the event before it, so that readers who follow (txid, family_id, seq) get a family's events in order.",
+        'Checks that a new event without a hash continues its family (TL002), then sets txid, origin_hash, prev_hash and ' +
+        'hash. A txid is never below that of the event before it, so that readers who follow (txid, family_id, seq) get ' +
+        "a family's events in order.",
+      'function token_ledger.check_chained':
+        'Checks the events that a statement inserted (TL002): each has to continue its family, with the hash that ' +
+        'chain_event would have given it.',
+      'function token_ledger.check_table':
+        'Adds that check to the table or to a partition: a statement trigger does not come with a partition.',
       'function token_ledger.compare_event':
-        'Takes an event that comes with its hash, in any order: compares the hash with the content and with the events ' +
+        'Takes an event that another database decided, in any order: compares its hash with the content and with the events ' +
         'before and after it that are there (TL002).',
       'function token_ledger.expect_first_event':
         'Refuses a family without its first event (TL002) when the transaction ends, because the family row comes first.',
@@ -77,8 +86,9 @@ export const rooms: readonly Room[] = [
       'function token_ledger.suspect_replay':
         'Writes that row. A replay calls it, a rotation does not.',
       'function token_ledger.append_unless_changed':
-        'Appends one event to each of these families, except those that another transaction has locked or appended ' +
-        'to since the caller read them. Returns the families that got their event.',
+        'Appends one event to each of these families and chains it, except those that another transaction has locked or ' +
+        'appended to since the caller read them. Returns the families that got their event. It runs as the owner, because ' +
+        'the service may not write a hash.',
       'function token_ledger.append_ends':
         'The same for sign-outs: each of these families gets its end, and followers get one notification for all.',
       'function token_ledger.begin_family':

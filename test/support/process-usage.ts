@@ -6,6 +6,15 @@ export function cpuSecondsOf(pid: number): number {
   return statOf(pid)?.cpuSeconds ?? Number.NaN
 }
 
+/** Seconds of CPU that the main thread of a process has used so far: a Node process runs all JavaScript on it. */
+export function mainThreadSecondsOf(pid: number): number {
+  try {
+    return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'utf8').split(' ')[0]) / 1e9
+  } catch {
+    return Number.NaN
+  }
+}
+
 /** Seconds of CPU of Postgres and of all its processes, including ended ones. */
 export function postgresCpuSeconds(dataDir: string): number {
   const postmaster = postmasterPidIn(dataDir)

@@ -4,7 +4,7 @@ import { createTRPCClient, type TRPCClientError } from '@trpc/client'
 import { initTRPC, TRPCError } from '@trpc/server'
 import { createHTTPServer } from '@trpc/server/adapters/standalone'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { authLink } from '../../client/index.ts'
+import { authLink } from '../../client/trpc.ts'
 import { fakeAuthClient, startTestIssuer, type StartedIssuer } from '../../client/testing/index.ts'
 import {
   AccessTokenError,
