@@ -220,7 +220,7 @@ test('CS-05 V9 (ASVS 3.5.3): a bad bearer token does not make the service accept
 test('CS-06 (ASVS 3.5.1): a foreign page cannot sign a user in, even with the right password', async () => {
   const { email } = await makeUser(attacked.owner.url)
   await attacked.unchanged(async () => {
-    for (const origin of [evil, 'null', `${publicUrl}0`])
+    for (const origin of [evil, 'null', `${publicUrl}.evil.example.com`])
       for (const [procedure, input] of [
         ['login', { email, password: testPassword }],
         ['register', { email: 'csrf@example.com', password: testPassword }],
