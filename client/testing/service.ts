@@ -94,7 +94,7 @@ export function createFakeService(options: FakeServiceOptions = {}): FakeService
             accessTokenExpiresAt: soon(),
             authenticatedAt: new Date().toISOString(),
           }),
-    'POST /trpc/tokens.exchange': async (input) => {
+    'GET /trpc/tokens.exchange': async (input) => {
       const audience = textOf(input, 'audience')
       return user === null
         ? refused('access_token_revoked')
@@ -118,7 +118,7 @@ export function createFakeService(options: FakeServiceOptions = {}): FakeService
     isUnreachable: false,
     async answer(request) {
       if (this.isUnreachable) throw new TypeError('the fake service is unreachable')
-      const { pathname } = new URL(request.url)
+      const { pathname, searchParams } = new URL(request.url)
       const reason = pathname.startsWith('/auth/') ? refusal : null
       if (reason !== null) {
         refusal = null
@@ -126,7 +126,8 @@ export function createFakeService(options: FakeServiceOptions = {}): FakeService
       }
       const call = calls[`${request.method} ${pathname}`]
       if (call === undefined) return refused('not_found')
-      return call(request.method === 'POST' ? ((await request.json()) as Input) : {})
+      const input = request.method === 'POST' ? await request.text() : searchParams.get('input')
+      return call(JSON.parse(input || '{}') as Input)
     },
   }
 }
