@@ -3,7 +3,7 @@ import type { Reason } from '../../server/errors.ts'
 import type { TestIssuer } from './issuer.ts'
 
 export type FakeServiceOptions = {
-  /** Who is signed in at first; null, the default, for no one. */
+  /** The user with a session at first; null, the default, for none. */
   readonly user?: User | null
   /** Signs real access tokens, which a verifier accepts. Without it tokens are texts such as `fake-access-token-1`. */
   readonly issuer?: TestIssuer
@@ -11,7 +11,7 @@ export type FakeServiceOptions = {
 
 /** A token-ledger service in memory, with one browser's session. Any address and password signs in. */
 export type FakeService = {
-  /** Who has a session; null for no one. */
+  /** The user with a session; null for none. */
   readonly user: User | null
   /** Begins a session of this user, as a sign-in in another tab does. */
   signIn(user: User): void
