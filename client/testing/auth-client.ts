@@ -10,7 +10,7 @@ export type FakeAuthClientOptions = FakeServiceOptions & {
   /** As for `createAuthClient`. */
   readonly origins?: AuthClientOptions['origins']
   /** Answers the requests of `auth.fetch` to `origins`; without it they fail. */
-  readonly fetch?: (request: Request) => Promise<Response>
+  readonly fetch?: typeof globalThis.fetch
 }
 
 export type FakeAuthClient = AuthClient & {
@@ -38,12 +38,14 @@ export function fakeAuthClient(options: FakeAuthClientOptions = {}): FakeAuthCli
     ...(origins !== undefined && { origins }),
     transport: 'body',
     storage: openedStorage(),
-    fetch: async (url: RequestInfo | URL, init?: RequestInit) => {
-      const request = new Request(url, init)
-      if (new URL(request.url).origin === origin) return service.answer(request)
+    fetch: async (input: RequestInfo | URL, init?: RequestInit) => {
+      const url = typeof input === 'object' && 'url' in input ? input.url : String(input)
+      // Without the signal: that of jsdom does not fit into a `Request` of Node.
+      if (new URL(url).origin === origin)
+        return service.answer(new Request(input, { ...init, signal: null }))
       if (options.fetch === undefined)
-        throw new TypeError(`the option "fetch" answers requests such as that to ${request.url}`)
-      return options.fetch(request)
+        throw new TypeError(`the option "fetch" answers requests such as that to ${url}`)
+      return options.fetch(input, init)
     },
   })
   // The client's `session` is a getter, which a copy of the object would read once.

@@ -3,7 +3,7 @@ import type { Reason } from '../../server/errors.ts'
 import type { TestIssuer } from './issuer.ts'
 
 export type FakeServiceOptions = {
-  /** Who is signed in at first; null, the default, for no one. */
+  /** The user with a session at first; null, the default, for none. */
   readonly user?: User | null
   /** Signs real access tokens, which a verifier accepts. Without it tokens are texts such as `fake-access-token-1`. */
   readonly issuer?: TestIssuer
@@ -11,7 +11,7 @@ export type FakeServiceOptions = {
 
 /** A token-ledger service in memory, with one browser's session. Any address and password signs in. */
 export type FakeService = {
-  /** Who has a session; null for no one. */
+  /** The user with a session; null for none. */
   readonly user: User | null
   /** Begins a session of this user, as a sign-in in another tab does. */
   signIn(user: User): void
@@ -94,7 +94,7 @@ export function createFakeService(options: FakeServiceOptions = {}): FakeService
             accessTokenExpiresAt: soon(),
             authenticatedAt: new Date().toISOString(),
           }),
-    'POST /trpc/tokens.exchange': async (input) => {
+    'GET /trpc/tokens.exchange': async (input) => {
       const audience = textOf(input, 'audience')
       return user === null
         ? refused('access_token_revoked')
@@ -118,7 +118,7 @@ export function createFakeService(options: FakeServiceOptions = {}): FakeService
     isUnreachable: false,
     async answer(request) {
       if (this.isUnreachable) throw new TypeError('the fake service is unreachable')
-      const { pathname } = new URL(request.url)
+      const { pathname, searchParams } = new URL(request.url)
       const reason = pathname.startsWith('/auth/') ? refusal : null
       if (reason !== null) {
         refusal = null
@@ -126,7 +126,8 @@ export function createFakeService(options: FakeServiceOptions = {}): FakeService
       }
       const call = calls[`${request.method} ${pathname}`]
       if (call === undefined) return refused('not_found')
-      return call(request.method === 'POST' ? ((await request.json()) as Input) : {})
+      const input = request.method === 'POST' ? await request.text() : searchParams.get('input')
+      return call(JSON.parse(input || '{}') as Input)
     },
   }
 }

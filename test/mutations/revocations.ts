@@ -117,7 +117,7 @@ export const revocations = [
       "if (whenBehind === 'refuse' && !freshness.isCurrent())",
       "if (whenBehind === 'refuse' && false)",
     ],
-    ['a follower sends its token to any redirect', "redirect: 'error'", "redirect: 'follow'"],
+    ['a follower sends its token to any redirect', "redirect: 'manual'", "redirect: 'follow'"],
     [
       'a follower of a feed that lacks sessions does not ask',
       "isFeedIncomplete = event === 'incomplete'",

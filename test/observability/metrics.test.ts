@@ -9,7 +9,7 @@ import { makeUser, testPassword } from '../support/users.ts'
 
 const token = 'a-metrics-token-of-24-letters'
 
-test('metrics show refreshes by outcome, reuse, the queue and password hashing', async () => {
+test('metrics show refreshes by outcome, reuse, the queue, password hashing and kept access tokens', async () => {
   await using app = await startApp({ ROTATION_GRACE_SECONDS: '0' })
   const { email } = await makeUser(app.owner.url)
   const { data } = await auth(app.url, 'login', {
@@ -17,7 +17,10 @@ test('metrics show refreshes by outcome, reuse, the queue and password hashing',
     password: testPassword,
     transport: 'body',
   })
-  const { refreshToken } = data
+  const { refreshToken, accessToken } = data
+  const headers = { authorization: `Bearer ${accessToken}` }
+  for (let calls = 0; calls < 3; calls += 1)
+    expect((await fetch(`${app.url}/trpc/me`, { headers })).status).toBe(200)
   await auth(app.url, 'refresh', { refreshToken })
   await auth(app.url, 'refresh', { refreshToken })
   const text = await (await fetch(`${app.url}/metrics`)).text()
@@ -27,6 +30,9 @@ test('metrics show refreshes by outcome, reuse, the queue and password hashing',
   expect(text).toContain('token_ledger_rotation_queue_depth 0')
   expect(text).toContain('token_ledger_transactions{state="waiting"} 0')
   expect(text).toContain('token_ledger_password_hashes{state="active"} 0')
+  expect(text).toContain('token_ledger_access_token_checks_total{cache="hit"} 2')
+  expect(text).toContain('token_ledger_access_token_checks_total{cache="miss"} 1')
+  expect(text).toContain('token_ledger_cached_access_tokens 1')
   expect(text).toMatch(/^token_ledger_revocation_lag_seconds \d+(\.\d+)?$/m)
 })
 

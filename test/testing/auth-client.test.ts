@@ -65,8 +65,8 @@ test('auth.fetch of a fake client sends its bearer to the answers of the test, a
     user,
     origins: [{ origin: 'https://api.example.com', audience: 'orders' }],
     issuer: await createTestIssuer({ issuer: 'https://auth.example.test' }),
-    fetch: async (request) => {
-      seen.push(request.headers.get('authorization'))
+    fetch: async (_url, init) => {
+      seen.push(new Headers(init?.headers).get('authorization'))
       return Response.json({ orders: [] })
     },
   })

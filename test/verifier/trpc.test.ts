@@ -114,7 +114,7 @@ test('the formatter adds nothing to an error that is not about a token', async (
 })
 
 async function signedInClient() {
-  const auth = fakeAuthClient({ user, issuer, origins: [url], fetch: (request) => fetch(request) })
+  const auth = fakeAuthClient({ user, issuer, origins: [url], fetch })
   stop.push(() => auth.dispose())
   await auth.restore()
   return createTRPCClient<typeof router>({ links: [authLink(auth, { url })] })
