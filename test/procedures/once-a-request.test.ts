@@ -52,7 +52,7 @@ test.each([
   async (procedure, inputs) => {
     expect(await batch(procedure, inputs)).toBe(200)
     expect(verified.mock.calls).toHaveLength(1)
-    expect(asked.filter((statement) => statement.includes('s.status'))).toHaveLength(1)
+    expect(asked.filter((statement) => statement.includes('made.expires_at'))).toHaveLength(1)
   },
 )
 
