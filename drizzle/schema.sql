@@ -342,9 +342,9 @@ return case
   when ((kind = 'replayed') and ((seq - token_seq) > 20)) then 'replayed more than 20 times'
 end;
 
--- Checks that a new event without a hash continues its family (TL002), then sets txid, origin_hash, prev_hash and hash.
--- A txid is never below that of the event before it, so that readers who follow (txid, family_id, seq) get a family's
--- events in order.
+-- Checks that a new event continues its family (TL002), then sets txid, origin_hash, prev_hash and hash. A txid is
+-- never below that of the event before it, so that readers who follow (txid, family_id, seq) get a family's events in
+-- order.
 create function token_ledger.chain_event()
 returns trigger
 language plpgsql security definer
@@ -358,6 +358,7 @@ declare
   token_expires_at timestamptz;
   family_ends_at timestamptz;
   has_same_family boolean;
+  given_hash bytea := new.hash;
   problem text;
 begin
   select seq, kind, generation, occurred_at, expires_at, absolute_expires_at, hash, txid into last
@@ -398,13 +399,17 @@ begin
     new.family_id, new.seq, new.prev_hash, new.kind, new.generation, new.occurred_at, new.expires_at,
     new.absolute_expires_at, new.user_id, new.transport, new.token_hash, new.salt, new.attempt_hash,
     new.presented_generation, new.reason, new.actor_user_id, new.origin_hash);
+  if given_hash <> new.hash then
+    raise exception 'illegal history of family %: the hash does not match the content', new.family_id
+      using errcode = 'TL002';
+  end if;
   return new;
 end
 $$;
 
 create trigger chain_event before insert on token_ledger.token_event
 for each row
-when (new.hash is null)
+when (new.hash is null or new.txid <> pg_current_xact_id() and not token_ledger.is_applying())
 execute function token_ledger.chain_event();
 alter table token_ledger.token_event enable always trigger chain_event;
 
