@@ -39,7 +39,8 @@ return case
   when kind = 'replayed' and seq - token_seq > 20 then 'replayed more than 20 times'
 end;
 --> statement-breakpoint
--- As in 0015, but for the rules, which are in a function of their own.
+-- As in 0015, but for the rules, which are in a function of their own, and for a row that comes with another hash than it
+-- gets.
 create or replace function token_ledger.chain_event() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -52,6 +53,7 @@ declare
   token_expires_at timestamptz;
   family_ends_at timestamptz;
   has_same_family boolean;
+  given_hash bytea := new.hash;
   problem text;
 begin
   select seq, kind, generation, occurred_at, expires_at, absolute_expires_at, hash, txid into last
@@ -92,15 +94,20 @@ begin
     new.family_id, new.seq, new.prev_hash, new.kind, new.generation, new.occurred_at, new.expires_at,
     new.absolute_expires_at, new.user_id, new.transport, new.token_hash, new.salt, new.attempt_hash,
     new.presented_generation, new.reason, new.actor_user_id, new.origin_hash);
+  if given_hash <> new.hash then
+    raise exception 'illegal history of family %: the hash does not match the content', new.family_id
+      using errcode = 'TL002';
+  end if;
   return new;
 end
 $$;
 --> statement-breakpoint
--- check_chained checks a row that comes with its hash, or compare_event on a replica.
+-- A row that comes with the hash and the transaction that it should have is left to check_chained. One of another
+-- transaction, as in a dump, gets its own.
 drop trigger chain_event on token_ledger.token_event;
 --> statement-breakpoint
 create trigger chain_event before insert on token_ledger.token_event
-for each row when (new.hash is null)
+for each row when (new.hash is null or new.txid <> pg_current_xact_id() and not token_ledger.is_applying())
 execute function token_ledger.chain_event();
 --> statement-breakpoint
 alter table token_ledger.token_event enable always trigger chain_event;

@@ -346,9 +346,9 @@ return case
   when ((kind = 'replayed') and ((seq - token_seq) > 20)) then 'replayed more than 20 times'
 end;
 
--- Checks that a new event without a hash continues its family (TL002), then sets txid, origin_hash, prev_hash and hash.
--- A txid is never below that of the event before it, so that readers who follow (txid, family_id, seq) get a family's
--- events in order.
+-- Checks that a new event continues its family (TL002), then sets txid, origin_hash, prev_hash and hash. A txid is
+-- never below that of the event before it, so that readers who follow (txid, family_id, seq) get a family's events in
+-- order.
 create function token_ledger.chain_event()
 returns trigger
 language plpgsql security definer
@@ -362,6 +362,7 @@ declare
   token_expires_at timestamptz;
   family_ends_at timestamptz;
   has_same_family boolean;
+  given_hash bytea := new.hash;
   problem text;
 begin
   select seq, kind, generation, occurred_at, expires_at, absolute_expires_at, hash, txid into last
@@ -377,9 +378,11 @@ begin
     order by seq desc
     limit 1;
   elsif last.seq is null then
-    select
+    -- A malformed event passes here, and a CHECK of the table refuses it.
+    select coalesce(
       (f.user_id, f.transport, f.created_at, f.absolute_expires_at)
-        is not distinct from (new.user_id, new.transport, new.occurred_at, new.absolute_expires_at)
+        = (new.user_id, new.transport, new.occurred_at, new.absolute_expires_at),
+      true)
     into has_same_family
     from token_ledger.token_family f
     where f.family_id = new.family_id;
@@ -400,18 +403,22 @@ begin
     new.family_id, new.seq, new.prev_hash, new.kind, new.generation, new.occurred_at, new.expires_at,
     new.absolute_expires_at, new.user_id, new.transport, new.token_hash, new.salt, new.attempt_hash,
     new.presented_generation, new.reason, new.actor_user_id, new.origin_hash);
+  if given_hash <> new.hash then
+    raise exception 'illegal history of family %: the hash does not match the content', new.family_id
+      using errcode = 'TL002';
+  end if;
   return new;
 end
 $$;
 
 create trigger chain_event before insert on token_ledger.token_event
 for each row
-when (new.hash is null)
+when (new.hash is null or new.txid <> pg_current_xact_id() and not token_ledger.is_applying())
 execute function token_ledger.chain_event();
 alter table token_ledger.token_event enable always trigger chain_event;
 
--- Checks the events of one statement that come with their hashes (TL002): each has to continue its family as
--- chain_event would have continued it.
+-- Checks the events that a statement inserted (TL002): each has to continue its family, with the hash that chain_event
+-- would have given it.
 create function token_ledger.check_chained()
 returns trigger
 language plpgsql security definer
@@ -422,6 +429,30 @@ declare
   lowest uuid := (select a.family_id from appended a order by a.family_id limit 1);
   wrong record;
 begin
+  -- Rows of another database come in any order. compare_event has compared each of them, except those that a statement
+  -- inserted before it took on the role of a replica.
+  if token_ledger.is_applying() then
+    select a.family_id, 'it does not continue the chain' as problem into wrong
+    from appended a
+    where a.hash <> token_ledger.event_hash(row(a.*)::token_ledger.token_event)
+      or a.origin_salt is not null and a.origin_hash <> token_ledger.origin_hash(a.origin_salt, a.ip, a.user_agent)
+      or exists (
+        select
+        from token_ledger.token_event e
+        where e.family_id = a.family_id
+          and e.seq between a.seq - 1 and a.seq + 1
+          and case e.seq
+            when a.seq - 1 then e.hash is distinct from a.prev_hash
+            when a.seq + 1 then e.prev_hash is distinct from a.hash
+          end
+      )
+    limit 1;
+    if found then
+      raise exception 'illegal history of family %: %', wrong.family_id, wrong.problem using errcode = 'TL002';
+    end if;
+    return null;
+  end if;
+
   if not exists (
     select
     from appended a
@@ -463,32 +494,29 @@ begin
           when a.txid <> greatest(pg_current_xact_id(), last.txid) then 'its txid is not the one of its transaction'
           when a.origin_hash <> token_ledger.origin_hash(a.origin_salt, a.ip, a.user_agent)
             then 'ip or user_agent do not match their hash'
-          when a.hash <> token_ledger.event_hash_of(
-            a.family_id, a.seq, a.prev_hash, a.kind, a.generation, a.occurred_at, a.expires_at,
-            a.absolute_expires_at, a.user_id, a.transport, a.token_hash, a.salt, a.attempt_hash,
-            a.presented_generation, a.reason, a.actor_user_id, a.origin_hash)
+          when a.hash <> token_ledger.event_hash(row(a.*)::token_ledger.token_event)
             then 'the hash does not match the content'
         end) as problem
     from appended a
     left join lateral (
       select *
       from token_ledger.token_event p
-      where p.family_id = a.family_id and p.seq < a.seq
+      where p.family_id = a.family_id and p.seq < a.seq and p.family_id >= lowest
       order by p.seq desc
       limit 1
     ) last on true
     left join lateral (
       select *
       from token_ledger.token_event t
-      where t.family_id = a.family_id and t.seq < a.seq and t.kind in ('issued', 'rotated')
+      where t.family_id = a.family_id and t.seq < a.seq and t.kind in ('issued', 'rotated') and t.family_id >= lowest
       order by t.seq desc
       limit 1
     ) token on true
     left join lateral (
       select (f.user_id, f.transport, f.created_at, f.absolute_expires_at)
-        is not distinct from (a.user_id, a.transport, a.occurred_at, a.absolute_expires_at) as is_same
+        = (a.user_id, a.transport, a.occurred_at, a.absolute_expires_at) as is_same
       from token_ledger.token_family f
-      where f.family_id = a.family_id
+      where f.family_id = a.family_id and f.family_id >= lowest
     ) family on true
   ) judged
   where judged.problem is not null
@@ -502,12 +530,7 @@ end
 $$;
 
 create trigger check_chained after insert on token_ledger.token_event referencing new table as appended
-for each statement
-when (
-  has_column_privilege('token_ledger.token_event'::regclass::oid, 'hash', 'insert')
-  and not token_ledger.is_applying()
-)
-execute function token_ledger.check_chained();
+for each statement execute function token_ledger.check_chained();
 alter table token_ledger.token_event enable always trigger check_chained;
 
 -- Adds that check to the table or to a partition: a statement trigger does not come with a partition.
@@ -519,9 +542,8 @@ as $$
 begin
   execute format(
     'create trigger check_chained after insert on token_ledger.%I referencing new table as appended for each statement '
-    'when (has_column_privilege(%L::regclass, %L, %L) and not token_ledger.is_applying()) '
     'execute function token_ledger.check_chained()',
-    name, format('token_ledger.%I', name), 'hash', 'insert');
+    name);
   execute format('alter table token_ledger.%I enable always trigger check_chained', name);
 end
 $$;
@@ -665,12 +687,13 @@ returns setof uuid
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
-set token_ledger.appends = yes
 as $$
 declare
   lowest uuid := (select id from unnest(family_ids) id order by id limit 1);
   locked uuid[];
 begin
+  -- Until the transaction ends. For is_applying.
+  perform set_config('token_ledger.appends', 'yes', true);
   select array_agg(l.family_id) into locked
   from (
     select f.family_id
@@ -871,12 +894,7 @@ create table token_ledger.token_event_default partition of token_ledger.token_ev
 alter table token_ledger.token_event_default alter column family_id set (n_distinct = -0.02);
 
 create trigger check_chained after insert on token_ledger.token_event_default referencing new table as appended
-for each statement
-when (
-  has_column_privilege('token_ledger.token_event_default'::regclass::oid, 'hash', 'insert')
-  and not token_ledger.is_applying()
-)
-execute function token_ledger.check_chained();
+for each statement execute function token_ledger.check_chained();
 alter table token_ledger.token_event_default enable always trigger check_chained;
 
 create trigger refuse_truncate before truncate on token_ledger.token_event_default

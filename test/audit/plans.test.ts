@@ -189,14 +189,16 @@ test('a batch of refreshes opens no partition of the months before its oldest fa
     from generate_series(1, ${closed}::int) ago`
   const [{ id }] = (await ownerSql`select id from public.made order by id limit 1`) as any
   asked = []
-  const { families } = await readFamilies(database.statements, [{ familyId: id, generation: null }])
-  expect(families.size).toBe(1)
+  const read = await readFamilies(database.statements, [{ familyId: id, generation: null }])
+  expect(read.families.size).toBe(1)
   const { query, params } = asked[0]!
   // As the service runs it: planned once, without the values.
   const [row] = await ownerSql.begin(async (tx) => {
     await tx`set local plan_cache_mode = force_generic_plan`
     await tx.unsafe(`prepare read_families as ${query}`)
-    const values = params.map((value) => `'${Array.isArray(value) ? `{${value}}` : value}'`)
+    const values = params.map((value) =>
+      Array.isArray(value) ? `'{${value.join(',')}}'` : `'${String(value)}'`,
+    )
     return tx.unsafe(`explain (analyze, format json) execute read_families(${values.join(', ')})`)
   })
   const unopened: number[] = []

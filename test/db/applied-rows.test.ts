@@ -128,7 +128,7 @@ describe('rows that a primary decided', () => {
 })
 
 describe('without the role of a replica', () => {
-  test('a row keeps its place in the chain, and is refused with the transaction of another database', async () => {
+  test('a row with another hash than it gets is refused, and gets the transaction of its own', async () => {
     const { ownerSql } = copy
     const [first] = events
     const later = ownerSql`insert into token_ledger.token_event ${ownerSql(events[1])}`

@@ -99,8 +99,7 @@ describe('an insert past the function with a forged hash is refused', () => {
     ['another event before it', { prev_hash: Buffer.alloc(32, 7) }],
     ['no event before it', { prev_hash: null }],
     ['a hash of another caller', { origin_hash: Buffer.alloc(32, 7) }],
-    ['an older transaction', { txid: '3' }],
-    ['a younger transaction', { txid: '900000000000' }],
+    ['a hash of other content, and another transaction', { hash: Buffer.alloc(32, 7), txid: '3' }],
   ]
   const statements: [string, (tx: TransactionSql, event: Hashed) => Promise<unknown>][] = [
     ['into the table', (tx, e) => insertEvents(tx, e)],
@@ -172,6 +171,21 @@ describe('an insert past the function with a forged hash is refused', () => {
       }
     })
   })
+
+  test.each(['3', '900000000000'])(
+    'the transaction %s that an event names is replaced',
+    async (txid) => {
+      const written = await undone(superuser, async (tx) => {
+        await begin(tx, rotatedRow(1))
+        const event = await hashed(tx, rotatedRow(2), { txid })
+        await insertEvents(tx, event)
+        return tx`
+        select txid = pg_current_xact_id() as is_own, hash = ${event.hash as Buffer} as has_hash
+        from token_ledger.token_event order by seq desc limit 1`
+      })
+      expect([...written]).toEqual([{ is_own: true, has_hash: true }])
+    },
+  )
 
   test('from a superuser that takes on the role of a replica before the statement ends', async () => {
     const answer = await undone(superuser, async (tx) => {

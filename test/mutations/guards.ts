@@ -150,9 +150,9 @@ export const guards = [
       ],
       ['SQL: a batch need not continue the chain', '      and a.prev_hash = last.hash\n', ''],
       [
-        'SQL: a batch may be of any transaction',
-        '      and a.txid = greatest(pg_current_xact_id(), last.txid)\n',
-        '',
+        'SQL: an event of another transaction comes with another hash than it gets',
+        '  if given_hash <> new.hash then\n',
+        '  if false then\n',
       ],
       [
         'SQL: a batch may have the hash of another caller',

@@ -65,9 +65,8 @@ export const rooms: readonly Room[] = [
         'The rules of a legal history: the problem of an event after those before it, or null. `last_` is the newest event, ' +
         '`token_` the newest that made a token.',
       'function token_ledger.chain_event':
-        'Checks that a new event without a hash continues its family (TL002), then sets txid, origin_hash, prev_hash and ' +
-        'hash. A txid is never below that of the event before it, so that readers who follow (txid, family_id, seq) get ' +
-        "a family's events in order.",
+        'Checks that a new event continues its family (TL002), then sets txid, origin_hash, prev_hash and hash. A ' +
+        "txid is never below that of the event before it, so that readers who follow (txid, family_id, seq) get a family's events in order.",
       'function token_ledger.check_chained':
         'Checks the events that a statement inserted (TL002): each has to continue its family, with the hash that ' +
         'chain_event would have given it.',
