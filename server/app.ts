@@ -86,7 +86,17 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
       ),
     credentials: true,
     methods: ['GET', 'POST'],
-    allowedHeaders: ['authorization', 'content-type', 'trpc-accept', 'last-event-id'],
+    allowedHeaders: [
+      'authorization',
+      'content-type',
+      'trpc-accept',
+      'last-event-id',
+      // Added to every request by what traces pages: OpenTelemetry and Sentry.
+      'traceparent',
+      'tracestate',
+      'baggage',
+      'sentry-trace',
+    ],
     exposedHeaders: ['retry-after', 'www-authenticate'],
     maxAge: 600,
   })
