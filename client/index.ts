@@ -9,11 +9,10 @@
  * await auth.restore()
  */
 export { createAuthClient } from './auth-client.ts'
-export { authLink } from './calls/auth-link.ts'
 export { AuthClientError, type ClientReason, type DefinitiveReason } from './errors.ts'
-export { memoryStorage, type TokenStorage } from './storage.ts'
+export { fromGetSet, memoryStorage, type GetSet, type TokenStorage } from './storage.ts'
 export type { AuthClient, LogoutResult, SignIn } from './public-types.ts'
+export type { User } from './auth-api.ts'
 export type { AuthClientOptions, OriginOfAudience } from './options.ts'
 export type { Problem, Session, SignedIn, SignedOut, Unknown } from './session.ts'
 export type { Reason } from '../server/errors.ts'
-export type { AppRouter, AuthRouter } from '../server/procedures/router.ts'

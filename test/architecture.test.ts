@@ -260,6 +260,6 @@ function roomOf(file: string): string {
   const [top = '', second = '', third] = file.split(path.sep)
   if (third !== undefined) return `${top}/${second}`
   if (top === 'server') return second === 'errors.ts' ? 'server/errors' : 'server'
-  if (top !== 'client' || ['index.ts', 'auth-client.ts'].includes(second)) return top
+  if (top !== 'client' || ['index.ts', 'auth-client.ts', 'trpc.ts'].includes(second)) return top
   return second === 'build.ts' ? 'client/build' : 'client/base'
 }

@@ -2,7 +2,7 @@ import type { AuthApi, Fetch, Grant } from '../auth-api.ts'
 import type { Credential } from './credential.ts'
 import { AuthClientError, isDefinitive, isPermanent } from '../errors.ts'
 import type { TokenStorage } from '../storage.ts'
-import { freshOf, parse } from './stored-token.ts'
+import { freshOf, grantIn, parse } from './stored-token.ts'
 import { openTokenStore, storeChanged } from './token-store.ts'
 
 /** How often another process may sign in or refresh during one refresh. */
@@ -15,9 +15,13 @@ export function bodyCredential(
   server: { baseUrl: string; fetch: Fetch },
 ): Credential {
   const store = openTokenStore(storage)
+  const { keepAccessToken } = storage
+  /** The access token that this process had last. */
+  let had = ''
 
   async function accept(grant: Grant): Promise<Grant> {
-    await store.update(() => freshOf(grant))
+    had = grant.accessToken
+    await store.update(() => freshOf(grant, keepAccessToken))
     return grant
   }
 
@@ -39,12 +43,19 @@ export function bodyCredential(
     },
 
     async refresh(signal) {
+      // Another process, or this tool when it ran last, may have refreshed already.
+      const kept = keepAccessToken === true ? grantIn(parse(await store.load())) : null
+      if (kept !== null && kept.accessToken !== had) {
+        had = kept.accessToken
+        return kept
+      }
       for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
         const begun = await store.beginAttempt(signal)
         const { refreshToken, attemptId } = begun
         try {
           const grant = await post('refresh', { refreshToken, attemptId }, signal)
-          const stored = await store.endRequest(begun, freshOf(grant))
+          had = grant.accessToken
+          const stored = await store.endRequest(begun, freshOf(grant, keepAccessToken))
           // Another process has signed out, or completed the attempt, or signed in again.
           if (stored === null) throw new AuthClientError('refresh_token_missing')
           if (stored.refreshToken === grant.refreshToken) return grant
@@ -59,6 +70,9 @@ export function bodyCredential(
       }
       throw storeChanged()
     },
+
+    // Processes that share a store share its session, and have no tabs.
+    isOwn: () => false,
 
     async noteSignOut(everywhere) {
       await store.update(
@@ -97,6 +111,6 @@ async function endOther(
     },
     body: JSON.stringify({ familyId }),
     credentials: 'omit',
-    redirect: 'error',
+    redirect: 'manual',
   })
 }

@@ -49,6 +49,8 @@ export function cookieCredential(post: AuthApi, notes: Notes, adopts: boolean | 
       }
     },
 
+    isOwn: (familyId) => familyId === notes.get('family'),
+
     async noteSignOut(everywhere) {
       notes.set('sign-out', everywhere ? 'everywhere' : 'here')
       own.ended(notes.get('family'))

@@ -1,12 +1,7 @@
 import { createTRPCClient } from '@trpc/client'
-// In your project, import from 'token-ledger/client'.
-import {
-  AuthClientError,
-  authLink,
-  createAuthClient,
-  type AppRouter,
-  type Session,
-} from '../index.ts'
+// In your project, import from 'token-ledger/client' and 'token-ledger/client/trpc'.
+import { AuthClientError, createAuthClient, type Session } from '../index.ts'
+import { authLink, type AppRouter } from '../trpc.ts'
 import { element, showSession, showSessions, type SessionItem } from './view.ts'
 
 const auth = createAuthClient()

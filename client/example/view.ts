@@ -1,5 +1,6 @@
 import type { inferRouterOutputs } from '@trpc/server'
-import type { AppRouter, Session, SignedOut } from '../index.ts'
+import type { Session, SignedOut } from '../index.ts'
+import type { AppRouter } from '../trpc.ts'
 
 export type SessionItem = inferRouterOutputs<AppRouter>['sessions']['list']['items'][number]
 

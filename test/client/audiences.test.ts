@@ -3,12 +3,8 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createTRPCClient } from '@trpc/client'
 import { expect, test } from 'vitest'
-import {
-  authLink,
-  createAuthClient,
-  type AppRouter,
-  type AuthClientOptions,
-} from '../../client/index.ts'
+import { createAuthClient, type AuthClientOptions } from '../../client/index.ts'
+import { authLink, type AppRouter } from '../../client/trpc.ts'
 import { createVerifier, failureOf } from '../../server/verifier/index.ts'
 import { claimsOf } from '../support/forge.ts'
 import { hold, noFault, startBehindProxy } from '../support/proxy.ts'

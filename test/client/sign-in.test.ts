@@ -1,6 +1,7 @@
 import { createTRPCClient } from '@trpc/client'
 import { expect, test } from 'vitest'
-import { authLink, createAuthClient, type AppRouter, type Session } from '../../client/index.ts'
+import { createAuthClient, type Session } from '../../client/index.ts'
+import { authLink, type AppRouter } from '../../client/trpc.ts'
 import { startApp } from '../support/app.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 

@@ -1,13 +1,8 @@
 import { createTRPCClient } from '@trpc/client'
 import { build } from 'esbuild'
 import { expect, expectTypeOf, test } from 'vitest'
-import {
-  authLink,
-  createAuthClient,
-  type AppRouter,
-  type AuthClient,
-  type Session,
-} from '../../client/index.ts'
+import { createAuthClient, type AuthClient, type Session } from '../../client/index.ts'
+import { authLink, type AppRouter } from '../../client/trpc.ts'
 
 const auth = createAuthClient({ baseUrl: 'http://127.0.0.1:1', transport: 'body' })
 const trpc = createTRPCClient<AppRouter>({ links: [authLink(auth)] })
@@ -36,21 +31,27 @@ test('calls are typed from the server to the page, and wrong ones do not compile
   expect(wrong).toBeTypeOf('function')
 })
 
-test('a bundle for browsers needs @trpc/client and nothing else', async () => {
-  const { metafile } = await build({
-    entryPoints: ['client/index.ts'],
-    bundle: true,
-    packages: 'external',
-    platform: 'browser',
-    format: 'esm',
-    write: false,
-    metafile: true,
-  })
-  const files = Object.keys(metafile.inputs)
-  expect(files.filter((file) => !file.startsWith('client/'))).toEqual([])
-  expect(files).not.toContain('client/credential/file-store.ts')
-  const needed = Object.values(metafile.inputs)
-    .flatMap(({ imports }) => imports)
-    .filter(({ external }) => external)
-  expect([...new Set(needed.map(({ path }) => path))]).toEqual(['@trpc/client'])
-})
+test.each([
+  ['client/index.ts', []],
+  ['client/trpc.ts', ['@trpc/client']],
+])(
+  'a bundle of %s for browsers needs these packages and nothing else: %j',
+  async (entry, packages) => {
+    const { metafile } = await build({
+      entryPoints: [entry],
+      bundle: true,
+      packages: 'external',
+      platform: 'browser',
+      format: 'esm',
+      write: false,
+      metafile: true,
+    })
+    const files = Object.keys(metafile.inputs)
+    expect(files.filter((file) => !file.startsWith('client/'))).toEqual([])
+    expect(files).not.toContain('client/credential/file-store.ts')
+    const needed = Object.values(metafile.inputs)
+      .flatMap(({ imports }) => imports)
+      .filter(({ external }) => external)
+    expect([...new Set(needed.map(({ path }) => path))]).toEqual(packages)
+  },
+)

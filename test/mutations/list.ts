@@ -2,6 +2,7 @@ import { audiences } from './audiences.ts'
 import { connectionRules } from './connections.ts'
 import { cookies } from './cookies.ts'
 import { calls } from './calls.ts'
+import { clients } from './clients.ts'
 import { guards } from './guards.ts'
 import { keysAndCopies } from './keys.ts'
 import { limits } from './limits.ts'
@@ -28,6 +29,7 @@ export const mutations: readonly Mutation[] = [
   ...users,
   ...cookies,
   ...calls,
+  ...clients,
   ...limits,
   ...connectionRules,
 ]

@@ -71,7 +71,8 @@ test('a CommonJS program can require every entry', async () => {
 test('the installed package can be imported at every entry', async () => {
   const program = `
     import { buildApp, tokenLedger, loadConfig, connect } from 'token-ledger'
-    import { createAuthClient, authLink, AuthClientError } from 'token-ledger/client'
+    import { createAuthClient, AuthClientError } from 'token-ledger/client'
+    import { authLink } from 'token-ledger/client/trpc'
     import { createVerifier, fastifyVerifier, expressVerifier, trpcVerifier } from 'token-ledger/verifier'
     import { tokenEvent, auditSessions } from 'token-ledger/db'
     const all = { buildApp, tokenLedger, loadConfig, connect, createAuthClient, authLink, AuthClientError,
@@ -86,7 +87,8 @@ test('its types are there, and a wrong call does not compile', async () => {
   const program = `
     import { createTRPCClient, httpLink } from '@trpc/client'
     import { buildApp, type AppRouter, type AuthRouter } from 'token-ledger'
-    import { createAuthClient, authLink } from 'token-ledger/client'
+    import { createAuthClient } from 'token-ledger/client'
+    import { authLink } from 'token-ledger/client/trpc'
     import { createVerifier } from 'token-ledger/verifier'
     import type { AuditSession } from 'token-ledger/db'
     const auth = createAuthClient({ baseUrl: 'http://127.0.0.1:3000' })

@@ -1,0 +1,86 @@
+import { createTRPCClient } from '@trpc/client'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
+import { createAuthClient, fromGetSet, type AuthClient } from '../../client/index.ts'
+import { authLink, type AppRouter } from '../../client/trpc.ts'
+import { startApp, type TestApp } from '../support/app.ts'
+import { makeUser, testPassword } from '../support/users.ts'
+
+/** As in React Native 0.79: it joins texts, adds a slash, and has no `origin`. */
+class PartialUrl {
+  readonly href: string
+  constructor(url: string, base?: string | PartialUrl) {
+    const absolute = /^[a-z]+:\/\//.test(url) || base === undefined
+    const joined = absolute ? url : `${String(base).replace(/\/$/, '')}/${url.replace(/^\//, '')}`
+    this.href = joined.endsWith('/') || joined.includes('#') ? joined : `${joined}/`
+  }
+  get origin(): string {
+    throw new Error('URL.origin is not implemented')
+  }
+  toString(): string {
+    return this.href
+  }
+}
+
+let app: TestApp
+let auth: AuthClient
+beforeAll(async () => {
+  app = await startApp()
+})
+afterAll(() => app[Symbol.asyncDispose]())
+beforeEach(() => {
+  vi.stubGlobal('URL', PartialUrl)
+  vi.stubGlobal('ReadableStream', undefined)
+  vi.stubGlobal('BroadcastChannel', undefined)
+  const { getRandomValues } = crypto
+  vi.stubGlobal('crypto', { getRandomValues: getRandomValues.bind(crypto) })
+  vi.stubGlobal('window', globalThis)
+})
+afterEach(() => vi.unstubAllGlobals())
+
+test('the client runs with what React Native 0.79 has', async () => {
+  let text: string | null = null
+  const storage = fromGetSet({
+    get: async () => text,
+    set: async (next) => void (text = next),
+    remove: async () => void (text = null),
+  })
+  auth = createAuthClient({ baseUrl: app.url, storage })
+  const { email } = await makeUser(app.owner.url)
+  await auth.login({ email, password: testPassword })
+  await auth.refresh()
+  expect((await auth.fetch(`${app.url}/trpc/me`)).status).toBe(200)
+  expect((await auth.fetch('/trpc/me')).status).toBe(200)
+  const trpc = createTRPCClient<AppRouter>({ links: [authLink(auth)] })
+  expect((await trpc.me.query()).user.email).toBe(email)
+  await auth.logout()
+  auth.dispose()
+})
+
+test.each([
+  'https://api.example.com@evil.example/',
+  'https://api.example.com\\@evil.example/',
+  'https://api.example.com:443@evil.example/',
+  'https://evil.example/https://api.example.com',
+  '//evil.example/orders',
+  'https://API.example.com/',
+])('with a partial URL no token is sent to %j', async (url) => {
+  const seen: string[] = []
+  const other = createAuthClient({
+    baseUrl: 'https://api.example.com',
+    transport: 'body',
+    fetch: async (input) => {
+      seen.push(input as string)
+      return Response.json({})
+    },
+  })
+  await other.fetch(url).catch(() => {})
+  for (const sent of seen) expect(sent).toMatch(/^https:\/\/api\.example\.com\//)
+  other.dispose()
+})
+
+test('a missing crypto.getRandomValues is named when the client is made', () => {
+  vi.stubGlobal('crypto', undefined)
+  expect(() => createAuthClient({ baseUrl: app.url, transport: 'body' })).toThrow(
+    'crypto.getRandomValues is missing: in React Native, import "react-native-get-random-values"',
+  )
+})
