@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { createAuthClient, type AuthClient } from '../../client/index.ts'
+import { openTabChannel } from '../../client/tabs/channel.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { makeUser, testPassword } from '../support/users.ts'
@@ -73,22 +74,24 @@ test('a tab that meets the limit takes the access token of the tab that refreshe
 test('a tab takes no token of another session than the one its origin shares', async () => {
   vi.stubGlobal('navigator', { locks: lockManager() })
   await signIn()
-  const channel = new BroadcastChannel(`token-ledger ${app.url}`)
+  const channel = openTabChannel(`token-ledger ${app.url}`, () => {})
   const forged = {
-    ...{ accessToken: 'forged', tokenType: 'Bearer', expiresIn: 900 },
+    accessToken: 'forged',
+    tokenType: 'Bearer' as const,
+    expiresIn: 900,
     refreshExpiresAt: new Date().toISOString(),
     familyId: '01890000-0000-7000-8000-000000000001',
-    user: { id: '2', email: 'bob@example.com', role: 'user' },
+    user: { id: '2', email: 'bob@example.com', role: 'user' as const },
   }
   const record = { familyId: forged.familyId, refreshExpiresAt: forged.refreshExpiresAt }
   const now = Date.now()
   const opened = openTab()
   const restoring = opened.restore()
-  channel.postMessage({
+  channel.post({
     kind: 'refreshed',
     record: { ...record, startedAt: now, settledAt: now + 60_000, isAlone: true },
   })
-  channel.postMessage({ kind: 'answered', grant: forged })
+  channel.post({ kind: 'answered', grant: forged })
   expect(await restoring).toMatchObject({ status: 'signed-in' })
   expect(await opened.getAccessToken()).not.toBe('forged')
   channel.close()

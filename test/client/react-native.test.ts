@@ -31,8 +31,10 @@ beforeEach(() => {
   vi.stubGlobal('URL', PartialUrl)
   vi.stubGlobal('ReadableStream', undefined)
   vi.stubGlobal('BroadcastChannel', undefined)
-  const { getRandomValues } = crypto
-  vi.stubGlobal('crypto', { getRandomValues: getRandomValues.bind(crypto) })
+  const { crypto } = globalThis
+  vi.stubGlobal('crypto', {
+    getRandomValues: (bytes: Uint8Array<ArrayBuffer>) => crypto.getRandomValues(bytes),
+  })
   vi.stubGlobal('window', globalThis)
 })
 afterEach(() => vi.unstubAllGlobals())
