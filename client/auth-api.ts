@@ -52,7 +52,6 @@ export async function askService(
       ...request.init,
       // The service does not redirect. A captive portal does. Edge workers do not know `error`.
       redirect: 'manual',
-      cache: 'no-store',
       signal,
     })
     return { response: answer, body: await readJson(answer) }

@@ -133,3 +133,23 @@ test('a page of an opaque origin, where channels and storage throw, gets a clien
   auth.dispose()
   Reflect.deleteProperty(globalThis, 'localStorage')
 })
+
+test('an edge worker, whose fetch refuses some options and whose timers have no unref, runs the client', async () => {
+  const { fetch, seen } = grantingFetch(() => ann)
+  const plain = setTimeout
+  vi.stubGlobal('setTimeout', (run: () => void, ms: number) => Number(plain(run, ms)))
+  const auth = createAuthClient({
+    baseUrl,
+    fetch: async (url, init) => {
+      if (init?.redirect === 'error' || init?.cache !== undefined)
+        throw new TypeError("The 'cache' field on 'RequestInitializerDict' is not implemented.")
+      return fetch(url, init)
+    },
+  })
+  expect(await auth.login(form)).toMatchObject({ user: ann })
+  await auth.refresh()
+  expect((await auth.fetch(`${baseUrl}/trpc/me`)).status).toBe(200)
+  expect(await auth.logout()).toMatchObject({ isConfirmed: true })
+  expect(seen).toEqual(['/auth/login', '/auth/refresh', '/trpc/me', '/auth/logout'])
+  auth.dispose()
+})

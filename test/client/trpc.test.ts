@@ -28,7 +28,7 @@ let admin: AuthClient
 const closing: (() => void)[] = []
 
 beforeAll(async () => {
-  app = await startApp({ ACCESS_TOKEN_SECONDS: '3' })
+  app = await startApp({ ACCESS_TOKEN_SECONDS: '2' })
   const server = createHTTPServer({ router: shopRouter }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   shopUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -99,7 +99,7 @@ test('a subscription outlives its access token: each connection has a fresh one 
   )
   await waitForLiveTail(app.owner)
   const expected: string[] = []
-  for (let round = 0; tokens.size < 3; round += 1) {
+  for (let round = 0; tokens.size < 2; round += 1) {
     const other = await signedIn('user')
     const { familyId } = await other.refresh()
     await other.logout()
