@@ -103,10 +103,11 @@ function isAboutToken({ type, data }: StreamEvent): boolean {
   return type === 'serialized-error' && data.includes('"reason":"access_token_')
 }
 
-/** A request that found no answer may find one later. Without a token for good, it will not. */
+/** A request that found no answer may find one later, and one that a sign-in overtook has another token. */
 function endingOf(cause: unknown): Ending {
   const error = toAuthClientError(cause)
-  return { event: error, isFinal: isPermanent(error), waitMs: waitOf(error.retryAfterSeconds) }
+  const isFinal = isPermanent(error) && error.reason !== 'superseded'
+  return { event: error, isFinal, waitMs: waitOf(error.retryAfterSeconds) }
 }
 
 /** Only a refusal in tRPC's shape is the service's: a proxy or a captive portal says nothing about the stream. */

@@ -72,7 +72,7 @@ describe('fileStore with keepAccessToken', () => {
         user: session.user,
       })
     }
-    for (let times = 0; times < 6; times += 1) await start()
+    for (let times = 0; times < 4; times += 1) await start()
     expect(await kinds()).toEqual({ issued: 1 })
     // A quarter of the lifetime is left: this start refreshes, and the next ones share its token.
     const laterMs = 700_000
@@ -149,7 +149,7 @@ describe('fromGetSet', () => {
             })
       const { auth, session, kinds } = await signIn(storage)
       auth.dispose()
-      const clients = Array.from({ length: 5 }, () =>
+      const clients = Array.from({ length: 3 }, () =>
         createAuthClient({ baseUrl: app.url, storage }),
       )
       for (const restored of await Promise.all(clients.map((client) => client.restore())))
