@@ -1,9 +1,8 @@
 import { createTRPCClient } from '@trpc/client'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
-import { createAuthClient, fromGetSet, type AuthClient } from '../../client/index.ts'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { createAuthClient, fromGetSet } from '../../client/index.ts'
 import { authLink, type AppRouter } from '../../client/trpc.ts'
-import { startApp, type TestApp } from '../support/app.ts'
-import { makeUser, testPassword } from '../support/users.ts'
+import { grantingFetch } from '../support/granting-fetch.ts'
 
 /** As in React Native 0.79: it joins texts, adds a slash, and has no `origin`. */
 class PartialUrl {
@@ -21,12 +20,10 @@ class PartialUrl {
   }
 }
 
-let app: TestApp
-let auth: AuthClient
-beforeAll(async () => {
-  app = await startApp()
-})
-afterAll(() => app[Symbol.asyncDispose]())
+const baseUrl = 'https://auth.example.com'
+const ann = { id: '1', email: 'ann@example.com', role: 'user' }
+
+// The service would run with these globals as well, so it is not asked here.
 beforeEach(() => {
   vi.stubGlobal('URL', PartialUrl)
   vi.stubGlobal('ReadableStream', undefined)
@@ -46,15 +43,23 @@ test('the client runs with what React Native 0.79 has', async () => {
     set: async (next) => void (text = next),
     remove: async () => void (text = null),
   })
-  auth = createAuthClient({ baseUrl: app.url, storage })
-  const { email } = await makeUser(app.owner.url)
-  await auth.login({ email, password: testPassword })
+  const { fetch, seen } = grantingFetch(() => ann)
+  const auth = createAuthClient({ baseUrl, storage, fetch })
+  await auth.login({ email: ann.email, password: 'correct horse battery' })
   await auth.refresh()
-  expect((await auth.fetch(`${app.url}/trpc/me`)).status).toBe(200)
-  expect((await auth.fetch('/trpc/me')).status).toBe(200)
+  expect((await auth.fetch(`${baseUrl}/trpc/a`)).status).toBe(200)
+  expect((await auth.fetch('/trpc/b')).status).toBe(200)
   const trpc = createTRPCClient<AppRouter>({ links: [authLink(auth)] })
-  expect((await trpc.me.query()).user.email).toBe(email)
+  expect((await trpc.me.query()).user).toEqual(ann)
   await auth.logout()
+  expect(seen).toEqual([
+    '/auth/login',
+    '/auth/refresh',
+    '/trpc/a',
+    '/trpc/b',
+    '/trpc/me',
+    '/auth/logout',
+  ])
   auth.dispose()
 })
 
@@ -82,7 +87,7 @@ test.each([
 
 test('a missing crypto.getRandomValues is named when the client is made', () => {
   vi.stubGlobal('crypto', undefined)
-  expect(() => createAuthClient({ baseUrl: app.url, transport: 'body' })).toThrow(
+  expect(() => createAuthClient({ baseUrl, transport: 'body' })).toThrow(
     'crypto.getRandomValues is missing: in React Native, import "react-native-get-random-values"',
   )
 })

@@ -1,5 +1,8 @@
 import type { AuthClientOptions } from '../../client/index.ts'
 
+/** Kept, because a test may replace it. */
+const { URL } = globalThis
+
 /** Answers `/auth` as the service does, for what the service itself cannot be made to say: users with further fields. */
 export function grantingFetch(userNow: () => Record<string, unknown>): {
   readonly fetch: NonNullable<AuthClientOptions['fetch']>
