@@ -24,6 +24,19 @@ const baseUrl = 'https://auth.example.com'
 const ann = { id: '1', email: 'ann@example.com', role: 'user' }
 
 // The service would run with these globals as well, so it is not asked here.
+const { ReadableStream } = globalThis
+
+/** Node's `Response` cannot be made without `ReadableStream`, unlike React Native's. */
+function nativeFetch(fetch: typeof globalThis.fetch): typeof globalThis.fetch {
+  return async (input, init) => {
+    vi.stubGlobal('ReadableStream', ReadableStream)
+    try {
+      return await fetch(input, init)
+    } finally {
+      vi.stubGlobal('ReadableStream', undefined)
+    }
+  }
+}
 beforeEach(() => {
   vi.stubGlobal('URL', PartialUrl)
   vi.stubGlobal('ReadableStream', undefined)
@@ -44,7 +57,7 @@ test('the client runs with what React Native 0.79 has', async () => {
     remove: async () => void (text = null),
   })
   const { fetch, seen } = grantingFetch(() => ann)
-  const auth = createAuthClient({ baseUrl, storage, fetch })
+  const auth = createAuthClient({ baseUrl, storage, fetch: nativeFetch(fetch) })
   await auth.login({ email: ann.email, password: 'correct horse battery' })
   await auth.refresh()
   expect((await auth.fetch(`${baseUrl}/trpc/a`)).status).toBe(200)
