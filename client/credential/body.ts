@@ -71,9 +71,6 @@ export function bodyCredential(
       throw storeChanged()
     },
 
-    // Processes that share a store share its session, and have no tabs.
-    isOwn: () => false,
-
     async noteSignOut(everywhere) {
       await store.update(
         (stored) => stored && { ...stored, signOut: everywhere ? 'everywhere' : 'here' },

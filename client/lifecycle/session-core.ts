@@ -46,7 +46,8 @@ export function createSessionCore(parts: {
   async function borrow(signal: AbortSignal): Promise<boolean> {
     const watch = stopwatch()
     const grant = await sharedToken.ask()
-    if (grant === null || signal.aborted || !credential.isOwn(grant.familyId)) return false
+    if (grant === null || signal.aborted) return false
+    if (credential.isOwn?.(grant.familyId) !== true) return false
     accept(grant, watch)
     return true
   }
