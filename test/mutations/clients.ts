@@ -22,8 +22,8 @@ export const clients = [
     [
       [
         'a tab takes the token of any session',
-        ' || !credential.isOwn(grant.familyId)) return false',
-        ') return false',
+        'credential.isOwn?.(grant.familyId) !== true',
+        'credential.isOwn === undefined',
       ],
       [
         'each of many tabs refreshes',
