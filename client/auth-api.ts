@@ -13,7 +13,7 @@ export type AuthApi = <P extends AuthProcedure>(
   signal?: AbortSignal,
 ) => Promise<AuthOutputs[P]>
 
-export type Fetch = (url: string, init: RequestInit) => Promise<Response>
+export type Fetch = typeof globalThis.fetch
 
 /** Longer than any answer takes on a working connection; other tabs wait for the lock meanwhile. */
 export const requestTimeoutMs = 10_000
@@ -45,9 +45,8 @@ export async function askService(
   const { response, body } = await withTimeout(request.signal, async (signal) => {
     const answer = await fetch(request.url, {
       ...request.init,
-      // The service does not redirect. A captive portal does.
-      redirect: 'error',
-      cache: 'no-store',
+      // The service does not redirect. A captive portal does. Edge workers do not know `error`.
+      redirect: 'manual',
       signal,
     })
     return { response: answer, body: await readJson(answer) }
@@ -110,7 +109,7 @@ function outputOf<P extends AuthProcedure>(procedure: P, data: unknown): AuthOut
   return data as AuthOutputs[P]
 }
 
-function isGrant(data: unknown): boolean {
+export function isGrant(data: unknown): data is Grant {
   const expiresIn = field(data, 'expiresIn')
   const texts = ['accessToken', 'familyId', 'refreshExpiresAt'].map((name) => field(data, name))
   return (

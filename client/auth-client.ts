@@ -8,9 +8,9 @@ import { familyIdIn, initialSession, type Session, type SignedIn } from './sessi
 import { byUser, createSignIn } from './lifecycle/sign-in.ts'
 import { singleFlight } from './lifecycle/single-flight.ts'
 import { createTokenExchange } from './lifecycle/token-exchange.ts'
-import { openTabChannel, type TabMessage } from './tabs/channel.ts'
+import { openTabChannel, type TabChannel, type TabMessage } from './tabs/channel.ts'
 import { withTabLock } from './tabs/lock.ts'
-import { onWake, type WakeReason } from './tabs/page-lifecycle.ts'
+import { onWake, untilShown, type WakeReason } from './tabs/page-lifecycle.ts'
 
 /** Tabs that come online together refresh at random times within this span. */
 const onlineSpreadMs = 500
@@ -24,13 +24,16 @@ const onlineSpreadMs = 500
  * const session = await auth.restore()
  * @see {@link AuthClientOptions} and {@link AuthClient}
  */
-export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
+export function createAuthClient<Claims = unknown>(
+  options: AuthClientOptions = {},
+): AuthClient<Claims> {
   const settings = readOptions(options)
   const name = `token-ledger ${settings.baseUrl}`
   // Tabs share the cookie, so they share a lock. Processes that share a store use its `swap` instead.
   const sharesCookie = settings.transport === 'cookie'
   const initial = initialSession(options.initial?.user)
-  const channel = sharesCookie ? openTabChannel(name, onTabMessage) : null
+  let channel: TabChannel | null = null
+  let stopWaking: (() => void) | null = null
   const core = createSessionCore({
     credential: openCredential(settings, options.storage),
     withTabLock: (task, waitMs) => (sharesCookie ? withTabLock(name, task, waitMs) : task(true)),
@@ -39,7 +42,19 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
   })
   const { credential, state, refresher } = core
   const { signIn, signOut } = createSignIn(core)
-  const stopWaking = onWake(wake)
+
+  /** Runs a call. The first one opens what a client leaves behind when it is not disposed. */
+  async function used<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      if (core.isDisposed()) throw disposed()
+      stopWaking ??= onWake(wake)
+      if (sharesCookie) channel ??= openTabChannel(name, onTabMessage)
+      await untilShown()
+      return await call()
+    } catch (error) {
+      throw core.isDisposed() ? disposed(error) : error
+    }
+  }
 
   async function refresh(): Promise<SignedIn> {
     await refresher.now()
@@ -48,16 +63,29 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     return session
   }
 
-  const restoring = singleFlight(async (): Promise<Session> => {
-    if (state.get().status === 'signed-out' || core.heldToken() !== null) return state.get()
+  const restoring = singleFlight(async () => {
+    if (state.get().status === 'signed-out' || core.heldToken() !== null) return
     try {
-      if (await credential.isSigningOut()) core.end(byUser, 'this-tab')
-      await refresher.now()
+      await used(async () => {
+        if (await credential.isSigningOut()) core.end(byUser, 'this-tab')
+        await refresher.now()
+      })
     } catch (error) {
       if (state.get().status === 'unknown') state.note(toAuthClientError(error).reason)
     }
-    return state.get()
   })
+
+  async function restore({ timeoutMs }: { timeoutMs?: number } = {}): Promise<Session> {
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const timeout = new Promise<void>((resolve) => {
+      if (timeoutMs !== undefined) timer = setTimeout(resolve, timeoutMs)
+    })
+    await Promise.race([restoring.run(), timeout])
+    clearTimeout(timer)
+    const session = state.get()
+    if (session.status === 'unknown' && session.problem === null) state.note('timeout')
+    return state.get()
+  }
 
   const getOwnToken: GetAccessToken = async ({ rejected } = {}) => {
     const usable = () => {
@@ -78,7 +106,9 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
   const { heldToken } = core
   const getTokenFor = createTokenExchange(settings, { getAccessToken: getOwnToken, heldToken })
   const getAccessToken: GetAccessToken = ({ audience, rejected } = {}) =>
-    audience === undefined ? getOwnToken({ rejected }) : getTokenFor(audience, rejected)
+    used(() =>
+      audience === undefined ? getOwnToken({ rejected }) : getTokenFor(audience, rejected),
+    )
 
   function onTabMessage(message: TabMessage): void {
     const familyId = familyIdIn(state.get())
@@ -92,6 +122,10 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
       case 'signed-out':
         if (message.familyId === null || message.familyId === familyId)
           core.end(message.session, 'this-tab')
+        return
+      case 'asked':
+      case 'answered':
+        core.observeSharing(message)
     }
   }
 
@@ -109,24 +143,33 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     else if (isDue && (failure?.retryAfterSeconds ?? null) === null) refreshNow()
   }
 
-  return {
+  const client: AuthClient = {
     get session() {
       return state.get()
     },
     initial,
     subscribe: (listener) => state.subscribe(listener),
-    restore: () => restoring.run(),
-    login: (input) => signIn((signal) => credential.login(input, signal)),
-    register: (input) => signIn((signal) => credential.register(input, signal)),
-    logout: ({ everywhere = false } = {}) => signOut(everywhere),
-    refresh,
+    onUserChange: (listener) => state.onUserChange(listener),
+    restore,
+    login: (input) => used(() => signIn((signal) => credential.login(input, signal))),
+    register: (input) => used(() => signIn((signal) => credential.register(input, signal))),
+    logout: ({ everywhere = false } = {}) => used(() => signOut(everywhere)),
+    refresh: () => used(refresh),
     getAccessToken,
     fetch: bearerFetch(settings, getAccessToken),
     settings,
     dispose() {
       core.dispose()
-      stopWaking()
+      stopWaking?.()
       channel?.close()
     },
   }
+  // What the service sends with a user is not checked.
+  return client as AuthClient<Claims>
+}
+
+function disposed(cause?: unknown): AuthClientError {
+  const message =
+    'This client was disposed: make a new one, and dispose of a client only where its module is replaced.'
+  return new AuthClientError('disposed', { message, cause })
 }

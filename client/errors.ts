@@ -10,10 +10,12 @@ export type ClientReason =
   | 'unreadable_answer'
   /** The `storage` option threw (see `cause`), or other processes kept changing the store. */
   | 'storage_failed'
-  /** Aborted by a later sign-in, sign-out or `dispose`. */
+  /** Aborted by a later sign-in or sign-out. */
   | 'superseded'
   /** The browser did not keep the cookie of the sign-in. The message says why. */
   | 'cookie_dropped'
+  /** The client's `dispose` was called, before or during the call. */
+  | 'disposed'
   /** The access token is sent only to the origins of `baseUrl` and `origins`. */
   | 'origin_not_configured'
 

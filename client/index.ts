@@ -10,8 +10,9 @@
  */
 export { createAuthClient } from './auth-client.ts'
 export { AuthClientError, type ClientReason, type DefinitiveReason } from './errors.ts'
-export { memoryStorage, type TokenStorage } from './storage.ts'
+export { fromGetSet, memoryStorage, type GetSet, type TokenStorage } from './storage.ts'
 export type { AuthClient, LogoutResult, SignIn } from './public-types.ts'
+export type { User } from './auth-api.ts'
 export type { AuthClientOptions, OriginOfAudience } from './options.ts'
 export type { Problem, Session, SignedIn, SignedOut, Unknown } from './session.ts'
 export type { Reason } from '../server/errors.ts'

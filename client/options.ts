@@ -1,13 +1,17 @@
 import type { Fetch, User } from './auth-api.ts'
 import { AuthClientError } from './errors.ts'
 import type { TokenStorage } from './storage.ts'
+import { locate, originOf } from './urls.ts'
 
 export type AuthClientOptions = {
   /** The service's URL, without a path: `https://auth.example.com`. The page's own origin unless given. */
   readonly baseUrl?: string
-  /** `cookie` for browsers, `body` for native apps and tools. `body` by default if there is a `storage`. */
+  /**
+   * `cookie` for web pages, `body` for native apps and tools. By default `cookie` on a page with an http origin and
+   * without a `storage`, otherwise `body`.
+   */
   readonly transport?: 'cookie' | 'body'
-  /** For `body`: where the refresh token is stored; in memory unless given. */
+  /** For `body`: where the refresh token is stored. Unless given it is in memory, and lasts as long as the client. */
   readonly storage?: TokenStorage
   /**
    * Whether to take up a session that was not begun by a page of this origin, for `cookie` in browsers. By default the
@@ -52,38 +56,49 @@ export type Settings = {
   resolve(url: string | URL): Target
 }
 
-/** @throws {TypeError} for options that contradict each other, and for an invalid URL */
+/** @throws {TypeError} for options that contradict each other, for an invalid URL, and without `crypto` */
 export function readOptions(options: AuthClientOptions): Settings {
-  const page = globalThis.location?.origin
-  const base = new URL(options.baseUrl ?? page ?? '', page)
-  const transport = options.transport ?? (options.storage ? 'body' : 'cookie')
+  if (typeof globalThis.crypto?.getRandomValues !== 'function')
+    throw new TypeError(
+      'crypto.getRandomValues is missing: in React Native, import "react-native-get-random-values" first.',
+    )
+  const own = globalThis.location?.origin
+  // A sandboxed page has the origin "null", and that of an app or an extension is no base for https.
+  const page = /^https?:/.test(own) ? own : undefined
+  const given = options.baseUrl ?? page
+  if (given === undefined)
+    throw new TypeError(
+      'baseUrl is missing: outside of a web page, pass the service\'s origin, such as "https://auth.example.com".',
+    )
+  const baseUrl = originOf('baseUrl', { text: given, base: page })
+  const transport = options.transport ?? (options.storage || page === undefined ? 'body' : 'cookie')
   if (transport === 'cookie' && options.storage)
     throw new TypeError(
       'storage: only for transport "body"; with "cookie" the browser stores the token',
     )
-  const audiences = new Map<string, string | undefined>([[base.origin, undefined]])
+  const audiences = new Map<string, string | undefined>([[baseUrl, undefined]])
   for (const entry of options.origins ?? []) {
-    const { origin: url, audience } =
+    const { origin: text, audience } =
       typeof entry === 'string' ? { origin: entry, audience: undefined } : entry
-    const { origin } = new URL(url)
+    const origin = originOf('origins', { text, mayHavePath: true })
     if (audiences.has(origin) && audiences.get(origin) !== audience)
       throw new TypeError(`origins: two audiences for ${origin}`)
     audiences.set(origin, audience)
   }
   return {
-    baseUrl: base.href.replace(/\/+$/, ''),
+    baseUrl,
     transport,
     adoptForeignSession: options.adoptForeignSession ?? false,
     site: siteOf(options, transport),
     // Not `options.fetch` as a method: the browser's `fetch` would throw "Illegal invocation".
-    fetch: options.fetch ?? ((url, init) => globalThis.fetch(url, init)),
+    fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
     resolve(url) {
-      const target = new URL(url, page ?? base)
-      if (!audiences.has(target.origin))
+      const { href, origin } = locate(String(url), page ?? baseUrl)
+      if (!audiences.has(origin))
         throw new AuthClientError('origin_not_configured', {
-          message: `The access token is not sent to ${target.origin}. To allow it, add it to "origins".`,
+          message: `The access token is not sent to ${origin}. To allow it, add it to "origins".`,
         })
-      return { href: target.href, audience: audiences.get(target.origin) }
+      return { href, audience: audiences.get(origin) }
     },
   }
 }

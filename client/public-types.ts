@@ -1,6 +1,6 @@
 import type { Credentials } from './auth-api.ts'
 import type { Settings } from './options.ts'
-import type { SessionListener, Session, SignedIn } from './session.ts'
+import type { SessionListener, Session, SignedIn, UserListener } from './session.ts'
 
 export type SignIn = Credentials & {
   /** Shown in the user's list of sessions; at most 100 characters. */
@@ -11,25 +11,35 @@ export type SignIn = Credentials & {
  * The session of a page, an app or a tool. Make one client per page or app, or per request on a server.
  *
  * Methods reject with an `AuthClientError`. Only a definitive reason (`session_*`, `refresh_token_*`) ends the
- * session. Creating a client sends no request and starts no timer.
+ * session. Creating a client sends no request, starts no timer and adds no listener: the first call does.
+ *
+ * @typeParam Claims What the service sends with each user beyond `id`, `email` and `role`. It is not checked.
  */
-export type AuthClient = {
+export type AuthClient<Claims = unknown> = {
   /** The current session; a new object at each change. */
-  readonly session: Session
+  readonly session: Session<Claims>
   /** The session that the client began with: what a server renders, and a page until it has taken over that markup. */
-  readonly initial: Session
+  readonly initial: Session<Claims>
   /** Calls `listener` now and at each change. @returns a function that unsubscribes */
-  subscribe(listener: SessionListener): () => void
+  subscribe(listener: SessionListener<Claims>): () => void
+  /**
+   * Calls `listener` when another person is signed in than before (by `user.id`), and with null when none is any more:
+   * not at each refresh, and not now. Clear what belongs to the person before. @returns a function that unsubscribes
+   */
+  onUserChange(listener: UserListener<Claims>): () => void
   /**
    * Call it on page load: continues the stored session, if there is one. A cookie's session that no page of this origin
    * began is not taken up (see `adoptForeignSession`). Never rejects. If the server cannot be
    * reached, it resolves with `unknown`, keeps trying, and calls the subscribers once it succeeds.
+   *
+   * @param options.timeoutMs After this time it resolves with the session as it is, and goes on. Without it, an
+   * unreachable service takes half a minute.
    */
-  restore(): Promise<Session>
+  restore(options?: { readonly timeoutMs?: number }): Promise<Session<Claims>>
   /** Signs in. Rejects with `invalid_credentials`, `too_many_attempts`, …; a previous session then stays. */
-  login(input: SignIn): Promise<SignedIn>
+  login(input: SignIn): Promise<SignedIn<Claims>>
   /** Creates an account and signs in. Rejects with `email_taken`, `registration_closed`, `validation_failed`, … */
-  register(input: Credentials): Promise<SignedIn>
+  register(input: Credentials): Promise<SignedIn<Claims>>
   /**
    * Signs out this tab and the other tabs at once, and ends the session on the server. If the server cannot be
    * reached, the client repeats the request until it succeeds, also after a reload. `everywhere` ends all
@@ -37,7 +47,7 @@ export type AuthClient = {
    */
   logout(options?: { everywhere?: boolean }): Promise<LogoutResult>
   /** Refreshes now. Rarely needed, because the client refreshes by itself. Concurrent calls share one refresh. */
-  refresh(): Promise<SignedIn>
+  refresh(): Promise<SignedIn<Claims>>
   /**
    * The access token, refreshed first if it has expired; null when signed out. Do not store it. Rejects when a
    * refresh is needed and fails for now; the session stays.
@@ -48,14 +58,18 @@ export type AuthClient = {
    */
   readonly getAccessToken: GetAccessToken
   /**
-   * `fetch` with an access token as bearer. A request that is refused (401) because of the token is repeated
-   * once with a new one. If the refresh for it fails, the call rejects.
+   * `fetch` with an access token as bearer, without one when signed out. A request that is refused (401) because of
+   * the token is repeated once with a new one, unless its body is a stream or it was redirected.
    *
-   * Sends only to the origins of `baseUrl` and `origins`, and otherwise rejects with `origin_not_configured`.
-   * It follows no redirects.
+   * Takes only the origins of `baseUrl` and `origins`, and otherwise rejects with `origin_not_configured`. When no
+   * token can be had for now, it rejects with the `AuthClientError` of the refresh. Everything else is as with the
+   * platform's `fetch`: a `TypeError` when there is no answer, the signal's reason when it is aborted, redirects.
    */
-  readonly fetch: BearerFetch
-  /** Stops timers, listeners and requests. The session itself stays, for the next client. */
+  readonly fetch: typeof globalThis.fetch
+  /**
+   * Stops timers, listeners and requests, for good: later calls reject with `disposed`. The session itself stays, for
+   * the next client. Call it where a module is replaced, not in the cleanup of an effect, which runs twice.
+   */
   dispose(): void
   /** The options it was made with, with defaults filled in. */
   readonly settings: Settings
@@ -72,5 +86,3 @@ export type LogoutResult = {
   /** Number of sessions that the server ended; 0 while unconfirmed. */
   readonly revoked: number
 }
-
-export type BearerFetch = (url: string | URL, init?: RequestInit) => Promise<Response>

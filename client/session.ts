@@ -2,7 +2,7 @@ import type { Grant, User } from './auth-api.ts'
 import type { AuthClientError, DefinitiveReason } from './errors.ts'
 
 /** The session as the client knows it. A new object at each change, so `===` detects changes. */
-export type Session = Unknown | SignedOut | SignedIn
+export type Session<Claims = unknown> = Unknown | SignedOut | SignedIn<Claims>
 
 /** Before the first answer of the server: show neither a sign-in form nor the signed-in page. */
 export type Unknown = { readonly status: 'unknown'; readonly problem: Problem | null }
@@ -15,9 +15,10 @@ export type SignedOut = {
   readonly incidentId: string | null
 }
 
-export type SignedIn = {
+export type SignedIn<Claims = unknown> = {
   readonly status: 'signed-in'
-  readonly user: User
+  /** The same object until one of its fields changes. */
+  readonly user: User & Claims
   readonly familyId: string
   /** Epoch milliseconds by this device's clock. Use it for display only. */
   readonly accessTokenExpiresAt: number
@@ -28,7 +29,8 @@ export type SignedIn = {
 }
 
 export type Problem = AuthClientError['reason']
-export type SessionListener = (session: Session) => void
+export type SessionListener<Claims = unknown> = (session: Session<Claims>) => void
+export type UserListener<Claims = unknown> = (user: (User & Claims) | null) => void
 
 export function createSessionState(initial: Session) {
   let session = initial
@@ -51,6 +53,16 @@ export function createSessionState(initial: Session) {
       listener(session)
       return () => void listeners.delete(own)
     },
+    /** Calls `listener` when another person is signed in than before, or none. @returns as `subscribe` */
+    onUserChange(listener: UserListener): () => void {
+      let before = userIn(session)
+      return this.subscribe((next) => {
+        const user = userIn(next)
+        const isOther = user?.id !== before?.id
+        before = user
+        if (isOther) listener(user)
+      })
+    },
     clear: () => listeners.clear(),
   }
 }
@@ -62,16 +74,22 @@ export function initialSession(user: User | undefined): Session {
   return { status: 'signed-in', user, ...known }
 }
 
-export function signedIn({ user, familyId, refreshExpiresAt, expiresIn }: Grant): SignedIn {
+export function signedIn(grant: Grant, before: Session): SignedIn {
+  const { user, familyId, refreshExpiresAt, expiresIn } = grant
   const accessTokenExpiresAt = Date.now() + expiresIn * 1000
+  const known = userIn(before)
   return {
     status: 'signed-in',
-    user,
+    user: known !== null && JSON.stringify(known) === JSON.stringify(user) ? known : user,
     familyId,
     accessTokenExpiresAt,
     refreshExpiresAt,
     problem: null,
   }
+}
+
+function userIn(session: Session): User | null {
+  return session.status === 'signed-in' ? session.user : null
 }
 
 export function familyIdIn(session: Session): string | null {

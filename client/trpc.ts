@@ -5,7 +5,9 @@
  * @module
  * @example
  * const trpc = createTRPCClient<AppRouter>({ links: [authLink(auth)] })
- * const me = await trpc.me.query()
  */
 export { authLink } from './calls/auth-link.ts'
+export { authSubscriptionLink } from './calls/auth-subscription-link.ts'
+export { reasonOf } from './calls/trpc-reason.ts'
+export type { LinkOptions, MakeLink, PlainRouter } from './calls/link-options.ts'
 export type { AppRouter, AuthRouter } from '../server/procedures/router.ts'

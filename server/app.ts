@@ -84,7 +84,17 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
       answer(null, origin !== undefined && isAllowedOrigin(origin, deps.config) ? origin : false),
     credentials: true,
     methods: ['GET', 'POST'],
-    allowedHeaders: ['authorization', 'content-type', 'trpc-accept', 'last-event-id'],
+    allowedHeaders: [
+      'authorization',
+      'content-type',
+      'trpc-accept',
+      'last-event-id',
+      // Added to every request by what traces pages: OpenTelemetry and Sentry.
+      'traceparent',
+      'tracestate',
+      'baggage',
+      'sentry-trace',
+    ],
     exposedHeaders: ['retry-after', 'www-authenticate'],
     maxAge: 600,
   })

@@ -6,9 +6,10 @@ import {
   type TRPCLink,
 } from '@trpc/client'
 import type { AnyRouter } from '@trpc/server'
-import { field } from '../auth-api.ts'
 import type { AuthClient } from '../public-types.ts'
+import { endpointOf, type AnyLinkOptions, type MakeLink } from './link-options.ts'
 import { linkResult } from './link-result.ts'
+import { reasonOf } from './trpc-reason.ts'
 
 /** The service refuses a request with more calls. */
 const maxBatchSize = 10
@@ -18,24 +19,25 @@ const maxBatchSize = 10
  * token of `auth`. A call that is refused because of its access token (`access_token_*`) has not run, so it is
  * repeated once with a new token, queries and mutations alike.
  *
- * @param options.url The tRPC endpoint of another service, whose origin is in the client's `origins`.
+ * Subscriptions need `authSubscriptionLink` beside it, by tRPC's `splitLink`.
+ *
  * @throws {AuthClientError} `origin_not_configured`
  * @example
  * const trpc = createTRPCClient<AppRouter>({ links: [authLink(auth)] })
  */
-export function authLink<Router extends AnyRouter>(
+export const authLink: MakeLink = <Router extends AnyRouter>(
   auth: AuthClient,
-  options: { readonly url?: string } = {},
-): TRPCLink<Router> {
-  const { settings } = auth
-  const { href, audience } = settings.resolve(options.url ?? `${settings.baseUrl}/trpc`)
+  options: AnyLinkOptions = {},
+): TRPCLink<Router> => {
+  const { href, audience } = endpointOf(auth, options.url)
   const ending: TRPCLink<Router> = httpBatchLink({
     url: href,
     maxItems: maxBatchSize,
     headers: ({ opList }: { opList: readonly Operation[] }) => bearerOf(opList.at(-1)),
     fetch: (url: string, init: RequestInit) =>
-      settings.fetch(url, { ...init, redirect: 'error', credentials: 'omit' }),
-    // The cast: httpBatchLink wants the router's transformer, which a generic router leaves open. There is none.
+      auth.settings.fetch(url, { ...init, redirect: 'manual', credentials: 'omit' }),
+    transformer: options.transformer,
+    // The cast: whether there is a transformer depends on the router, which is open here.
   } as unknown as HTTPBatchLinkOptions<Router['_def']['_config']['$types']>)
 
   return (runtime) => {
@@ -44,6 +46,7 @@ export function authLink<Router extends AnyRouter>(
       linkResult((observer) => {
         let running: { unsubscribe(): void } | null = null
         let isOver = false
+        const fail = (cause: Error) => observer.error?.(TRPCClientError.from(cause))
 
         const run = async (token: string | null, mayRepeat: boolean): Promise<void> => {
           if (isOver) return
@@ -52,19 +55,21 @@ export function authLink<Router extends AnyRouter>(
             ...observer,
             error: (error) => {
               if (mayRepeat && token !== null && isAboutToken(error)) {
-                auth.getAccessToken({ audience, rejected: token }).then(
-                  (other) => (other === null ? observer.error?.(error) : void run(other, false)),
-                  (cause: Error) => observer.error?.(TRPCClientError.from(cause)),
-                )
+                auth
+                  .getAccessToken({ audience, rejected: token })
+                  .then((other) => (other === null ? observer.error?.(error) : run(other, false)))
+                  .catch(fail)
               } else observer.error?.(error)
             },
           })
         }
 
-        auth.getAccessToken({ audience }).then(
-          (token) => run(token, true),
-          (cause: Error) => observer.error?.(TRPCClientError.from(cause)),
-        )
+        if (op.type === 'subscription') fail(new TypeError(noSubscriptions))
+        else
+          auth
+            .getAccessToken({ audience })
+            .then((token) => run(token, true))
+            .catch(fail)
         return () => {
           isOver = true
           running?.unsubscribe()
@@ -72,6 +77,9 @@ export function authLink<Router extends AnyRouter>(
       })
   }
 }
+
+const noSubscriptions =
+  'authLink sends queries and mutations: for subscriptions, add authSubscriptionLink by splitLink.'
 
 const bearer = 'token-ledger bearer'
 
@@ -81,5 +89,5 @@ function bearerOf(op: Operation | undefined): Record<string, string> {
 }
 
 function isAboutToken(error: unknown): boolean {
-  return String(field(field(error, 'data'), 'reason')).startsWith('access_token_')
+  return reasonOf(error)?.startsWith('access_token_') ?? false
 }

@@ -1,26 +1,35 @@
-import { field } from '../auth-api.ts'
+import { field, type Fetch } from '../auth-api.ts'
+import { AuthClientError } from '../errors.ts'
 import type { Settings } from '../options.ts'
-import type { BearerFetch, GetAccessToken } from '../public-types.ts'
+import type { GetAccessToken } from '../public-types.ts'
 
 /** See `AuthClient.fetch`. */
-export function bearerFetch(settings: Settings, getAccessToken: GetAccessToken): BearerFetch {
-  return async (url, init = {}) => {
-    const { href, audience } = settings.resolve(url)
-    if (init.redirect === 'follow')
-      throw new TypeError('redirect: "follow" is not supported; use "error" or "manual"')
-    const send = async (token: string | null) => {
-      const headers = new Headers(init.headers)
+export function bearerFetch(settings: Settings, getAccessToken: GetAccessToken): Fetch {
+  return async (input, init = {}) => {
+    // Not `instanceof`: a test environment may have a `Request` of its own.
+    const request = typeof input === 'object' && 'url' in input ? input : null
+    const { href, audience } = settings.resolve(request?.url ?? (input as string | URL))
+    const signal = init.signal ?? request?.signal
+    const tokenOf = (rejected?: string) =>
+      untilAborted(signal, getAccessToken({ audience, rejected }))
+    const send = (token: string | null, target: string | Request) => {
+      const headers = new Headers(init.headers ?? request?.headers)
       if (token !== null) headers.set('authorization', `Bearer ${token}`)
-      return settings.fetch(href, { redirect: 'error', ...init, headers })
+      return settings.fetch(target, { ...init, headers })
     }
-    const token = await getAccessToken({ audience })
-    const response = await send(token)
-    // A stream can be sent only once.
-    if (token === null || init.body instanceof ReadableStream || !(await refuses(response)))
-      return response
-    const other = await getAccessToken({ audience, rejected: token })
-    return other === null ? response : send(other)
+    const token = await tokenOf()
+    // The first try uses up the body of a copy.
+    const response = await send(token, request?.clone() ?? href)
+    if (token === null || !mayRepeat(init, response) || !(await refuses(response))) return response
+    const other = await tokenOf(token)
+    return other === null ? response : send(other, request ?? href)
   }
+}
+
+/** A stream can be sent only once. Before a redirect, the first request may have been carried out. */
+function mayRepeat({ body }: RequestInit, response: Response): boolean {
+  const isStream = typeof ReadableStream !== 'undefined' && body instanceof ReadableStream
+  return !isStream && !response.redirected
 }
 
 /** Whether the access token was refused, so that the request has not been carried out. */
@@ -33,4 +42,16 @@ async function refuses(response: Response): Promise<boolean> {
     .json()
     .catch(() => null)
   return String(field(field(field(body, 'error'), 'data'), 'reason')).startsWith('access_token_')
+}
+
+/** Rejects as `fetch` does when the caller gives up while a token is awaited. The token's request goes on. */
+function untilAborted<T>(signal: AbortSignal | null | undefined, task: Promise<T>): Promise<T> {
+  if (!signal) return task
+  return new Promise((resolve, reject) => {
+    // React Native's signals have no reason.
+    const abort = () => reject(signal.reason ?? new AuthClientError('superseded'))
+    if (signal.aborted) abort()
+    signal.addEventListener('abort', abort)
+    task.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
 }

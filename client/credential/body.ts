@@ -3,7 +3,7 @@ import type { Credential } from './credential.ts'
 import { endOther, type Server } from './end-other.ts'
 import { AuthClientError, isDefinitive, isPermanent } from '../errors.ts'
 import type { TokenStorage } from '../storage.ts'
-import { freshOf, parse } from './stored-token.ts'
+import { freshOf, grantIn, parse } from './stored-token.ts'
 import { openTokenStore, storeChanged } from './token-store.ts'
 
 /** How often another process may sign in or refresh during one refresh. */
@@ -12,9 +12,13 @@ const maxAttempts = 5
 /** For native apps and tools: the refresh token is kept in the caller's storage and sent in request bodies. */
 export function bodyCredential(post: AuthApi, storage: TokenStorage, server: Server): Credential {
   const store = openTokenStore(storage)
+  const { keepAccessToken } = storage
+  /** The access token that this process had last. */
+  let had = ''
 
   async function accept(grant: Grant): Promise<Grant> {
-    await store.update(() => freshOf(grant))
+    had = grant.accessToken
+    await store.update(() => freshOf(grant, keepAccessToken))
     return grant
   }
 
@@ -36,12 +40,19 @@ export function bodyCredential(post: AuthApi, storage: TokenStorage, server: Ser
     },
 
     async refresh(signal) {
+      // Another process, or this tool when it ran last, may have refreshed already.
+      const kept = keepAccessToken === true ? grantIn(parse(await store.load())) : null
+      if (kept !== null && kept.accessToken !== had) {
+        had = kept.accessToken
+        return kept
+      }
       for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
         const begun = await store.beginAttempt(signal)
         const { refreshToken, attemptId } = begun
         try {
           const grant = await post('refresh', { refreshToken, attemptId }, signal)
-          const stored = await store.endRequest(begun, freshOf(grant))
+          had = grant.accessToken
+          const stored = await store.endRequest(begun, freshOf(grant, keepAccessToken))
           // Another process has signed out, or completed the attempt, or signed in again.
           if (stored === null) throw new AuthClientError('refresh_token_missing')
           if (stored.refreshToken === grant.refreshToken) return grant

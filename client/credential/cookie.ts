@@ -73,6 +73,8 @@ export function cookieCredential(
       begin(await post('register', { email, password }, signal), signal),
     refresh,
 
+    isOwn: (familyId) => familyId === notes.get('family'),
+
     async noteSignOut(everywhere) {
       notes.set('sign-out', everywhere ? 'everywhere' : 'here')
       own.ended(notes.get('family'))

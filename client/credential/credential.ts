@@ -7,6 +7,8 @@ export type Credential = {
   register(input: Credentials, signal: AbortSignal): Promise<Grant>
   /** Sends one refresh, with the attempt id of an earlier attempt that got no answer, if there is one. */
   refresh(signal: AbortSignal): Promise<Grant>
+  /** For a cookie: whether this is the session that the pages of this origin share. */
+  isOwn?(familyId: string): boolean
   /** Notes durably that the user signed out, before the server is asked. */
   noteSignOut(everywhere: boolean): Promise<void>
   /** Whether a sign-out is noted that the server has not confirmed. */

@@ -3,6 +3,11 @@ import { link, mkdir, open, readdir, readFile, unlink } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { TokenStorage } from '../storage.ts'
 
+export type FileStoreOptions = {
+  /** Stores the access token as well: see {@link TokenStorage}. */
+  readonly keepAccessToken?: boolean
+}
+
 /**
  * Stores the refresh token of a Node tool in files `<path>.1`, `<path>.2`, …, readable only by their owner. The
  * highest number is the current version.
@@ -11,7 +16,7 @@ import type { TokenStorage } from '../storage.ts'
  * temporary file and then hard-linked to its number, which succeeds for one process only. So there is no lock
  * file that could be left behind. The file system must support hard links.
  */
-export function fileStore(path: string): TokenStorage {
+export function fileStore(path: string, options: FileStoreOptions = {}): TokenStorage {
   const folder = dirname(resolve(path))
   const name = basename(path)
 
@@ -38,6 +43,7 @@ export function fileStore(path: string): TokenStorage {
   }
 
   return {
+    ...options,
     load: async () => (await read()).text,
 
     async swap(expected, next) {

@@ -22,7 +22,7 @@ export type OwnSession = {
  * @param adopts the option `adoptForeignSession`
  */
 export function ownSession(notes: Notes, adopts: boolean | Date): OwnSession {
-  const adoptsAny = adopts === true || typeof localStorage === 'undefined'
+  const adoptsAny = adopts === true || !hasStorage()
   return {
     expected() {
       if (adoptsAny) return null
@@ -41,6 +41,15 @@ export function ownSession(notes: Notes, adopts: boolean | Date): OwnSession {
       // A sign-in of another tab may have noted its session meanwhile.
       if (familyId === notes.get('family')) notes.remove('family')
     },
+  }
+}
+
+/** Reading `localStorage` throws where the browser forbids storage. */
+function hasStorage(): boolean {
+  try {
+    return typeof localStorage !== 'undefined'
+  } catch {
+    return true
   }
 }
 

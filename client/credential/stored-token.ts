@@ -1,4 +1,4 @@
-import { field, type Grant } from '../auth-api.ts'
+import { field, isGrant, type Grant } from '../auth-api.ts'
 import { AuthClientError } from '../errors.ts'
 
 /** The content of the store. The attempt id is stored before the request: a killed process repeats the attempt. */
@@ -9,11 +9,24 @@ export type Stored = {
   readonly signOut: 'here' | 'everywhere' | null
   /** Requests whose outcome is unknown, by an id, and the time (`Date.now()`) at which each is given up. */
   readonly inFlight: Readonly<Record<string, number>>
+  /** With `keepAccessToken`: the answer that the token came with, and when it was stored (`Date.now()`). */
+  readonly kept: { readonly grant: Grant; readonly at: number } | null
 }
 
-export function freshOf({ refreshToken }: Grant): Stored {
+export function freshOf({ refreshToken, ...grant }: Grant, keepAccessToken = false): Stored {
   if (refreshToken === undefined) throw new AuthClientError('unreadable_answer')
-  return { refreshToken, attemptId: null, signOut: null, inFlight: {} }
+  const kept = keepAccessToken ? { grant, at: Date.now() } : null
+  return { refreshToken, attemptId: null, signOut: null, inFlight: {}, kept }
+}
+
+/** The kept answer, if more than a quarter of its access token's lifetime is left. */
+export function grantIn({ kept, signOut }: Stored): Grant | null {
+  if (kept === null || signOut !== null) return null
+  const lifetimeMs = kept.grant.expiresIn * 1000
+  const leftMs = kept.at + lifetimeMs - Date.now()
+  // More than all of it is left when the clock was set back.
+  if (leftMs < lifetimeMs / 4 || leftMs > lifetimeMs) return null
+  return { ...kept.grant, expiresIn: leftMs / 1000 }
 }
 
 /** Any other text counts as an empty token, which the server refuses. */
@@ -27,7 +40,14 @@ export function parse(text: string | null): Stored {
     attemptId: typeof attemptId === 'string' ? attemptId : null,
     signOut: signOut === 'here' || signOut === 'everywhere' ? signOut : null,
     inFlight: timesIn(field(value, 'inFlight')),
+    kept: keptIn(field(value, 'kept')),
   }
+}
+
+function keptIn(value: unknown): Stored['kept'] {
+  const grant = field(value, 'grant')
+  const at = field(value, 'at')
+  return isGrant(grant) && typeof at === 'number' ? { grant, at } : null
 }
 
 function timesIn(value: unknown): Record<string, number> {

@@ -26,9 +26,9 @@ export type Begun = {
 
 /** The caller's store, whose errors become `storage_failed`: they are not answers of the server. */
 export function openTokenStore(storage: TokenStorage) {
-  const load = async () => storage.load().catch(failed)
-  const swap = async (expected: string | null, next: string | null) =>
-    storage.swap(expected, next).catch(failed)
+  const load = () => orFail(async () => storage.load())
+  const swap = (expected: string | null, next: string | null) =>
+    orFail(async () => storage.swap(expected, next))
 
   /** Replaces what is stored by what `change` makes of it. @returns what is stored then */
   async function update(change: (stored: Stored | null) => Stored | null): Promise<Stored | null> {
@@ -110,6 +110,10 @@ function withoutGivenUp(inFlight: Stored['inFlight'], now: number): Record<strin
   )
 }
 
-function failed(cause: unknown): never {
-  throw new AuthClientError('storage_failed', { cause })
+async function orFail<T>(use: () => Promise<T>): Promise<T> {
+  try {
+    return await use()
+  } catch (cause) {
+    throw new AuthClientError('storage_failed', { cause })
+  }
 }

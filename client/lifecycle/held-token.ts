@@ -1,4 +1,4 @@
-/** An access token in memory. It is stored nowhere else. */
+/** An access token in memory. It is stored nowhere else, but for a storage with `keepAccessToken`. */
 export type HeldToken = {
   readonly value: string
   /** Milliseconds until it expires; 0 or less once it has. */

@@ -13,6 +13,7 @@ import {
   type SignedOut,
 } from '../session.ts'
 import type { TabMessage } from '../tabs/channel.ts'
+import { shareToken } from '../tabs/shared-token.ts'
 
 export type SessionCore = ReturnType<typeof createSessionCore>
 export type SessionEnd = Pick<SignedOut, 'reason' | 'incidentId'>
@@ -33,13 +34,36 @@ export function createSessionCore(parts: {
   // Aborted on sign-in, sign-out and dispose: responses to older requests are ignored.
   let requests = new AbortController()
 
+  const sharedToken = shareToken(notifyTabs, () => {
+    const session = state.get()
+    if (session.status !== 'signed-in' || held === null || !cookieOrder.isNewest()) return null
+    if (held.leftMs() < held.lifetimeMs / 4) return null
+    const { user, familyId, refreshExpiresAt } = session
+    const { value: accessToken } = held
+    const expiresIn = held.leftMs() / 1000
+    return { accessToken, tokenType: 'Bearer', expiresIn, refreshExpiresAt, familyId, user }
+  })
+
+  /** Takes the token of another tab, for the same session and only in place of none. */
+  async function borrow(signal: AbortSignal): Promise<boolean> {
+    const watch = stopwatch()
+    const grant = await sharedToken.ask()
+    if (grant === null || signal.aborted) return false
+    if (credential.isOwn?.(grant.familyId) !== true) return false
+    accept(grant, watch)
+    return true
+  }
+
   async function attempt(): Promise<void> {
     const { signal } = requests
+    const calledAt = Date.now()
+    const isWithout = held === null || held.leftMs() <= 0
     await withTabLock(async (isAlone) => {
       if (await credential.isSigningOut()) {
         await credential.signOut()
         if (state.get().status === 'signed-out') return
       }
+      if (isWithout && cookieOrder.hasOtherSince(calledAt) && (await borrow(signal))) return
       const [watch, startedAt] = [stopwatch(), Date.now()]
       try {
         const grant = await credential.refresh(signal)
@@ -52,6 +76,7 @@ export function createSessionCore(parts: {
       } catch (error) {
         if (signal.aborted) throw new AuthClientError('superseded', { cause: error })
         if (isDefinitive(error)) end(error, 'notify-tabs')
+        else if (isWithout && isTooMany(error) && (await borrow(signal))) return
         throw error
       }
     })
@@ -60,7 +85,7 @@ export function createSessionCore(parts: {
   function accept(grant: Grant, watch: () => number): SignedIn {
     held = holdToken(grant.accessToken, grant.expiresIn, watch)
     refresher.plan(held.lifetimeMs)
-    const session = signedIn(grant)
+    const session = signedIn(grant, state.get())
     state.set(session)
     return session
   }
@@ -95,6 +120,7 @@ export function createSessionCore(parts: {
     end,
     heldToken: () => held,
     observeRefresh: cookieOrder.observe,
+    observeSharing: sharedToken.onMessage,
     isDisposed: () => requests.signal.aborted,
     dispose(): void {
       abortPending()
@@ -103,4 +129,8 @@ export function createSessionCore(parts: {
       state.clear()
     },
   }
+}
+
+function isTooMany(error: unknown): boolean {
+  return error instanceof AuthClientError && error.reason === 'too_many_attempts'
 }

@@ -1,18 +1,28 @@
+import type { Grant } from '../auth-api.ts'
 import type { RefreshRecord } from './cookie-order.ts'
 import type { SignedOut } from '../session.ts'
 
-/** Messages between tabs. They never hold a token. */
+/** Messages between tabs. Only an answer to a tab that has no access token holds one, and none a refresh token. */
 export type TabMessage =
   | { readonly kind: 'signed-in'; readonly familyId: string }
   | { readonly kind: 'signed-out'; readonly familyId: string | null; readonly session: SignedOut }
   | { readonly kind: 'refreshed'; readonly record: RefreshRecord }
+  | { readonly kind: 'asked' }
+  | { readonly kind: 'answered'; readonly grant: Grant }
 
 export type TabChannel = { post(message: TabMessage): void; close(): void }
 
-/** Connects to the other tabs of this origin. Without `BroadcastChannel`, messages are dropped. */
+/**
+ * Connects to the other tabs of this origin. Messages are dropped without `BroadcastChannel`, and where it throws, as
+ * in Firefox when cookies are blocked.
+ */
 export function openTabChannel(name: string, onMessage: (message: TabMessage) => void): TabChannel {
-  if (typeof BroadcastChannel === 'undefined') return { post() {}, close() {} }
-  const channel = new BroadcastChannel(name)
+  let channel: BroadcastChannel
+  try {
+    channel = new BroadcastChannel(name)
+  } catch {
+    return { post() {}, close() {} }
+  }
   // In Node, an open channel would keep the process alive.
   if ('unref' in channel && typeof channel.unref === 'function') channel.unref()
   channel.addEventListener('message', ({ data }: MessageEvent<TabMessage>) => onMessage(data))

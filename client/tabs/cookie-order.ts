@@ -52,6 +52,11 @@ export function createCookieOrder(refresh: () => void) {
     },
     /** Takes a refresh of another tab. */
     observe,
+    /** Whether no other tab is known to have refreshed after this one. */
+    isNewest: (): boolean => own !== null && own === newest,
+    /** Whether another tab has refreshed since. @param at `Date.now()` */
+    hasOtherSince: (at: number): boolean =>
+      newest !== null && newest !== own && newest.settledAt >= at && !mayHoldOlderCookie(),
     /** Cancels a planned repair. */
     stop: (): void => clearTimeout(timer),
   }

@@ -29,3 +29,13 @@ export function onWake(react: (wake: WakeReason) => void): () => void {
     window.removeEventListener('pageshow', pageshow)
   }
 }
+
+/** Waits while the page is prerendered: it may never be shown, and could not take the tab lock. */
+export async function untilShown(): Promise<void> {
+  const { document } = globalThis
+  if (typeof document === 'undefined' || !('prerendering' in document) || !document.prerendering)
+    return
+  await new Promise((resolve) =>
+    document.addEventListener('prerenderingchange', resolve, { once: true }),
+  )
+}

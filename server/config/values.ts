@@ -23,10 +23,27 @@ export const origin = z
   .string()
   .refine(isOrigin, 'must be an origin without a path, such as https://app.example.com')
 
+/** Of pages that no web server sends: of apps in a web view, of desktop apps and of browser extensions. */
+const appOrigin = /^(?:app|capacitor|chrome-extension|ionic|tauri):\/\/[a-z\d._-]+$/
+
+/** The origins of pages. */
 export const originList = z
   .string()
   .transform((list) => list.split(',').map((item) => item.trim()))
-  .pipe(z.array(origin))
+  .pipe(
+    z.array(
+      z
+        .string()
+        .refine(
+          (value) => !value.includes('*'),
+          'must be exact origins: instead of a wildcard, list each one, such as https://app.example.com',
+        )
+        .refine(
+          (value) => isOrigin(value) || appOrigin.test(value),
+          'must be origins without a path, such as https://app.example.com or capacitor://localhost',
+        ),
+    ),
+  )
 
 export const audience = z
   .string()

@@ -31,7 +31,7 @@ function openPage(app: TestApp, jar: { cookie: string }, options: AuthClientOpti
     baseUrl: app.url,
     transport: 'cookie',
     fetch: async (url, init) => {
-      requests.push(new URL(url).pathname)
+      requests.push(new URL(url as string).pathname)
       const answer = await fetch(url, {
         ...init,
         headers: { 'content-type': 'application/json', origin: app.url, cookie: jar.cookie },

@@ -104,6 +104,8 @@ const bad: [variable: string, value: string][] = [
   ['ALLOWED_ORIGINS', 'https://a.example.com,https://hunter2.example.com/'],
   ['ALLOWED_ORIGINS', 'https://a.example.com,,https://hunter2.example.com'],
   ['ALLOWED_ORIGINS', 'null'],
+  ['ALLOWED_ORIGINS', 'file://hunter2'],
+  ['ALLOWED_ORIGINS', 'capacitor://localhost/hunter2'],
   ['ALLOWED_ORIGINS', 'https://*.hunter2.example.com/'],
   ['ACCESS_TOKEN_AUDIENCE', 'hunter2'.repeat(40)],
   ['ACCESS_TOKEN_AUDIENCES', 'hunter2'.repeat(40)],
@@ -173,8 +175,17 @@ test.each([
   ['TRUSTED_PROXIES', '::ffff:10.0.0.0/104, fc00::/7'],
   ['METRICS_TOKEN', 'sixteen-letters!'],
   ['ALLOWED_ORIGINS', 'https://a.example.com, http://localhost:5173'],
+  ['ALLOWED_ORIGINS', 'capacitor://localhost,ionic://localhost,tauri://localhost,app://.'],
+  ['ALLOWED_ORIGINS', 'chrome-extension://abcdefghijklmnopabcdefghijklmnop'],
 ])('%s may be %s', (name, value) => {
   expect(problemOf({ [name]: value })).toBe('none')
+})
+
+test('a wildcard among the origins is refused in one line that says what to do', () => {
+  const problem = problemOf({ ALLOWED_ORIGINS: 'https://*.example.com' })
+  expect(problem).toBe(
+    'ALLOWED_ORIGINS: must be exact origins: instead of a wildcard, list each one, such as https://app.example.com',
+  )
 })
 
 test('a number that is too long gets an error with its bounds', () => {

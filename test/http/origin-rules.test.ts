@@ -4,13 +4,22 @@ import { startApp, type TestApp } from '../support/app.ts'
 import { raw } from '../support/raw-http.ts'
 
 const appOrigin = 'https://app.example.com'
+/** Of pages that no web server sends. */
+const appPages = [
+  'capacitor://localhost',
+  'ionic://localhost',
+  'tauri://localhost',
+  'app://.',
+  'chrome-extension://abcdefghijklmnopabcdefghijklmnop',
+]
 const foreign = 'https://evil.example.com'
 let app: TestApp
 let own: string
 beforeAll(async () => {
   const probe = await startApp()
   await probe[Symbol.asyncDispose]()
-  app = await startApp({ ALLOWED_ORIGINS: `${probe.url},${appOrigin}`, PUBLIC_URL: probe.url })
+  const ALLOWED_ORIGINS = [probe.url, appOrigin, ...appPages].join(',')
+  app = await startApp({ ALLOWED_ORIGINS, PUBLIC_URL: probe.url })
   own = probe.url
 })
 afterAll(() => app[Symbol.asyncDispose]())
@@ -164,6 +173,20 @@ test('a refused origin is answered 403 and keeps the cookie, which may be valid'
   expect(answer.headers['set-cookie']).toBeUndefined()
 })
 
+test.each(appPages)('a page of an app, %s, may sign in when it is allowed', async (origin) => {
+  const answer = await raw(`${app.url}/auth/login`, {
+    headers: { ...json, origin, 'sec-fetch-site': 'cross-site' },
+    body: inputs.login!,
+  })
+  expect(answer.reason).toBe('invalid_credentials')
+  expect(answer.headers['access-control-allow-origin']).toBe(origin)
+  const refreshed = await raw(`${app.url}/auth/refresh`, {
+    headers: { ...json, origin },
+    body: '{"refreshToken":"x"}',
+  })
+  expect(refreshed.reason).toBe('refresh_token_malformed')
+})
+
 const corsOf = (headers: object) =>
   Object.entries(headers).filter(([name]) => name.startsWith('access-control-'))
 
@@ -210,5 +233,16 @@ describe('CS-07 CS-08 (ASVS 3.4.2): CORS', () => {
       'cache-control': 'no-store',
       'x-content-type-options': 'nosniff',
     })
+  })
+
+  test('a preflight allows the headers that tracing adds to requests', async () => {
+    const answer = await raw(`${app.url}/auth/login`, {
+      method: 'OPTIONS',
+      headers: { origin: appOrigin, ...preflight },
+    })
+    const allowed = String(answer.headers['access-control-allow-headers']).split(', ')
+    expect(allowed).toEqual(
+      expect.arrayContaining(['traceparent', 'tracestate', 'baggage', 'sentry-trace']),
+    )
   })
 })

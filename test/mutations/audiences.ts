@@ -41,7 +41,7 @@ export const audiences = [
   ...mutationsOf('client/options.ts', client, [
     [
       'the client sends its own token to every origin',
-      'audience: audiences.get(target.origin) }',
+      'audience: audiences.get(origin) }',
       'audience: undefined }',
     ],
   ]),

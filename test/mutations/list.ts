@@ -3,6 +3,7 @@ import { connectionRules } from './connections.ts'
 import { cookies } from './cookies.ts'
 import { calls } from './calls.ts'
 import { frontends } from './frontends.ts'
+import { clients } from './clients.ts'
 import { guards } from './guards.ts'
 import { keysAndCopies } from './keys.ts'
 import { limits } from './limits.ts'
@@ -33,6 +34,7 @@ export const mutations: readonly Mutation[] = [
   ...verifiedTokens,
   ...cookies,
   ...calls,
+  ...clients,
   ...limits,
   ...packages,
   ...connectionRules,

@@ -1,11 +1,15 @@
 import { expect } from 'vitest'
 import type { TestApp } from './app.ts'
 
-/** How many events of each kind the ledger holds. */
-export async function countKinds(app: TestApp): Promise<Record<string, number>> {
+/** How many events of each kind the ledger holds, of all families or of one. */
+export async function countKinds(
+  app: TestApp,
+  familyId: string | null = null,
+): Promise<Record<string, number>> {
   const rows = await app.owner.ownerSql<{ kind: string; count: number }[]>`
     select kind, count(*)::int as count
     from token_audit.events
+    where ${familyId}::uuid is null or family_id = ${familyId}
     group by kind
   `
   return Object.fromEntries(rows.map(({ kind, count }) => [kind, count]))

@@ -1,0 +1,126 @@
+import { mutationsOf } from './mutation.ts'
+
+/** docs/guides/frontend.md and native.md: what frontends and tools rely on. */
+export const clients = [
+  ...mutationsOf(
+    'client/calls/bearer-fetch.ts',
+    ['test/client/fetch.test.ts'],
+    [
+      ['a redirected request is sent again', '!isStream && !response.redirected', '!isStream'],
+      ['a Request is sent without its headers', 'init.headers ?? request?.headers', 'init.headers'],
+      ['the body of a Request is sent once', 'request?.clone() ?? href', 'request ?? href'],
+      [
+        'a caller that gives up waits for the token',
+        'untilAborted(signal, getAccessToken({ audience, rejected }))',
+        'getAccessToken({ audience, rejected })',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'client/lifecycle/session-core.ts',
+    ['test/client/many-tabs.test.ts'],
+    [
+      [
+        'a tab takes the token of any session',
+        'credential.isOwn?.(grant.familyId) !== true',
+        'credential.isOwn === undefined',
+      ],
+      [
+        'each of many tabs refreshes',
+        'if (isWithout && cookieOrder.hasOtherSince(calledAt)',
+        'if (isWithout && !cookieOrder.hasOtherSince(0)',
+      ],
+      [
+        'a tab above the limit waits',
+        'else if (isWithout && isTooMany(error)',
+        'else if (!isWithout && isTooMany(error)',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'client/credential/stored-token.ts',
+    ['test/client/storages.test.ts'],
+    [
+      [
+        'a kept access token is used until it expires',
+        'if (leftMs < lifetimeMs / 4 || leftMs > lifetimeMs) return null',
+        'if (leftMs > lifetimeMs) return null',
+      ],
+      [
+        'the access token is always kept',
+        'const kept = keepAccessToken ? { grant, at: Date.now() } : null',
+        'const kept = { grant, at: Date.now() }',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'client/credential/body.ts',
+    ['test/client/storages.test.ts'],
+    [
+      [
+        'a kept access token that was refused is used again',
+        'kept !== null && kept.accessToken !== had',
+        'kept !== null',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'client/session.ts',
+    ['test/client/users.test.ts'],
+    [
+      ['each refresh is another person', 'if (isOther) listener(user)', 'listener(user)'],
+      [
+        'each refresh makes a new user object',
+        'known !== null && JSON.stringify(known) === JSON.stringify(user) ? known : user',
+        'user',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'client/urls.ts',
+    ['test/client/life.test.ts', 'test/client/react-native.test.ts'],
+    [
+      ['a wildcard is an origin', "isWhole && !origin.includes('*')", 'isWhole'],
+      ['a partial URL may name another host', '(?:[/?#]|$)/', '/'],
+    ],
+  ),
+  ...mutationsOf(
+    'client/calls/event-source.ts',
+    ['test/client/trpc.test.ts'],
+    [
+      [
+        'a subscription ends with its access token',
+        'isAboutToken(event) && this.#failures === 0 && token !== null',
+        'isAboutToken(event) && token === null',
+      ],
+      [
+        'a subscription begins anew at each connection',
+        "...(this.#lastEventId !== '' && { 'last-event-id': this.#lastEventId }),",
+        '',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'client/auth-client.ts',
+    ['test/client/life.test.ts'],
+    [
+      [
+        'a client listens as soon as it is made',
+        '  let stopWaking: (() => void) | null = null\n',
+        '  let stopWaking: (() => void) | null = onWake(wake)\n',
+      ],
+      ['a prerendered page refreshes', '      await untilShown()\n', ''],
+    ],
+  ),
+  ...mutationsOf(
+    'server/config/values.ts',
+    ['test/config/config.test.ts'],
+    [
+      [
+        'any scheme is that of an app',
+        'isOrigin(value) || appOrigin.test(value)',
+        "isOrigin(value) || value.includes('://')",
+      ],
+    ],
+  ),
+]
