@@ -37,7 +37,9 @@ describe.runIf(hasChromium)('two apps of one site', () => {
     expect(signedIn).toMatchObject({ status: 'signed-in', user: { email } })
     const { rotated: before = 0 } = await countKinds(app)
 
-    proxy.chooseFault = (path) => (path === '/auth/refresh' ? { kind: 'drop-answer' } : noFault)
+    // Not of its preflight.
+    proxy.chooseFault = (path, method) =>
+      path === '/auth/refresh' && method === 'POST' ? { kind: 'drop-answer' } : noFault
     expect(await one.act((auth) => auth.refresh())).toMatchObject({ reason: 'network_error' })
     await one.page.close()
     proxy.chooseFault = () => noFault

@@ -29,7 +29,7 @@ export type AnswerFault =
 export type FaultyProxy = AsyncDisposable & {
   readonly url: string
   /** Called for each request; may be replaced at any time. */
-  chooseFault: (path: string) => AnswerFault
+  chooseFault: (path: string, method: string) => AnswerFault
   /** The address that the proxy says the next request comes from; null to say none. May be replaced. */
   chooseAddress: () => string | null
   /** The paths of all requests, in order. */
@@ -76,9 +76,10 @@ export async function startProxy(port: number, upstream: string): Promise<Faulty
     seen.push(path)
     const address = proxy.chooseAddress()
     if (address !== null) request.headers['x-forwarded-for'] = address
-    pass(request, response, { upstream, fault: proxy.chooseFault(path) }).catch(() =>
-      request.socket.destroy(),
-    )
+    pass(request, response, {
+      upstream,
+      fault: proxy.chooseFault(path, request.method ?? ''),
+    }).catch(() => request.socket.destroy())
   })
   const proxy: FaultyProxy = {
     url: `http://127.0.0.1:${port}`,
