@@ -1,7 +1,7 @@
 import { httpSubscriptionLink, type TRPCLink } from '@trpc/client'
 import type { AnyRouter } from '@trpc/server'
 import type { AuthClient } from '../public-types.ts'
-import { eventSourceOf } from './event-source.ts'
+import { eventSourceOf, type EventSourceClass } from './event-source.ts'
 import { endpointOf, type AnyLinkOptions, type MakeLink } from './link-options.ts'
 
 /**
@@ -31,5 +31,3 @@ export const authSubscriptionLink: MakeLink = <Router extends AnyRouter>(
     // The cast: whether there is a transformer depends on the router, which is open here.
   } as unknown as Parameters<typeof httpSubscriptionLink<Router, EventSourceClass>>[0])
 }
-
-type EventSourceClass = ReturnType<typeof eventSourceOf>

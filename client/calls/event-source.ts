@@ -12,11 +12,25 @@ type Listener = (event: object) => void
 /** Why a connection ended; `event` is what listeners of `error` get. */
 type Ending = { readonly event: object; readonly isFinal: boolean; readonly waitMs: number }
 
+/** What tRPC uses of an `EventSource`. */
+export type EventSourceClass = new (
+  url: string,
+  init?: object,
+) => {
+  readonly CONNECTING: number
+  readonly OPEN: number
+  readonly CLOSED: number
+  readyState: number
+  addEventListener(type: string, listener: Listener): void
+  removeEventListener(type: string, listener: Listener): void
+  close(): void
+}
+
 /**
  * An `EventSource` made of `fetch`, which sends a bearer token. When a stream ends or is refused because of its token,
  * it connects again with a new one. Listeners of `error` get an error, or the answer of a service in tRPC's shape.
  */
-export function eventSourceOf(auth: AuthClient, audience: string | undefined) {
+export function eventSourceOf(auth: AuthClient, audience: string | undefined): EventSourceClass {
   return class {
     readonly CONNECTING = 0
     readonly OPEN = 1
