@@ -11,7 +11,7 @@ import { describe, expect, test } from 'vitest'
 const allowed: Record<string, readonly string[]> = {
   'client/build': ['client/example'],
   'client/example': ['client'],
-  'client/testing': ['client', 'client/base', 'client/credential', 'type server/errors'],
+  'client/testing': ['client', 'client/base', 'type server/errors'],
   client: [
     'client/base',
     'client/calls',

@@ -12,7 +12,7 @@ export type Notes = {
 /** @param owner Separates the notes of one service from those of others. */
 export function openNotes(owner: string): Notes {
   const here = new Map<string, string>()
-  const keyOf = (name: string) => noteKey(owner, name)
+  const keyOf = (name: string) => `token-ledger ${owner} ${name}`
   return {
     get: (name) =>
       here.get(name) ??
@@ -33,11 +33,6 @@ export function openNotes(owner: string): Notes {
       )
     },
   }
-}
-
-/** The key of a note in `localStorage`. */
-export function noteKey(owner: string, name: string): string {
-  return `token-ledger ${owner} ${name}`
 }
 
 function tryStored<T>(use: (storage: Storage) => T, otherwise: () => T): T {
