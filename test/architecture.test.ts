@@ -12,7 +12,7 @@ const allowed: Record<string, readonly string[]> = {
   'client/example': ['client'],
   'client/react': ['client/base'],
   'client/server': ['client/base', 'client/credential'],
-  'client/testing': ['client', 'client/base', 'client/credential', 'type server/errors'],
+  'client/testing': ['client', 'client/base', 'type server/errors'],
   client: [
     'client/base',
     'client/calls',

@@ -18,7 +18,7 @@ type Place = Notes
 export function openNotes(owner: string, site?: string): Notes {
   const here = new Map<string, string>()
   const place = site === undefined ? originStorage : siteCookies(site)
-  const keyOf = (name: string) => noteKey(owner, name)
+  const keyOf = (name: string) => `token-ledger ${owner} ${name}`
   return {
     get: (name) => here.get(name) ?? tried(() => place.get(keyOf(name))) ?? null,
     set: (name, value) => {
@@ -33,11 +33,6 @@ export function openNotes(owner: string, site?: string): Notes {
       tried(() => place.remove(keyOf(name)))
     },
   }
-}
-
-/** The key of a note in `localStorage`. */
-export function noteKey(owner: string, name: string): string {
-  return `token-ledger ${owner} ${name}`
 }
 
 function tried<T>(use: () => T): T | undefined {

@@ -1,5 +1,3 @@
-import { noteKey } from '../credential/tab-storage.ts'
-
 /** The part of Playwright's `Page` that is used. */
 export type TestPage = {
   url(): string
@@ -31,7 +29,8 @@ export async function signInForTest(page: TestPage, signIn: TestSignIn): Promise
   const { familyId, problem } = await page.evaluate(signInOnPage, { ...signIn, baseUrl })
   if (familyId === undefined) throw new Error(`the sign-in was refused: ${problem}`)
   await page.evaluate(({ key, value }) => localStorage.setItem(key, value), {
-    key: noteKey(baseUrl, 'family'),
+    // The note by which the client knows a session of its own: see `client/credential/own-session.ts`.
+    key: `token-ledger ${baseUrl} family`,
     value: familyId,
   })
 }
