@@ -40,7 +40,7 @@ describe.runIf(hasChromium)('the session in React', () => {
     rmSync(folder, { recursive: true })
   })
 
-  test('under StrictMode a page load costs one refresh, and refreshes ask nothing again', async () => {
+  test('under StrictMode a page load costs one refresh, and refreshes ask nothing and run no effect of the user again', async () => {
     const { email } = await makeUser(app.owner.url)
     const context = await browser.newContext()
     const page = await open(context, app.url)
@@ -56,9 +56,11 @@ describe.runIf(hasChromium)('the session in React', () => {
     await page.unroute('**/auth/refresh')
     await hasText(page, '#me', email)
     expect(counts).toEqual({ refresh: 1, login: 0, me: 1 })
+    const effects = await userEffects(page)
     for (let refreshes = 0; refreshes < 5; refreshes += 1)
       await page.evaluate(() => window.auth.refresh().then(() => {}))
     expect(counts).toEqual({ refresh: 6, login: 0, me: 1 })
+    expect(await userEffects(page)).toBe(effects)
     await context.close()
   })
 
@@ -215,6 +217,10 @@ async function signIn(page: Page, email: string): Promise<void> {
 
 async function hasText(page: Page, selector: string, text: string): Promise<void> {
   await page.waitForSelector(`${selector}:has-text("${text}")`)
+}
+
+async function userEffects(page: Page): Promise<string | undefined> {
+  return page.evaluate(() => document.documentElement.dataset.userEffects)
 }
 
 function countRequests(page: Page): { refresh: number; login: number; me: number } {

@@ -1,6 +1,6 @@
 // The app that the tests of `client/react` render, on a server and in Chromium.
 import { QueryClientProvider, useMutation, useQuery, type QueryClient } from '@tanstack/react-query'
-import { StrictMode, type ReactNode } from 'react'
+import { StrictMode, useEffect, useRef, type ReactNode } from 'react'
 import type { AuthClient } from '../../../client/index.ts'
 import {
   AuthProvider,
@@ -42,6 +42,12 @@ function Status(): ReactNode {
 
 function User(): ReactNode {
   const user = useUser()
+  const effects = useRef(0)
+  // An effect of a team's own, such as a connection for this user.
+  useEffect(() => {
+    effects.current += 1
+    document.documentElement.dataset.userEffects = String(effects.current)
+  }, [user])
   return <p id="user">{user?.email}</p>
 }
 
