@@ -22,7 +22,8 @@ describe.runIf(hasChromium)('signInForTest, in Chromium', () => {
     for (const page of pages) {
       await signInForTest(page, signIn)
       await page.reload()
-      expect(await hasStatus(page, 'signed-in')).toContain(email)
+      await hasStatus(page, 'signed-in')
+      expect(await page.textContent('body')).toContain(email)
       families.add(
         await page.evaluate((url) => localStorage.getItem(`token-ledger ${url} family`), app.url),
       )
