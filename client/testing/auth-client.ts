@@ -1,7 +1,9 @@
-import { createAuthClient } from '../auth-client.ts'
-import type { AuthClientOptions } from '../options.ts'
-import type { AuthClient } from '../public-types.ts'
-import type { TokenStorage } from '../storage.ts'
+import {
+  createAuthClient,
+  type AuthClient,
+  type AuthClientOptions,
+  type TokenStorage,
+} from '../index.ts'
 import { createFakeService, type FakeService, type FakeServiceOptions } from './service.ts'
 
 export type FakeAuthClientOptions = FakeServiceOptions & {
