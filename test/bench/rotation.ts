@@ -117,7 +117,8 @@ function limitOf(bare: Row, stored: Row): Row {
 /** The bytes of one answer of the service. */
 async function recordRotation({ url }: Server, session: BenchSession) {
   const socket = connect(Number(new URL(url).port), '127.0.0.1')
-  socket.end(exchanges.rotate.request(session, url).replace('\r\n', '\r\nConnection: close\r\n'))
+  // Not `end`: the service takes a half-closed connection for a client that has hung up.
+  socket.write(exchanges.rotate.request(session, url).replace('\r\n', '\r\nConnection: close\r\n'))
   let text = ''
   socket.setEncoding('latin1').on('data', (chunk: string) => (text += chunk))
   await once(socket, 'close')
