@@ -8,8 +8,12 @@ import { createTails } from './audit/tail.ts'
 import { keepTables } from './audit/upkeep.ts'
 import { secretsOf } from './config/auth-secret.ts'
 import type { Config } from './config/config.ts'
+import { readLastCheckpoint } from './config/last-checkpoint.ts'
 import type { LastSeenStore } from './config/last-seen.ts'
 import { checkDatabaseLogin } from './config/database-login.ts'
+import { keepCheckpoints } from './evidence/keep-checkpoints.ts'
+import { logOriginOf } from './evidence/sign-checkpoints.ts'
+import { startSequencer } from './evidence/sequencer.ts'
 import { createCallLimits, noCallLimits } from './limits/call-limits.ts'
 import { createCounters } from './limits/counters.ts'
 import { createLimits, noLimits } from './limits/limits.ts'
@@ -24,6 +28,7 @@ import { followEndedSessions } from './sessions/ended-sessions.ts'
 import { createRotation, type Rotate } from './sessions/rotation.ts'
 import { createAccessTokens } from './tokens/access-token.ts'
 import { deriveRefreshTokenKeys } from './tokens/refresh-token.ts'
+import { loadLogKey } from './tokens/log-key.ts'
 import { loadSigningKeys } from './tokens/signing-keys.ts'
 import { createAccounts } from './users/accounts.ts'
 import type { FindBreachedPasswords } from './users/breached-passwords.ts'
@@ -78,6 +83,13 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
   const isHostClockOff = watchHostClock(app, () => signingKeys.now(), options.signingKeyReloadMs)
   await keepTables(app, database)
   await watchForRestoredCopy(app, database, options.lastSeen ?? inMemory)
+  const sequencer = startSequencer(database.questions, app.log)
+  app.addHook('onClose', () => sequencer.close())
+  const checkpoints = keepCheckpoints(app, database.questions, {
+    origin: logOriginOf(config.publicUrl),
+    privateKey: await loadLogKey(database, secrets),
+    shown: readLastCheckpoint(config.lastCheckpoint),
+  })
   const passwords = createPasswords()
   const tails = createTails()
   const metrics = createMetrics({
@@ -89,6 +101,9 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     endedSessions: () => endedSessions.size,
     signingKeys: () => signingKeys.counts(),
     signingKeysAgeMs: () => signingKeys.ageMs(),
+    logAppended: () => sequencer.appended(),
+    checkpointLeaves: () => checkpoints.size(),
+    checkpointRefused: () => (checkpoints.isRefused() ? 1 : 0),
   })
   const { logSecurityEvent, reportError } = createSecurityLog(app.log, metrics.countSecurityEvent)
   const sessionDeps = {
@@ -141,8 +156,10 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     warnings: () => [
       ...(databaseLogin.warning === null ? [] : [databaseLogin.warning]),
       ...(isHostClockOff() ? ['host_clock_differs'] : []),
+      ...(checkpoints.isRefused() ? ['checkpoint_refused'] : []),
     ],
     signingKeys,
+    checkpoints,
     accessTokens,
     rotate: options.rotate ?? rotation.rotate,
     verifier,

@@ -28,6 +28,9 @@ export type Load = {
   endedSessions(): number
   signingKeys(): NumberByState
   signingKeysAgeMs(): number
+  logAppended(): number
+  checkpointLeaves(): number
+  checkpointRefused(): number
 }
 
 const gauges: readonly {
@@ -74,6 +77,21 @@ const gauges: readonly {
     name: 'token_ledger_signing_keys_age_seconds',
     help: 'Time since the signing keys were last read',
     read: (load) => load.signingKeysAgeMs() / 1000,
+  },
+  {
+    name: 'token_ledger_log_appended',
+    help: 'Leaves that this process has appended to the log',
+    read: (load) => load.logAppended(),
+  },
+  {
+    name: 'token_ledger_checkpoint_leaves',
+    help: 'Leaves of the last checkpoint that this process signed or read',
+    read: (load) => load.checkpointLeaves(),
+  },
+  {
+    name: 'token_ledger_checkpoint_refused',
+    help: 'Whether no checkpoint is signed, because the log does not continue an earlier one; alert on 1',
+    read: (load) => load.checkpointRefused(),
   },
 ]
 
