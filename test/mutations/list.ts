@@ -2,6 +2,7 @@ import { audiences } from './audiences.ts'
 import { connectionRules } from './connections.ts'
 import { cookies } from './cookies.ts'
 import { calls } from './calls.ts'
+import { evidence } from './evidence.ts'
 import { guards } from './guards.ts'
 import { keysAndCopies } from './keys.ts'
 import { limits } from './limits.ts'
@@ -20,6 +21,7 @@ export const mutations: readonly Mutation[] = [
   ...tokens,
   ...writes,
   ...guards,
+  ...evidence,
   ...keysAndCopies,
   ...logins,
   ...starts,
