@@ -8,6 +8,9 @@ const pollMs = 500
 
 const longestPauseMs = 10_000
 
+/** A process that stops waits this long for its last batch; the database may be away. */
+const lastBatchMs = 1_000
+
 /** What one call appends at most; fewer mean that the log is complete. */
 const batchSize = 1_000
 
@@ -17,7 +20,7 @@ const progressEveryMs = 10_000
 export type Sequencer = {
   /** Leaves that this process has appended. */
   appended(): number
-  /** Stops after the batch in progress. */
+  /** Stops after the batch in progress, or after a second. */
   close(): Promise<void>
 }
 
@@ -74,7 +77,7 @@ export function startSequencer(
     appended: () => appended,
     async close() {
       closing.abort()
-      await running
+      await Promise.race([running, sleep(lastBatchMs, undefined, { ref: false })])
     },
   }
 }

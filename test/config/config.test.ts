@@ -23,6 +23,7 @@ const production = {
 describe('an empty environment', () => {
   test('an empty environment gives the default of every variable', () => {
     expect(loadConfig({})).toEqual({
+      isLedgerPublic: false,
       isProduction: false,
       databaseUrl: undefined,
       dataDir: '.data',
