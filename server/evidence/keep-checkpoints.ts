@@ -61,10 +61,7 @@ export function keepCheckpoints(
 
   function report(error: unknown): void {
     if (error instanceof CheckpointRefused)
-      app.log.error(
-        { problem: error.message, page: 'docs/guides/audit.md#a-restored-copy' },
-        'no checkpoint is signed: the ledger may be a restored copy, or was changed',
-      )
+      app.log.error({ problem: error.message }, 'no checkpoint is signed')
     else app.log.warn(describeError(error), 'no checkpoint could be signed')
   }
 
