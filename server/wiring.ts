@@ -103,7 +103,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     signingKeysAgeMs: () => signingKeys.ageMs(),
     logAppended: () => sequencer.appended(),
     checkpointLeaves: () => checkpoints.size(),
-    checkpointRefused: () => (checkpoints.isRefused() ? 1 : 0),
+    checkpointRefused: () => (checkpoints.refusal() === null ? 0 : 1),
   })
   const { logSecurityEvent, reportError } = createSecurityLog(app.log, metrics.countSecurityEvent)
   const sessionDeps = {
@@ -156,7 +156,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     warnings: () => [
       ...(databaseLogin.warning === null ? [] : [databaseLogin.warning]),
       ...(isHostClockOff() ? ['host_clock_differs'] : []),
-      ...(checkpoints.isRefused() ? ['checkpoint_refused'] : []),
+      ...(checkpoints.refusal() === null ? [] : ['checkpoint_refused']),
     ],
     signingKeys,
     checkpoints,

@@ -1,7 +1,13 @@
+import { epochMs } from '../instant.ts'
 import type { LogDatabase } from './log.ts'
 
 /** A checkpoint that was signed: only what its note says counts. */
-export type StoredCheckpoint = { readonly size: number; readonly note: string }
+export type StoredCheckpoint = {
+  readonly size: number
+  readonly note: string
+  /** Epoch milliseconds. */
+  readonly signedAt: number
+}
 
 /** Of the largest tree, the newest first. */
 export async function readCheckpoints(
@@ -9,19 +15,23 @@ export async function readCheckpoints(
   limit: number,
 ): Promise<StoredCheckpoint[]> {
   return sql<StoredCheckpoint[]>`
-    select size::float8 as size, note
+    select size::float8 as size, note, ${epochMs(sql, 'signed_at')} as "signedAt"
     from token_ledger.log_checkpoint
     order by size desc, signed_at desc, checkpoint_id
     limit ${limit}`
 }
 
+/** @returns it with the moment at which it was stored */
 export async function insertCheckpoint(
   { statements: sql }: LogDatabase,
   { size, root, note }: { size: number; root: Buffer; note: string },
-): Promise<void> {
-  await sql`
+): Promise<StoredCheckpoint> {
+  const [stored] = await sql<StoredCheckpoint[]>`
     insert into token_ledger.log_checkpoint (size, root, note)
-    values (${size}::bigint, ${root}, ${note})`
+    values (${size}::bigint, ${root}, ${note})
+    returning size::float8 as size, note, ${epochMs(sql, 'signed_at')} as "signedAt"`
+  if (stored === undefined) throw new Error('the checkpoint was not stored')
+  return stored
 }
 
 /** Whether an operator has decided that this checkpoint does not count: see `overruledReason`. */

@@ -37,6 +37,26 @@ export async function readLogSize({ statements: sql }: LogDatabase): Promise<num
   return row?.size ?? 0
 }
 
+/** How many milliseconds ago the oldest event was written that is not in the log yet; 0 when it has all. */
+export async function readLogLag({ statements: sql }: LogDatabase): Promise<number> {
+  const [row] = await sql<{ lag: number }[]>`
+    select greatest(0, extract(epoch from token_ledger.clock() - waiting.occurred_at) * 1000)::float8 as lag
+    from (
+      select txid, coalesce(family_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff') as family_id, coalesce(seq, action_id) as place
+      from token_ledger.log_leaf
+      order by leaf_index desc
+      limit 1
+    ) last
+    cross join lateral (
+      select e.occurred_at
+      from token_ledger.token_event e
+      where (e.txid, e.family_id, e.seq) > (last.txid, last.family_id, last.place)
+      order by e.txid, e.family_id, e.seq
+      limit 1
+    ) waiting`
+  return row?.lag ?? 0
+}
+
 /** The hashes of `count` leaves from `first` on: of the events and admin actions, as the chains have them. */
 export async function readLeafHashes(
   { statements: sql }: LogDatabase,

@@ -18,8 +18,8 @@ export type Checkpoints = {
    * @throws {CheckpointRefused}
    */
   current(): Promise<SignedCheckpoint>
-  /** Whether the last attempt was refused. */
-  isRefused(): boolean
+  /** Why the last attempt was refused; null if it was not. */
+  refusal(): string | null
   /** Leaves of the last checkpoint that this process signed or read. */
   size(): number
 }
@@ -38,7 +38,7 @@ export function keepCheckpoints(
   { origin, privateKey, shown }: Options,
 ): Checkpoints {
   const signer = privateKey && createCheckpointSigner(database, { origin, privateKey }, shown)
-  let isRefused = false
+  let refusal: string | null = null
   let isReported = false
 
   async function current(): Promise<SignedCheckpoint> {
@@ -48,11 +48,11 @@ export function keepCheckpoints(
           'AUTH_SECRET cannot decrypt the key of the log, or its row was changed',
         )
       const checkpoint = await signer.current()
-      isRefused = false
+      refusal = null
       isReported = false
       return checkpoint
     } catch (error) {
-      isRefused = error instanceof CheckpointRefused
+      refusal = error instanceof CheckpointRefused ? error.message : null
       if (!isReported) report(error)
       isReported = true
       throw error
@@ -70,5 +70,5 @@ export function keepCheckpoints(
   const timer = setInterval(keep, signEveryMs)
   timer.unref()
   app.addHook('onClose', async () => clearInterval(timer))
-  return { current, isRefused: () => isRefused, size: () => signer?.size() ?? 0 }
+  return { current, refusal: () => refusal, size: () => signer?.size() ?? 0 }
 }

@@ -26,7 +26,7 @@ export type LogIdentity = {
   readonly privateKey: KeyObject
 }
 
-export type SignedCheckpoint = Checkpoint & { readonly note: string }
+export type SignedCheckpoint = Checkpoint & Pick<StoredCheckpoint, 'note' | 'signedAt'>
 
 export type CheckpointSigner = {
   /**
@@ -66,8 +66,8 @@ export function createCheckpointSigner(
     const checkpoint = { origin: identity.origin, size, root }
     const signer = { name: identity.origin, privateKey: identity.privateKey }
     const note = signNote(formatCheckpoint(checkpoint), [signer])
-    await insertCheckpoint(database, { size, root, note })
-    return { ...checkpoint, note }
+    const { signedAt } = await insertCheckpoint(database, { size, root, note })
+    return { ...checkpoint, note, signedAt }
   }
 
   return {
@@ -104,9 +104,9 @@ async function assertContinues(
 
 /** The first that this key has signed. */
 function newestOf(stored: readonly StoredCheckpoint[], key: VerifierKey): SignedCheckpoint | null {
-  for (const { note } of stored)
+  for (const { note, signedAt } of stored)
     try {
-      return { ...openCheckpoint(note, [key]), note }
+      return { ...openCheckpoint(note, [key]), note, signedAt }
     } catch (error) {
       if (!(error instanceof NoteError)) throw error
     }

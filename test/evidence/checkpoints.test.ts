@@ -19,7 +19,7 @@ import { serviceUrl } from '../support/admin.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import { cli } from '../support/cli.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
-import { auth } from '../support/http.ts'
+import { auth, query } from '../support/http.ts'
 import { startLedger } from '../support/ledger.ts'
 import { completeLog, makeIdentity } from '../support/log.ts'
 import { metricsOf } from '../support/metrics.ts'
@@ -99,6 +99,29 @@ test('the checkpoint is not cached, and what is not there is 404: without the to
   for (const path of paths) expect([path, (await get(path)).status]).toEqual([path, 404])
   for (const path of ['checkpoint', 'tile/0/000'])
     expect((await get(path, 'Bearer another')).status).toBe(404)
+})
+
+test('an admin sees the newest checkpoint, and how far the log is behind', async () => {
+  const { email } = await makeUser(app.owner.url, undefined, 'admin')
+  const { data } = await auth(app.url, 'login', {
+    email,
+    password: testPassword,
+    transport: 'body',
+  })
+  await waitFor(async () => {
+    const { data: seen } = await query(app.url, 'admin.ledger.checkpoint', data.accessToken)
+    expect(seen).toEqual({
+      checkpoint: {
+        size: expect.any(Number) as number,
+        root: expect.stringMatching(/^.{43}=$/) as string,
+        note: expect.stringContaining('\n— ') as string,
+        signedAt: expect.stringMatching(/Z$/) as string,
+      },
+      refusal: null,
+      behindMs: expect.any(Number) as number,
+    })
+    return seen.checkpoint.size === 302 && seen.behindMs === 0
+  })
 })
 
 test(
