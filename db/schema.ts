@@ -12,6 +12,7 @@ import {
   smallint,
   text,
   timestamp,
+  uniqueIndex,
   uuid,
   varchar,
 } from 'drizzle-orm/pg-core'
@@ -43,6 +44,7 @@ export const adminActions = [
   'sessions_revoked',
   'ledger_archived',
   'ledger_restored',
+  'checkpoint_overruled',
 ] as const
 
 /**
@@ -263,13 +265,23 @@ export const adminAction = tokenLedgerSchema.table(
     role: text('role', { enum: roles }),
     /** As the admin wrote it. It must not hold personal data, because it cannot be erased. */
     reason: text('reason'),
+    /** The hash of the action before it; null in the first one. Set by a trigger, as are the next two. */
+    prevHash: bytea('prev_hash'),
+    /** SHA-256 of all columns above. */
+    hash: bytea('hash').notNull(),
+    /** The transaction, never below that of the action before. */
+    txid: xid8('txid')
+      .notNull()
+      .default(sql`pg_current_xact_id()`),
   },
   (t) => [
     index('admin_action_by_target').on(t.targetUserId, t.actionId),
     index('admin_action_by_family').on(t.familyId),
+    index('admin_action_by_txid').on(t.txid, t.actionId),
+    check('admin_action_sizes', sql`length(${t.hash}) = 32 and length(${t.prevHash}) = 32`),
     check(
       'admin_action_known',
-      sql`${t.action} in ('user_created', 'role_set', 'user_disabled', 'user_enabled', 'user_erased', 'session_revoked', 'sessions_revoked', 'ledger_archived', 'ledger_restored')`,
+      sql`${t.action} in ('user_created', 'role_set', 'user_disabled', 'user_enabled', 'user_erased', 'session_revoked', 'sessions_revoked', 'ledger_archived', 'ledger_restored', 'checkpoint_overruled')`,
     ),
     check('admin_action_reason_short', sql`length(${t.reason}) <= 500`),
   ],
@@ -389,3 +401,62 @@ export type AuditSession = typeof auditSessions.$inferSelect
 
 /** A row of `token_audit.events`. */
 export type AuditEvent = typeof auditEvents.$inferSelect
+
+/** The log: one leaf per event and one per admin action, numbered without gaps. Append-only. */
+export const logLeaf = tokenLedgerSchema.table(
+  'log_leaf',
+  {
+    leafIndex: bigint('leaf_index', { mode: 'number' }).primaryKey(),
+    /** The event; both null for an admin action. */
+    familyId: uuid('family_id'),
+    seq: integer('seq'),
+    actionId: bigint('action_id', { mode: 'number' }),
+    /** Where the log goes on: that of the event or the action. */
+    txid: xid8('txid').notNull(),
+    /** The hash of the event or the action. */
+    hash: bytea('hash').notNull(),
+  },
+  (t) => [
+    uniqueIndex('log_leaf_of_event')
+      .on(t.familyId, t.seq)
+      .where(sql`${t.familyId} is not null`),
+    uniqueIndex('log_leaf_of_action')
+      .on(t.actionId)
+      .where(sql`${t.actionId} is not null`),
+    check(
+      'log_leaf_shape',
+      sql`length(${t.hash}) = 32 and num_nonnulls(${t.familyId}, ${t.seq}) = case when ${t.actionId} is null then 2 else 0 end`,
+    ),
+  ],
+)
+
+/** Hashes of the Merkle tree over the leaves: of each 256, each 65,536 and so on. Append-only. */
+export const logNode = tokenLedgerSchema.table(
+  'log_node',
+  {
+    /** A node of level n stands for 256^n leaves. */
+    level: smallint('level').notNull(),
+    nodeIndex: bigint('node_index', { mode: 'number' }).notNull(),
+    hash: bytea('hash').notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.level, t.nodeIndex] })],
+)
+
+/** Checkpoints that were signed. Append-only. */
+export const logCheckpoint = tokenLedgerSchema.table('log_checkpoint', {
+  checkpointId: uuid('checkpoint_id').primaryKey().defaultRandom(),
+  size: bigint('size', { mode: 'number' }).notNull(),
+  root: bytea('root').notNull(),
+  /** The checkpoint as it is published: a signed note. */
+  note: text('note').notNull(),
+  signedAt: instant('signed_at')
+    .notNull()
+    .default(sql`token_ledger.clock()`),
+})
+
+/** The Ed25519 key of the log. It is made once. */
+export const logKey = tokenLedgerSchema.table('log_key', {
+  kid: text('kid').primaryKey(),
+  sealedPrivateKey: bytea('sealed_private_key').notNull(),
+  createdAt: instant('created_at').notNull(),
+})

@@ -18,6 +18,7 @@ import { mountAuth } from './http/routes/auth.ts'
 import { mountExamplePage } from './http/routes/example.ts'
 import { mountHealth } from './http/routes/health.ts'
 import { mountJwks } from './http/routes/jwks.ts'
+import { mountLedger } from './http/routes/ledger.ts'
 import { mountMetrics } from './http/routes/metrics.ts'
 import { mountRevocations } from './http/routes/revocations.ts'
 import { mountTrpc } from './http/routes/trpc.ts'
@@ -114,6 +115,7 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
   await app.register(async (scope) => mountTrpc(scope, deps))
   mountHealth(app, deps)
   mountRevocations(app, deps)
+  mountLedger(app, deps)
   mountMetrics(app, deps.metrics, deps.config)
   if (!deps.config.isProduction) await mountExamplePage(app, options.exampleFolder)
   mountJwks(app, deps)

@@ -8,8 +8,12 @@ import { createTails } from './audit/tail.ts'
 import { keepTables } from './audit/upkeep.ts'
 import { secretsOf } from './config/auth-secret.ts'
 import type { Config } from './config/config.ts'
+import { readLastCheckpoint } from './config/last-checkpoint.ts'
 import type { LastSeenStore } from './config/last-seen.ts'
 import { checkDatabaseLogin } from './config/database-login.ts'
+import { keepCheckpoints } from './evidence/keep-checkpoints.ts'
+import { logOriginOf } from './evidence/sign-checkpoints.ts'
+import { startSequencer } from './evidence/sequencer.ts'
 import { createCallLimits, noCallLimits } from './limits/call-limits.ts'
 import { createCounters } from './limits/counters.ts'
 import { createLimits, noLimits } from './limits/limits.ts'
@@ -25,6 +29,7 @@ import { createRotation, type Rotate } from './sessions/rotation.ts'
 import { createSignOut } from './sessions/sign-out.ts'
 import { createAccessTokens } from './tokens/access-token.ts'
 import { deriveRefreshTokenKeys } from './tokens/refresh-token.ts'
+import { loadLogKey } from './tokens/log-key.ts'
 import { loadSigningKeys } from './tokens/signing-keys.ts'
 import { createAccounts } from './users/accounts.ts'
 import type { FindBreachedPasswords } from './users/breached-passwords.ts'
@@ -79,6 +84,13 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
   const isHostClockOff = watchHostClock(app, () => signingKeys.now(), options.signingKeyReloadMs)
   await keepTables(app, database)
   await watchForRestoredCopy(app, database, options.lastSeen ?? inMemory)
+  const sequencer = startSequencer(database.questions, app.log)
+  app.addHook('onClose', () => sequencer.close())
+  const checkpoints = keepCheckpoints(app, database.questions, {
+    origin: logOriginOf(config.publicUrl),
+    privateKey: await loadLogKey(database, secrets),
+    shown: readLastCheckpoint(config.lastCheckpoint),
+  })
   const passwords = createPasswords()
   const tails = createTails()
   const metrics = createMetrics({
@@ -91,6 +103,9 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     signingKeys: () => signingKeys.counts(),
     signingKeysAgeMs: () => signingKeys.ageMs(),
     accessTokenCache: () => verifier.cacheStats(),
+    logAppended: () => sequencer.appended(),
+    checkpointLeaves: () => checkpoints.size(),
+    checkpointRefused: () => (checkpoints.refusal() === null ? 0 : 1),
   })
   const { logSecurityEvent, reportError } = createSecurityLog(app.log, metrics.countSecurityEvent)
   const sessionDeps = {
@@ -143,8 +158,10 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     warnings: () => [
       ...(databaseLogin.warning === null ? [] : [databaseLogin.warning]),
       ...(isHostClockOff() ? ['host_clock_differs'] : []),
+      ...(checkpoints.refusal() === null ? [] : ['checkpoint_refused']),
     ],
     signingKeys,
+    checkpoints,
     accessTokens,
     rotate: options.rotate ?? rotation.rotate,
     signOut: createSignOut(sessionDeps),

@@ -37,7 +37,10 @@ export async function makeClosedMonths(sql: postgres.Sql, beforeAt: number): Pro
 }
 
 /** Months that ended before `beforeAt` and before now. */
-export async function listClosedMonths(tx: Transaction, beforeAt: number): Promise<ClosedMonth[]> {
+export async function listClosedMonths(
+  tx: Transaction | postgres.Sql,
+  beforeAt: number,
+): Promise<ClosedMonth[]> {
   return tx<ClosedMonth[]>`
     select month, first_id as "firstId", last_id as "lastId"
     from token_ledger.closed_months(${instantParam(beforeAt)}::timestamptz)`

@@ -3,9 +3,11 @@ import { createReadStream } from 'node:fs'
 import { open, unlink } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { finished } from 'node:stream/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type postgres from 'postgres'
 import { insertAdminAction } from '../../db/audit/admin-actions.ts'
 import { readRecords, type Found } from '../../db/audit/export.ts'
+import { appendLeaves, countUnlogged } from '../../db/evidence/log.ts'
 import { fenced } from '../../db/connection/transaction.ts'
 import {
   type ClosedMonth,
@@ -17,6 +19,10 @@ import {
 } from '../../db/ledger/archive.ts'
 import { verifyExport } from './verify-export.ts'
 import { CannotWrite, writeExport } from './write-export.ts'
+
+/** How long an archive waits for transactions that keep events out of the log, and how often it looks. */
+const logWaitMs = 60_000
+const logRetryMs = 100
 
 /** The months hold an active session or do not verify: nothing was dropped, and no file is left. */
 export class ArchiveRefused extends Error {}
@@ -43,11 +49,13 @@ export async function archiveLedger(
   let isFileCreated = false
   try {
     await makeClosedMonths(sql, to.beforeAt)
+    await completeLog(sql, to.beforeAt)
     const result = await sql.begin(async (tx) => {
       const months = await listClosedMonths(tx, to.beforeAt)
       if (months.length === 0) return { archived: null }
       await freezeMonths(tx, months)
       await refuseOpenFamilies(tx, months)
+      await refuseUnlogged(tx, months)
       const out = (await onDisk(file, open(file, 'wx', 0o600))).createWriteStream()
       isFileCreated = true
       const found = await writeExport(out, exportOf(tx, months), onRecord)
@@ -57,12 +65,13 @@ export async function archiveLedger(
       await onDisk(file, flush(file))
       const sha256 = await verified(file, found)
       const names = months.map(({ month }) => month)
+      await dropMonths(tx, months)
+      // Last, because other admin actions wait for it.
       await insertAdminAction(await fenced(tx), {
         action: 'ledger_archived',
         actorUserId: null,
         reason: `${names[0]} to ${names.at(-1)}: ${found.families} families, ${found.events} events, sha256 ${sha256}`,
       })
-      await dropMonths(tx, months)
       return { archived: { ...found, months: names, sha256 } }
     })
     return result.archived
@@ -80,6 +89,28 @@ async function refuseOpenFamilies(
     const openFamilies = await countOpenFamilies(tx, month)
     if (openFamilies > 0)
       throw new ArchiveRefused(`families of ${month.month} that are still open: ${openFamilies}`)
+  }
+}
+
+/** Takes the months into the log, also where no service runs. Events of running transactions are waited for. */
+async function completeLog(sql: postgres.Sql, beforeAt: number): Promise<void> {
+  const givesUpAt = performance.now() + logWaitMs
+  const months = await listClosedMonths(sql, beforeAt)
+  for (const month of months)
+    while ((await countUnlogged(sql, month)) > 0 && performance.now() < givesUpAt)
+      if (!(await appendLeaves({ statements: sql }))) await sleep(logRetryMs)
+}
+
+async function refuseUnlogged(
+  tx: postgres.TransactionSql,
+  months: readonly ClosedMonth[],
+): Promise<void> {
+  for (const month of months) {
+    const events = await countUnlogged(tx, month)
+    if (events > 0)
+      throw new ArchiveRefused(
+        `events of ${month.month} that are not in the log yet: ${events}; they wait for a transaction that runs for long`,
+      )
   }
 }
 

@@ -1,4 +1,5 @@
 import { createReadStream } from 'node:fs'
+import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { checkLedger } from '../../db/audit/check.ts'
@@ -6,30 +7,49 @@ import { readLedger } from '../../db/audit/export.ts'
 import { writeExport } from '../audit/write-export.ts'
 import { jsonLine } from '../audit/json-line.ts'
 import { verifyExport } from '../audit/verify-export.ts'
+import { openCheckpoint } from '../evidence/checkpoint.ts'
+import { comparingWithLog, type EventOutsideLog } from '../evidence/export-in-log.ts'
+import { readPublishedLog } from '../evidence/published.ts'
+import { verifyLog } from '../evidence/verify-log.ts'
 import { exactlyOne, periodOf } from './arguments.ts'
 import type { Command } from './command.ts'
+import { keyArgument, readFile } from './log.ts'
 import { asService, withDatabase } from './database.ts'
 import { counts, createProgress, pluralize, printable } from './output.ts'
 
 export const ledgerVerify: Command = {
-  usage: '[--json]',
-  summary: 'checks every hash and every history; exit 1 if it finds a problem',
+  usage: '[--checkpoint FILE --key VKEY] [--json]',
+  summary:
+    'checks every hash and every history, and compares them with a kept checkpoint; exit 1 if it finds a problem',
   async run(args, readConfig) {
     const { values } = parseArgs({
       args: [...args],
-      options: { json: { type: 'boolean', default: false } },
+      options: {
+        checkpoint: { type: 'string' },
+        key: { type: 'string' },
+        json: { type: 'boolean', default: false },
+      },
     })
-    const { broken, families, events } = await withDatabase(
+    const kept = values.checkpoint === undefined ? null : openKept(values.checkpoint, values.key)
+    const { broken, families, events, log } = await withDatabase(
       readConfig(),
       asService,
-      ({ transactions: sql }) => checkLedger(sql, createProgress()),
+      async (database) => ({
+        log: kept && (await verifyLog(database, kept.checkpoint, [kept.key])),
+        ...(await checkLedger(database.transactions, createProgress())),
+      }),
     )
+    const problems = broken.length + (log?.problems.length ?? 0)
     if (values.json)
-      console.log(jsonLine({ intact: broken.length === 0, families, events, broken }))
-    else
+      console.log(
+        jsonLine({ intact: problems === 0, families, events, broken, ...(log && { log }) }),
+      )
+    else {
       for (const { familyId, firstBrokenSeq, problem } of broken)
         console.log(`${familyId}  event ${firstBrokenSeq}  ${problem}`)
-    return verdict({ families, events, problems: broken.length })
+      for (const problem of log?.problems ?? []) console.log(problem)
+    }
+    return verdict({ families, events, problems })
   },
 }
 
@@ -52,22 +72,47 @@ export const ledgerExport: Command = {
 }
 
 export const ledgerVerifyExport: Command = {
-  usage: 'FILE',
-  summary: 'checks an export without a database; exit 1 if it finds a problem',
+  usage: 'FILE [--log DIR --key VKEY]',
+  summary:
+    'checks an export without a database, and whether a published log has its events; exit 1 if it finds a problem',
   async run(args) {
-    const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} })
-    const file = createReadStream(exactlyOne(positionals, 'file'))
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: { log: { type: 'string' }, key: { type: 'string' } },
+    })
+    const name = exactlyOne(positionals, 'file')
+    const entries = values.log === undefined ? null : await openPublished(values.log, values.key)
+    const file = createReadStream(name)
     const lines = createInterface({ input: file, crlfDelay: Infinity })
     const failed = new Promise<never>((_, reject) => file.once('error', reject))
-    const report = await Promise.race([verifyExport(lines, createProgress()), failed])
+    const outside: EventOutsideLog[] = []
+    const compared = entries
+      ? comparingWithLog(lines, entries, (event) => outside.push(event))
+      : lines
+    const report = await Promise.race([verifyExport(compared, createProgress()), failed])
+    for (const { familyId, seq } of outside)
+      console.log(`${printable(familyId, 36)}  event ${seq}  is not in the log`)
     for (const { familyId, seq, problem } of report.problems)
       console.log(
         [familyId, seq === null ? null : `event ${seq}`, printable(problem, 200)]
           .filter((part) => part !== null)
           .join('  '),
       )
-    return verdict({ ...report, problems: report.problems.length })
+    return verdict({ ...report, problems: report.problems.length + outside.length })
   },
+}
+
+/** @throws {NoteError} when the file is no checkpoint that this key has signed */
+function openKept(file: string, key: string | undefined) {
+  const verifierKey = keyArgument(key)
+  return { key: verifierKey, checkpoint: openCheckpoint(readFile(file), [verifierKey]) }
+}
+
+/** The entries of a published log up to its checkpoint, which this key has signed. */
+async function openPublished(folder: string, key: string | undefined): Promise<Set<string>> {
+  const { checkpoint } = openKept(path.join(folder, 'checkpoint'), key)
+  return readPublishedLog(folder, checkpoint)
 }
 
 function verdict(found: { families: number; events: number; problems: number }): number {

@@ -4,11 +4,14 @@ import { CannotWrite } from '../audit/write-export.ts'
 import { ConfigError, loadConfig, loadConfigWithoutSecret, type Config } from '../config/config.ts'
 import { hideLibpqVariables } from '../config/libpq-variables.ts'
 import { AuthError } from '../errors.ts'
+import { ProofError } from '../evidence/merkle.ts'
+import { NoteError } from '../evidence/signed-note.ts'
 import { ledgerArchive } from './archive.ts'
 import { UsageError, type Commands } from './command.ts'
 import { help, nameIn, problem } from './help.ts'
 import { keysRotate } from './keys.ts'
 import { ledgerExport, ledgerVerify, ledgerVerifyExport } from './ledger.ts'
+import { keysLog, ledgerCheckpoint, ledgerProve, ledgerPublish, ledgerVerifyProof } from './log.ts'
 import { migrateCommand } from './migrate.ts'
 import { ledgerRestored } from './restored.ts'
 import { sessionsInspect, sessionsList, sessionsRevoke, sessionsRevokeUser } from './sessions.ts'
@@ -29,9 +32,14 @@ const commands: Commands = {
   'ledger verify': ledgerVerify,
   'ledger export': ledgerExport,
   'ledger verify-export': ledgerVerifyExport,
+  'ledger checkpoint': ledgerCheckpoint,
+  'ledger publish': ledgerPublish,
+  'ledger prove': ledgerProve,
+  'ledger verify-proof': ledgerVerifyProof,
   'ledger archive': ledgerArchive,
   'ledger restored': ledgerRestored,
   'keys rotate': keysRotate,
+  'keys log': keysLog,
   sql: sqlCommand,
 }
 
@@ -79,6 +87,11 @@ function exitCodeFor(error: unknown, usageLine: string): number {
   if (error instanceof UsageError || isParseArgsError(error)) {
     console.error(`${error.message}\nusage: ${usageLine}`)
     return 3
+  }
+  // The file is not what it should be, or not of this log.
+  if (error instanceof NoteError || error instanceof ProofError) {
+    console.error(error.message)
+    return 1
   }
   if (error instanceof ConfigError) {
     console.error(error.message)

@@ -74,6 +74,12 @@ const Variables = z.object({
     .string()
     .min(16, 'must have at least 16 characters; make one with: openssl rand -hex 24')
     .optional(),
+  LEDGER_TOKEN: z
+    .string()
+    .min(16, 'must have at least 16 characters; make one with: openssl rand -hex 24')
+    .optional(),
+  LEDGER_PUBLIC: flag('allow').optional(),
+  LAST_CHECKPOINT: z.string().optional(),
   LOG_LEVEL: flag('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent').prefault('info'),
   // Only the OpenTelemetry variables that turn tracing on or off; its SDK reads the others itself.
   OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
@@ -131,6 +137,9 @@ const Environment = Variables.transform((env, ctx) => {
     metricsToken: env.METRICS_TOKEN,
     metricsPort: env.METRICS_PORT,
     revocationsToken: env.REVOCATIONS_TOKEN,
+    ledgerToken: env.LEDGER_TOKEN,
+    isLedgerPublic: env.LEDGER_PUBLIC === 'allow',
+    lastCheckpoint: env.LAST_CHECKPOINT,
     logLevel: env.LOG_LEVEL,
     isTraced: isTraced(env),
   }

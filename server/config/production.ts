@@ -16,6 +16,7 @@ type Variables = {
   readonly AUTH_SECRET_PREVIOUS?: string | undefined
   readonly METRICS_TOKEN?: string | undefined
   readonly REVOCATIONS_TOKEN?: string | undefined
+  readonly LEDGER_TOKEN?: string | undefined
   readonly RATE_LIMITS: 'on' | 'off'
 }
 
@@ -102,10 +103,12 @@ function isPlainHttp(origin: string): boolean {
 
 /** The tokens that other programs send are as strong as AUTH_SECRET, and each secret has a value of its own. */
 function secretProblems(env: Variables): Problem[] {
-  const weak = (['METRICS_TOKEN', 'REVOCATIONS_TOKEN'] as const).flatMap((variable): Problem[] => {
-    const problem = secret.optional().safeParse(env[variable]).error?.issues[0]
-    return problem === undefined ? [] : [[variable, `in production ${problem.message}`]]
-  })
+  const weak = (['METRICS_TOKEN', 'REVOCATIONS_TOKEN', 'LEDGER_TOKEN'] as const).flatMap(
+    (variable): Problem[] => {
+      const problem = secret.optional().safeParse(env[variable]).error?.issues[0]
+      return problem === undefined ? [] : [[variable, `in production ${problem.message}`]]
+    },
+  )
   const seen = new Set<string>()
   const repeated = secretVariables.flatMap((variable): Problem[] => {
     const value = env[variable]
@@ -128,4 +131,5 @@ const secretVariables = [
   'AUTH_SECRET_PREVIOUS',
   'METRICS_TOKEN',
   'REVOCATIONS_TOKEN',
+  'LEDGER_TOKEN',
 ] as const

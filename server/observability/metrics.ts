@@ -29,6 +29,9 @@ export type Load = {
   signingKeys(): NumberByState
   signingKeysAgeMs(): number
   accessTokenCache(): { readonly size: number; readonly hits: number; readonly misses: number }
+  logAppended(): number
+  checkpointLeaves(): number
+  checkpointRefused(): number
 }
 
 const gauges: readonly {
@@ -80,6 +83,21 @@ const gauges: readonly {
     name: 'token_ledger_cached_access_tokens',
     help: 'Access tokens whose signatures need no further check; 20,000 at most',
     read: (load) => load.accessTokenCache().size,
+  },
+  {
+    name: 'token_ledger_log_appended',
+    help: 'Leaves that this process has appended to the log',
+    read: (load) => load.logAppended(),
+  },
+  {
+    name: 'token_ledger_checkpoint_leaves',
+    help: 'Leaves of the last checkpoint that this process signed or read',
+    read: (load) => load.checkpointLeaves(),
+  },
+  {
+    name: 'token_ledger_checkpoint_refused',
+    help: 'Whether no checkpoint is signed, because the log does not continue an earlier one; alert on 1',
+    read: (load) => load.checkpointRefused(),
   },
 ]
 

@@ -1,6 +1,7 @@
 import type { Database } from '../../db/connection/connect.ts'
 import type { Tails } from '../audit/tail.ts'
 import type { Config } from '../config/config.ts'
+import type { Checkpoints } from '../evidence/keep-checkpoints.ts'
 import type { CallLimits } from '../limits/call-limits.ts'
 import type { Limits } from '../limits/limits.ts'
 import type { AccountHash } from '../observability/account-hash.ts'
@@ -23,6 +24,7 @@ export type ServiceDeps = SessionDeps & {
   /** What an operator should change: see `LoginWarning` and `watchHostClock`. Shown by `/readyz`. */
   readonly warnings: () => readonly string[]
   readonly signingKeys: SigningKeys
+  readonly checkpoints: Checkpoints
   readonly accessTokens: AccessTokens
   readonly rotate: Rotate
   readonly signOut: SignOut

@@ -35,6 +35,7 @@ const access: Record<string, 'public' | 'signed in' | 'admin'> = {
   '/trpc/admin.users.revokeSessions': 'admin',
   '/trpc/admin.ledger.events': 'admin',
   '/trpc/admin.ledger.verify': 'admin',
+  '/trpc/admin.ledger.checkpoint': 'admin',
   '/trpc/admin.ledger.tail': 'admin',
   '/trpc/admin.incidents.list': 'admin',
   '/trpc/admin.stats': 'admin',

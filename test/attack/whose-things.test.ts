@@ -273,6 +273,7 @@ test('AD-02, TR-16 (ASVS 15.3.1, 14.2.6): no answer to an admin or a user holds 
     '/trpc/admin.users.revokeSessions': { userId, reason: 'test' },
     '/trpc/admin.ledger.events': { limit: 200 },
     '/trpc/admin.ledger.verify': {},
+    '/trpc/admin.ledger.checkpoint': {},
     '/trpc/admin.incidents.list': { limit: 200 },
     '/trpc/admin.stats': { ...lastHour(), bucket: 'minute' },
   }

@@ -23,6 +23,7 @@ const production = {
 describe('an empty environment', () => {
   test('an empty environment gives the default of every variable', () => {
     expect(loadConfig({})).toEqual({
+      isLedgerPublic: false,
       isProduction: false,
       databaseUrl: undefined,
       dataDir: '.data',
@@ -142,10 +143,12 @@ const bad: [variable: string, value: string][] = [
   ['METRICS_PORT', 'hunter2'],
   ['METRICS_PORT', '3000'],
   ['REVOCATIONS_TOKEN', 'hunter2'],
+  ['LEDGER_TOKEN', 'hunter2'],
+  ['LEDGER_PUBLIC', 'hunter2'],
   ['LOG_LEVEL', 'hunter2'],
 ]
 
-const variables = new Set([...bad.map(([name]) => name), 'DATA_DIR', 'NODE_ENV'])
+const variables = new Set([...bad.map(([name]) => name), 'DATA_DIR', 'LAST_CHECKPOINT', 'NODE_ENV'])
 
 test.each(bad)(
   'AT-13, RT-12 (ASVS 13.3.1 and 7.1.1): %s may not be %s: one line says what is wrong and how to fix it, without the value',

@@ -117,8 +117,8 @@ describe('rows that a primary decided', () => {
     const next = await applying(async (tx) => {
       await tx`insert into token_ledger.turn (name) values ('partitions')`
       await tx`
-        insert into token_ledger.admin_action (action_id, action) overriding system value
-        values (41, 'user_created'), (7, 'user_created')`
+        insert into token_ledger.admin_action (action_id, action, hash) overriding system value
+        values (41, 'user_created', sha256('a')), (7, 'user_created', sha256('b'))`
       await tx`set local session_replication_role = origin`
       return tx`
         insert into token_ledger.admin_action (action) values ('user_created') returning action_id::integer`

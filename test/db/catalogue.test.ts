@@ -91,8 +91,12 @@ test('LE-01 (ASVS 16.4.2): the service and the auditor have these rights on tabl
   expect(new Set(audit.map(({ grantee }) => grantee))).toEqual(new Set([app, auditor]))
   const others = rows.filter(({ name }) => !name.startsWith('token_audit.'))
   expect(others.filter(({ grantee }) => grantee !== app)).toEqual([])
-  const ledger = others.filter(({ name }) => /\.(open|token|user|signing)_\w+$/.test(name))
+  const ledger = others.filter(({ name }) => /\.(log|open|token|user|signing)_\w+$/.test(name))
   expect(ledger.map(({ grantee, name, rights }) => [grantee, name, rights])).toEqual([
+    [app, 'token_ledger.log_checkpoint', 'select'],
+    [app, 'token_ledger.log_key', 'insert select'],
+    [app, 'token_ledger.log_leaf', 'select'],
+    [app, 'token_ledger.log_node', 'select'],
     [app, 'token_ledger.open_family', 'select'],
     [app, 'token_ledger.signing_key', 'delete insert select'],
     [app, 'token_ledger.signing_key_removal', 'select'],

@@ -4,6 +4,7 @@ import { cookies } from './cookies.ts'
 import { calls } from './calls.ts'
 import { frontends } from './frontends.ts'
 import { clients } from './clients.ts'
+import { evidence } from './evidence.ts'
 import { guards } from './guards.ts'
 import { keysAndCopies } from './keys.ts'
 import { limits } from './limits.ts'
@@ -24,6 +25,7 @@ export const mutations: readonly Mutation[] = [
   ...tokens,
   ...writes,
   ...guards,
+  ...evidence,
   ...keysAndCopies,
   ...logins,
   ...starts,

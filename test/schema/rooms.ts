@@ -194,6 +194,31 @@ export const rooms: readonly Room[] = [
     },
   },
   {
+    title: 'The log: one list of all hashes, which outsiders can check',
+    objects: {
+      'function token_ledger.admin_action_hash':
+        'The hash of an admin action: version 1 is this list of fields.',
+      'function token_ledger.chain_admin_action':
+        'Sets prev_hash, hash and txid of a new admin action, one insertion at a time. Draws its number again where a ' +
+        'later one was inserted meanwhile.',
+      'table token_ledger.log_leaf':
+        'One row per event and per admin action, numbered from 0 without gaps; append-only. The rows stay when a month ' +
+        'is archived.',
+      'table token_ledger.log_node':
+        'Hashes of the Merkle tree (RFC 6962): a node of level n is over 256^n leaves. Append-only.',
+      'table token_ledger.log_checkpoint':
+        'Each checkpoint that was signed: size and root of the tree, and the signed note. Append-only.',
+      'table token_ledger.log_key':
+        'The Ed25519 key that signs checkpoints. The private half is sealed as those of signing_key.',
+      'function token_ledger.fold_nodes': 'Hashes 2^n nodes in pairs until one is left (RFC 6962).',
+      'function token_ledger.append_nodes':
+        'Adds the nodes that are complete once the log has grown to a size.',
+      'function token_ledger.append_leaves':
+        'Appends the next 1,000 events and admin actions that are final, in the order (txid, family_id, seq). Returns ' +
+        'how many, or null while another transaction appends.',
+    },
+  },
+  {
     title: 'Audit: views and functions',
     objects: {
       'view token_audit.events': 'One row per event.',
@@ -204,6 +229,8 @@ export const rooms: readonly Room[] = [
         'The same address and the same user agent suggest a bug in the client rather than a theft.',
       'view token_audit.replay_suspicions':
         'One row per suspicion, with the columns of reuse_incidents. The session goes on.',
+      'view token_audit.checkpoints':
+        'One row per signed checkpoint of the log, with the note as it is published.',
       'view token_audit.admin_actions': 'One row per action, with the e-mail addresses of today.',
       'function token_audit.session_state_at':
         'What a session was at an instant, events of that very instant included. No row when it had not begun.',

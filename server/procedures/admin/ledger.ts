@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { checkLedger } from '../../../db/audit/check.ts'
 import { listEvents } from '../../../db/audit/events.ts'
 import { verifyFamily } from '../../../db/audit/sessions.ts'
+import { readLogLag } from '../../../db/evidence/log.ts'
 import { isUnavailable } from '../../../db/connection/errors.ts'
 import { positionText } from '../../audit/position.ts'
 import { followLedger } from '../../audit/tail.ts'
@@ -54,6 +55,26 @@ const verify = adminProcedure
     const broken = intact ? [] : [{ familyId: input.familyId, firstBrokenSeq, problem }]
     return { intact, families: 1, events: count, broken }
   })
+
+/** The newest checkpoint of the log, or why none is signed, and how far the log is behind. */
+const checkpoint = askingProcedure.input(z.strictObject({}).prefault({})).query(async ({ ctx }) => {
+  const { checkpoints, database } = ctx.deps
+  const behindMs = await readLogLag(database.questions)
+  try {
+    const { size, root, note, signedAt } = await checkpoints.current()
+    const signed = {
+      size,
+      root: root.toString('base64'),
+      note,
+      signedAt: new Date(signedAt).toISOString(),
+    }
+    return { checkpoint: signed, refusal: null, behindMs }
+  } catch (error) {
+    const refusal = checkpoints.refusal()
+    if (refusal === null) throw error
+    return { checkpoint: null, refusal, behindMs }
+  }
+})
 
 const checksUnderWay = new WeakMap<ServiceDeps['database'], ReturnType<typeof checkAll>>()
 
@@ -122,4 +143,4 @@ async function* tailOf(
   }
 }
 
-export const adminLedgerRouter = appRouterOf({ events, verify, tail })
+export const adminLedgerRouter = appRouterOf({ events, verify, checkpoint, tail })

@@ -1,0 +1,124 @@
+import { createPublicKey, type KeyObject } from 'node:crypto'
+import {
+  insertCheckpoint,
+  isOverruled,
+  readCheckpoints,
+  type StoredCheckpoint,
+} from '../../db/evidence/checkpoints.ts'
+import { readLogSize, type LogDatabase } from '../../db/evidence/log.ts'
+import { formatCheckpoint, openCheckpoint, type Checkpoint } from './checkpoint.ts'
+import { rootOf } from './merkle.ts'
+import { NoteError, signNote, type VerifierKey } from './signed-note.ts'
+import { storedSubtrees } from './stored-tiles.ts'
+
+/** The log does not continue a checkpoint that was signed: nothing is signed until an operator has decided. */
+export class CheckpointRefused extends Error {}
+
+/** A newer checkpoint is not signed within this time: each one is kept. */
+const signEveryMs = 1_000
+
+/** Stored checkpoints that are looked at, in case the newest ones are of another `PUBLIC_URL` or not signed at all. */
+const maxStored = 20
+
+export type LogIdentity = {
+  /** The log's name: host and path of its address, without a scheme. */
+  readonly origin: string
+  readonly privateKey: KeyObject
+}
+
+export type SignedCheckpoint = Checkpoint & Pick<StoredCheckpoint, 'note' | 'signedAt'>
+
+export type CheckpointSigner = {
+  /**
+   * The newest checkpoint. A new one is signed if the log has grown since.
+   *
+   * @throws {CheckpointRefused}
+   */
+  current(): Promise<SignedCheckpoint>
+  /** The size of the last checkpoint that this process signed or read. */
+  size(): number
+}
+
+/** @param shown a note that the operator kept outside of the database (`LAST_CHECKPOINT`) */
+export function createCheckpointSigner(
+  database: LogDatabase,
+  identity: LogIdentity,
+  shown: string | null = null,
+): CheckpointSigner {
+  const key = verifierKeyOf(identity)
+  let last: SignedCheckpoint | null = null
+  let lastAt = -Infinity
+  let running: Promise<SignedCheckpoint> | null = null
+
+  async function sign(): Promise<SignedCheckpoint> {
+    if (last !== null && performance.now() - lastAt < signEveryMs) return last
+    const stored = newestOf(await readCheckpoints(database, maxStored), key)
+    const size = await readLogSize(database)
+    for (const before of [openShown(shown, key), last, stored])
+      if (before !== null) await assertContinues(database, size, before)
+    last = stored?.size === size ? stored : await signNew(size)
+    lastAt = performance.now()
+    return last
+  }
+
+  async function signNew(size: number): Promise<SignedCheckpoint> {
+    const root = await rootOf(size, storedSubtrees(database, size))
+    const checkpoint = { origin: identity.origin, size, root }
+    const signer = { name: identity.origin, privateKey: identity.privateKey }
+    const note = signNote(formatCheckpoint(checkpoint), [signer])
+    const { signedAt } = await insertCheckpoint(database, { size, root, note })
+    return { ...checkpoint, note, signedAt }
+  }
+
+  return {
+    current: () => (running ??= sign().finally(() => (running = null))),
+    size: () => last?.size ?? 0,
+  }
+}
+
+/** The public half of the log's key, under the log's name. */
+export function verifierKeyOf({ origin, privateKey }: LogIdentity): VerifierKey {
+  return { name: origin, publicKey: createPublicKey(privateKey) }
+}
+
+/** By `PUBLIC_URL`: host and path of the log's address. */
+export function logOriginOf(publicUrl: string): string {
+  return `${new URL(publicUrl).host}/ledger`
+}
+
+/** @throws {CheckpointRefused} unless the log of `size` leaves begins with the one of the checkpoint */
+async function assertContinues(
+  database: LogDatabase,
+  size: number,
+  before: Checkpoint,
+): Promise<void> {
+  const problem =
+    before.size > size
+      ? `the log has ${size} leaves, and a checkpoint of ${before.size} was signed`
+      : (await rootOf(before.size, storedSubtrees(database, before.size))).equals(before.root)
+        ? null
+        : `the first ${before.size} leaves are not those of a checkpoint that was signed`
+  if (problem !== null && !(await isOverruled(database, before)))
+    throw new CheckpointRefused(problem)
+}
+
+/** The first that this key has signed. */
+function newestOf(stored: readonly StoredCheckpoint[], key: VerifierKey): SignedCheckpoint | null {
+  for (const { note, signedAt } of stored)
+    try {
+      return { ...openCheckpoint(note, [key]), note, signedAt }
+    } catch (error) {
+      if (!(error instanceof NoteError)) throw error
+    }
+  return null
+}
+
+function openShown(shown: string | null, key: VerifierKey): Checkpoint | null {
+  if (shown === null) return null
+  try {
+    return openCheckpoint(shown, [key])
+  } catch (error) {
+    if (!(error instanceof NoteError)) throw error
+    throw new CheckpointRefused(`LAST_CHECKPOINT: ${error.message}`)
+  }
+}

@@ -1,0 +1,60 @@
+import { mutationsOf } from './mutation.ts'
+
+const tampering = ['test/evidence/tampering.test.ts']
+const log = ['test/evidence/log.test.ts']
+
+/** What outsiders rely on: the log has every row once, and a checkpoint is signed only where it continues the last. */
+export const evidence = [
+  ...mutationsOf('server/evidence/verify-log.ts', tampering, [
+    [
+      'an event that is gone is taken for an archived one',
+      'if (contentHash === null && familyId !== null && isArchived(familyId)) return null',
+      'if (contentHash === null && familyId !== null) return null',
+    ],
+    [
+      'a leaf that is missing at the end of the log is not noticed',
+      'if (tree.size < checkpoint.size)',
+      'if (tree.size < 0)',
+    ],
+    [
+      'the root is not compared with the checkpoint',
+      'signed.set(checkpoint.size, checkpoint.root)',
+      '',
+    ],
+  ]),
+  ...mutationsOf(
+    'server/evidence/sign-checkpoints.ts',
+    ['test/evidence/checkpoints.test.ts'],
+    [
+      [
+        'a checkpoint is signed that is smaller than an earlier one',
+        '    before.size > size\n',
+        '    before.size < 0\n',
+      ],
+      [
+        'a checkpoint is signed that does not continue an earlier one',
+        '.equals(before.root)\n',
+        '.equals(before.root) || true\n',
+      ],
+    ],
+  ),
+  ...mutationsOf('drizzle/0026_ledger_log.sql', log, [
+    [
+      'SQL: a row of a running transaction is passed over',
+      `      and (e.txid < pg_snapshot_xmin(pg_current_snapshot()) or e.txid >= unreached)
+      and logged.is_logged is null
+`,
+      '      and logged.is_logged is null\n',
+    ],
+    [
+      'SQL: rows of a restored dump are never taken in',
+      '    unreached := pg_snapshot_xmax(pg_current_snapshot());\n',
+      '    unreached := null;\n',
+    ],
+    [
+      'SQL: an admin action does not continue the one before',
+      '  new.prev_hash := last.hash;\n',
+      '  new.prev_hash := null;\n',
+    ],
+  ]),
+]
