@@ -7,8 +7,11 @@ revoke all on function
   token_audit.verify_family,
   token_audit.verify_ledger,
   token_ledger.append_ends,
+  token_ledger.append_leaves,
+  token_ledger.append_nodes,
   token_ledger.append_unless_changed,
   token_ledger.begin_family,
+  token_ledger.chain_admin_action,
   token_ledger.chain_event,
   token_ledger.check_chained,
   token_ledger.check_families,
@@ -46,10 +49,13 @@ from public;
 grant usage on schema token_audit, token_ledger, token_ledger_migrations to token_ledger_app;
 grant select on
   token_audit.admin_actions,
+  token_audit.checkpoints,
   token_audit.events,
   token_audit.replay_suspicions,
   token_audit.reuse_incidents,
   token_audit.sessions,
+  token_ledger.log_leaf,
+  token_ledger.log_node,
   token_ledger.open_family,
   token_ledger.signing_key_removal,
   token_ledger_migrations.applied
@@ -61,6 +67,8 @@ grant select,
   insert (copy_of),
   update (noticed_copy_of)
 on token_ledger.incarnation to token_ledger_app;
+grant select, insert (size, root, note) on token_ledger.log_checkpoint to token_ledger_app;
+grant select, insert, update (sealed_private_key) on token_ledger.log_key to token_ledger_app;
 grant select, insert, update, delete on
   token_ledger.process_mark,
   token_ledger.rate_limit
@@ -91,6 +99,7 @@ grant execute on function
   token_audit.verify_family,
   token_audit.verify_ledger,
   token_ledger.append_ends,
+  token_ledger.append_leaves,
   token_ledger.append_unless_changed,
   token_ledger.begin_family,
   token_ledger.check_families,
@@ -103,6 +112,7 @@ to token_ledger_app;
 grant usage on schema token_audit to token_ledger_auditor;
 grant select on
   token_audit.admin_actions,
+  token_audit.checkpoints,
   token_audit.events,
   token_audit.replay_suspicions,
   token_audit.reuse_incidents,
@@ -123,9 +133,18 @@ begin
   for wrong in
     select t.tgrelid::regclass as guarded, t.tgname as name, due.state
     from (values
+      ('token_ledger.admin_action'::regclass, 'chain_admin_action', 'A'),
       ('token_ledger.admin_action'::regclass, 'continue_numbering', 'A'),
       ('token_ledger.admin_action'::regclass, 'refuse_change', 'A'),
       ('token_ledger.admin_action'::regclass, 'refuse_truncate', 'A'),
+      ('token_ledger.log_checkpoint'::regclass, 'refuse_change', 'A'),
+      ('token_ledger.log_checkpoint'::regclass, 'refuse_truncate', 'A'),
+      ('token_ledger.log_key'::regclass, 'refuse_delete', 'A'),
+      ('token_ledger.log_key'::regclass, 'refuse_truncate', 'A'),
+      ('token_ledger.log_leaf'::regclass, 'refuse_change', 'A'),
+      ('token_ledger.log_leaf'::regclass, 'refuse_truncate', 'A'),
+      ('token_ledger.log_node'::regclass, 'refuse_change', 'A'),
+      ('token_ledger.log_node'::regclass, 'refuse_truncate', 'A'),
       ('token_ledger.signing_key'::regclass, 'remember_removed_key', 'A'),
       ('token_ledger.signing_key_removal'::regclass, 'refuse_change', 'A'),
       ('token_ledger.signing_key_removal'::regclass, 'refuse_truncate', 'A'),

@@ -8,8 +8,9 @@
 -- 5. Partitions: one per month of family_id, a UUIDv7
 -- 6. Open families: an index of the ledger
 -- 7. Users, admins, keys and limits
--- 8. Audit: views and functions
--- 9. Rights
+-- 8. The log: one list of all hashes, which outsiders can check
+-- 9. Audit: views and functions
+-- 10. Rights
 
 -- ----------------------------------------------------------------------------
 -- 1. Roles, schemas and the clock
@@ -1430,17 +1431,22 @@ create table token_ledger.admin_action (
   family_id uuid,
   role text,
   reason text,
+  prev_hash bytea,
+  hash bytea not null,
+  txid xid8 not null default pg_current_xact_id(),
   constraint admin_action_pkey primary key (action_id),
   constraint admin_action_known check (
     action in (
       'user_created', 'role_set', 'user_disabled', 'user_enabled', 'user_erased', 'session_revoked',
-      'sessions_revoked', 'ledger_archived', 'ledger_restored'
+      'sessions_revoked', 'ledger_archived', 'ledger_restored', 'checkpoint_overruled'
     )
   ),
-  constraint admin_action_reason_short check (length(reason) <= 500)
+  constraint admin_action_reason_short check (length(reason) <= 500),
+  constraint admin_action_sizes check (length(hash) = 32 and length(prev_hash) = 32)
 );
 create index admin_action_by_family on token_ledger.admin_action (family_id);
 create index admin_action_by_target on token_ledger.admin_action (target_user_id, action_id);
+create index admin_action_by_txid on token_ledger.admin_action (txid, action_id);
 
 create trigger refuse_change before delete or update on token_ledger.admin_action
 for each row execute function token_ledger.refuse_change();
@@ -1673,7 +1679,281 @@ create table token_ledger_migrations.applied (
 );
 
 -- ----------------------------------------------------------------------------
--- 8. Audit: views and functions
+-- 8. The log: one list of all hashes, which outsiders can check
+-- ----------------------------------------------------------------------------
+
+-- The hash of an admin action: version 1 is this list of fields.
+create function token_ledger.admin_action_hash(a token_ledger.admin_action)
+returns bytea
+language sql stable parallel safe
+return sha256(
+  convert_to('token-ledger/admin-action/v1', 'UTF8')
+  || int8send((a).action_id)
+  || coalesce((a).prev_hash, decode(repeat('00', 32), 'hex'))
+  || token_ledger.field(timestamptz_send((a).occurred_at))
+  || token_ledger.field(uuid_send((a).actor_user_id))
+  || token_ledger.field(convert_to((a).action, 'UTF8'))
+  || token_ledger.field(uuid_send((a).target_user_id))
+  || token_ledger.field(uuid_send((a).family_id))
+  || token_ledger.field(convert_to((a).role, 'UTF8'))
+  || token_ledger.field(convert_to((a).reason, 'UTF8'))
+);
+
+-- Sets prev_hash, hash and txid of a new admin action, one insertion at a time. Draws its number again where a later
+-- one was inserted meanwhile.
+create function token_ledger.chain_admin_action()
+returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  last record;
+begin
+  perform token_ledger.take_turn('admin_actions');
+  select a.action_id, a.hash, a.txid into last
+  from token_ledger.admin_action a
+  order by a.action_id desc
+  limit 1;
+  if new.action_id < last.action_id then
+    new.action_id := nextval('token_ledger.admin_action_action_id_seq');
+  end if;
+  new.txid := greatest(pg_current_xact_id(), last.txid);
+  new.prev_hash := last.hash;
+  new.hash := token_ledger.admin_action_hash(new);
+  return new;
+end
+$$;
+
+create trigger chain_admin_action before insert on token_ledger.admin_action
+for each row
+when (not token_ledger.is_applying())
+execute function token_ledger.chain_admin_action();
+alter table token_ledger.admin_action enable always trigger chain_admin_action;
+
+-- One row per event and per admin action, numbered from 0 without gaps; append-only. The rows stay when a month is
+-- archived.
+create table token_ledger.log_leaf (
+  leaf_index bigint not null,
+  family_id uuid,
+  seq integer,
+  action_id bigint,
+  txid xid8 not null,
+  hash bytea not null,
+  constraint log_leaf_pkey primary key (leaf_index),
+  constraint log_leaf_shape check (
+    length(hash) = 32
+    and num_nonnulls(family_id, seq) = case when action_id is null then 2 else 0 end
+  )
+);
+create unique index log_leaf_of_action on token_ledger.log_leaf (action_id)
+where action_id is not null;
+create unique index log_leaf_of_event on token_ledger.log_leaf (family_id, seq)
+where family_id is not null;
+
+create trigger refuse_change before delete or update on token_ledger.log_leaf
+for each row execute function token_ledger.refuse_change();
+alter table token_ledger.log_leaf enable always trigger refuse_change;
+
+create trigger refuse_truncate before truncate on token_ledger.log_leaf
+for each statement execute function token_ledger.refuse_change();
+alter table token_ledger.log_leaf enable always trigger refuse_truncate;
+
+-- Hashes of the Merkle tree (RFC 6962): a node of level n is over 256^n leaves. Append-only.
+create table token_ledger.log_node (
+  level smallint not null,
+  node_index bigint not null,
+  hash bytea not null,
+  constraint log_node_level_node_index_pk primary key (level, node_index)
+);
+
+create trigger refuse_change before delete or update on token_ledger.log_node
+for each row execute function token_ledger.refuse_change();
+alter table token_ledger.log_node enable always trigger refuse_change;
+
+create trigger refuse_truncate before truncate on token_ledger.log_node
+for each statement execute function token_ledger.refuse_change();
+alter table token_ledger.log_node enable always trigger refuse_truncate;
+
+-- Each checkpoint that was signed: size and root of the tree, and the signed note. Append-only.
+create table token_ledger.log_checkpoint (
+  checkpoint_id uuid not null default gen_random_uuid(),
+  size bigint not null,
+  root bytea not null,
+  note text not null,
+  signed_at timestamptz not null default token_ledger.clock(),
+  constraint log_checkpoint_pkey primary key (checkpoint_id)
+);
+
+create trigger refuse_change before delete or update on token_ledger.log_checkpoint
+for each row execute function token_ledger.refuse_change();
+alter table token_ledger.log_checkpoint enable always trigger refuse_change;
+
+create trigger refuse_truncate before truncate on token_ledger.log_checkpoint
+for each statement execute function token_ledger.refuse_change();
+alter table token_ledger.log_checkpoint enable always trigger refuse_truncate;
+
+-- The Ed25519 key that signs checkpoints. The private half is sealed as those of signing_key.
+create table token_ledger.log_key (
+  kid text not null,
+  sealed_private_key bytea not null,
+  created_at timestamptz not null,
+  constraint log_key_pkey primary key (kid)
+);
+
+create trigger refuse_delete before delete on token_ledger.log_key
+for each row execute function token_ledger.refuse_change();
+alter table token_ledger.log_key enable always trigger refuse_delete;
+
+create trigger refuse_truncate before truncate on token_ledger.log_key
+for each statement execute function token_ledger.refuse_change();
+alter table token_ledger.log_key enable always trigger refuse_truncate;
+
+-- Hashes 2^n nodes in pairs until one is left (RFC 6962).
+create function token_ledger.fold_nodes(nodes bytea[])
+returns bytea
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  while cardinality(nodes) > 1 loop
+    nodes := array(
+      select sha256('\x01'::bytea || nodes[2 * i - 1] || nodes[2 * i])
+      from generate_series(1, cardinality(nodes) / 2) i
+      order by i
+    );
+  end loop;
+  return nodes[1];
+end
+$$;
+
+-- Adds the nodes that are complete once the log has grown to a size.
+create function token_ledger.append_nodes(size_before bigint, size_after bigint)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  at_level smallint := 1;
+  width bigint := 256;
+begin
+  while size_after / width > size_before / width loop
+    for i in size_before / width .. size_after / width - 1 loop
+      insert into token_ledger.log_node (level, node_index, hash)
+      values (at_level, i, token_ledger.fold_nodes(
+        case at_level
+          when 1 then array(
+            select sha256('\x00'::bytea || l.hash)
+            from token_ledger.log_leaf l
+            where l.leaf_index between 256 * i::bigint and 256 * i::bigint + 255
+            order by l.leaf_index
+          )
+          else array(
+            select n.hash
+            from token_ledger.log_node n
+            where n.level = at_level - 1 and n.node_index between 256 * i::bigint and 256 * i::bigint + 255
+            order by n.node_index
+          )
+        end
+      ));
+    end loop;
+    at_level := at_level + 1;
+    width := width * 256;
+  end loop;
+end
+$$;
+
+-- Appends the next 1,000 events and admin actions that are final, in the order (txid, family_id, seq). Returns how
+-- many, or null while another transaction appends.
+create function token_ledger.append_leaves()
+returns integer
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  no_family constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  last record;
+  newest_txid xid8;
+  -- The first txid that this cluster has not reached, where rows name such.
+  unreached xid8;
+  size bigint;
+  appended integer;
+begin
+  perform from token_ledger.turn t where t.name = 'log' for update skip locked;
+  if not found then
+    return null;
+  end if;
+
+  select l.leaf_index, l.txid, coalesce(l.family_id, no_family) as family_id, coalesce(l.seq, l.action_id) as place
+  into last
+  from token_ledger.log_leaf l
+  order by l.leaf_index desc
+  limit 1;
+  size := coalesce(last.leaf_index + 1, 0);
+
+  select found.txid into newest_txid
+  from (
+    (select e.txid from token_ledger.token_event e order by e.txid desc, e.family_id desc, e.seq desc limit 1)
+    union all
+    (select a.txid from token_ledger.admin_action a order by a.txid desc, a.action_id desc limit 1)
+    union all
+    select last.txid
+  ) found
+  order by found.txid desc nulls last
+  limit 1;
+  if newest_txid >= pg_snapshot_xmax(pg_current_snapshot()) then
+    unreached := pg_snapshot_xmax(pg_current_snapshot());
+  end if;
+  if last.txid is null or unreached is not null then
+    select null::bigint as leaf_index, '0'::xid8 as txid, '00000000-0000-0000-0000-000000000000'::uuid as family_id,
+      0::bigint as place
+    into last;
+  end if;
+
+  with event as (
+    select e.txid, e.family_id, e.seq, e.hash
+    from token_ledger.token_event e
+    left join lateral (
+      select true as is_logged
+      from token_ledger.log_leaf l
+      where l.family_id = e.family_id and l.seq = e.seq
+      offset 0
+    ) logged on true
+    where (e.txid, e.family_id, e.seq) > (last.txid, last.family_id, last.place)
+      and (e.txid < pg_snapshot_xmin(pg_current_snapshot()) or e.txid >= unreached)
+      and logged.is_logged is null
+    order by e.txid, e.family_id, e.seq
+    limit 1000
+  ),
+  action as (
+    select a.txid, a.action_id, a.hash
+    from token_ledger.admin_action a
+    where a.txid >= last.txid
+      and (a.txid, no_family, a.action_id) > (last.txid, last.family_id, last.place)
+      and (a.txid < pg_snapshot_xmin(pg_current_snapshot()) or a.txid >= unreached)
+      and not exists (select from token_ledger.log_leaf l where l.action_id = a.action_id)
+    order by a.txid, a.action_id
+    limit 1000
+  )
+  insert into token_ledger.log_leaf (leaf_index, family_id, seq, action_id, txid, hash)
+  select
+    size - 1 + row_number() over (order by n.txid, coalesce(n.family_id, no_family), n.seq, n.action_id),
+    n.family_id, n.seq, n.action_id, n.txid, n.hash
+  from (
+    select event.txid, event.family_id, event.seq, null::bigint as action_id, event.hash from event
+    union all
+    select action.txid, null, null, action.action_id, action.hash from action
+    order by 1, 2 nulls last, 3, 4
+    limit 1000
+  ) n;
+  get diagnostics appended = row_count;
+  perform token_ledger.append_nodes(size, size + appended);
+  return appended;
+end
+$$;
+
+-- ----------------------------------------------------------------------------
+-- 9. Audit: views and functions
 -- ----------------------------------------------------------------------------
 
 -- One row per event.
@@ -1813,6 +2093,15 @@ join token_ledger.token_event rotation on rotation.family_id = s.family_id
   and rotation.kind = 'rotated'
   and rotation.generation = e.generation
 left join token_ledger.user_account u on u.user_id = f.user_id;
+
+-- One row per signed checkpoint of the log, with the note as it is published.
+create view token_audit.checkpoints as
+select
+  signed_at,
+  size,
+  encode(root, 'base64') as root,
+  note
+from token_ledger.log_checkpoint c;
 
 -- One row per action, with the e-mail addresses of today.
 create view token_audit.admin_actions as
@@ -2058,7 +2347,7 @@ as $$
 $$;
 
 -- ----------------------------------------------------------------------------
--- 9. Rights
+-- 10. Rights
 -- ----------------------------------------------------------------------------
 
 -- The login that migrates owns everything. Any role with USAGE on a schema may execute the functions in it that are not
@@ -2071,8 +2360,11 @@ revoke all on function
   token_audit.verify_family,
   token_audit.verify_ledger,
   token_ledger.append_ends,
+  token_ledger.append_leaves,
+  token_ledger.append_nodes,
   token_ledger.append_unless_changed,
   token_ledger.begin_family,
+  token_ledger.chain_admin_action,
   token_ledger.chain_event,
   token_ledger.check_chained,
   token_ledger.check_families,
@@ -2110,10 +2402,13 @@ from public;
 grant usage on schema token_audit, token_ledger, token_ledger_migrations to token_ledger_app;
 grant select on
   token_audit.admin_actions,
+  token_audit.checkpoints,
   token_audit.events,
   token_audit.replay_suspicions,
   token_audit.reuse_incidents,
   token_audit.sessions,
+  token_ledger.log_leaf,
+  token_ledger.log_node,
   token_ledger.open_family,
   token_ledger.signing_key_removal,
   token_ledger_migrations.applied
@@ -2125,6 +2420,8 @@ grant select,
   insert (copy_of),
   update (noticed_copy_of)
 on token_ledger.incarnation to token_ledger_app;
+grant select, insert (size, root, note) on token_ledger.log_checkpoint to token_ledger_app;
+grant select, insert, update (sealed_private_key) on token_ledger.log_key to token_ledger_app;
 grant select, insert, update, delete on
   token_ledger.process_mark,
   token_ledger.rate_limit
@@ -2155,6 +2452,7 @@ grant execute on function
   token_audit.verify_family,
   token_audit.verify_ledger,
   token_ledger.append_ends,
+  token_ledger.append_leaves,
   token_ledger.append_unless_changed,
   token_ledger.begin_family,
   token_ledger.check_families,
@@ -2167,6 +2465,7 @@ to token_ledger_app;
 grant usage on schema token_audit to token_ledger_auditor;
 grant select on
   token_audit.admin_actions,
+  token_audit.checkpoints,
   token_audit.events,
   token_audit.replay_suspicions,
   token_audit.reuse_incidents,
