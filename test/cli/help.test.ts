@@ -36,7 +36,7 @@ test('sql --help describes the command and does not ask the database', async () 
 test('half a command with --help lists the commands that begin with it', async () => {
   const { code, stdout } = await cli(nowhere, ['keys', '--help'])
   expect(code).toBe(0)
-  expect(stdout).toMatch(/^usage: token-ledger <command>\n\n {2}keys rotate [^\n]+\n$/)
+  expect(stdout).toMatch(/^usage: token-ledger <command>\n\n {2}keys rotate [^\n]+\n {2}keys log [^\n]+\n$/)
 })
 
 test.each([
@@ -48,7 +48,7 @@ test.each([
     String.raw`unknown command "\u001b[2J\u{202e}"`,
   ],
   ['the name of a property', ['toString'], 'unknown command "toString"'],
-  ['half a command', ['keys'], 'unknown command "keys"; known: keys rotate'],
+  ['half a command', ['keys'], 'unknown command "keys"; known: keys rotate, keys log'],
   [
     'an unknown second word',
     ['user', 'nothing'],

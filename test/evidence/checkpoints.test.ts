@@ -220,7 +220,7 @@ test('a checkpoint that the log does not continue keeps the next from being sign
   expect(kept.map((row) => Number(row.size))).toEqual([1, 2])
 })
 
-test('a copy restored from before signs nothing: the log, /metrics and /readyz have it', async () => {
+test('LE-29: a copy restored from before signs nothing: the log, /metrics and /readyz have it', async () => {
   const owner = await freshDatabase()
   const port = String(await freePort())
   const origin = `127.0.0.1:${port}/ledger`

@@ -68,7 +68,7 @@ const swapped = (a: number, b: number) => `
   insert into token_ledger.log_leaf select * from swapped;
   drop table swapped;`
 
-test('an untouched ledger agrees with the kept checkpoint', async () => {
+test('LE-29: an untouched ledger agrees with the kept checkpoint', async () => {
   expect(await verifyLog(ledger.database, kept, keys)).toEqual({ leaves: size, problems: [] })
 })
 

@@ -20,7 +20,7 @@ const writingMs = runsLong ? 60_000 : 2_000
 const silent = { info: () => {}, warn: () => {} }
 
 test(
-  '24 writers with rollbacks on two processes, whose sequencers are killed: each committed row is one leaf, and each checkpoint stays true',
+  'LE-29: 24 writers with rollbacks on two processes, whose sequencers are killed: each committed row is one leaf, and each checkpoint stays true',
   { timeout: writingMs + 120_000 },
   async () => {
     await using one = await startLedger()

@@ -14,7 +14,7 @@ import { makeUser, testPassword } from '../support/users.ts'
 const hourMs = 3600 * 1000
 
 describe('a backend that dies in the middle of a rotation', () => {
-  for (const crowdSize of [0, 25]) {
+  for (const crowdSize of [0, 15]) {
     const meanwhile = crowdSize === 0 ? 'with no other request waiting' : 'with others waiting'
 
     test(`RT-09, FS-02 (ASVS 2.3.3): a backend dies during the insert, ${meanwhile}: the answer is 503, and the same attempt succeeds`, async () => {
@@ -99,10 +99,8 @@ describe('a backend that dies in the middle of a rotation', () => {
       refreshToken = next.data.refreshToken
     }
     // More at once than the pool has connections: each of them answers.
-    const visits = await Promise.all(
-      Array.from({ length: 30 }, () => auth(server.url, 'logout', { refreshToken })),
-    )
-    expect(visits.map(({ status }) => status)).toEqual(visits.map(() => 200))
+    const visits = await Promise.all(Array.from({ length: 15 }, () => service.signIn()))
+    expect(new Set(visits.map(({ familyId }) => familyId)).size).toBe(visits.length)
   })
 })
 
@@ -253,7 +251,9 @@ async function prepareCrowd({ server, databaseUrl, credentials, ownerSql }: Serv
     async enter(size: number) {
       await holder`begin`
       await holder`select from token_ledger.token_family where family_id = ${familyId} for update`
-      waiting = Array.from({ length: size }, () => auth(server.url, 'logout', { refreshToken }))
+      // Everywhere, because other sign-outs share a transaction.
+      const input = { refreshToken, everywhere: true }
+      waiting = Array.from({ length: size }, () => auth(server.url, 'logout', input))
       if (size > 0)
         await waitFor(async () => (await countBlocked(ownerSql)) > 1, 'others wait, too')
     },
