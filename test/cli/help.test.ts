@@ -36,7 +36,9 @@ test('sql --help describes the command and does not ask the database', async () 
 test('half a command with --help lists the commands that begin with it', async () => {
   const { code, stdout } = await cli(nowhere, ['keys', '--help'])
   expect(code).toBe(0)
-  expect(stdout).toMatch(/^usage: token-ledger <command>\n\n {2}keys rotate [^\n]+\n {2}keys log [^\n]+\n$/)
+  expect(stdout).toMatch(
+    /^usage: token-ledger <command>\n\n {2}keys rotate [^\n]+\n {2}keys log [^\n]+\n$/,
+  )
 })
 
 test.each([
