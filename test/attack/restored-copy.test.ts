@@ -14,6 +14,7 @@ import { startServer, testSecret, type ServerProcess } from '../support/server.t
 import { signIn, type BodySession } from '../support/sessions.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 import { waitFor } from '../support/wait.ts'
+import { longTest } from '../support/long.ts'
 
 /** Each test starts several processes. */
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
@@ -127,7 +128,7 @@ describe('LE-28 (ASVS 7.4.1, 7.4.3): a copy brings back sessions ended as stolen
     expect((await cli(owner.url, ['ledger', 'verify'])).code).toBe(0)
   })
 
-  test('every start says so, in each process, until the command has run', async () => {
+  longTest('every start says so, in each process, until the command has run', async () => {
     await using container = await startWithout()
     expect(commandsIn(container.output(), restoredCopy)).toHaveLength(1)
     const again = await runOnce(dataDir)
@@ -173,17 +174,20 @@ test('`ledger restored` ends more sessions than one statement takes, in one tran
 })
 
 describe('a restored copy is noticed', () => {
-  test('by a machine that comes back after containers without a data folder have used the copy', async () => {
-    await runOnce(dataDir)
-    await using copy = await copyDatabase(owner)
-    await runOnce(dataDir)
-    await copy.restore()
-    await using container = await startWithout()
-    expect(container.output()).not.toContain(restoredCopy)
-    const output = await runOnce(dataDir)
-    expect(commandsIn(output, restoredCopy)).toHaveLength(1)
-    await waitFor(() => container.output().includes(restoredCopy), undefined, 40_000)
-  })
+  longTest(
+    'by a machine that comes back after containers without a data folder have used the copy',
+    async () => {
+      await runOnce(dataDir)
+      await using copy = await copyDatabase(owner)
+      await runOnce(dataDir)
+      await copy.restore()
+      await using container = await startWithout()
+      expect(container.output()).not.toContain(restoredCopy)
+      const output = await runOnce(dataDir)
+      expect(commandsIn(output, restoredCopy)).toHaveLength(1)
+      await waitFor(() => container.output().includes(restoredCopy), undefined, 40_000)
+    },
+  )
 
   test('by a process that runs while the database is replaced', async () => {
     await runOnce(dataDir)
@@ -194,7 +198,7 @@ describe('a restored copy is noticed', () => {
     expect((await fetch(`${server.url}/readyz`)).status).toBe(200)
   })
 
-  test('when it is older than the last `ledger restored`', async () => {
+  longTest('when it is older than the last `ledger restored`', async () => {
     await runOnce(dataDir)
     await using copy = await copyDatabase(owner)
     const now = new Date().toISOString()
@@ -204,19 +208,22 @@ describe('a restored copy is noticed', () => {
     expect(commandsIn(await runOnce(dataDir), restoredCopy)).toHaveLength(1)
   })
 
-  test('perhaps, by a container: when the database was not in use for ten minutes', async () => {
-    await runOnce('/nonexistent')
-    await moveClock(owner.ownerSql, 9 * minute)
-    await using soon = await startWithout()
-    expect(soon.output()).not.toContain(unusedForLong)
-    await soon.kill('SIGTERM')
-    await moveClock(owner.ownerSql, 20 * minute)
-    const output = await runOnce('/nonexistent')
-    expect(commandsIn(output, unusedForLong)).toEqual([
-      expect.stringMatching(/^token-ledger ledger restored --at \S+Z$/),
-    ])
-    expect(await runOnce('/nonexistent')).not.toContain(unusedForLong)
-  })
+  longTest(
+    'perhaps, by a container: when the database was not in use for ten minutes',
+    async () => {
+      await runOnce('/nonexistent')
+      await moveClock(owner.ownerSql, 9 * minute)
+      await using soon = await startWithout()
+      expect(soon.output()).not.toContain(unusedForLong)
+      await soon.kill('SIGTERM')
+      await moveClock(owner.ownerSql, 20 * minute)
+      const output = await runOnce('/nonexistent')
+      expect(commandsIn(output, unusedForLong)).toEqual([
+        expect.stringMatching(/^token-ledger ledger restored --at \S+Z$/),
+      ])
+      expect(await runOnce('/nonexistent')).not.toContain(unusedForLong)
+    },
+  )
 })
 
 test('a data folder that was restored together with the database does not hide the copy', async () => {
@@ -228,33 +235,40 @@ test('a data folder that was restored together with the database does not hide t
 })
 
 describe('no copy is reported', () => {
-  test('at the first start, at the next ones, and after a pause, to a machine with a data folder', async () => {
-    for (const hours of [0, 0, 100]) {
-      await moveClock(owner.ownerSql, hours * 60 * minute)
-      const output = await runOnce(dataDir)
-      expect(output).not.toContain(restoredCopy)
-      expect(output).not.toContain(unusedForLong)
-    }
-  })
+  longTest(
+    'at the first start, at the next ones, and after a pause, to a machine with a data folder',
+    async () => {
+      for (const hours of [0, 0, 100]) {
+        await moveClock(owner.ownerSql, hours * 60 * minute)
+        const output = await runOnce(dataDir)
+        expect(output).not.toContain(restoredCopy)
+        expect(output).not.toContain(unusedForLong)
+      }
+    },
+  )
 
-  test('for another database with the same data folder', async () => {
+  longTest('for another database with the same data folder', async () => {
     await runOnce(dataDir)
     await using another = await freshDatabase()
     await using server = await startServer(another.url, { DATA_DIR: dataDir })
     expect(server.output()).not.toContain(restoredCopy)
   })
 
-  test('to machines whose last use was before the command, or before that of others', async () => {
-    const other = mkdtempSync(path.join(tmpdir(), 'token-ledger-restored-'))
-    await runOnce(dataDir)
-    await runOnce(other)
-    expect(await runOnce(dataDir)).not.toContain(restoredCopy)
-    await using copy = await copyDatabase(owner)
-    await runOnce(dataDir)
-    await runOnce(other)
-    await copy.restore()
-    const [command] = commandsIn(await runOnce(dataDir), restoredCopy)
-    expect((await runCommand(command!)).code).toBe(0)
-    for (const folder of [other, dataDir]) expect(await runOnce(folder)).not.toContain(restoredCopy)
-  })
+  longTest(
+    'to machines whose last use was before the command, or before that of others',
+    async () => {
+      const other = mkdtempSync(path.join(tmpdir(), 'token-ledger-restored-'))
+      await runOnce(dataDir)
+      await runOnce(other)
+      expect(await runOnce(dataDir)).not.toContain(restoredCopy)
+      await using copy = await copyDatabase(owner)
+      await runOnce(dataDir)
+      await runOnce(other)
+      await copy.restore()
+      const [command] = commandsIn(await runOnce(dataDir), restoredCopy)
+      expect((await runCommand(command!)).code).toBe(0)
+      for (const folder of [other, dataDir])
+        expect(await runOnce(folder)).not.toContain(restoredCopy)
+    },
+  )
 })

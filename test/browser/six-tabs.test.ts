@@ -15,13 +15,16 @@ import { moveClock } from '../support/clock.ts'
 import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { hold, noFault, startBehindProxy } from '../support/proxy.ts'
 import { makeUser } from '../support/users.ts'
+import { times } from '../support/long.ts'
 
 const quarterHourMs = 15 * 60 * 1000
+
+const rounds = times(6, 20)
 
 describe.runIf(hasChromium)('six tabs that share one cookie', () => {
   const browser = useBrowser()
 
-  test('CL-02: six tabs whose tokens expire at once, twenty times, stay signed in', async () => {
+  test('CL-02: six tabs whose tokens expire at once, again and again, stay signed in', async () => {
     await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
     const tabs = await openTabs(browser, app)
     for (const rotated of await race(app, tabs)) expect(rotated).toBeLessThanOrEqual(tabs.length)
@@ -32,7 +35,7 @@ describe.runIf(hasChromium)('six tabs that share one cookie', () => {
     const tabs = await openTabs(browser, app, app.url, withoutLocks)
     expect(await tabs[0]!.evaluate(() => 'locks' in navigator)).toBe(false)
     // One rotation a tab, and one more each to repair the cookie order: no round causes a storm.
-    expect(sum(await race(app, tabs))).toBeLessThanOrEqual(2 * tabs.length * 20)
+    expect(sum(await race(app, tabs))).toBeLessThanOrEqual(2 * tabs.length * rounds)
   }, 240_000)
 
   test('CL-02: the other tabs go on when the tab that holds the lock is closed', async () => {
@@ -58,7 +61,7 @@ describe.runIf(hasChromium)('six tabs that share one cookie', () => {
     await expectNoReuse(app)
   }, 60_000)
 
-  test.each<[string, string[], BrowserContextChange]>([
+  const networks: [string, string[], BrowserContextChange][] = [
     ['IPv4 and IPv6', ['192.0.2.7', '2001:db8:1::7'], async () => {}],
     ['IPv4 and IPv6, without Web Locks', ['192.0.2.7', '2001:db8:1::7'], withoutLocks],
     [
@@ -66,7 +69,8 @@ describe.runIf(hasChromium)('six tabs that share one cookie', () => {
       ['192.0.2.7', '198.51.100.9', '203.0.113.4'],
       withoutLocks,
     ],
-  ])(
+  ]
+  test.each(networks.slice(0, times(1, networks.length)))(
     'CL-02: six tabs stay signed in while their requests come in turn from %s',
     async (_what, addresses, prepare) => {
       await using behind = await startBehindProxy(browser, { TRUSTED_PROXIES: '127.0.0.1/32' })
@@ -109,10 +113,10 @@ function withoutLocks(context: BrowserContext): Promise<unknown> {
 }
 
 /** @returns how many rotations there were in each round: at least one */
-async function race(app: TestApp, tabs: readonly Page[], rounds = 20): Promise<number[]> {
+async function race(app: TestApp, tabs: readonly Page[], howOften = rounds): Promise<number[]> {
   const [{ clock }] = tabs as [Page]
   const rotations: number[] = []
-  for (let round = 1; round <= rounds; round += 1) {
+  for (let round = 1; round <= howOften; round += 1) {
     const before = await Promise.all(tabs.map(refreshesOf))
     const { rotated: rotatedBefore = 0 } = await countKinds(app)
     // The clock belongs to the context: all tabs move together.

@@ -97,7 +97,13 @@ async function verdictOf(
   const args = ['run', '--bail', '1', ...said, ...tests]
   const child = spawn(process.execPath, [vitest, ...args], {
     cwd: copy,
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, DATABASE_URL: databaseUrl },
+    env: {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      DATABASE_URL: databaseUrl,
+      // Some mutations are found by long tests alone.
+      TEST_LONG: 'yes',
+    },
     stdio: 'ignore',
     timeout,
   })
