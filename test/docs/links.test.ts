@@ -52,7 +52,7 @@ const maxLines: Readonly<Record<string, number>> = {
   'docs/security/killed-browsers.md': 40,
   'docs/security/not-done.md': 50,
   'docs/security/threat-model.md': 70,
-  'docs/internals/architecture.md': 150,
+  'docs/internals/architecture.md': 155,
   'docs/internals/glossary.md': 50,
   'docs/internals/releases.md': 55,
   'docs/internals/style.md': 80,

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { beginSessions, readHistory } from '../support/begun-sessions.ts'
+import { beginSessions, type BegunSession, readHistory } from '../support/begun-sessions.ts'
 import { freshDatabase } from '../support/database.ts'
 import { auth } from '../support/http.ts'
 import { metricOf } from '../support/metrics.ts'
@@ -19,13 +19,16 @@ test(
     await using wire = await startDatabaseWire(owner.url)
     await using stuck = await startServer(wire.url)
     await using well = await startServer(owner.url)
-    const user = await makeUser(owner.url)
-    const [victim, ...rest] = await beginSessions(owner.url, user, 24)
+    const [victim, ...others] = await beginSessions(owner.url, await makeUser(owner.url), 4)
     const { refreshToken, familyId } = victim!
-    const [others, visitors] = [rest.slice(0, 3), rest.slice(3)]
-    // Many at once, so that every connection of the pools is open.
+    const visitors: BegunSession[] = []
+    for (let i = 0; i < 20; i++)
+      visitors.push(...(await beginSessions(owner.url, await makeUser(owner.url), 1)))
+    // Many transactions at once, so that every connection of the pools is open.
     await Promise.all(
-      visitors.map((one) => auth(stuck.url, 'logout', { refreshToken: one.refreshToken })),
+      visitors.map((one) =>
+        auth(stuck.url, 'logout', { refreshToken: one.refreshToken, everywhere: true }),
+      ),
     )
 
     wire.lose('both')

@@ -57,24 +57,26 @@ const verify = adminProcedure
   })
 
 /** The newest checkpoint of the log, or why none is signed, and how far the log is behind. */
-const checkpoint = askingProcedure.input(z.strictObject({}).prefault({})).query(async ({ ctx }) => {
-  const { checkpoints, database } = ctx.deps
-  const behindMs = await readLogLag(database.questions)
-  try {
-    const { size, root, note, signedAt } = await checkpoints.current()
-    const signed = {
-      size,
-      root: root.toString('base64'),
-      note,
-      signedAt: new Date(signedAt).toISOString(),
+const checkpoint = askingProcedure
+  .input(z.strictObject({}).prefault({}))
+  .query(async ({ ctx }): Promise<LogState> => {
+    const { checkpoints, database } = ctx.deps
+    const behindMs = await readLogLag(database.questions)
+    try {
+      const { size, root, note, signedAt } = await checkpoints.current()
+      const signed = {
+        size,
+        root: root.toString('base64'),
+        note,
+        signedAt: new Date(signedAt).toISOString(),
+      }
+      return { checkpoint: signed, refusal: null, behindMs }
+    } catch (error) {
+      const refusal = checkpoints.refusal()
+      if (refusal === null) throw error
+      return { checkpoint: null, refusal, behindMs }
     }
-    return { checkpoint: signed, refusal: null, behindMs }
-  } catch (error) {
-    const refusal = checkpoints.refusal()
-    if (refusal === null) throw error
-    return { checkpoint: null, refusal, behindMs }
-  }
-})
+  })
 
 const checksUnderWay = new WeakMap<ServiceDeps['database'], ReturnType<typeof checkAll>>()
 
@@ -141,6 +143,21 @@ async function* tailOf(
   } finally {
     slot.release()
   }
+}
+
+type LogState = {
+  readonly checkpoint: {
+    readonly size: number
+    /** SHA-256 in base64. */
+    readonly root: string
+    /** The signed note. */
+    readonly note: string
+    readonly signedAt: string
+  } | null
+  /** Why none is signed. */
+  readonly refusal: string | null
+  /** The age of the oldest event that is not in the log. */
+  readonly behindMs: number
 }
 
 export const adminLedgerRouter = appRouterOf({ events, verify, checkpoint, tail })
