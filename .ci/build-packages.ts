@@ -59,7 +59,7 @@ async function bundleTypes(name: string, { entries }: Package, target: string): 
       plugins: [
         withoutServersContext,
         entriesByName(name, folder),
-        dts({ dtsOnly: true, tsconfig: false, generator: 'oxc' }),
+        dts({ dtsInput: true, emitDtsOnly: true, tsconfig: false }),
       ],
       external: isPackage,
     })
