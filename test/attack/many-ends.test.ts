@@ -5,10 +5,10 @@ import { feedToken } from '../support/feed.ts'
 import { auth, query } from '../support/http.ts'
 import { metricOf } from '../support/metrics.ts'
 import { signIn } from '../support/sessions.ts'
-import { times } from '../support/long.ts'
+import { repeats } from '../support/long.ts'
 
 const timeout = 300_000
-const many = times(20_500, 100_500)
+const many = repeats(20_500, 100_500)
 
 /** Sessions that began and ended within the last ten minutes, five of each user. */
 async function endMany({ owner }: TestApp): Promise<void> {

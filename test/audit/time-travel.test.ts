@@ -9,9 +9,9 @@ import { readEpoch } from '../../db/ledger/locks.ts'
 import { stopClock } from '../support/clock.ts'
 import { startLedger, testCaller } from '../support/ledger.ts'
 import { seeded } from '../support/proxy.ts'
-import { times } from '../support/long.ts'
+import { repeats } from '../support/long.ts'
 
-const commands = times(400, 1_000)
+const commands = repeats(400, 1_000)
 const hourMs = 3_600_000
 
 /** What the service answered for one session, at this instant of the database. */

@@ -12,10 +12,10 @@ import { moveClock, passMinutes } from '../support/clock.ts'
 import { countAttempts, countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { hold, noFault, randomFault, seeded, startBehindProxy } from '../support/proxy.ts'
 import { makeUser } from '../support/users.ts'
-import { times } from '../support/long.ts'
+import { repeats } from '../support/long.ts'
 
 const seed = 20_260_817
-const refreshes = times(150, 500)
+const refreshes = repeats(150, 500)
 const minuteMs = 60_000
 
 describe.runIf(hasChromium)('on a faulty connection', () => {

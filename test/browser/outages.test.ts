@@ -22,7 +22,7 @@ import { startOwner } from '../support/owner-process.ts'
 import { noFault, startBehindProxy, type AnswerFault } from '../support/proxy.ts'
 import { freePort, testSecret } from '../support/server.ts'
 import { makeUser } from '../support/users.ts'
-import { times } from '../support/long.ts'
+import { repeats } from '../support/long.ts'
 
 const awayMs = 10_000
 
@@ -84,7 +84,7 @@ describe.runIf(hasChromium)('an outage signs no user out', () => {
     ['transport_mismatch', refusal(401, 'transport_mismatch')],
     ['access_token_expired without an access token', refusal(401, 'access_token_expired')],
   ]
-  test.each(faults.slice(0, times(3, faults.length)))(
+  test.each(faults.slice(0, repeats(3, faults.length)))(
     '%s does not sign the user out',
     async (_title, fault) => {
       await using behind = await startBehindProxy(browser)

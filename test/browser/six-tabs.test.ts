@@ -15,11 +15,11 @@ import { moveClock } from '../support/clock.ts'
 import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { hold, noFault, startBehindProxy } from '../support/proxy.ts'
 import { makeUser } from '../support/users.ts'
-import { times } from '../support/long.ts'
+import { repeats } from '../support/long.ts'
 
 const quarterHourMs = 15 * 60 * 1000
 
-const rounds = times(6, 20)
+const rounds = repeats(6, 20)
 
 describe.runIf(hasChromium)('six tabs that share one cookie', () => {
   const browser = useBrowser()
@@ -70,7 +70,7 @@ describe.runIf(hasChromium)('six tabs that share one cookie', () => {
       withoutLocks,
     ],
   ]
-  test.each(networks.slice(0, times(1, networks.length)))(
+  test.each(networks.slice(0, repeats(1, networks.length)))(
     'CL-02: six tabs stay signed in while their requests come in turn from %s',
     async (_what, addresses, prepare) => {
       await using behind = await startBehindProxy(browser, { TRUSTED_PROXIES: '127.0.0.1/32' })

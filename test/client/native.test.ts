@@ -17,12 +17,12 @@ import { moveClock, passMinutes } from '../support/clock.ts'
 import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { hold, noFault, randomFault, seeded, startBehindProxy } from '../support/proxy.ts'
 import { makeUser, testPassword } from '../support/users.ts'
-import { times } from '../support/long.ts'
+import { repeats } from '../support/long.ts'
 
 const seed = 20_260_818
-const refreshes = times(150, 500)
+const refreshes = repeats(150, 500)
 const hourMs = 3600 * 1000
-const kills = times(3, 10)
+const kills = repeats(3, 10)
 
 const folder = mkdtempSync(join(tmpdir(), 'token-ledger-native-'))
 const tool = join(folder, 'tool.mjs')

@@ -16,11 +16,11 @@ import {
   type World,
 } from '../support/theft.ts'
 import { makeUser } from '../support/users.ts'
-import { times } from '../support/long.ts'
+import { repeats } from '../support/long.ts'
 
 /** The properties of `test/ledger/theft-model.test.ts`, tested on the running service: HTTP, Postgres and its clock. */
 
-const runs = times(60, 150)
+const runs = repeats(60, 150)
 const seed = Date.now() | 0
 /** More than any run, and any shrinking of a failed one, uses. */
 const sessionsAtHand = 1_000

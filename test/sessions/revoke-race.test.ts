@@ -16,12 +16,12 @@ import { auth, mutate, query, type Answer } from '../support/http.ts'
 import { startServer } from '../support/server.ts'
 import { beginSessions } from '../support/begun-sessions.ts'
 import { makeUser, testPassword } from '../support/users.ts'
-import { times } from '../support/long.ts'
+import { repeats } from '../support/long.ts'
 
 // This file hashes hundreds of passwords.
 vi.setConfig({ testTimeout: 120_000 })
 
-const rounds = times(20, 50)
+const rounds = repeats(20, 50)
 const lanes = 4
 const newPassword = 'another horse, another staple'
 const noActor = { actorUserId: null, caller: { ip: null, userAgent: null } } as const

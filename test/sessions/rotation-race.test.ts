@@ -12,7 +12,7 @@ import { auth, type Answer } from '../support/http.ts'
 import { startServer, testSecret, type ServerProcess } from '../support/server.ts'
 import { beginSessions, readHistory, type BegunSession } from '../support/begun-sessions.ts'
 import { makeUser } from '../support/users.ts'
-import { times } from '../support/long.ts'
+import { repeats } from '../support/long.ts'
 
 // Thousands of requests on a slow machine are not a failure.
 vi.setConfig({ testTimeout: 300_000 })
@@ -26,7 +26,7 @@ const lanes = 5
 
 test('RT-04, V1 (ASVS 15.4.2): one token, forty times at once in two processes, grace 0: rotated once, then reuse ends the family', async () => {
   await using race = await startRace({ ROTATION_GRACE_SECONDS: '0' })
-  await race.run({ families: times(20, 50), rounds: 1 }, async (session) => {
+  await race.run({ families: repeats(20, 50), rounds: 1 }, async (session) => {
     const answers = await race.present(session, () => undefined)
     const end = await expectLedgerAgrees(race.ownerSql, session.familyId, answers)
     expect(tally(answers)).toEqual({ granted: 1, refresh_token_reused: presentations - 1 })

@@ -7,6 +7,6 @@ export const runsLong = process.env.TEST_LONG === 'yes'
 export const longTest = test.runIf(runsLong)
 
 /** How often a test repeats: `usual` times, or `long` times where a run includes what takes long. */
-export function times(usual: number, long: number): number {
+export function repeats(usual: number, long: number): number {
   return runsLong ? long : usual
 }
