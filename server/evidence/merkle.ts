@@ -88,19 +88,9 @@ export function rootFromInclusion(
 ): Hash {
   if (!(index >= 0 && index < size))
     throw new ProofError(`the log has no leaf ${index}: its size is ${size}`)
-  let node = index
-  let last = size - 1
   let root = leaf
-  for (const hash of proof) {
-    if (last === 0) throw new ProofError('the proof has too many hashes')
-    if (node % 2 === 1 || node === last) {
-      root = hashNode(hash, root)
-      while (node % 2 === 0 && node !== 0) [node, last] = [half(node), half(last)]
-    } else root = hashNode(root, hash)
-    node = half(node)
-    last = half(last)
-  }
-  if (last !== 0) throw new ProofError('the proof has too few hashes')
+  for (const { hash, isLeft } of climb(index, size - 1, proof))
+    root = isLeft ? hashNode(hash, root) : hashNode(root, hash)
   return root
 }
 
@@ -127,18 +117,33 @@ export function isConsistent(
   if (first === undefined) throw new ProofError('the proof has too few hashes')
   let oldRoot = first
   let newRoot = first
-  for (const hash of others) {
+  for (const { hash, isLeft } of climb(node, last, others)) {
+    if (isLeft) oldRoot = hashNode(hash, oldRoot)
+    newRoot = isLeft ? hashNode(hash, newRoot) : hashNode(newRoot, hash)
+  }
+  return oldRoot.equals(older.root) && newRoot.equals(newer.root)
+}
+
+/**
+ * Climbs from a node to the root, beside which `last` is the last node of the level, and says on which side of the path
+ * each hash of the proof stands.
+ *
+ * @throws {ProofError} when the proof has too few or too many hashes
+ */
+function* climb(
+  node: number,
+  last: number,
+  proof: readonly Hash[],
+): Generator<{ readonly hash: Hash; readonly isLeft: boolean }> {
+  for (const hash of proof) {
     if (last === 0) throw new ProofError('the proof has too many hashes')
-    if (node % 2 === 1 || node === last) {
-      oldRoot = hashNode(hash, oldRoot)
-      newRoot = hashNode(hash, newRoot)
-      while (node % 2 === 0 && node !== 0) [node, last] = [half(node), half(last)]
-    } else newRoot = hashNode(newRoot, hash)
+    const isLeft = node % 2 === 1 || node === last
+    yield { hash, isLeft }
+    if (isLeft) while (node % 2 === 0 && node !== 0) [node, last] = [half(node), half(last)]
     node = half(node)
     last = half(last)
   }
   if (last !== 0) throw new ProofError('the proof has too few hashes')
-  return oldRoot.equals(older.root) && newRoot.equals(newer.root)
 }
 
 // Sizes may pass 2^31, where bit operations end.
