@@ -1,3 +1,5 @@
+import { uuidOf } from '../uuid.ts'
+
 /**
  * Small values that tabs share and that outlive the page: attempt ids, noted sign-outs and the id of the session, never
  * tokens. Where the browser forbids storage, they last as long as the page.
@@ -73,10 +75,5 @@ function siteCookies(domain: string): Place {
 /** RFC 9562 version 4; `crypto.randomUUID` is missing on pages without https. */
 export function newAttemptId(): string {
   if (typeof crypto.randomUUID === 'function') return crypto.randomUUID()
-  const bytes = crypto.getRandomValues(new Uint8Array(16))
-  const hex = Array.from(bytes, (byte, index) => {
-    const marked = index === 6 ? (byte & 0x0f) | 0x40 : index === 8 ? (byte & 0x3f) | 0x80 : byte
-    return marked.toString(16).padStart(2, '0')
-  }).join('')
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+  return uuidOf(crypto.getRandomValues(new Uint8Array(16)), 4)
 }

@@ -1,3 +1,5 @@
+import { uuidOf } from '../uuid.ts'
+
 /** Encrypts texts for a cookie, and derives the id of an attempt from a token. One for each secret. */
 export type Seal = {
   seal(text: string): Promise<string>
@@ -43,7 +45,7 @@ export function createSeal(secret: string, purpose: string): Seal {
     async attemptIdOf(refreshToken) {
       const { naming } = await ready()
       const mac = new Uint8Array(await crypto.subtle.sign('HMAC', naming, bytesOf(refreshToken)))
-      return uuidOf(mac)
+      return uuidOf(mac, 8)
     },
   }
 }
@@ -67,14 +69,6 @@ async function deriveKeys(secret: string): Promise<Keys> {
     subtle.deriveKey(from('attempt'), root, hmac, false, ['sign']),
   ])
   return { sealing, naming }
-}
-
-function uuidOf(bytes: Uint8Array): string {
-  const hex = Array.from(bytes.subarray(0, 16), (byte, index) => {
-    const marked = index === 6 ? (byte & 0x0f) | 0x80 : index === 8 ? (byte & 0x3f) | 0x80 : byte
-    return marked.toString(16).padStart(2, '0')
-  }).join('')
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }
 
 function bytesOf(text: string): Uint8Array<ArrayBuffer> {
