@@ -1,5 +1,6 @@
 import {
   createAuthClient,
+  memoryStorage,
   type AuthClient,
   type AuthClientOptions,
   type TokenStorage,
@@ -56,13 +57,7 @@ export function fakeAuthClient(options: FakeAuthClientOptions = {}): FakeAuthCli
 
 /** In memory, with something to restore: whether there is a session is for the service to say. */
 function openedStorage(): TokenStorage {
-  let stored: string | null = JSON.stringify({ refreshToken: 'fake-refresh-token' })
-  return {
-    load: async () => stored,
-    async swap(expected, next) {
-      if (stored !== expected) return false
-      stored = next
-      return true
-    },
-  }
+  const storage = memoryStorage()
+  void storage.swap(null, JSON.stringify({ refreshToken: 'fake-refresh-token' }))
+  return storage
 }
