@@ -20,8 +20,6 @@ answerCalls({
     void fleets.set(fleet, sessions),
   run,
   checkAccessTokens,
-  accessTokens: (fleet: string) =>
-    fleets.get(fleet)!.flatMap(({ accessToken }) => (accessToken ? [accessToken] : [])),
   held: (fleet: string) =>
     fleets.get(fleet)!.map(({ familyId, token }) => ({
       familyId,

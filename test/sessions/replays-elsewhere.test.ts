@@ -1,10 +1,9 @@
-import { drizzle } from 'drizzle-orm/postgres-js'
-import postgres from 'postgres'
 import { expect, test } from 'vitest'
 import type { FastifyBaseLogger } from 'fastify'
 import { createSecurityLog, type SecurityEvent } from '../../server/observability/security-log.ts'
 import { createRotation } from '../../server/sessions/rotation.ts'
 import { startLedger, testCaller } from '../support/ledger.ts'
+import { recordStatements } from '../support/recorded-statements.ts'
 
 const elsewhere = { ...testCaller, ip: '2001:db8:7::1' }
 
@@ -57,14 +56,7 @@ test('the security log writes a suspicion as a warning', () => {
 
 test('a rotation sends two statements and a replay one more', async () => {
   await using ledger = await startLedger()
-  const statements: string[] = []
-  const sql = postgres(ledger.owner.url, {
-    max: 1,
-    connection: { role: 'token_ledger_app' },
-    debug: (_connection, query) => statements.push(query),
-  })
-  // As in `connect`: it leaves texts of JSON as they are.
-  drizzle(sql)
+  const { sql, statements } = recordStatements(ledger.owner.url)
   try {
     const { rotate } = createRotation({ ...ledger.deps, sql })
     const session = await ledger.start(await ledger.makeUser())

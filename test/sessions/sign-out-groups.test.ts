@@ -1,12 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { drizzle } from 'drizzle-orm/postgres-js'
-import postgres from 'postgres'
 import { startSession } from '../../server/sessions/sign-in.ts'
 import type { LiveSession } from '../../server/sessions/session.ts'
 import { startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
 import { lockFamily } from '../support/locks.ts'
 import { kindsOf } from '../support/sessions.ts'
 import { waitFor } from '../support/wait.ts'
+import { recordStatements } from '../support/recorded-statements.ts'
 
 // Sign-outs that come together share a transaction, as rotations do; a sign-in is one statement.
 
@@ -107,14 +106,7 @@ test('a sign-out of a family that is locked waits for it and delays no other sig
 })
 
 test('a sign-in writes its session with one statement', async () => {
-  const statements: string[] = []
-  const sql = postgres(ledger.owner.url, {
-    max: 1,
-    connection: { role: 'token_ledger_app' },
-    debug: (_connection, query) => statements.push(query),
-  })
-  // As in `connect`: it leaves texts of JSON as they are.
-  drizzle(sql)
+  const { sql, statements } = recordStatements(ledger.owner.url)
   try {
     const user = await ledger.makeUser()
     await sql`select 1`
