@@ -13,6 +13,7 @@ import { clientErrorHandler, frameworkErrors } from './http/client-errors.ts'
 import { sendError, toAuthError } from './http/error-replies.ts'
 import { hardeningHeaders } from './http/hardening.ts'
 import { isAllowedOrigin } from './http/origin.ts'
+import { oneAtATimePerConnection } from './http/pipelining.ts'
 import { warnAboutProxies } from './http/proxy-warnings.ts'
 import { mountAuth } from './http/routes/auth.ts'
 import { mountExamplePage } from './http/routes/example.ts'
@@ -74,6 +75,7 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
   const refuseWhileStopping = refusingWhileStopping(app)
   const deps = await makeDeps(app, options)
   warnAboutProxies(app)
+  app.addHook('onRequest', oneAtATimePerConnection)
   // Before CORS, which answers preflights itself.
   app.addHook('onRequest', (_request, reply, done) => {
     void reply.headers(hardeningHeaders)

@@ -87,9 +87,9 @@ test('RT-22 (ASVS 2.4.1): a flood of one token takes no place in the queue from 
   const others = await beginSessions(attacked.owner.url, user, 20)
   const body = JSON.stringify({ refreshToken })
   const head = `POST /auth/refresh HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`
-  const pipelined = `${head}\r\n\r\n${body}`.repeat(199)
+  const pipelined = `${head}\r\n\r\n${body}`.repeat(9)
   const last = `${head}\r\nconnection: close\r\n\r\n${body}`
-  const flood = Array.from({ length: 16 }, () => attacked.raw(pipelined + last))
+  const flood = Array.from({ length: 200 }, () => attacked.raw(pipelined + last))
   const answers = await Promise.all(
     others.map((session) => auth(attacked.url, 'refresh', { refreshToken: session.refreshToken })),
   )

@@ -31,13 +31,14 @@ test.each(faults)(
     const recoveredMs = await crowd.served(overAt, recoversWithinMs)
     expect(recoveredMs, 'every client was served again').not.toBeNull()
     await crowd.rest(recoversWithinMs)
-    expect(await rig.ask((sql) => findViolations(sql, crowd.clients))).toEqual([])
+    const violations = await rig.ask((sql) => findViolations(sql, crowd.clients))
+    crowd.goOn()
+    expect(violations).toEqual([])
     // The fault was real, and the process that met it is alive, unless the fault was to kill it.
     expect(crowd.disturbed()).toBeGreaterThan(before.disturbed)
     expect((await fetch(`${rig.url}/readyz`)).status).toBe(200)
     if (inflict !== faults[0]!.inflict) expect(rig.server().pid).toBe(before.pid)
     process.kill(rig.server().pid, 0)
-    crowd.goOn()
   },
   120_000,
 )

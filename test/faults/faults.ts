@@ -113,11 +113,15 @@ function fillPool(rig: Rig): Promise<number> {
   return occupyPool(rig, 7_000)
 }
 
-/** More sign-outs of locked sessions, each of another session, than the pool has connections. */
+/**
+ * More sign-outs of locked sessions than the pool has connections. Each ends all sessions of another user, which takes
+ * a transaction of its own.
+ */
 async function occupyPool(rig: Rig, lastsMs: number): Promise<number> {
-  const credentials = { email: rig.email, password: testPassword, transport: 'body' }
   const begun = await Promise.all(
-    Array.from({ length: 12 }, () => auth(rig.url, 'login', credentials)),
+    rig.bystanders.map((email) =>
+      auth(rig.url, 'login', { email, password: testPassword, transport: 'body' }),
+    ),
   )
   const ids = begun.map(({ data }) => data.familyId as string)
   return rig.ask(async (sql) => {
@@ -125,7 +129,11 @@ async function occupyPool(rig: Rig, lastsMs: number): Promise<number> {
     await sql.begin(async (tx) => {
       await tx`select from token_ledger.token_family where family_id = any(${ids}) for update`
       for (const { data } of begun)
-        waiting.push(auth(rig.url, 'logout', { refreshToken: data.refreshToken }).catch(() => null))
+        waiting.push(
+          auth(rig.url, 'logout', { refreshToken: data.refreshToken, everywhere: true }).catch(
+            () => null,
+          ),
+        )
       await sleep(lastsMs)
     })
     const overAt = performance.now()

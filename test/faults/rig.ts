@@ -15,6 +15,8 @@ export type Rig = AsyncDisposable & {
   readonly url: string
   /** The one user of all clients. */
   readonly email: string
+  /** Other users, more than the service has connections. */
+  readonly bystanders: readonly string[]
   /** Between clients and the server. */
   readonly line: Wire
   /** Between the server and Postgres. */
@@ -39,6 +41,8 @@ export async function startRig(): Promise<Rig> {
   const postgresUrl = await owner.url
   await migrate(postgresUrl)
   const { email } = await makeUser(postgresUrl)
+  const bystanders: string[] = []
+  for (let i = 0; i < 12; i++) bystanders.push((await makeUser(postgresUrl)).email)
   const wire = await startDatabaseWire(postgresUrl)
   const port = await freePort()
   const start = () => startServer(wire.url, { ...settings, PORT: String(port) })
@@ -47,6 +51,7 @@ export async function startRig(): Promise<Rig> {
   return {
     url: `http://127.0.0.1:${line.port}`,
     email,
+    bystanders,
     line,
     wire,
     dataDir,
