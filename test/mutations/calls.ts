@@ -140,4 +140,20 @@ export const calls = [
     ],
     ['each call of /readyz asks the database', 'asking ??= ask()', 'asking = ask()'],
   ]),
+  ...mutationsOf(
+    'server/http/pipelining.ts',
+    ['test/http/pipelining.test.ts'],
+    [
+      [
+        'all requests of one packet are carried out at once',
+        'if (before === undefined || before.writableFinished) return done()',
+        'return done()',
+      ],
+      [
+        'a connection takes all of its turn of the event loop',
+        "before.once('close', () => setImmediate(done))",
+        "before.once('close', () => done())",
+      ],
+    ],
+  ),
 ]
