@@ -14,6 +14,7 @@ import { checkDatabaseLogin } from './config/database-login.ts'
 import { keepCheckpoints } from './evidence/keep-checkpoints.ts'
 import { logOriginOf } from './evidence/sign-checkpoints.ts'
 import { startSequencer } from './evidence/sequencer.ts'
+import { createWitness } from './evidence/witness.ts'
 import { createCallLimits, noCallLimits } from './limits/call-limits.ts'
 import { createCounters } from './limits/counters.ts'
 import { createLimits, noLimits } from './limits/limits.ts'
@@ -90,6 +91,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     origin: logOriginOf(config.publicUrl),
     privateKey: await loadLogKey(database, secrets),
     shown: readLastCheckpoint(config.lastCheckpoint),
+    witness: config.witness ? createWitness(config.witness) : null,
   })
   const passwords = createPasswords()
   const tails = createTails()

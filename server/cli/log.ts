@@ -21,6 +21,7 @@ import {
 } from '../evidence/sign-checkpoints.ts'
 import { formatVerifierKey, parseVerifierKey, type VerifierKey } from '../evidence/signed-note.ts'
 import { storedSubtrees } from '../evidence/stored-tiles.ts'
+import { createWitness } from '../evidence/witness.ts'
 import { loadLogKey } from '../tokens/log-key.ts'
 import { exactlyOne, familyIdArgument, reasonArgument } from './arguments.ts'
 import { UsageError, type Command, type ReadConfig } from './command.ts'
@@ -171,7 +172,12 @@ function withCheckpoint(
     const shown = readLastCheckpoint(config.lastCheckpoint)
     while (((await appendLeaves(database)) ?? 0) > 0);
     try {
-      const signer = createCheckpointSigner(database, identity, shown)
+      const signer = createCheckpointSigner(database, identity, {
+        shown,
+        witness: config.witness ? createWitness(config.witness) : null,
+        onUnwitnessed: ({ message }) =>
+          console.error(`the checkpoint has no cosignature: ${message}`),
+      })
       return await work(database, await signer.current())
     } catch (error) {
       if (!(error instanceof CheckpointRefused)) throw error

@@ -18,7 +18,9 @@ import {
   seconds,
   secret,
   secretAdvice,
+  webAddress,
   wholeNumber,
+  witnessKey,
 } from './values.ts'
 
 export { ConfigError }
@@ -80,6 +82,8 @@ const Variables = z.object({
     .optional(),
   LEDGER_PUBLIC: flag('allow').optional(),
   LAST_CHECKPOINT: z.string().optional(),
+  WITNESS_URL: webAddress.optional(),
+  WITNESS_KEY: witnessKey.optional(),
   LOG_LEVEL: flag('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent').prefault('info'),
   // Only the OpenTelemetry variables that turn tracing on or off; its SDK reads the others itself.
   OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
@@ -103,6 +107,7 @@ const Environment = Variables.transform((env, ctx) => {
     ...portProblems(env),
     ...cookieProblems(env, protocol),
     ...audienceProblems(env, accessTokenAudience),
+    ...witnessProblems(env),
   ]
   for (const [variable, message] of problems)
     ctx.addIssue({ code: 'custom', path: [variable], message })
@@ -140,6 +145,7 @@ const Environment = Variables.transform((env, ctx) => {
     ledgerToken: env.LEDGER_TOKEN,
     isLedgerPublic: env.LEDGER_PUBLIC === 'allow',
     lastCheckpoint: env.LAST_CHECKPOINT,
+    witness: witnessOf(env),
     logLevel: env.LOG_LEVEL,
     isTraced: isTraced(env),
   }
@@ -156,6 +162,19 @@ function audienceProblems(env: Variables, ownAudience: string): Problem[] {
       'may not contain the audience of this service itself; list the other services, such as https://orders.example.com',
     ],
   ]
+}
+
+function witnessProblems({ WITNESS_URL, WITNESS_KEY }: Variables): Problem[] {
+  if ((WITNESS_URL === undefined) === (WITNESS_KEY === undefined)) return []
+  return WITNESS_KEY === undefined
+    ? [['WITNESS_KEY', 'is required with WITNESS_URL: the verifier key of the witness']]
+    : [['WITNESS_URL', 'is required with WITNESS_KEY, such as https://witness.example.com']]
+}
+
+function witnessOf({ WITNESS_URL, WITNESS_KEY }: Variables) {
+  return WITNESS_URL === undefined || WITNESS_KEY === undefined
+    ? undefined
+    : { url: WITNESS_URL, key: WITNESS_KEY }
 }
 
 function migrationProblems(env: Variables): Problem[] {

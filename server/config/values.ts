@@ -139,3 +139,23 @@ export function isHost(value: string): boolean {
 export function bracketed(host: string): string {
   return host.includes(':') ? `[${host}]` : host
 }
+
+/** Where a service of others is asked: https, or http on this host. */
+export const webAddress = z
+  .string()
+  .refine(isWebAddress, 'must be an https address, such as https://witness.example.com')
+
+function isWebAddress(value: string): boolean {
+  if (!URL.canParse(value)) return false
+  const { protocol, hostname, search, hash } = new URL(value)
+  const isLocal = protocol === 'http:' && /^(localhost|127\.0\.0\.1|\[::1\])$/.test(hostname)
+  return (protocol === 'https:' || isLocal) && search === '' && hash === ''
+}
+
+/** The verifier key of a witness (C2SP tlog-cosignature), whose type is the byte 4: `BA` in base64. */
+export const witnessKey = z
+  .string()
+  .regex(
+    /^[^+\s]+\+[0-9a-f]{8}\+B[A-P][A-Za-z0-9+/]{42}$/,
+    'must be the verifier key of a witness, such as witness.example.com+00000000+B…',
+  )

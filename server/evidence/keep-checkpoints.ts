@@ -7,6 +7,7 @@ import {
   createCheckpointSigner,
   type SignedCheckpoint,
 } from './sign-checkpoints.ts'
+import type { Witness, WitnessError } from './witness.ts'
 
 /** A checkpoint is signed this often, and also when a caller asks for one. */
 const signEveryMs = 60_000
@@ -29,15 +30,24 @@ type Options = {
   /** Null when `AUTH_SECRET` does not decrypt it. */
   readonly privateKey: KeyObject | null
   readonly shown: string | null
+  readonly witness: Witness | null
 }
 
 /** Signs a checkpoint now and then, and logs why it does not. */
 export function keepCheckpoints(
   app: Pick<FastifyInstance, 'log' | 'addHook'>,
   database: LogDatabase,
-  { origin, privateKey, shown }: Options,
+  { origin, privateKey, shown, witness }: Options,
 ): Checkpoints {
-  const signer = privateKey && createCheckpointSigner(database, { origin, privateKey }, shown)
+  /** Reported once: the witness gives the same error until it is asked again. */
+  let unwitnessed: WitnessError | null = null
+  const onUnwitnessed = (error: WitnessError) => {
+    if (error !== unwitnessed) app.log.warn(describeError(error), 'a checkpoint has no cosignature')
+    unwitnessed = error
+  }
+  const signer =
+    privateKey &&
+    createCheckpointSigner(database, { origin, privateKey }, { shown, witness, onUnwitnessed })
   let refusal: string | null = null
   let isReported = false
 

@@ -10,12 +10,15 @@ import { formatCheckpoint, openCheckpoint, type Checkpoint } from './checkpoint.
 import { rootOf } from './merkle.ts'
 import { NoteError, signNote, type VerifierKey } from './signed-note.ts'
 import { storedSubtrees } from './stored-tiles.ts'
+import { WitnessError, type Witness } from './witness.ts'
 
 /** The log does not continue a checkpoint that was signed: nothing is signed until an operator has decided. */
 export class CheckpointRefused extends Error {}
 
 /** A newer checkpoint is not signed within this time: each one is kept. */
 const signEveryMs = 1_000
+/** The same where a witness is asked each time. */
+const witnessedEveryMs = 10_000
 
 /** Stored checkpoints that are looked at, in case the newest ones are of another `PUBLIC_URL` or not signed at all. */
 const maxStored = 20
@@ -39,25 +42,33 @@ export type CheckpointSigner = {
   size(): number
 }
 
-/** @param shown a note that the operator kept outside of the database (`LAST_CHECKPOINT`) */
+export type SignerOptions = {
+  /** A note that the operator kept outside of the database (`LAST_CHECKPOINT`). */
+  readonly shown?: string | null
+  /** Cosigns each new checkpoint. Without its cosignature, the checkpoint is published all the same. */
+  readonly witness?: Witness | null
+  readonly onUnwitnessed?: (error: WitnessError) => void
+}
+
 export function createCheckpointSigner(
   database: LogDatabase,
   identity: LogIdentity,
-  shown: string | null = null,
+  { shown = null, witness = null, onUnwitnessed = () => {} }: SignerOptions = {},
 ): CheckpointSigner {
+  const pauseMs = witness === null ? signEveryMs : witnessedEveryMs
   const key = verifierKeyOf(identity)
   let last: SignedCheckpoint | null = null
   let lastAt = -Infinity
   let running: Promise<SignedCheckpoint> | null = null
 
   async function sign(): Promise<SignedCheckpoint> {
-    if (last !== null && performance.now() - lastAt < signEveryMs) return last
+    if (last !== null && performance.now() - lastAt < pauseMs) return last
     const stored = newestOf(await readCheckpoints(database, maxStored), key)
     const size = await readLogSize(database)
     const others = last?.note === stored?.note ? [stored] : [last, stored]
     for (const before of [openShown(shown, key), ...others])
       if (before !== null) await assertContinues(database, size, before)
-    last = stored?.size === size ? stored : await signNew(size)
+    last = stored?.size === size ? await witnessed(stored) : await signNew(size)
     lastAt = performance.now()
     return last
   }
@@ -67,8 +78,31 @@ export function createCheckpointSigner(
     const checkpoint = { origin: identity.origin, size, root }
     const signer = { name: identity.origin, privateKey: identity.privateKey }
     const note = signNote(formatCheckpoint(checkpoint), [signer])
+    return store(checkpoint, note + ((await cosignatureOf({ size, note })) ?? ''))
+  }
+
+  /** The stored checkpoint, with a cosignature if the witness was away when it was signed. */
+  async function witnessed(stored: SignedCheckpoint): Promise<SignedCheckpoint> {
+    if (witness === null || witness.hasCosigned(stored.note)) return stored
+    const cosignature = await cosignatureOf(stored)
+    return cosignature === null ? stored : store(stored, stored.note + cosignature)
+  }
+
+  async function store(checkpoint: Checkpoint, note: string): Promise<SignedCheckpoint> {
+    const { origin, size, root } = checkpoint
     const { signedAt } = await insertCheckpoint(database, { size, root, note })
-    return { ...checkpoint, note, signedAt }
+    return { origin, size, root, note, signedAt }
+  }
+
+  async function cosignatureOf(checkpoint: { size: number; note: string }): Promise<string | null> {
+    try {
+      const read = storedSubtrees(database, checkpoint.size)
+      return (await witness?.cosign(checkpoint, read)) ?? null
+    } catch (error) {
+      if (!(error instanceof WitnessError)) throw error
+      onUnwitnessed(error)
+      return null
+    }
   }
 
   return {

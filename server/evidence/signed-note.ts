@@ -4,7 +4,17 @@ import { createHash, createPublicKey, sign, verify, type KeyObject } from 'node:
 export class NoteError extends Error {}
 
 /** A public key with the name under which it signs. */
-export type VerifierKey = { readonly name: string; readonly publicKey: KeyObject }
+export type VerifierKey = {
+  readonly name: string
+  readonly publicKey: KeyObject
+  /** What the key signs: notes unless given. */
+  readonly algorithm?: Algorithm
+}
+
+/** The first byte of an encoded key: Ed25519 signatures of notes, and of cosignatures (C2SP tlog-cosignature). */
+export const algorithms = { note: 1, cosignature: 4 } as const
+
+type Algorithm = (typeof algorithms)[keyof typeof algorithms]
 
 export type Signature = {
   readonly name: string
@@ -16,30 +26,30 @@ export type Signature = {
 /** A signed text (C2SP signed-note): lines, an empty line, and a line for each signature. */
 export type Note = { readonly text: string; readonly signatures: readonly Signature[] }
 
-/** The algorithm's byte of an Ed25519 key. */
-const ed25519 = 1
-
 /** Where the 32 bytes of a public Ed25519 key begin in its SPKI form. */
 const spkiPrefix = Buffer.from('302a300506032b6570032100', 'hex')
 
 /** The key in one line: `name+<key id in hex>+<base64 of the algorithm's byte and the key>`. */
 export function formatVerifierKey(key: VerifierKey): string {
   const id = keyIdOf(key).toString(16).padStart(8, '0')
-  return `${key.name}+${id}+${Buffer.concat([Buffer.of(ed25519), rawKey(key.publicKey)]).toString('base64')}`
+  return `${key.name}+${id}+${encodedKey(key).toString('base64')}`
 }
 
-/** @throws {NoteError} when the line is no Ed25519 key, or its id belongs to another key */
-export function parseVerifierKey(line: string): VerifierKey {
+/** @throws {NoteError} when the line is no Ed25519 key of this algorithm, or its id belongs to another key */
+export function parseVerifierKey(
+  line: string,
+  algorithm: Algorithm = algorithms.note,
+): VerifierKey {
   const [, name = '', id = '', encoded = ''] = /^([^+\s]+)\+([0-9a-f]{8})\+(\S+)$/.exec(line) ?? []
   const bytes = Buffer.from(encoded, 'base64')
-  if (bytes.length !== 33 || bytes[0] !== ed25519 || bytes.toString('base64') !== encoded)
+  if (bytes.length !== 33 || bytes[0] !== algorithm || bytes.toString('base64') !== encoded)
     throw new NoteError('this is no verifier key: name+00000000+base64, with an Ed25519 key')
   const publicKey = createPublicKey({
     key: Buffer.concat([spkiPrefix, bytes.subarray(1)]),
     format: 'der',
     type: 'spki',
   })
-  const key = { name, publicKey }
+  const key = { name, publicKey, algorithm }
   if (keyIdOf(key) !== Number.parseInt(id, 16))
     throw new NoteError('the id of the verifier key does not belong to the key: a part is missing')
   return key
@@ -83,7 +93,7 @@ export function parseNote(note: string): Note {
   return { text, signatures }
 }
 
-function parseSignature(line: string): Signature {
+export function parseSignature(line: string): Signature {
   const [, name = '', encoded = ''] = /^— ([^+\s]+) (\S+)$/.exec(line) ?? []
   const bytes = Buffer.from(encoded, 'base64')
   if (bytes.length < 5 || bytes.toString('base64') !== encoded)
@@ -110,17 +120,17 @@ export function openNote(note: string, keys: readonly VerifierKey[]): string {
   return text
 }
 
-function keyIdOf({ name, publicKey }: VerifierKey): number {
+export function keyIdOf(key: VerifierKey): number {
   return createHash('sha256')
-    .update(`${name}\n`)
-    .update(Buffer.of(ed25519))
-    .update(rawKey(publicKey))
+    .update(`${key.name}\n`)
+    .update(encodedKey(key))
     .digest()
     .readUInt32BE(0)
 }
 
-function rawKey(publicKey: KeyObject): Buffer {
-  return publicKey.export({ format: 'der', type: 'spki' }).subarray(spkiPrefix.length)
+function encodedKey({ publicKey, algorithm = algorithms.note }: VerifierKey): Buffer {
+  const raw = publicKey.export({ format: 'der', type: 'spki' }).subarray(spkiPrefix.length)
+  return Buffer.concat([Buffer.of(algorithm), raw])
 }
 
 /** Control characters would let two texts look the same. */

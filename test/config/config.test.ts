@@ -145,6 +145,8 @@ const bad: [variable: string, value: string][] = [
   ['REVOCATIONS_TOKEN', 'hunter2'],
   ['LEDGER_TOKEN', 'hunter2'],
   ['LEDGER_PUBLIC', 'hunter2'],
+  ['WITNESS_URL', 'http://hunter2.example.com'],
+  ['WITNESS_KEY', 'hunter2'],
   ['LOG_LEVEL', 'hunter2'],
 ]
 

@@ -201,7 +201,8 @@ test('a checkpoint that the log does not continue keeps the next from being sign
     signNote(formatCheckpoint({ origin: identity.origin, size, root }), [
       { name: identity.origin, privateKey: identity.privateKey },
     ])
-  const signWith = (shown: string) => createCheckpointSigner(database, identity, shown).current()
+  const signWith = (shown: string) =>
+    createCheckpointSigner(database, identity, { shown }).current()
   const larger = noteOf(9, Buffer.alloc(32, 1))
   await expect(signWith(larger)).rejects.toThrow(
     'the log has 1 leaves, and a checkpoint of 9 was signed',

@@ -38,6 +38,22 @@ export const evidence = [
       ],
     ],
   ),
+  ...mutationsOf(
+    'server/evidence/witness.ts',
+    ['test/evidence/witness.test.ts'],
+    [
+      [
+        'a cosignature of another text is published',
+        'return verify(null, Buffer.from(signed), key.publicKey, bytes.subarray(8))',
+        'return true',
+      ],
+      [
+        'a witness that failed is asked again at once',
+        'if (failure !== null && performance.now() < failure.until) throw failure.error',
+        '',
+      ],
+    ],
+  ),
   ...mutationsOf('drizzle/0026_ledger_log.sql', log, [
     [
       'SQL: a row of a running transaction is passed over',
