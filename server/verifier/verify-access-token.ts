@@ -21,7 +21,7 @@ export type AccessTokenClaims = {
   readonly tokenId: string
   readonly issuedAt: number
   readonly expiresAt: number
-  /** `auth_time`: when the user signed in with a password. */
+  /** `auth_time`: when the user authenticated last, by a sign-in or again since. */
   readonly authenticatedAt: number
 }
 
