@@ -27,8 +27,8 @@ export function bearerFetch(settings: Settings, getAccessToken: GetAccessToken):
 }
 
 /** A stream can be sent only once. Before a redirect, the first request may have been carried out. */
-function mayRepeat({ body }: RequestInit, response: Response): boolean {
-  const isStream = typeof ReadableStream !== 'undefined' && body instanceof ReadableStream
+export function mayRepeat(init: RequestInit | undefined, response: Response): boolean {
+  const isStream = typeof ReadableStream !== 'undefined' && init?.body instanceof ReadableStream
   return !isStream && !response.redirected
 }
 
@@ -45,7 +45,10 @@ async function refuses(response: Response): Promise<boolean> {
 }
 
 /** Rejects as `fetch` does when the caller gives up while a token is awaited. The token's request goes on. */
-function untilAborted<T>(signal: AbortSignal | null | undefined, task: Promise<T>): Promise<T> {
+export function untilAborted<T>(
+  signal: AbortSignal | null | undefined,
+  task: Promise<T>,
+): Promise<T> {
   if (!signal) return task
   return new Promise((resolve, reject) => {
     // React Native's signals have no reason.
