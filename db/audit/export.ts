@@ -68,7 +68,8 @@ export async function readRecords(
         ${epochMs(tx, 'expires_at')} as expires_at,
         ${epochMs(tx, 'absolute_expires_at')} as absolute_expires_at,
         user_id, transport, token_hash, salt, attempt_hash, presented_generation, reason, actor_user_id,
-        host(ip) as ip, user_agent, origin_salt, origin_hash, prev_hash, hash, txid::text as txid
+        host(ip) as ip, user_agent, origin_salt, origin_hash, prev_hash, hash, txid::text as txid,
+        methods, ${epochMs(tx, 'authenticated_at')} as authenticated_at
       from token_ledger.token_event
       where family_id between ${first}::uuid and ${last}::uuid
       order by family_id, seq`
@@ -181,6 +182,8 @@ function toEventRecord(row: ExportedEventRow): EventRecord {
     prevHash: hex(row.prev_hash),
     hash: hex(row.hash),
     txid: row.txid,
+    methods: row.methods,
+    authenticatedAt: instantParam(row.authenticated_at),
   }
 }
 

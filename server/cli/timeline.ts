@@ -45,6 +45,8 @@ function describeEvent(event: ListedEvent, actions: readonly AdminActionRow[]): 
       return 'signed in'
     case 'rotated':
       return `refreshed: token ${event.generation}`
+    case 'reauthenticated':
+      return `authenticated again: token ${event.generation}`
     case 'replayed':
       return event.reason === 'same_attempt'
         ? `retried after a lost answer: token ${event.generation} again`
@@ -97,7 +99,9 @@ function conclusion(session: AuditSession, events: readonly ListedEvent[]): stri
       : `The session expired at ${expiresAt}: it had not been refreshed in time.`
   if (session.status === 'revoked' || last === undefined)
     return `The session was revoked. Incident ${session.incidentId}.`
-  const newest = events.findLast(({ kind }) => kind === 'rotated' || kind === 'issued')
+  const newest = events.findLast(
+    ({ kind }) => kind === 'rotated' || kind === 'reauthenticated' || kind === 'issued',
+  )
   const isSameCaller = isSame(last, newest)
   const hint =
     last.ip === null

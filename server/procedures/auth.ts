@@ -23,6 +23,9 @@ const credentials = z.strictObject({
   password: z.string().max(4_096),
 })
 
+/** Password-based authentication (RFC 8176). */
+const byPassword = ['pwd'] as const
+
 export const register = authMutation(credentials, async ({ ctx, input }) => {
   const { deps, caller } = ctx
   const { accounts } = deps.users
@@ -39,7 +42,7 @@ export const register = authMutation(credentials, async ({ ctx, input }) => {
   deps.logSecurityEvent({ event: 'user_registered', userId: user.id, ip: caller.ip })
   const epoch = await readEpoch(deps.database, user.id)
   const signIn = { user, epoch, transport: 'cookie', deviceName: null, caller } as const
-  return toGrant(ctx, await startSession(deps, signIn))
+  return toGrant(ctx, await startSession(deps, { ...signIn, methods: byPassword }))
 })
 
 export const login = authMutation(
@@ -61,7 +64,7 @@ export const login = authMutation(
     }
     const { transport } = input
     const deviceName = input.deviceName?.toWellFormed().replaceAll('\0', '') ?? null
-    const signIn = { user, epoch, transport, deviceName, caller }
+    const signIn = { user, epoch, transport, deviceName, caller, methods: byPassword }
     const session = await startSession(deps, signIn)
     deps.limits.afterSignIn({ userId: user.id, ip: caller.ip })
     return toGrant(ctx, session)

@@ -5,8 +5,14 @@ import type { Caller } from '../../db/ledger/event-rows.ts'
 import type { Transaction } from '../../db/connection/transaction.ts'
 import type { AuthError } from '../errors.ts'
 import { decideRotation } from '../ledger/decide.ts'
-import type { LedgerEvent, Replayed, Rotated, Transport } from '../ledger/events.ts'
-import { foldFamily, rotationsSince, type Family } from '../ledger/family.ts'
+import {
+  isSuccession,
+  type LedgerEvent,
+  type Replayed,
+  type Rotated,
+  type Transport,
+} from '../ledger/events.ts'
+import { foldFamily, successionsSince, type Family } from '../ledger/family.ts'
 import type { Sighting } from '../ledger/sighting.ts'
 import { randomSalt } from '../tokens/salt.ts'
 import { toRefusal, unknownFamily, abandoned, type Refused } from './refresh-refused.ts'
@@ -131,7 +137,7 @@ function decide(
 ): Granted | Refused {
   const { pending, attemptHash, successor, salt } = candidate
   const { row, user } = known
-  const family = foldFamily(row.events)
+  const family = foldFamily(row.events, row.authentication)
   const now = Math.max(known.now, family.lastAt)
   const isSpent = pending.token.generation < family.current.generation
   const { event, refusal, sighting } = decideRotation(family, {
@@ -175,16 +181,15 @@ function grant(
   granted: { row: FamilyState; family: Family; event: LedgerEvent; now: number; user: User },
 ): LiveSession {
   const { row, family, event, now, user } = granted
-  const made = event.kind === 'rotated' ? event : family.current
-  if (made.kind !== 'rotated') throw new Error('a grant without a successor')
-  const token =
-    event.kind === 'rotated'
-      ? successor
-      : findDescendant(
-          refreshKeys,
-          pending.token,
-          rotationsSince(pending.token.generation, row.events),
-        )
+  const made = isSuccession(event) ? event : family.current
+  if (!isSuccession(made)) throw new Error('a grant without a successor')
+  const token = isSuccession(event)
+    ? successor
+    : findDescendant(
+        refreshKeys,
+        pending.token,
+        successionsSince(pending.token.generation, row.events),
+      )
   if (token === null) throw new Error('no configured key derives the successors in the ledger')
   return {
     familyId: row.familyId,
@@ -192,6 +197,7 @@ function grant(
     transport: row.transport,
     token,
     signedInAt: row.createdAt,
+    authentication: event.kind === 'reauthenticated' ? event.authentication : family.authentication,
     refreshExpiresAt: made.expiresAt,
     refreshRemainingMs: made.expiresAt - now,
   }
