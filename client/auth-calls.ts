@@ -47,6 +47,9 @@ export type Grant = {
 }
 
 /** `isReauthenticated` is false where another request had rotated the token before: the grant is of that rotation. */
-export type Reauthenticated = Grant & { isReauthenticated: boolean }
+export type Reauthenticated = Pick<
+  Grant & { isReauthenticated: boolean },
+  keyof Grant | 'isReauthenticated'
+>
 
 export type User = { id: string; email: string; role: 'user' | 'admin' }

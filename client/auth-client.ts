@@ -125,7 +125,7 @@ export function createAuthClient<Claims = unknown>(
     switch (message.kind) {
       case 'refreshed':
         const { grant, record } = message
-        if (grant) later(({ takeOver }) => takeOver(grant, record.settledAt)).catch(() => {})
+        if (grant) later((stepUps) => stepUps.takeOver(grant, record.settledAt)).catch(() => {})
         return core.observeRefresh(record)
       case 'signed-in':
         if (familyId === message.familyId) return
@@ -167,10 +167,10 @@ export function createAuthClient<Claims = unknown>(
     register: (input) => used(() => signIn((signal) => credential.register(input, signal))),
     logout: ({ everywhere = false } = {}) => used(() => signOut(everywhere)),
     refresh: () => used(refresh),
-    reauthenticate: (proof) => used(() => later(({ reauthenticate }) => reauthenticate(proof))),
-    stepUp: (asked) => used(() => later(({ stepUp }) => stepUp(asked))),
+    reauthenticate: (proof) => used(() => later((stepUps) => stepUps.reauthenticate(proof))),
+    stepUp: (asked) => used(() => later((stepUps) => stepUps.stepUp(asked))),
     getAccessToken,
-    fetch: onStepUp ? (...request) => later(({ fetch }) => fetch(...request)) : plainFetch,
+    fetch: onStepUp ? (...request) => later((stepUps) => stepUps.fetch(...request)) : plainFetch,
     settings,
     dispose() {
       core.dispose()
