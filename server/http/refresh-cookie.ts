@@ -25,8 +25,15 @@ function identityOf({ isSecure, cookiePrefix, publicUrl }: CookieConfig): {
     : { name: '__Secure-refresh_token', path: '/auth' }
 }
 
-/** Every path of a cookie that is sent to `/auth/refresh` or `/auth/logout` (RFC 6265 §5.1.4). */
-const tossedPaths = ['/', '/auth', '/auth/', '/auth/refresh', '/auth/logout']
+/** Every path of a cookie that is sent to the routes of `/auth` that read it (RFC 6265 §5.1.4). */
+const tossedPaths = [
+  '/',
+  '/auth',
+  '/auth/',
+  '/auth/refresh',
+  '/auth/reauthenticate',
+  '/auth/logout',
+]
 
 /**
  * The values of all refresh cookies of a request. They are read from the header itself, because the parsed

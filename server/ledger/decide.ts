@@ -208,7 +208,7 @@ function after(family: Family, now: number) {
 }
 
 /** These are hashes of random ids, so the timing of the comparison does not help to guess an id. */
-function isSameAttempt(one: Uint8Array | null, other: Uint8Array | null): boolean {
+export function isSameAttempt(one: Uint8Array | null, other: Uint8Array | null): boolean {
   return one !== null && other !== null && one.every((byte, i) => byte === other[i])
 }
 

@@ -2,16 +2,15 @@ import { z } from 'zod'
 import { readEpoch } from '../../db/ledger/locks.ts'
 import { nilUuid } from '../../db/uuid.ts'
 import { AuthError, invalid } from '../errors.ts'
-import { maxPreviousAttempts } from '../ledger/events.ts'
-import { RefreshRefused } from '../sessions/refresh-refused.ts'
 import type { LiveSession } from '../sessions/session.ts'
 import { startSession } from '../sessions/sign-in.ts'
 import type { User } from '../users/directory.ts'
 import { canonicalEmail } from '../users/email.ts'
 import type { AuthContext } from './context.ts'
 import { mustFollowRule, mustNotBeBreached } from './new-password.ts'
+import { attemptInput, nextSession } from './next-token.ts'
 import { once } from './once.ts'
-import { presentedTokens, tokenToRefresh } from './presented-token.ts'
+import { presentedTokens } from './presented-token.ts'
 import { authMutation } from './trpc.ts'
 import { queueOf, whereFrom } from './where-from.ts'
 
@@ -24,7 +23,7 @@ const credentials = z.strictObject({
 })
 
 /** Password-based authentication (RFC 8176). */
-const byPassword = ['pwd'] as const
+export const byPassword = ['pwd'] as const
 
 export const register = authMutation(credentials, async ({ ctx, input }) => {
   const { deps, caller } = ctx
@@ -71,41 +70,8 @@ export const login = authMutation(
   },
 )
 
-export const refresh = authMutation(
-  z.strictObject({
-    attemptId: z.uuid().optional(),
-    previousAttemptIds: z.array(z.uuid()).max(maxPreviousAttempts).optional(),
-    familyId: z.uuid().optional(),
-    refreshToken: z.string().max(200).optional(),
-  }),
-  async ({ ctx, input }) => {
-    const { deps, cookie, caller, isClientWaiting } = ctx
-    const presented = presentedTokens(ctx, input.refreshToken)
-    const token = tokenToRefresh(presented, ctx, input.familyId?.toLowerCase())
-    const { transport } = presented
-    const refusalUnlessReuse = await deps.limits.beforeRefresh(token.familyId)
-    const attemptId = input.attemptId?.toLowerCase() ?? null
-    const request = {
-      token,
-      transport,
-      attemptId,
-      previousAttemptIds: input.previousAttemptIds?.map((given) => given.toLowerCase()) ?? [],
-      caller,
-      isClientWaiting,
-      refusalUnlessReuse,
-    }
-    try {
-      const session = await deps.rotate(request)
-      const { familyId, user } = session
-      deps.limits.afterRefresh({ familyId, userId: user.id, ip: caller.ip })
-      return toGrant(ctx, session)
-    } catch (error) {
-      // Clear the cookie only if it can never work again: after a lost race the browser already holds
-      // the cookie that the winner set.
-      if (error instanceof RefreshRefused && error.isFinal && transport === 'cookie') cookie.clear()
-      throw error
-    }
-  },
+export const refresh = authMutation(attemptInput, async ({ ctx, input }) =>
+  toGrant(ctx, await nextSession(ctx, input)),
 )
 
 export const logout = authMutation(
@@ -160,7 +126,8 @@ function deviceFamilies(ctx: AuthContext): string[] {
   return tokens.slice(0, maxSessions).map(({ familyId }) => familyId)
 }
 
-function toGrant({ deps, cookie }: AuthContext, session: LiveSession) {
+/** The answer to a sign-in or a refresh. With the cookie transport it also sets the cookie. */
+export function toGrant({ deps, cookie }: AuthContext, session: LiveSession) {
   const { familyId, user, token, transport } = session
   const { accessToken, expiresIn } = deps.accessTokens.forSession(session)
   if (transport === 'cookie') cookie.set(token.value, session.refreshRemainingMs)

@@ -31,6 +31,8 @@ export type LiveSession = {
   readonly signedInAt: number
   /** The newest one; null in a session that began before the ledger kept it. */
   readonly authentication: Authentication | null
+  /** Of a reauthentication: whether its own attempt made the token. */
+  readonly isReauthenticated?: boolean
   readonly refreshExpiresAt: number
   /** By the database's clock, so that a wrong clock of the process does not shorten the cookie. */
   readonly refreshRemainingMs: number
