@@ -16,6 +16,7 @@ const access: Record<string, 'public' | 'signed in' | 'admin'> = {
   '/auth/register': 'public',
   '/auth/login': 'public',
   '/auth/refresh': 'public',
+  '/auth/reauthenticate': 'public',
   '/auth/logout': 'public',
   '/trpc/me': 'signed in',
   '/trpc/tokens.exchange': 'signed in',
