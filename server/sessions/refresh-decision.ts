@@ -7,6 +7,7 @@ import type { AuthError } from '../errors.ts'
 import { decideRotation } from '../ledger/decide.ts'
 import {
   isSuccession,
+  type Authentication,
   type LedgerEvent,
   type Replayed,
   type Rotated,
@@ -44,6 +45,14 @@ export type RefreshRequest = {
    * recorded.
    */
   readonly refusalUnlessReuse?: AuthError | null
+  /** Set when the user has just proved again who they are. At the instant of the decision, unless it says another. */
+  readonly reauthentication?: ProofAgain
+}
+
+export type ProofAgain = {
+  readonly methods: readonly string[]
+  /** Epoch milliseconds; null for now. An instant of the future counts as now. */
+  readonly authenticatedAt: number | null
 }
 
 export type Pending = RefreshRequest & { readonly familyId: string }
@@ -156,6 +165,7 @@ function decide(
     next: { tokenHash: hashSecret(successor), salt },
     now,
     policy: deps.policy,
+    ...(pending.reauthentication && { reauthentication: provedBy(now, pending.reauthentication) }),
   })
   if (refusal !== null) {
     const { generation } = family.current
@@ -173,6 +183,10 @@ function decide(
     event,
     ...(sighting !== undefined && { sighting }),
   }
+}
+
+function provedBy(now: number, { methods, authenticatedAt }: ProofAgain): Authentication {
+  return { methods, authenticatedAt: Math.min(authenticatedAt ?? now, now) }
 }
 
 function grant(
