@@ -284,7 +284,8 @@ return sha256(
   || token_ledger.field(convert_to(user_agent, 'UTF8'))
 );
 
--- The hash of an event: version 1 is this list of fields.
+-- The hash of an event. Version 1 is this list of fields without the last two; an event that has one of them has
+-- version 2.
 create function token_ledger.event_hash_of(
   family_id uuid, seq integer, prev_hash bytea, kind text, generation integer,
   occurred_at timestamptz, expires_at timestamptz, absolute_expires_at timestamptz, user_id uuid,

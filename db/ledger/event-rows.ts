@@ -6,6 +6,7 @@ import type {
   Transport,
 } from '../../server/ledger/events.ts'
 import { instantParam } from '../instant.ts'
+import { methodsOf } from '../methods.ts'
 
 export type { Caller }
 
@@ -42,7 +43,8 @@ export type LedgerEventRow = {
   presented_generation: number | null
   reason: string | null
   actor_user_id: string | null
-  methods: string[] | null
+  /** For `methodsOf`. */
+  methods: string | null
   authenticated_at: number | null
 }
 
@@ -72,7 +74,8 @@ export function toAuthentication(
   row: Pick<LedgerEventRow, 'methods' | 'authenticated_at'>,
 ): Authentication | null {
   const { methods, authenticated_at: authenticatedAt } = row
-  return methods === null || authenticatedAt === null ? null : { methods, authenticatedAt }
+  if (methods === null || authenticatedAt === null) return null
+  return { methods: methodsOf(methods), authenticatedAt }
 }
 
 /** What is inserted into `token_event`; triggers compute the other columns. */

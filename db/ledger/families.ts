@@ -42,7 +42,7 @@ const eventColumns = `
   ${epochMsText('e.expires_at')} as expires_at,
   ${epochMsText('e.absolute_expires_at')} as absolute_expires_at,
   e.user_id, e.transport, e.token_hash, e.salt, e.attempt_hash, e.presented_generation, e.reason,
-  e.actor_user_id, e.methods,
+  e.actor_user_id, array_to_string(e.methods, ' ') as methods,
   ${epochMsText('e.authenticated_at')} as authenticated_at`
 
 /** The time, a family `f`, its user `u`, its newest event `e` and its newest authentication `a`. */
@@ -51,7 +51,7 @@ const newestColumns = `
   f.family_id, f.user_id as family_user_id, f.transport as family_transport,
   ${epochMsText('f.created_at')} as created_at,
   u.user_id as account_id, u.email, u.role, u.disabled_at,
-  a.methods as newest_methods, ${epochMsText('a.authenticated_at')} as newest_authenticated_at,
+  array_to_string(a.methods, ' ') as newest_methods, ${epochMsText('a.authenticated_at')} as newest_authenticated_at,
   ${eventColumns}`
 
 /**
@@ -209,7 +209,7 @@ type NewestRow = LedgerEventRow & {
   email: string | null
   role: UserRow['role']
   disabled_at: string | null
-  newest_methods: string[] | null
+  newest_methods: string | null
   newest_authenticated_at: number | null
 }
 

@@ -57,7 +57,7 @@ export async function readHistory(ownerSql: Sql, familyId: string): Promise<Ledg
   const rows = await ownerSql<LedgerEventRow[]>`
     select
       family_id, seq, kind, generation, user_id, transport, token_hash, salt, attempt_hash, reason,
-      presented_generation, actor_user_id, methods,
+      presented_generation, actor_user_id, array_to_string(methods, ' ') as methods,
       (extract(epoch from occurred_at) * 1000)::float8 as occurred_at,
       (extract(epoch from expires_at) * 1000)::float8 as expires_at,
       (extract(epoch from absolute_expires_at) * 1000)::float8 as absolute_expires_at,

@@ -165,10 +165,11 @@ test('after all of this the ledger is intact', async () => {
   expect((await verifyExport(await exportLines(app.database))).problems).toEqual([])
 })
 
-/** Everything that is stored of every event, as text. */
+/** Everything that the old version stored of every event, as text. */
 async function readEvents(): Promise<string> {
   const [row] = await owner.ownerSql<{ all: string }[]>`
-    select string_agg(e::text, ',' order by family_id, seq) as all from token_ledger.token_event e`
+    select string_agg((to_jsonb(e) - 'methods' - 'authenticated_at')::text, ',' order by family_id, seq) as all
+    from token_ledger.token_event e`
   return row!.all
 }
 
