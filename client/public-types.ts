@@ -72,7 +72,7 @@ export type AuthClient<Claims = unknown> = {
    * are not asked again.
    * @returns whether to repeat the call with the access token as it is then
    */
-  stepUp(asked: StepUp & { readonly calledAt?: number }): Promise<boolean>
+  readonly stepUp: (asked: StepUp & { readonly calledAt?: number }) => Promise<boolean>
   /**
    * The access token, refreshed first if it has expired; null when signed out. Do not store it. Rejects when a
    * refresh is needed and fails for now; the session stays.

@@ -1,9 +1,9 @@
 import { field, type Fetch, type Grant } from '../auth-api.ts'
-import { mayRepeat, untilAborted } from '../calls/bearer-fetch.ts'
 import type { Ask } from '../credential/credential.ts'
 import { AuthClientError, isTransient, toAuthClientError } from '../errors.ts'
 import type { AuthClientOptions } from '../options.ts'
 import type { AuthClient, Reauthentication } from '../public-types.ts'
+import { mayRepeat, untilAborted } from '../repeated-request.ts'
 import { familyIdIn, type SignedIn } from '../session.ts'
 import { sleep } from '../sleep.ts'
 import { stopwatch } from './held-token.ts'
@@ -66,17 +66,18 @@ export function createStepUps(
     reauthenticate,
     stepUp,
 
-    /** As `plainFetch`, and repeats a request once when the user had to authenticate again. */
-    async fetch(input: Parameters<Fetch>[0], init?: RequestInit): Promise<Response> {
+    /** As `plainFetch`, and repeats a request once when its user had to authenticate again. */
+    async fetch(...[input, init]: Parameters<Fetch>): Promise<Response> {
+      // Not `instanceof`: a test environment may have a `Request` of its own.
+      const request = typeof input === 'object' && 'url' in input ? input : null
       const calledAt = performance.now()
       // Each try uses up the body of a copy.
-      const send = () => plainFetch(isRequest(input) ? input.clone() : input, init)
+      const send = () => plainFetch(request?.clone() ?? input, init)
       const response = await send()
       const maxAgeSeconds = await maxAgeIn(response)
       if (maxAgeSeconds === null || !mayRepeat(init, response)) return response
-      const signal = init?.signal ?? (isRequest(input) ? input.signal : null)
-      const isDone = await untilAborted(signal, stepUp({ maxAgeSeconds, calledAt }))
-      return isDone ? send() : response
+      const signal = init?.signal ?? request?.signal
+      return (await untilAborted(signal, stepUp({ maxAgeSeconds, calledAt }))) ? send() : response
     },
 
     /** Takes the access token of a tab in which the user has authenticated again: that of before is of too long ago. */
@@ -106,9 +107,4 @@ async function maxAgeIn(response: Response): Promise<number | null> {
     .catch(() => null)
   const maxAgeSeconds = field(field(field(body, 'error'), 'data'), 'maxAgeSeconds')
   return typeof maxAgeSeconds === 'number' ? maxAgeSeconds : null
-}
-
-/** Not `instanceof`: a test environment may have a `Request` of its own. */
-function isRequest(input: Parameters<Fetch>[0]): input is Request {
-  return typeof input === 'object' && 'url' in input
 }

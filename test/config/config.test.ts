@@ -42,6 +42,7 @@ describe('an empty environment', () => {
       refreshIdleMs: 7 * 24 * 3600 * 1000,
       refreshAbsoluteMs: 30 * 24 * 3600 * 1000,
       rotationGraceMs: 10_000,
+      maxAuthAgeMs: 600_000,
       reuseScope: 'family',
       replaysElsewhere: 'warn',
       registration: 'open',
