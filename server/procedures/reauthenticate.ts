@@ -19,11 +19,13 @@ export const reauthenticationInput = attemptInput.extend({ attemptId: z.uuid() }
 export const reauthenticate = authMutation(
   reauthenticationInput.extend({ password: z.string().max(4_096) }),
   async ({ ctx, input: { password, ...attempt } }) =>
-    reauthenticated(ctx, attempt, (token) => provePassword(ctx, token, password)),
+    replaceToken(ctx, attempt, (token) => provePassword(ctx, token, password)),
 )
 
+export type Reauthenticated = Awaited<ReturnType<typeof replaceToken>>
+
 /** Replaces the token of a user whom `prove` finds to be the same. */
-export async function reauthenticated(
+export async function replaceToken(
   ctx: AuthContext,
   attempt: z.output<typeof reauthenticationInput>,
   prove: (token: RefreshToken) => Promise<ProofAgain>,

@@ -5,7 +5,7 @@ import { authLink, type AppRouter } from '../../client/trpc.ts'
 import type { TestApp } from '../support/app.ts'
 import { moveClock } from '../support/clock.ts'
 import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
-import { repeats } from '../support/long.ts'
+import { longTest, repeats } from '../support/long.ts'
 import {
   noFault,
   randomFault,
@@ -54,12 +54,12 @@ test('a call of an old session asks for the password, and runs once with the new
   expect(asked).toBe(1)
 })
 
-test.each(['drop-answer', 'truncate'] as const)(
+test.each((['drop-answer', 'truncate'] as const).slice(0, repeats(1, 2)))(
   'an answer of reauthenticate that is lost (%s) is repeated with its attempt, and the session goes on',
   async (kind) => {
     const auth = await signedIn()
     const { familyId } = await auth.refresh()
-    let losses = 2
+    let losses = 1
     proxy.chooseFault = (path) =>
       path === '/auth/reauthenticate' && (losses -= 1) >= 0 ? { kind } : noFault
     expect(await auth.reauthenticate({ password })).toMatchObject({ status: 'signed-in', familyId })
@@ -68,12 +68,12 @@ test.each(['drop-answer', 'truncate'] as const)(
       issued: 1,
       rotated: 2,
       reauthenticated: 1,
-      replayed: 2,
+      replayed: 1,
     })
   },
 )
 
-test('when no answer comes at all, the next refresh repairs the session', async () => {
+longTest('when no answer comes at all, the next refresh repairs the session', async () => {
   const auth = await signedIn()
   const { familyId } = await auth.refresh()
   proxy.chooseFault = (path) =>
@@ -91,7 +91,7 @@ test('processes that share a storage reauthenticate and refresh at once over a f
   const [one] = tools
   for (const tool of tools) await tool.restore()
   const random = seeded(20_261_127)
-  for (let round = 0; round < repeats(6, 50); round += 1) {
+  for (let round = 0; round < repeats(2, 50); round += 1) {
     proxy.chooseFault = () => randomFault(random)
     const outcomes = await Promise.all(
       tools.map((tool) =>
@@ -107,7 +107,7 @@ test('processes that share a storage reauthenticate and refresh at once over a f
   }
   proxy.chooseFault = () => noFault
   const { familyId } = await one!.reauthenticate({ password })
-  expect((await countKinds(app, familyId)).reauthenticated).toBeGreaterThan(1)
+  expect((await countKinds(app, familyId)).reauthenticated).toBeGreaterThan(0)
   await expectNoReuse(app)
 }, 240_000)
 

@@ -165,6 +165,9 @@ async function succeedAndBeRefused(call: Call, watch: Watch, url: string): Promi
   await call('/auth/refresh', {}, cookie(other.refreshToken, url))
   await call('/auth/refresh', { refreshToken: other.refreshToken }, cookie(refreshToken, url))
   await call('/auth/refresh', { refreshToken: watch.plant('a token that is not ours') })
+  const proof = { refreshToken: other.refreshToken, attemptId: attempt(watch) }
+  await call('/auth/reauthenticate', { ...proof, password: wrong })
+  await call('/auth/reauthenticate', { ...proof, password: 7 })
   await call('/auth/refresh', {}, cookie(watch.plant('a cookie that is not ours'), url))
 
   const authorization = bearer(accessToken)
@@ -226,6 +229,7 @@ async function breakTables(call: Call, watch: Watch, ownerSql: Sql, url: string)
     await call('/auth/register', register),
     await call('/auth/login', account),
     await call('/auth/refresh', refresh),
+    await call('/auth/reauthenticate', { ...refresh, password }),
     await call('/auth/logout', { refreshToken: session.refreshToken }),
     await call('/trpc/account.changePassword', change, bearer(session.accessToken)),
   ]
@@ -247,6 +251,11 @@ async function loseTheDatabase(call: Call, watch: Watch, url: string): Promise<v
     await call('/auth/login', account),
     await call('/auth/register', account),
     await call('/auth/refresh', { refreshToken, attemptId: attempt(watch) }),
+    await call('/auth/reauthenticate', {
+      refreshToken,
+      attemptId: attempt(watch),
+      password: account.password,
+    }),
     await call('/auth/logout', { refreshToken }),
     await call('/auth/logout', { everywhere: true }, cookie(refreshToken, url)),
   ]
