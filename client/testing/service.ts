@@ -93,6 +93,7 @@ export function createFakeService(options: FakeServiceOptions = {}): FakeService
             familyId,
             accessTokenExpiresAt: soon(),
             authenticatedAt: new Date().toISOString(),
+            methods: ['pwd'],
           }),
     'GET /trpc/tokens.exchange': async (input) => {
       const audience = textOf(input, 'audience')
