@@ -4,11 +4,11 @@ import { nilUuid } from '../../db/uuid.ts'
 import { AuthError, invalid } from '../errors.ts'
 import { maxPreviousAttempts } from '../ledger/events.ts'
 import { RefreshRefused } from '../sessions/refresh-refused.ts'
-import type { LiveSession } from '../sessions/session.ts'
 import { startSession } from '../sessions/sign-in.ts'
 import type { User } from '../users/directory.ts'
 import { canonicalEmail } from '../users/email.ts'
 import type { AuthContext } from './context.ts'
+import { toGrant } from './grant.ts'
 import { mustFollowRule, mustNotBeBreached } from './new-password.ts'
 import { once } from './once.ts'
 import { presentedTokens, tokenToRefresh } from './presented-token.ts'
@@ -158,19 +158,4 @@ async function checkCredentials(
 function deviceFamilies(ctx: AuthContext): string[] {
   const { tokens } = presentedTokens(ctx, undefined)
   return tokens.slice(0, maxSessions).map(({ familyId }) => familyId)
-}
-
-function toGrant({ deps, cookie }: AuthContext, session: LiveSession) {
-  const { familyId, user, token, transport } = session
-  const { accessToken, expiresIn } = deps.accessTokens.forSession(session)
-  if (transport === 'cookie') cookie.set(token.value, session.refreshRemainingMs)
-  return {
-    accessToken,
-    tokenType: 'Bearer' as const,
-    expiresIn,
-    refreshExpiresAt: new Date(session.refreshExpiresAt).toISOString(),
-    familyId,
-    user: { id: user.id, email: user.email, role: user.role },
-    ...(transport === 'body' && { refreshToken: token.value }),
-  }
 }
