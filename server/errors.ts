@@ -11,6 +11,8 @@ export const authErrors = {
     trpc: 'UNAUTHORIZED',
     message: 'The e-mail address or the password is wrong.',
   },
+  /** A sign-in that was proved elsewhere: by a caller without SIGN_IN_TOKEN, sent twice, or of a user who may not. */
+  sign_in_refused: { trpc: 'UNAUTHORIZED', message: 'The sign-in was refused.' },
   refresh_token_missing: { trpc: 'UNAUTHORIZED', message: 'The refresh token is missing.' },
   /** Forged or foreign: its MAC does not match, or no rotation of its family issued it. */
   refresh_token_malformed: { trpc: 'UNAUTHORIZED', message: 'The refresh token is not valid.' },

@@ -17,6 +17,7 @@ import { startSequencer } from './evidence/sequencer.ts'
 import { createCallLimits, noCallLimits } from './limits/call-limits.ts'
 import { createCounters } from './limits/counters.ts'
 import { createLimits, noLimits } from './limits/limits.ts'
+import { createSignInAttempts } from './limits/sign-in-attempts.ts'
 import { removeStaleCounts } from './limits/stale-counts.ts'
 import { createAccountHash } from './observability/account-hash.ts'
 import { watchHostClock } from './observability/host-clock.ts'
@@ -167,6 +168,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     signOut: createSignOut(sessionDeps),
     verifier,
     limits,
+    signInAttempts: createSignInAttempts(counters),
     accountHash: createAccountHash(config.authSecret),
     findBreachedPasswords: options.findBreachedPasswords,
     callLimits,

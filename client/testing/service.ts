@@ -101,6 +101,7 @@ export function createFakeService(options: FakeServiceOptions = {}): FakeService
             familyId,
             accessTokenExpiresAt: soon(),
             authenticatedAt: new Date(authenticatedAt).toISOString(),
+            methods: ['pwd'],
           }),
     'GET /trpc/tokens.exchange': async (input) => {
       const audience = textOf(input, 'audience')

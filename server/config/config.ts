@@ -79,6 +79,10 @@ const Variables = z.object({
     .string()
     .min(16, 'must have at least 16 characters; make one with: openssl rand -hex 24')
     .optional(),
+  SIGN_IN_TOKEN: z
+    .string()
+    .min(16, 'must have at least 16 characters; make one with: openssl rand -hex 24')
+    .optional(),
   LEDGER_PUBLIC: flag('allow').optional(),
   LAST_CHECKPOINT: z.string().optional(),
   LOG_LEVEL: flag('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent').prefault('info'),
@@ -140,6 +144,7 @@ const Environment = Variables.transform((env, ctx) => {
     metricsPort: env.METRICS_PORT,
     revocationsToken: env.REVOCATIONS_TOKEN,
     ledgerToken: env.LEDGER_TOKEN,
+    signInToken: env.SIGN_IN_TOKEN,
     isLedgerPublic: env.LEDGER_PUBLIC === 'allow',
     lastCheckpoint: env.LAST_CHECKPOINT,
     logLevel: env.LOG_LEVEL,

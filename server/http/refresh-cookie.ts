@@ -1,3 +1,4 @@
+import { fastifyCookie } from '@fastify/cookie'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../config/config.ts'
 import type { RefreshCookie } from '../procedures/context.ts'
@@ -79,14 +80,14 @@ export function refreshCookieOf(
     if (sent.mayBeForeign && path !== '/') clearForeign()
     void reply.header(
       'set-cookie',
-      reply.server.serializeCookie(name, value, { ...attributes, ...lifetime }),
+      fastifyCookie.serialize(name, value, { ...attributes, ...lifetime }),
     )
   }
   function clearForeign(): void {
     const { origin } = reply.request.headers
     const lines = parentDomainsOf([config.publicUrl, origin]).flatMap((domain) =>
       tossedPaths.map((tossed) =>
-        reply.server.serializeCookie(name, '', {
+        fastifyCookie.serialize(name, '', {
           domain,
           path: tossed,
           maxAge: 0,

@@ -118,6 +118,7 @@ const suspicious: ReadonlySet<Reason> = new Set<Reason>([
   'origin_not_allowed',
   'refresh_token_malformed',
   'role_required',
+  'sign_in_refused',
   'too_many_attempts',
   'transport_mismatch',
 ])

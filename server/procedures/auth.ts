@@ -2,11 +2,11 @@ import { z } from 'zod'
 import { readEpoch } from '../../db/ledger/locks.ts'
 import { nilUuid } from '../../db/uuid.ts'
 import { AuthError, invalid } from '../errors.ts'
-import type { LiveSession } from '../sessions/session.ts'
 import { startSession } from '../sessions/sign-in.ts'
 import type { User } from '../users/directory.ts'
 import { canonicalEmail } from '../users/email.ts'
 import type { AuthContext } from './context.ts'
+import { toGrant } from './grant.ts'
 import { mustFollowRule, mustNotBeBreached } from './new-password.ts'
 import { attemptInput, nextSession } from './next-token.ts'
 import { once } from './once.ts'
@@ -124,20 +124,4 @@ async function checkCredentials(
 function deviceFamilies(ctx: AuthContext): string[] {
   const { tokens } = presentedTokens(ctx, undefined)
   return tokens.slice(0, maxSessions).map(({ familyId }) => familyId)
-}
-
-/** The answer to a sign-in or a refresh. With the cookie transport it also sets the cookie. */
-export function toGrant({ deps, cookie }: AuthContext, session: LiveSession) {
-  const { familyId, user, token, transport } = session
-  const { accessToken, expiresIn } = deps.accessTokens.forSession(session)
-  if (transport === 'cookie') cookie.set(token.value, session.refreshRemainingMs)
-  return {
-    accessToken,
-    tokenType: 'Bearer' as const,
-    expiresIn,
-    refreshExpiresAt: new Date(session.refreshExpiresAt).toISOString(),
-    familyId,
-    user: { id: user.id, email: user.email, role: user.role },
-    ...(transport === 'body' && { refreshToken: token.value }),
-  }
 }

@@ -3,9 +3,12 @@ import { readOwner } from '../../db/audit/sessions.ts'
 import { AuthError } from '../errors.ts'
 import type { ProofAgain } from '../sessions/refresh-decision.ts'
 import type { RefreshToken } from '../tokens/refresh-token.ts'
-import { byPassword, toGrant } from './auth.ts'
+import { byPassword } from './auth.ts'
 import type { AuthContext } from './context.ts'
+import { toGrant } from './grant.ts'
+import { id } from './input.ts'
 import { attemptInput, nextSession } from './next-token.ts'
+import { methods } from './proved-sign-in.ts'
 import { authMutation } from './trpc.ts'
 import { queueOf, whereFrom } from './where-from.ts'
 
@@ -37,6 +40,24 @@ export async function replaceToken(
     /** False where a refresh had spent the token before: this is its answer, and the next attempt will succeed. */
     isReauthenticated,
   }
+}
+
+/** What an app has found out about the user of a session, by any means of its own. */
+export const provedAgain = z.strictObject({
+  methods,
+  authenticatedAt: z.number().int().min(0).optional(),
+  user: id.optional(),
+})
+
+/** @throws {AuthError} `invalid_credentials` for a proof about another user than that of the session */
+export async function takeProof(
+  { deps }: AuthContext,
+  { familyId }: RefreshToken,
+  { user, methods: by, authenticatedAt }: z.output<typeof provedAgain>,
+): Promise<ProofAgain> {
+  if (user !== undefined && (await readOwner(deps.database, familyId)) !== user)
+    throw new AuthError('invalid_credentials', 'the proof is about another user')
+  return { methods: by, authenticatedAt: authenticatedAt ?? null }
 }
 
 /** @throws {AuthError} `invalid_credentials`, `too_many_attempts` */

@@ -56,5 +56,7 @@ function toItem(row: AuditSession, currentFamilyId: string) {
     expiresAt: iso(row.expiresAt),
     ip: row.ip,
     userAgent: row.userAgent,
+    methods: row.methods,
+    authenticatedAt: iso(row.authenticatedAt),
   }
 }

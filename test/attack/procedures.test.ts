@@ -114,6 +114,7 @@ test('V13: no prototype of the service was changed', async () => {
     'accessTokenExpiresAt',
     'authenticatedAt',
     'familyId',
+    'methods',
     'user',
   ])
   expect((await attacked.request('/auth/logout', { json: {} })).body).toEqual({

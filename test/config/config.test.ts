@@ -145,6 +145,7 @@ const bad: [variable: string, value: string][] = [
   ['METRICS_PORT', '3000'],
   ['REVOCATIONS_TOKEN', 'hunter2'],
   ['LEDGER_TOKEN', 'hunter2'],
+  ['SIGN_IN_TOKEN', 'hunter2'],
   ['LEDGER_PUBLIC', 'hunter2'],
   ['LOG_LEVEL', 'hunter2'],
 ]
@@ -246,6 +247,7 @@ describe('in production', () => {
     ['no rate limits', 'RATE_LIMITS', { RATE_LIMITS: 'off' }],
     ['a page over http', 'ALLOWED_ORIGINS', { ALLOWED_ORIGINS: 'http://app.example.com' }],
     ['a repeated token', 'REVOCATIONS_TOKEN', { REVOCATIONS_TOKEN: 'a'.repeat(40) }],
+    ['a short token', 'SIGN_IN_TOKEN', { SIGN_IN_TOKEN: 'q7Lw4Xr8Vb1Mn6Kx' }],
     ['a short token', 'REVOCATIONS_TOKEN', { REVOCATIONS_TOKEN: 'q7Lw4Xr8Vb1Mn6Kx' }],
     ['a sample token', 'METRICS_TOKEN', { METRICS_TOKEN: 'changeme-q7Lw4Xr8Vb1Mn6KxTz5Pd2Hs' }],
     ['a secret that was not changed', 'AUTH_SECRET_PREVIOUS', { AUTH_SECRET_PREVIOUS: testSecret }],

@@ -71,7 +71,7 @@ export const tokens = [
     ],
   ),
   ...mutationsOf(
-    'server/procedures/auth.ts',
+    'server/procedures/grant.ts',
     ['test/sessions/rotation-rules.test.ts'],
     [
       [

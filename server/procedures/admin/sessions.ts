@@ -58,7 +58,11 @@ const stateAt = askingProcedure
   .query(async ({ ctx, input }) => {
     const state = await readStateAt(ctx.deps.database.questions, input.familyId, input.at)
     if (state === null) throw unknown()
-    return { ...state, expiresAt: iso(state.expiresAt) }
+    return {
+      ...state,
+      expiresAt: iso(state.expiresAt),
+      authenticatedAt: iso(state.authenticatedAt),
+    }
   })
 
 const revoke = adminActProcedure
