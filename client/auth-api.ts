@@ -1,8 +1,15 @@
 import type { Reason } from '../server/errors.ts'
-import type { AuthInputs, AuthOutputs, Credentials, Grant, User } from './auth-calls.ts'
+import type {
+  AuthInputs,
+  AuthOutputs,
+  Credentials,
+  Grant,
+  Reauthenticated,
+  User,
+} from './auth-calls.ts'
 import { AuthClientError } from './errors.ts'
 
-export type { Credentials, Grant, User }
+export type { Credentials, Grant, Reauthenticated, User }
 
 type AuthProcedure = keyof AuthOutputs
 

@@ -16,6 +16,13 @@ export type AuthInputs = {
     familyId?: string | undefined
     refreshToken?: string | undefined
   }
+  reauthenticate: {
+    password: string
+    attemptId: string
+    previousAttemptIds?: string[] | undefined
+    familyId?: string | undefined
+    refreshToken?: string | undefined
+  }
   logout: { refreshToken?: string | undefined; everywhere?: boolean | undefined }
 }
 
@@ -23,6 +30,7 @@ export type AuthOutputs = {
   register: Grant
   login: Grant
   refresh: Grant
+  reauthenticate: Reauthenticated
   logout: { success: true; revoked: number }
 }
 
@@ -37,5 +45,11 @@ export type Grant = {
   user: User
   refreshToken?: string
 }
+
+/** `isReauthenticated` is false where another request had rotated the token before: the grant is of that rotation. */
+export type Reauthenticated = Pick<
+  Grant & { isReauthenticated: boolean },
+  keyof Grant | 'isReauthenticated'
+>
 
 export type User = { id: string; email: string; role: 'user' | 'admin' }

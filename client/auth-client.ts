@@ -7,6 +7,7 @@ import { createSessionCore } from './lifecycle/session-core.ts'
 import { familyIdIn, initialSession, type Session, type SignedIn } from './session.ts'
 import { byUser, createSignIn } from './lifecycle/sign-in.ts'
 import { singleFlight } from './lifecycle/single-flight.ts'
+import type { StepUps } from './lifecycle/step-up.ts'
 import { createTokenExchange } from './lifecycle/token-exchange.ts'
 import { openTabChannel, type TabChannel, type TabMessage } from './tabs/channel.ts'
 import { withTabLock } from './tabs/lock.ts'
@@ -110,11 +111,22 @@ export function createAuthClient<Claims = unknown>(
       audience === undefined ? getOwnToken({ rejected }) : getTokenFor(audience, rejected),
     )
 
+  const plainFetch = bearerFetch(settings, getAccessToken)
+  const { onStepUp } = options
+  let loaded: StepUps | undefined
+  /** Most pages never need this code. */
+  async function later<T>(use: (stepUps: StepUps) => T): Promise<Awaited<T>> {
+    const { createStepUps } = await import('./lifecycle/step-up.ts')
+    return await use((loaded ??= createStepUps(core, onStepUp, plainFetch)))
+  }
+
   function onTabMessage(message: TabMessage): void {
     const familyId = familyIdIn(state.get())
     switch (message.kind) {
       case 'refreshed':
-        return core.observeRefresh(message.record)
+        const { grant, record } = message
+        if (grant) later((stepUps) => stepUps.takeOver(grant, record.settledAt)).catch(() => {})
+        return core.observeRefresh(record)
       case 'signed-in':
         if (familyId === message.familyId) return
         core.abortPending()
@@ -155,8 +167,10 @@ export function createAuthClient<Claims = unknown>(
     register: (input) => used(() => signIn((signal) => credential.register(input, signal))),
     logout: ({ everywhere = false } = {}) => used(() => signOut(everywhere)),
     refresh: () => used(refresh),
+    reauthenticate: (proof) => used(() => later((stepUps) => stepUps.reauthenticate(proof))),
+    stepUp: (asked) => used(() => later((stepUps) => stepUps.stepUp(asked))),
     getAccessToken,
-    fetch: bearerFetch(settings, getAccessToken),
+    fetch: onStepUp ? (...request) => later((stepUps) => stepUps.fetch(...request)) : plainFetch,
     settings,
     dispose() {
       core.dispose()

@@ -27,6 +27,13 @@ export type AuthClientOptions = {
   readonly site?: string
   /** Further origins that an access token may be sent to, such as an API that verifies it. */
   readonly origins?: readonly (string | OriginOfAudience)[]
+  /**
+   * Called when a call needs a more recent authentication (401 `step_up_required`): ask the user, call
+   * `reauthenticate`, and resolve with true once it has succeeded. The call is then repeated once. Calls that are refused
+   * at the same time share one run. Without it, or when it resolves with false, the call fails with `step_up_required`;
+   * the session stays.
+   */
+  readonly onStepUp?: (asked: StepUp) => Promise<boolean>
   /** Used instead of the global `fetch`. */
   readonly fetch?: Fetch
   /**
@@ -34,6 +41,12 @@ export type AuthClientOptions = {
    * `restore` asks the service whether it is. Other fields of the session are empty until then.
    */
   readonly initial?: { readonly user: User }
+}
+
+/** What a call asks for. */
+export type StepUp = {
+  /** How long ago the user may have authenticated. */
+  readonly maxAgeSeconds: number
 }
 
 /** An origin that gets access tokens of its own, which the service itself does not accept. */

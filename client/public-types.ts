@@ -1,11 +1,21 @@
 import type { Credentials } from './auth-api.ts'
-import type { Settings } from './options.ts'
+import type { Settings, StepUp } from './options.ts'
 import type { SessionListener, Session, SignedIn, UserListener } from './session.ts'
 
 export type SignIn = Credentials & {
   /** Shown in the user's list of sessions; at most 100 characters. */
   readonly deviceName?: string
 }
+
+/** What proves that the user is still the same person. */
+export type Reauthentication =
+  | { readonly password: string; readonly route?: never }
+  | {
+      /** The name of a route of the team's own below `/auth/`, such as `passkey`. */
+      readonly route: string
+      /** What that route takes, beside the fields of the attempt that the client adds. */
+      readonly [field: string]: unknown
+    }
 
 /**
  * The session of a page, an app or a tool. Make one client per page or app, or per request on a server.
@@ -49,6 +59,21 @@ export type AuthClient<Claims = unknown> = {
   /** Refreshes now. Rarely needed, because the client refreshes by itself. Concurrent calls share one refresh. */
   refresh(): Promise<SignedIn<Claims>>
   /**
+   * Proves again who the user is: by the password, or by whatever a route of the team's own checks. The session goes on
+   * with new tokens, which say when the user authenticated last, in all tabs; those of before are dead. Rejects with
+   * `invalid_credentials`, `too_many_attempts`, …; the session then stays.
+   */
+  reauthenticate(proof: Reauthentication): Promise<SignedIn<Claims>>
+  /**
+   * Asks `onStepUp`, as a call that is refused with `step_up_required` does. Calls that ask at the same time share one
+   * run. `auth.fetch` and `authLink` do this themselves.
+   *
+   * @param asked.calledAt When the refused call began, by `performance.now()`. If the user has authenticated since, they
+   * are not asked again.
+   * @returns whether to repeat the call with the access token as it is then
+   */
+  readonly stepUp: (asked: StepUp & { readonly calledAt?: number }) => Promise<boolean>
+  /**
    * The access token, refreshed first if it has expired; null when signed out. Do not store it. Rejects when a
    * refresh is needed and fails for now; the session stays.
    *
@@ -59,7 +84,8 @@ export type AuthClient<Claims = unknown> = {
   readonly getAccessToken: GetAccessToken
   /**
    * `fetch` with an access token as bearer, without one when signed out. A request that is refused (401) because of
-   * the token is repeated once with a new one, unless its body is a stream or it was redirected.
+   * the token is repeated once with a new one, unless its body is a stream or it was redirected. So is one that needs a
+   * more recent authentication, if `onStepUp` gets it; otherwise its answer is that 401.
    *
    * Takes only the origins of `baseUrl` and `origins`, and otherwise rejects with `origin_not_configured`. When no
    * token can be had for now, it rejects with the `AuthClientError` of the refresh. Everything else is as with the

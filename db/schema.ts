@@ -90,18 +90,18 @@ export const tokenEvent = tokenLedgerSchema.table(
     /** The family's current generation once this event has happened. */
     generation: integer('generation').notNull(),
     occurredAt: instant('occurred_at').notNull(),
-    /** `issued`, `rotated`: when this event's token expires if it is not used. */
+    /** `issued`, `rotated`, `reauthenticated`: when this event's token expires if it is not used. */
     expiresAt: instant('expires_at'),
-    /** `issued`, `rotated`: when the family expires even if it is used; the same in the whole family. */
+    /** `issued`, `rotated`, `reauthenticated`: when the family expires even if it is used; the same in the whole family. */
     absoluteExpiresAt: instant('absolute_expires_at'),
     /** `issued`: the user, and how clients present the token. */
     userId: uuid('user_id'),
     transport: text('transport').$type<Transport>(),
-    /** `issued`, `rotated`: SHA-256 of the secret of the token made by this event. */
+    /** `issued`, `rotated`, `reauthenticated`: SHA-256 of the secret of the token made by this event. */
     tokenHash: bytea('token_hash'),
-    /** `rotated`: the new token is derived from the spent one and this salt, which is useless without it. */
+    /** `rotated`, `reauthenticated`: the new token is derived from the spent one and this salt, which is useless without it. */
     salt: bytea('salt'),
-    /** `rotated`, `replayed`: SHA-256 of the client's `attemptId`, if it sent one. */
+    /** `rotated`, `reauthenticated`, `replayed`: SHA-256 of the client's `attemptId`, if it sent one. */
     attemptHash: bytea('attempt_hash'),
     /** `replayed`, `reuse_detected`: the generation of the presented, spent token. */
     presentedGeneration: integer('presented_generation'),
@@ -121,6 +121,9 @@ export const tokenEvent = tokenLedgerSchema.table(
     txid: xid8('txid')
       .notNull()
       .default(sql`pg_current_xact_id()`),
+    /** `issued`, `reauthenticated`: how the user proved who they are, in the words of RFC 8176, and when. */
+    methods: text('methods').array(),
+    authenticatedAt: instant('authenticated_at'),
   },
   (t) => [
     primaryKey({ columns: [t.familyId, t.seq] }),
@@ -134,6 +137,10 @@ export const tokenEvent = tokenLedgerSchema.table(
     index('token_event_ends')
       .on(t.occurredAt, t.familyId)
       .where(sql`${t.kind} in ('revoked', 'reuse_detected')`),
+    // For the newest authentication of a family. Refreshes add nothing to it.
+    index('token_event_authentications')
+      .on(t.familyId, t.seq)
+      .where(sql`${t.kind} in ('issued', 'reauthenticated')`),
     check('token_event_seq_positive', sql`${t.seq} >= 1`),
     check('token_event_expires_in_time', sql`${t.expiresAt} <= ${t.absoluteExpiresAt}`),
     check(
@@ -149,18 +156,32 @@ export const tokenEvent = tokenLedgerSchema.table(
         when 'issued' then ${t.generation} = 0
           and num_nonnulls(${t.expiresAt}, ${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.tokenHash}) = 5
           and num_nonnulls(${t.salt}, ${t.attemptHash}, ${t.presentedGeneration}, ${t.reason}, ${t.actorUserId}) = 0
+          and num_nonnulls(${t.methods}, ${t.authenticatedAt}) in (0, 2)
         when 'rotated' then ${t.generation} >= 1
           and num_nonnulls(${t.expiresAt}, ${t.absoluteExpiresAt}, ${t.tokenHash}, ${t.salt}) = 4
+          and num_nonnulls(${t.userId}, ${t.transport}, ${t.presentedGeneration}, ${t.reason}, ${t.actorUserId}, ${t.methods}, ${t.authenticatedAt}) = 0
+        when 'reauthenticated' then ${t.generation} >= 1
+          and num_nonnulls(${t.expiresAt}, ${t.absoluteExpiresAt}, ${t.tokenHash}, ${t.salt}, ${t.methods}, ${t.authenticatedAt}) = 6
           and num_nonnulls(${t.userId}, ${t.transport}, ${t.presentedGeneration}, ${t.reason}, ${t.actorUserId}) = 0
         when 'replayed' then ${t.presentedGeneration} between 0 and ${t.generation} - 1
           and (${t.reason} = 'same_attempt' or ${t.reason} = 'grace_window' and ${t.presentedGeneration} = ${t.generation} - 1)
-          and num_nonnulls(${t.expiresAt}, ${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.tokenHash}, ${t.salt}, ${t.actorUserId}) = 0
+          and num_nonnulls(${t.expiresAt}, ${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.tokenHash}, ${t.salt}, ${t.actorUserId}, ${t.methods}, ${t.authenticatedAt}) = 0
         when 'reuse_detected' then ${t.presentedGeneration} between 0 and ${t.generation} - 1
-          and num_nonnulls(${t.expiresAt}, ${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.tokenHash}, ${t.salt}, ${t.attemptHash}, ${t.reason}, ${t.actorUserId}) = 0
+          and num_nonnulls(${t.expiresAt}, ${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.tokenHash}, ${t.salt}, ${t.attemptHash}, ${t.reason}, ${t.actorUserId}, ${t.methods}, ${t.authenticatedAt}) = 0
         when 'revoked' then ${t.reason} in ('logout', 'logout_everywhere', 'user_revoked', 'admin_revoked', 'password_changed', 'user_disabled', 'reuse_elsewhere', 'session_limit')
-          and num_nonnulls(${t.expiresAt}, ${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.tokenHash}, ${t.salt}, ${t.attemptHash}, ${t.presentedGeneration}) = 0
+          and num_nonnulls(${t.expiresAt}, ${t.userId}, ${t.absoluteExpiresAt}, ${t.transport}, ${t.tokenHash}, ${t.salt}, ${t.attemptHash}, ${t.presentedGeneration}, ${t.methods}, ${t.authenticatedAt}) = 0
         else false
       end) is true`,
+    ),
+    check(
+      'token_event_authentication',
+      // Joined by spaces and split again they are the same, so that their hash has one meaning.
+      sql`cardinality(${t.methods}) between 1 and 10
+        and array_to_string(${t.methods}, ' ') ~ '^[A-Za-z0-9_.:/-]{1,50}( [A-Za-z0-9_.:/-]{1,50})*$'
+        and string_to_array(array_to_string(${t.methods}, ' '), ' ') = ${t.methods}
+        and ${t.authenticatedAt} <= ${t.occurredAt}
+        and ${t.authenticatedAt} >= '1970-01-01T00:00:00Z'::timestamptz
+        and ${t.authenticatedAt} = date_trunc('milliseconds', ${t.authenticatedAt})`,
     ),
     check(
       'token_event_sizes',
@@ -373,6 +394,8 @@ export const auditSessions = tokenAuditSchema
     incidentId: text('incident_id'),
     ip: inet('ip'),
     userAgent: text('user_agent'),
+    methods: text('methods').array(),
+    authenticatedAt: instant('authenticated_at'),
   })
   .existing()
 
@@ -393,6 +416,8 @@ export const auditEvents = tokenAuditSchema
     userAgent: text('user_agent'),
     hash: bytea('hash').notNull(),
     prevHash: bytea('prev_hash'),
+    methods: text('methods').array(),
+    authenticatedAt: instant('authenticated_at'),
   })
   .existing()
 

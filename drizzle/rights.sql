@@ -82,7 +82,7 @@ grant select,
   insert (
     family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id,
     transport, token_hash, salt, attempt_hash, presented_generation, reason, actor_user_id, ip,
-    user_agent, origin_salt
+    user_agent, origin_salt, methods, authenticated_at
   )
 on token_ledger.token_event to token_ledger_app;
 grant select,

@@ -86,7 +86,18 @@ create table token_ledger.token_event (
   prev_hash bytea,
   hash bytea not null,
   txid xid8 not null default pg_current_xact_id(),
+  methods text[],
+  authenticated_at timestamptz,
   constraint token_event_family_id_seq_pk primary key (family_id, seq),
+  constraint token_event_authentication check (
+    cardinality(methods) >= 1
+    and cardinality(methods) <= 10
+    and array_to_string(methods, ' ') ~ '^[A-Za-z0-9_.:/-]{1,50}( [A-Za-z0-9_.:/-]{1,50})*$'
+    and string_to_array(array_to_string(methods, ' '), ' ') = methods
+    and authenticated_at <= occurred_at
+    and authenticated_at >= '1970-01-01 00:00:00+00'::timestamptz
+    and authenticated_at = date_trunc('milliseconds', authenticated_at)
+  ),
   constraint token_event_expires_in_time check (expires_at <= absolute_expires_at),
   constraint token_event_seq_positive check (seq >= 1),
   constraint token_event_shape check (
@@ -94,8 +105,16 @@ create table token_ledger.token_event (
       when 'issued' then generation = 0
         and num_nonnulls(expires_at, user_id, absolute_expires_at, transport, token_hash) = 5
         and num_nonnulls(salt, attempt_hash, presented_generation, reason, actor_user_id) = 0
+        and (num_nonnulls(methods, authenticated_at) in (0, 2))
       when 'rotated' then generation >= 1
         and num_nonnulls(expires_at, absolute_expires_at, token_hash, salt) = 4
+        and num_nonnulls(
+          user_id, transport, presented_generation, reason, actor_user_id, methods, authenticated_at
+        ) = 0
+      when 'reauthenticated' then generation >= 1
+        and num_nonnulls(
+          expires_at, absolute_expires_at, token_hash, salt, methods, authenticated_at
+        ) = 6
         and num_nonnulls(user_id, transport, presented_generation, reason, actor_user_id) = 0
       when 'replayed' then presented_generation >= 0
         and presented_generation <= generation - 1
@@ -104,13 +123,14 @@ create table token_ledger.token_event (
           or reason = 'grace_window' and presented_generation = generation - 1
         )
         and num_nonnulls(
-          expires_at, user_id, absolute_expires_at, transport, token_hash, salt, actor_user_id
+          expires_at, user_id, absolute_expires_at, transport, token_hash, salt, actor_user_id,
+          methods, authenticated_at
         ) = 0
       when 'reuse_detected' then presented_generation >= 0
         and presented_generation <= generation - 1
         and num_nonnulls(
           expires_at, user_id, absolute_expires_at, transport, token_hash, salt, attempt_hash,
-          reason, actor_user_id
+          reason, actor_user_id, methods, authenticated_at
         ) = 0
       when 'revoked' then reason in (
           'logout', 'logout_everywhere', 'user_revoked', 'admin_revoked', 'password_changed',
@@ -118,7 +138,7 @@ create table token_ledger.token_event (
         )
         and num_nonnulls(
           expires_at, user_id, absolute_expires_at, transport, token_hash, salt, attempt_hash,
-          presented_generation
+          presented_generation, methods, authenticated_at
         ) = 0
       else false
     end is true
@@ -141,6 +161,8 @@ create table token_ledger.token_event (
 )
 partition by range (family_id);
 alter table token_ledger.token_event alter column family_id set (n_distinct_inherited = -0.02);
+create index token_event_authentications on token_ledger.token_event (family_id, seq)
+where kind in ('issued', 'reauthenticated');
 create index token_event_by_time on token_ledger.token_event using brin (occurred_at)
 with (autosummarize='true');
 create index token_event_by_txid on token_ledger.token_event (txid, family_id, seq);
@@ -262,17 +284,24 @@ return sha256(
   || token_ledger.field(convert_to(user_agent, 'UTF8'))
 );
 
--- The hash of an event: version 1 is this list of fields.
+-- The hash of an event. Version 1 is this list of fields without the last two; an event that has one of them has
+-- version 2.
 create function token_ledger.event_hash_of(
   family_id uuid, seq integer, prev_hash bytea, kind text, generation integer,
   occurred_at timestamptz, expires_at timestamptz, absolute_expires_at timestamptz, user_id uuid,
   transport text, token_hash bytea, salt bytea, attempt_hash bytea, presented_generation integer,
-  reason text, actor_user_id uuid, origin_hash bytea
+  reason text, actor_user_id uuid, origin_hash bytea, methods text[], authenticated_at timestamptz
 )
 returns bytea
 language sql stable parallel safe
 return sha256(
-  convert_to('token-ledger/v1', 'UTF8')
+  convert_to(
+    case
+      when ((methods is null) and (authenticated_at is null)) then 'token-ledger/v1'
+      else 'token-ledger/v2'
+    end,
+    'UTF8'
+  )
   || uuid_send(family_id)
   || int4send(seq)
   || coalesce(prev_hash, decode(repeat('00', 32), 'hex'))
@@ -290,6 +319,13 @@ return sha256(
   || token_ledger.field(convert_to(reason, 'UTF8'))
   || token_ledger.field(uuid_send(actor_user_id))
   || token_ledger.field(origin_hash)
+  || case
+    when ((methods is null) and (authenticated_at is null)) then '\x'::bytea
+    else (
+        token_ledger.field(convert_to(array_to_string(methods, ' '), 'UTF8'))
+        || token_ledger.field(timestamptz_send(authenticated_at))
+      )
+  end
 );
 
 -- The same, of a row.
@@ -299,7 +335,8 @@ language sql stable parallel safe
 return token_ledger.event_hash_of(
   (e).family_id, (e).seq, (e).prev_hash, (e).kind, (e).generation, (e).occurred_at, (e).expires_at,
   (e).absolute_expires_at, (e).user_id, (e).transport, (e).token_hash, (e).salt, (e).attempt_hash,
-  (e).presented_generation, (e).reason, (e).actor_user_id, (e).origin_hash
+  (e).presented_generation, (e).reason, (e).actor_user_id, (e).origin_hash, (e).methods,
+  (e).authenticated_at
 );
 
 -- The rules of a legal history: the problem of an event after those before it, or null. `last_` is the newest event,
@@ -333,15 +370,15 @@ return case
   when (seq <> last_seq + 1) then format('seq %s does not follow %s', seq, last_seq)
   when last_kind in ('reuse_detected', 'revoked') then format('the family is over: %s', last_kind)
   when (kind = 'issued') then 'a family is issued once'
-  when ((kind = 'rotated') and (generation <> last_generation + 1)) then format(
-      'generation %s does not follow %s', generation, last_generation
-    )
   when (
-      (kind = 'rotated') and (absolute_expires_at <> family_ends_at)
+      kind in ('rotated', 'reauthenticated') and (generation <> last_generation + 1)
+    ) then format('generation %s does not follow %s', generation, last_generation)
+  when (
+      kind in ('rotated', 'reauthenticated') and (absolute_expires_at <> family_ends_at)
     ) then 'a rotation does not move the end of the family'
-  when ((kind <> 'rotated') and (generation <> last_generation)) then format(
-      '%s may not change the generation %s to %s', kind, last_generation, generation
-    )
+  when (
+      (kind <> all (array['rotated', 'reauthenticated'])) and (generation <> last_generation)
+    ) then format('%s may not change the generation %s to %s', kind, last_generation, generation)
   when (occurred_at < last_occurred_at) then 'an event may not come before the last one'
   when (occurred_at >= token_expires_at) then format('%s after the token had expired', kind)
   when ((kind = 'replayed') and ((seq - token_seq) > 20)) then 'replayed more than 20 times'
@@ -375,7 +412,7 @@ begin
   if last.kind = 'replayed' then
     select seq, expires_at, absolute_expires_at into token_seq, token_expires_at, family_ends_at
     from token_ledger.token_event
-    where family_id = new.family_id and kind in ('issued', 'rotated')
+    where family_id = new.family_id and kind in ('issued', 'rotated', 'reauthenticated')
     order by seq desc
     limit 1;
   elsif last.seq is null then
@@ -403,7 +440,7 @@ begin
   new.hash := token_ledger.event_hash_of(
     new.family_id, new.seq, new.prev_hash, new.kind, new.generation, new.occurred_at, new.expires_at,
     new.absolute_expires_at, new.user_id, new.transport, new.token_hash, new.salt, new.attempt_hash,
-    new.presented_generation, new.reason, new.actor_user_id, new.origin_hash);
+    new.presented_generation, new.reason, new.actor_user_id, new.origin_hash, new.methods, new.authenticated_at);
   if given_hash <> new.hash then
     raise exception 'illegal history of family %: the hash does not match the content', new.family_id
       using errcode = 'TL002';
@@ -464,7 +501,7 @@ begin
       offset 0
     ) last on true
     where (
-      last.kind in ('issued', 'rotated')
+      last.kind in ('issued', 'rotated', 'reauthenticated')
       and token_ledger.history_problem(
         a.seq, a.kind, a.generation, a.occurred_at, a.expires_at, a.absolute_expires_at, a.ip, a.user_agent,
         a.origin_salt, last.seq, last.kind, last.generation, last.occurred_at, last.seq, last.expires_at,
@@ -475,7 +512,7 @@ begin
       and a.hash = token_ledger.event_hash_of(
         a.family_id, a.seq, a.prev_hash, a.kind, a.generation, a.occurred_at, a.expires_at,
         a.absolute_expires_at, a.user_id, a.transport, a.token_hash, a.salt, a.attempt_hash,
-        a.presented_generation, a.reason, a.actor_user_id, a.origin_hash)
+        a.presented_generation, a.reason, a.actor_user_id, a.origin_hash, a.methods, a.authenticated_at)
     ) is not true
   ) then
     return null;
@@ -509,7 +546,7 @@ begin
     left join lateral (
       select *
       from token_ledger.token_event t
-      where t.family_id = a.family_id and t.seq < a.seq and t.kind in ('issued', 'rotated') and t.family_id >= lowest
+      where t.family_id = a.family_id and t.seq < a.seq and t.kind in ('issued', 'rotated', 'reauthenticated') and t.family_id >= lowest
       order by t.seq desc
       limit 1
     ) token on true
@@ -568,7 +605,7 @@ begin
     when new.hash is distinct from token_ledger.event_hash_of(
       new.family_id, new.seq, new.prev_hash, new.kind, new.generation, new.occurred_at, new.expires_at,
       new.absolute_expires_at, new.user_id, new.transport, new.token_hash, new.salt, new.attempt_hash,
-      new.presented_generation, new.reason, new.actor_user_id, new.origin_hash)
+      new.presented_generation, new.reason, new.actor_user_id, new.origin_hash, new.methods, new.authenticated_at)
       then 'the hash does not match the content'
     when exists (
       select
@@ -649,7 +686,7 @@ begin
   from (
     select e.seq
     from token_ledger.token_event e
-    where e.family_id = new.family_id and e.kind in ('issued', 'rotated')
+    where e.family_id = new.family_id and e.kind in ('issued', 'rotated', 'reauthenticated')
     order by e.seq desc
     limit 4
   ) t;
@@ -714,7 +751,8 @@ begin
     e.attempt_hash, e.presented_generation, e.reason, e.ip, e.user_agent, e.origin_salt, o.origin_hash, last.hash,
     token_ledger.event_hash_of(
       e.family_id, e.seq, last.hash, e.kind, e.generation, e.occurred_at, e.expires_at, e.absolute_expires_at, null, null,
-      e.token_hash, e.salt, e.attempt_hash, e.presented_generation, e.reason, null, o.origin_hash),
+      e.token_hash, e.salt, e.attempt_hash, e.presented_generation, e.reason, null, o.origin_hash, null,
+      null),
     greatest(pg_current_xact_id(), last.txid)
   from json_to_recordset(events) as e(
     family_id uuid, seq integer, kind text, generation integer, occurred_at timestamptz, expires_at timestamptz,
@@ -803,7 +841,8 @@ begin
   select * into b
   from json_to_record(beginning) as r(
     user_id uuid, epoch integer, max_open integer, random_id uuid, transport text, device_name text,
-    idle_ms float8, absolute_ms float8, token_hash bytea, ip inet, user_agent text, origin_salt bytea);
+    idle_ms float8, absolute_ms float8, token_hash bytea, ip inet, user_agent text, origin_salt bytea,
+    methods text[], authenticated_at timestamptz);
 
   insert into token_ledger.user_epoch (user_id)
   values (b.user_id)
@@ -829,10 +868,11 @@ begin
     values (family_id, b.user_id, b.transport, b.device_name, began_at, ends_at);
     insert into token_ledger.token_event (
       family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id, transport, token_hash,
-      ip, user_agent, origin_salt)
+      ip, user_agent, origin_salt, methods, authenticated_at)
     values (
       family_id, 1, 'issued', 0, began_at, least(began_at + b.idle_ms * interval '1 millisecond', ends_at), ends_at,
-      b.user_id, b.transport, b.token_hash, b.ip, b.user_agent, b.origin_salt);
+      b.user_id, b.transport, b.token_hash, b.ip, b.user_agent, b.origin_salt, b.methods,
+      case when b.methods is not null then least(b.authenticated_at, began_at) end);
   end if;
   return next;
 end
@@ -1118,7 +1158,7 @@ begin
       (
         select made.expires_at
         from token_ledger.token_event made
-        where made.family_id = o.family_id and made.kind in ('issued', 'rotated')
+        where made.family_id = o.family_id and made.kind in ('issued', 'rotated', 'reauthenticated')
         order by made.seq desc
         limit 1
       ),
@@ -1225,7 +1265,7 @@ as $$
     left join lateral (
       select e.expires_at
       from token_ledger.token_event e
-      where e.family_id = f.family_id and e.kind in ('issued', 'rotated')
+      where e.family_id = f.family_id and e.kind in ('issued', 'rotated', 'reauthenticated')
       order by e.seq desc
       limit 1
     ) made on true
@@ -1972,7 +2012,9 @@ select
   e.ip,
   e.user_agent,
   e.hash,
-  e.prev_hash
+  e.prev_hash,
+  e.methods,
+  e.authenticated_at
 from token_ledger.token_event e
 join token_ledger.token_family f using (family_id)
 left join token_ledger.user_account u on u.user_id = f.user_id;
@@ -1991,7 +2033,7 @@ select
   f.transport,
   f.device_name,
   f.created_at,
-  case when made.kind = 'rotated' then made.occurred_at end as last_rotated_at,
+  case when made.kind <> 'issued' then made.occurred_at end as last_rotated_at,
   made.generation as rotations,
   made.expires_at,
   f.absolute_expires_at,
@@ -2008,7 +2050,9 @@ select
     when last.kind in ('revoked', 'reuse_detected') then f.family_id || ':' || last.seq
   end as incident_id,
   made.ip,
-  made.user_agent
+  made.user_agent,
+  proved.methods,
+  proved.authenticated_at
 from token_ledger.token_family f
 cross join lateral (
   select
@@ -2019,7 +2063,7 @@ cross join lateral (
     e.ip,
     e.user_agent
   from token_ledger.token_event e
-  where e.family_id = f.family_id and e.kind in ('issued', 'rotated')
+  where e.family_id = f.family_id and e.kind in ('issued', 'rotated', 'reauthenticated')
   order by e.seq desc
   limit 1
 ) made
@@ -2034,6 +2078,15 @@ cross join lateral (
   order by e.seq desc
   limit 1
 ) last
+left join lateral (
+  select
+    e.methods,
+    e.authenticated_at
+  from token_ledger.token_event e
+  where e.family_id = f.family_id and e.kind in ('issued', 'reauthenticated')
+  order by e.seq desc
+  limit 1
+) proved on true
 left join token_ledger.user_account u on u.user_id = f.user_id;
 
 -- One row per reuse: how old the presented token was, and whether it came from where the current one had gone. The same
@@ -2059,10 +2112,10 @@ select
 from token_ledger.token_event e
 join token_ledger.token_family f using (family_id)
 join token_ledger.token_event spent on spent.family_id = e.family_id
-  and spent.kind = 'rotated'
+  and spent.kind in ('rotated', 'reauthenticated')
   and spent.generation = e.presented_generation + 1
 join token_ledger.token_event newest on newest.family_id = e.family_id
-  and newest.kind = 'rotated'
+  and newest.kind in ('rotated', 'reauthenticated')
   and newest.generation = e.generation
 left join token_ledger.user_account u on u.user_id = f.user_id
 where e.kind = 'reuse_detected';
@@ -2090,7 +2143,7 @@ from token_ledger.replay_suspicion s
 join token_ledger.token_event e on e.family_id = s.family_id and e.seq = s.seq
 join token_ledger.token_family f on f.family_id = s.family_id
 join token_ledger.token_event rotation on rotation.family_id = s.family_id
-  and rotation.kind = 'rotated'
+  and rotation.kind in ('rotated', 'reauthenticated')
   and rotation.generation = e.generation
 left join token_ledger.user_account u on u.user_id = f.user_id;
 
@@ -2123,7 +2176,8 @@ left join token_ledger.user_account target on target.user_id = a.target_user_id;
 -- What a session was at an instant, events of that very instant included. No row when it had not begun.
 create function token_audit.session_state_at(family_id uuid, at timestamptz)
 returns table(
-  status text, generation integer, expires_at timestamptz, end_reason text, incident_id text
+  status text, generation integer, expires_at timestamptz, end_reason text, incident_id text,
+  methods text[], authenticated_at timestamptz
 )
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -2143,12 +2197,14 @@ as $$
     end,
     case
       when last.kind in ('revoked', 'reuse_detected') then session_state_at.family_id || ':' || last.seq
-    end
+    end,
+    proved.methods,
+    proved.authenticated_at
   from (
     select e.generation, e.expires_at
     from token_ledger.token_event e
     where e.family_id = session_state_at.family_id
-      and e.kind in ('issued', 'rotated')
+      and e.kind in ('issued', 'rotated', 'reauthenticated')
       and e.occurred_at <= session_state_at.at
     order by e.seq desc
     limit 1
@@ -2161,6 +2217,15 @@ as $$
     order by e.seq desc
     limit 1
   ) last
+  left join (
+    select e.methods, e.authenticated_at
+    from token_ledger.token_event e
+    where e.family_id = session_state_at.family_id
+      and e.kind in ('issued', 'reauthenticated')
+      and e.occurred_at <= session_state_at.at
+    order by e.seq desc
+    limit 1
+  ) proved on true
 $$;
 
 -- The sessions that were active at an instant. E-mail addresses and device names are those of today.
@@ -2177,7 +2242,7 @@ as $$
     f.transport,
     f.device_name,
     f.created_at,
-    case when made.kind = 'rotated' then made.occurred_at end,
+    case when made.kind <> 'issued' then made.occurred_at end,
     made.generation,
     made.expires_at,
     f.absolute_expires_at,
@@ -2185,17 +2250,28 @@ as $$
     null::text,
     null::text,
     made.ip,
-    made.user_agent
+    made.user_agent,
+    proved.methods,
+    proved.authenticated_at
   from token_ledger.token_family f
   cross join lateral (
     select e.kind, e.generation, e.occurred_at, e.expires_at, e.ip, e.user_agent
     from token_ledger.token_event e
     where e.family_id = f.family_id
-      and e.kind in ('issued', 'rotated')
+      and e.kind in ('issued', 'rotated', 'reauthenticated')
       and e.occurred_at <= sessions_at.at
     order by e.seq desc
     limit 1
   ) made
+  left join lateral (
+    select e.methods, e.authenticated_at
+    from token_ledger.token_event e
+    where e.family_id = f.family_id
+      and e.kind in ('issued', 'reauthenticated')
+      and e.occurred_at <= sessions_at.at
+    order by e.seq desc
+    limit 1
+  ) proved on true
   left join token_ledger.user_account u on u.user_id = f.user_id
   where f.created_at <= sessions_at.at
     and f.absolute_expires_at > sessions_at.at
@@ -2234,7 +2310,7 @@ begin
       lag(e.txid) over history as before_txid,
       first_value(e.absolute_expires_at) over history as family_ends_at,
       -- Of the newest token there was: its seq, and when it expires in microseconds.
-      max(case when e.kind in ('issued', 'rotated') and e.expires_at is not null
+      max(case when e.kind in ('issued', 'rotated', 'reauthenticated') and e.expires_at is not null
         then array[e.seq, (extract(epoch from e.expires_at) * 1000000)::bigint] end)
         over (history rows between unbounded preceding and 1 preceding) as made
     from token_ledger.token_event e
@@ -2257,9 +2333,9 @@ begin
         when e.before_kind in ('revoked', 'reuse_detected') then format('%s after the family was over', e.kind)
         when e.before_seq is not null and e.kind = 'issued' then 'it is issued twice'
         when e.kind = 'issued' and e.generation <> 0 then format('it begins with generation %s', e.generation)
-        when e.kind = 'rotated' and e.generation <> e.before_generation + 1
+        when e.kind in ('rotated', 'reauthenticated') and e.generation <> e.before_generation + 1
           then format('generation %s follows %s', e.generation, e.before_generation)
-        when e.kind not in ('issued', 'rotated') and e.generation <> e.before_generation
+        when e.kind not in ('issued', 'rotated', 'reauthenticated') and e.generation <> e.before_generation
           then format('%s changes the generation', e.kind)
         when e.kind = 'replayed' and e.reason = 'grace_window' and e.presented_generation is distinct from e.generation - 1
           then 'replayed in the grace window, but not the direct predecessor'
@@ -2268,7 +2344,7 @@ begin
         when e.kind = 'reuse_detected' and (e.presented_generation is null or e.presented_generation >= e.generation)
           then 'the token that came back was not spent'
         when e.occurred_at < e.before_at then 'it comes before the event before it'
-        when e.kind in ('issued', 'rotated') and e.absolute_expires_at is distinct from e.family_ends_at
+        when e.kind in ('issued', 'rotated', 'reauthenticated') and e.absolute_expires_at is distinct from e.family_ends_at
           then 'the end of the family moved'
         when e.expires_at > e.absolute_expires_at then 'the token outlives the family'
         when (extract(epoch from e.occurred_at) * 1000000)::bigint >= e.made[2]
@@ -2435,7 +2511,7 @@ grant select,
   insert (
     family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id,
     transport, token_hash, salt, attempt_hash, presented_generation, reason, actor_user_id, ip,
-    user_agent, origin_salt
+    user_agent, origin_salt, methods, authenticated_at
   )
 on token_ledger.token_event to token_ledger_app;
 grant select,

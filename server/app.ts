@@ -6,6 +6,7 @@ import fastify, {
   type FastifyInstance,
   type FastifyPluginAsync,
   LogController,
+  type onRequestHookHandler,
 } from 'fastify'
 import { AuthError } from './errors.ts'
 import { isIn, parseAddress } from './http/address.ts'
@@ -23,8 +24,11 @@ import { mountLedger } from './http/routes/ledger.ts'
 import { mountMetrics } from './http/routes/metrics.ts'
 import { mountRevocations } from './http/routes/revocations.ts'
 import { mountTrpc } from './http/routes/trpc.ts'
+import { reauthenticatedOf } from './http/reauthenticated.ts'
+import { startSessionOf } from './http/start-session.ts'
 import { refusingWhileStopping } from './http/stopping.ts'
 import type { TraceRequests } from './observability/tracing.ts'
+import type { ServiceDeps } from './procedures/deps.ts'
 import { procedurePaths } from './procedures/router.ts'
 import { type AppOptions, makeDeps } from './wiring.ts'
 
@@ -70,10 +74,30 @@ export async function buildApp(
   return app
 }
 
-/** The whole service as a plugin, for an app that also has other routes. */
-export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) => {
-  const refuseWhileStopping = refusingWhileStopping(app)
-  const deps = await makeDeps(app, options)
+/**
+ * The whole service as a plugin, for an app that also has other routes. It adds `startSession` and `reauthenticated` to the app. Its hooks and
+ * its error handler are for its own routes alone.
+ */
+export const tokenLedger: FastifyPluginAsync<AppOptions> = Object.assign(
+  async (app: FastifyInstance, options: AppOptions) => {
+    const refuseWhileStopping = refusingWhileStopping(app)
+    const deps = await makeDeps(app, options)
+    app.decorate('startSession', startSessionOf(deps))
+    app.decorate('reauthenticated', reauthenticatedOf(deps))
+    await app.register((scope) => mountService(scope, { deps, options, refuseWhileStopping }))
+  },
+  // Fastify's mark of a plugin that decorates the app which registers it.
+  { [Symbol.for('skip-override')]: true },
+)
+
+async function mountService(
+  app: FastifyInstance,
+  {
+    deps,
+    options,
+    refuseWhileStopping,
+  }: { deps: ServiceDeps; options: AppOptions; refuseWhileStopping: onRequestHookHandler },
+): Promise<void> {
   warnAboutProxies(app)
   app.addHook('onRequest', oneAtATimePerConnection)
   // Before CORS, which answers preflights itself.
@@ -103,7 +127,7 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
   })
   // After CORS, so that a page can read the refusal.
   app.addHook('onRequest', refuseWhileStopping)
-  // Used to write cookies only: refresh-cookie.ts reads the request's header itself.
+  // Loads the serializer that refresh-cookie.ts calls, also for routes outside of this scope. It parses no request.
   await app.register(cookie, { hook: false })
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const publicError = toAuthError(error)

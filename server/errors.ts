@@ -11,6 +11,8 @@ export const authErrors = {
     trpc: 'UNAUTHORIZED',
     message: 'The e-mail address or the password is wrong.',
   },
+  /** A sign-in that was proved elsewhere: by a caller without SIGN_IN_TOKEN, sent twice, or of a user who may not. */
+  sign_in_refused: { trpc: 'UNAUTHORIZED', message: 'The sign-in was refused.' },
   refresh_token_missing: { trpc: 'UNAUTHORIZED', message: 'The refresh token is missing.' },
   /** Forged or foreign: its MAC does not match, or no rotation of its family issued it. */
   refresh_token_malformed: { trpc: 'UNAUTHORIZED', message: 'The refresh token is not valid.' },
@@ -30,6 +32,8 @@ export const authErrors = {
   access_token_invalid: { trpc: 'UNAUTHORIZED', message: accessTokenMessages.access_token_invalid },
   access_token_expired: { trpc: 'UNAUTHORIZED', message: accessTokenMessages.access_token_expired },
   access_token_revoked: { trpc: 'UNAUTHORIZED', message: accessTokenMessages.access_token_revoked },
+  /** RFC 9470: the token is valid, but the user authenticated too long ago for this call. */
+  step_up_required: { trpc: 'UNAUTHORIZED', message: accessTokenMessages.step_up_required },
   origin_not_allowed: { trpc: 'FORBIDDEN', message: 'Requests from this origin are not allowed.' },
   role_required: { trpc: 'FORBIDDEN', message: 'The admin role is required.' },
   registration_closed: { trpc: 'FORBIDDEN', message: 'Registration is closed.' },
@@ -57,6 +61,8 @@ export type ErrorExtras = {
   readonly incidentId?: string | undefined
   /** Whole seconds; also sent as the `Retry-After` header. */
   readonly retryAfterSeconds?: number | undefined
+  /** With `step_up_required`: how long ago the user may have authenticated. */
+  readonly maxAgeSeconds?: number | undefined
   /** What is wrong with the input or the origin, for people who can change it; sent in place of the message. */
   readonly problem?: string | undefined
   /** The account of a refused sign-in, as a keyed hash; for the log alone. */

@@ -18,6 +18,7 @@ import { createWitness } from './evidence/witness.ts'
 import { createCallLimits, noCallLimits } from './limits/call-limits.ts'
 import { createCounters } from './limits/counters.ts'
 import { createLimits, noLimits } from './limits/limits.ts'
+import { createSignInAttempts } from './limits/sign-in-attempts.ts'
 import { removeStaleCounts } from './limits/stale-counts.ts'
 import { createAccountHash } from './observability/account-hash.ts'
 import { watchHostClock } from './observability/host-clock.ts'
@@ -169,6 +170,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     signOut: createSignOut(sessionDeps),
     verifier,
     limits,
+    signInAttempts: createSignInAttempts(counters),
     accountHash: createAccountHash(config.authSecret),
     findBreachedPasswords: options.findBreachedPasswords,
     callLimits,

@@ -9,7 +9,7 @@ import type { AnyRouter } from '@trpc/server'
 import type { AuthClient } from '../public-types.ts'
 import { endpointOf, type AnyLinkOptions, type MakeLink } from './link-options.ts'
 import { linkResult } from './link-result.ts'
-import { reasonOf } from './trpc-reason.ts'
+import { refusalOf } from './trpc-reason.ts'
 
 /** The service refuses a request with more calls. */
 const maxBatchSize = 10
@@ -17,7 +17,8 @@ const maxBatchSize = 10
 /**
  * The terminating link of a tRPC client: it sends calls to `/trpc` of the service in batches, with the access
  * token of `auth`. A call that is refused because of its access token (`access_token_*`) has not run, so it is
- * repeated once with a new token, queries and mutations alike.
+ * repeated once with a new token, queries and mutations alike. So is one that needs a more recent authentication
+ * (`step_up_required`), if the client's `onStepUp` gets it.
  *
  * Subscriptions need `authSubscriptionLink` beside it, by tRPC's `splitLink`.
  *
@@ -46,20 +47,28 @@ export const authLink: MakeLink = <Router extends AnyRouter>(
       linkResult((observer) => {
         let running: { unsubscribe(): void } | null = null
         let isOver = false
+        const calledAt = performance.now()
         const fail = (cause: Error) => observer.error?.(TRPCClientError.from(cause))
 
-        const run = async (token: string | null, mayRepeat: boolean): Promise<void> => {
+        const run = async (token: string | null, refusedFor: string[]): Promise<void> => {
           if (isOver) return
           const context = { ...op.context, [bearer]: token }
           running = send({ op: { ...op, context }, next }).subscribe({
             ...observer,
             error: (error) => {
-              if (mayRepeat && token !== null && isAboutToken(error)) {
-                auth
-                  .getAccessToken({ audience, rejected: token })
-                  .then((other) => (other === null ? observer.error?.(error) : run(other, false)))
-                  .catch(fail)
-              } else observer.error?.(error)
+              const refusal = token === null ? null : refusalOf(error)
+              // Once for each reason: a renewed token may still be of an authentication that is too long ago.
+              if (token === null || refusal === null || refusedFor.includes(refusal.about))
+                return observer.error?.(error)
+              const { about, maxAgeSeconds } = refusal
+              const isDone =
+                maxAgeSeconds === undefined ? true : auth.stepUp({ maxAgeSeconds, calledAt })
+              Promise.resolve(isDone)
+                .then((may) => (may ? auth.getAccessToken({ audience, rejected: token }) : null))
+                .then((other) =>
+                  other === null ? observer.error?.(error) : run(other, [...refusedFor, about]),
+                )
+                .catch(fail)
             },
           })
         }
@@ -68,7 +77,7 @@ export const authLink: MakeLink = <Router extends AnyRouter>(
         else
           auth
             .getAccessToken({ audience })
-            .then((token) => run(token, true))
+            .then((token) => run(token, []))
             .catch(fail)
         return () => {
           isOver = true
@@ -86,8 +95,4 @@ const bearer = 'token-ledger bearer'
 function bearerOf(op: Operation | undefined): Record<string, string> {
   const token = op?.context[bearer]
   return typeof token === 'string' ? { authorization: `Bearer ${token}` } : {}
-}
-
-function isAboutToken(error: unknown): boolean {
-  return reasonOf(error)?.startsWith('access_token_') ?? false
 }

@@ -1,7 +1,7 @@
 import { field, type Fetch } from '../auth-api.ts'
-import { AuthClientError } from '../errors.ts'
 import type { Settings } from '../options.ts'
 import type { GetAccessToken } from '../public-types.ts'
+import { mayRepeat, untilAborted } from '../repeated-request.ts'
 
 /** See `AuthClient.fetch`. */
 export function bearerFetch(settings: Settings, getAccessToken: GetAccessToken): Fetch {
@@ -26,12 +26,6 @@ export function bearerFetch(settings: Settings, getAccessToken: GetAccessToken):
   }
 }
 
-/** A stream can be sent only once. Before a redirect, the first request may have been carried out. */
-function mayRepeat({ body }: RequestInit, response: Response): boolean {
-  const isStream = typeof ReadableStream !== 'undefined' && body instanceof ReadableStream
-  return !isStream && !response.redirected
-}
-
 /** Whether the access token was refused, so that the request has not been carried out. */
 async function refuses(response: Response): Promise<boolean> {
   if (response.status !== 401) return false
@@ -42,16 +36,4 @@ async function refuses(response: Response): Promise<boolean> {
     .json()
     .catch(() => null)
   return String(field(field(field(body, 'error'), 'data'), 'reason')).startsWith('access_token_')
-}
-
-/** Rejects as `fetch` does when the caller gives up while a token is awaited. The token's request goes on. */
-function untilAborted<T>(signal: AbortSignal | null | undefined, task: Promise<T>): Promise<T> {
-  if (!signal) return task
-  return new Promise((resolve, reject) => {
-    // React Native's signals have no reason.
-    const abort = () => reject(signal.reason ?? new AuthClientError('superseded'))
-    if (signal.aborted) abort()
-    signal.addEventListener('abort', abort)
-    task.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
-  })
 }

@@ -10,3 +10,16 @@ export function reasonOf(error: unknown): AuthClientError['reason'] | null {
   const reason = field(field(error, 'data'), 'reason') ?? field(field(error, 'cause'), 'reason')
   return typeof reason === 'string' ? (reason as AuthClientError['reason']) : null
 }
+
+/** Why the access token of a call was refused, so that the call has not run; null if it was not. */
+export function refusalOf(error: unknown): Refusal | null {
+  const reason = reasonOf(error)
+  const maxAgeSeconds = field(field(error, 'data'), 'maxAgeSeconds')
+  if (reason === 'step_up_required' && typeof maxAgeSeconds === 'number')
+    return { about: 'age', maxAgeSeconds }
+  return reason?.startsWith('access_token_') ? { about: 'token' } : null
+}
+
+export type Refusal =
+  | { readonly about: 'token'; readonly maxAgeSeconds?: never }
+  | { readonly about: 'age'; readonly maxAgeSeconds: number }

@@ -1,5 +1,5 @@
 import type { AuthApi, Grant } from '../auth-api.ts'
-import type { Credential } from './credential.ts'
+import { askRefresh, type Credential } from './credential.ts'
 import { endOther, type Server } from './end-other.ts'
 import { AuthClientError, isDefinitive, isPermanent } from '../errors.ts'
 import type { TokenStorage } from '../storage.ts'
@@ -39,9 +39,10 @@ export function bodyCredential(post: AuthApi, storage: TokenStorage, server: Ser
       return grant
     },
 
-    async refresh(signal) {
+    async refresh(signal, ask) {
       // Another process, or this tool when it ran last, may have refreshed already.
-      const kept = keepAccessToken === true ? grantIn(parse(await store.load())) : null
+      const mayBeKept = keepAccessToken === true && ask === undefined
+      const kept = mayBeKept ? grantIn(parse(await store.load())) : null
       if (kept !== null && kept.accessToken !== had) {
         had = kept.accessToken
         return kept
@@ -50,7 +51,7 @@ export function bodyCredential(post: AuthApi, storage: TokenStorage, server: Ser
         const begun = await store.beginAttempt(signal)
         const { refreshToken, attemptId } = begun
         try {
-          const grant = await post('refresh', { refreshToken, attemptId }, signal)
+          const grant = await (ask ?? askRefresh)(post, { refreshToken, attemptId }, signal)
           had = grant.accessToken
           const stored = await store.endRequest(begun, freshOf(grant, keepAccessToken))
           // Another process has signed out, or completed the attempt, or signed in again.

@@ -1,7 +1,7 @@
 import type { AuthApi, Grant } from '../auth-api.ts'
 import { AuthClientError, isDefinitive, isPermanent } from '../errors.ts'
 import type { Attempts } from './attempts.ts'
-import type { Credential } from './credential.ts'
+import { askRefresh, type Credential } from './credential.ts'
 import { cookieDropped, mayDropCookie } from './dropped-cookie.ts'
 import { endOther, type Server } from './end-other.ts'
 import { ownSession } from './own-session.ts'
@@ -41,7 +41,7 @@ export function cookieCredential(
       throw cookieDropped(server.baseUrl)
     }
   }
-  async function refresh(signal: AbortSignal): Promise<Grant> {
+  async function refresh(signal: AbortSignal, ask = askRefresh): Promise<Grant> {
     const familyId = own.expected()
     const attemptId = notes.get('attempt') ?? newAttemptId()
     notes.set('attempt', attemptId)
@@ -52,7 +52,7 @@ export function cookieCredential(
         ...(previousAttemptIds.length > 0 && { previousAttemptIds }),
         ...(familyId !== null && { familyId }),
       }
-      const grant = await post('refresh', input, signal)
+      const grant = await ask(post, input, signal)
       settle(attemptId)
       attempts.settled(attemptId)
       own.continued(grant.familyId, familyId)

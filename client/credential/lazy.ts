@@ -11,7 +11,7 @@ export function lazyCredential(load: () => Promise<Credential>): Credential {
   return {
     login: async (input, signal) => (await loaded()).login(input, signal),
     register: async (input, signal) => (await loaded()).register(input, signal),
-    refresh: async (signal) => (await loaded()).refresh(signal),
+    refresh: async (signal, ask) => (await loaded()).refresh(signal, ask),
     noteSignOut: async (everywhere) => (await loaded()).noteSignOut(everywhere),
     isSigningOut: async () => (await loaded()).isSigningOut(),
     signOut: async () => (await loaded()).signOut(),

@@ -1,7 +1,7 @@
 import { holdToken, stopwatch, type HeldToken } from './held-token.ts'
 import type { Grant } from '../auth-api.ts'
 import { createCookieOrder } from '../tabs/cookie-order.ts'
-import type { Credential } from '../credential/credential.ts'
+import type { Ask, Credential } from '../credential/credential.ts'
 import { AuthClientError, isDefinitive } from '../errors.ts'
 import { createRefresher } from './refresher.ts'
 import {
@@ -28,7 +28,10 @@ export function createSessionCore(parts: {
 }) {
   const { credential, withTabLock, notifyTabs, initial } = parts
   const state = createSessionState(initial)
-  const refresher = createRefresher(attempt, (problem) => state.note(problem.reason))
+  const refresher = createRefresher(
+    () => attempt(),
+    (problem) => state.note(problem.reason),
+  )
   const cookieOrder = createCookieOrder(() => void refresher.now().catch(() => {}))
   let held: HeldToken | null = null
   // Aborted on sign-in, sign-out and dispose: responses to older requests are ignored.
@@ -54,7 +57,8 @@ export function createSessionCore(parts: {
     return true
   }
 
-  async function attempt(): Promise<void> {
+  /** @param ask as `Credential.refresh` takes it; the tabs then get its answer, too */
+  async function attempt(ask?: Ask): Promise<void> {
     const { signal } = requests
     const calledAt = Date.now()
     const isWithout = held === null || held.leftMs() <= 0
@@ -66,13 +70,13 @@ export function createSessionCore(parts: {
       if (isWithout && cookieOrder.hasOtherSince(calledAt) && (await borrow(signal))) return
       const [watch, startedAt] = [stopwatch(), Date.now()]
       try {
-        const grant = await credential.refresh(signal)
+        const grant = await credential.refresh(signal, ask)
         if (signal.aborted) throw new AuthClientError('superseded')
         accept(grant, watch)
         const { familyId, refreshExpiresAt } = grant
         const record = { familyId, refreshExpiresAt, startedAt, settledAt: Date.now(), isAlone }
         cookieOrder.observeOwn(record)
-        notifyTabs({ kind: 'refreshed', record })
+        notifyTabs({ kind: 'refreshed', record, grant: ask && grant })
       } catch (error) {
         if (signal.aborted) throw new AuthClientError('superseded', { cause: error })
         if (isDefinitive(error)) end(error, 'notify-tabs')
@@ -115,6 +119,7 @@ export function createSessionCore(parts: {
     notifyTabs,
     state,
     refresher,
+    attempt,
     accept,
     abortPending,
     end,

@@ -2,11 +2,18 @@ import type { Grant } from '../auth-api.ts'
 import type { RefreshRecord } from './cookie-order.ts'
 import type { SignedOut } from '../session.ts'
 
-/** Messages between tabs. Only an answer to a tab that has no access token holds one, and none a refresh token. */
+/**
+ * Messages between tabs. An access token is only in the answer to a tab that has none, and in the news that the user
+ * has authenticated again. No message holds a refresh token.
+ */
 export type TabMessage =
   | { readonly kind: 'signed-in'; readonly familyId: string }
   | { readonly kind: 'signed-out'; readonly familyId: string | null; readonly session: SignedOut }
-  | { readonly kind: 'refreshed'; readonly record: RefreshRecord }
+  | {
+      readonly kind: 'refreshed'
+      readonly record: RefreshRecord
+      readonly grant?: Grant | undefined
+    }
   | { readonly kind: 'asked' }
   | { readonly kind: 'answered'; readonly grant: Grant }
 

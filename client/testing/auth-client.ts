@@ -12,6 +12,7 @@ export type FakeAuthClientOptions = FakeServiceOptions & {
   readonly baseUrl?: string
   /** As for `createAuthClient`. */
   readonly origins?: AuthClientOptions['origins']
+  readonly onStepUp?: AuthClientOptions['onStepUp']
   /** Answers the requests of `auth.fetch` to `origins`; without it they fail. */
   readonly fetch?: typeof globalThis.fetch
 }
@@ -32,13 +33,14 @@ export type FakeAuthClient = AuthClient & {
  * await auth.refresh().catch(() => {}) // signed-out, session_revoked
  */
 export function fakeAuthClient(options: FakeAuthClientOptions = {}): FakeAuthClient {
-  const { baseUrl = 'https://auth.example.test', origins } = options
+  const { baseUrl = 'https://auth.example.test', origins, onStepUp } = options
   const service = createFakeService(options)
   const { origin } = new URL(baseUrl)
 
   const auth = createAuthClient({
     baseUrl,
     ...(origins !== undefined && { origins }),
+    ...(onStepUp !== undefined && { onStepUp }),
     transport: 'body',
     storage: openedStorage(),
     fetch: async (input: RequestInfo | URL, init?: RequestInit) => {

@@ -15,8 +15,10 @@ export type ForUser = {
   readonly familyId?: string
   /** 900 unless given. A negative number makes a token that has expired. */
   readonly expiresInSeconds?: number
-  /** Epoch milliseconds: when the user signed in with a password; now unless given. */
+  /** Epoch milliseconds: when the user last proved who they are; now unless given. */
   readonly authenticatedAt?: number
+  /** How they did (`amr`); `['pwd']` unless given. */
+  readonly methods?: readonly string[]
 }
 
 /** Signs access tokens as a token-ledger service does, with a key of its own that is in memory alone. */
@@ -56,6 +58,7 @@ export async function createTestIssuer(options: {
         sid: familyId,
         client_id: 'first-party',
         auth_time: Math.floor((about.authenticatedAt ?? Date.now()) / 1000),
+        amr: about.methods ?? ['pwd'],
         role: user.role ?? 'user',
         email: user.email,
         email_verified: user.emailVerified ?? false,

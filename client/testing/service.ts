@@ -7,6 +7,8 @@ export type FakeServiceOptions = {
   readonly user?: User | null
   /** Signs real access tokens, which a verifier accepts. Without it tokens are texts such as `fake-access-token-1`. */
   readonly issuer?: TestIssuer
+  /** Epoch milliseconds: when the user at first authenticated; now unless given. For tests of a step-up. */
+  readonly authenticatedAt?: number
 }
 
 /** A token-ledger service in memory, with one browser's session. Any address and password signs in. */
@@ -48,17 +50,18 @@ export function createFakeService(options: FakeServiceOptions = {}): FakeService
   let ended: Reason = 'refresh_token_missing'
   let refusal: Reason | null = null
   let tokens = 0
+  let authenticatedAt = options.authenticatedAt ?? Date.now()
 
   function signIn(next: User): void {
     user = next
     familyId = newFamilyId()
+    authenticatedAt = Date.now()
   }
 
   async function newToken(owner: User, audience?: string) {
     tokens += 1
-    const accessToken =
-      (await issuer?.signFor(owner, { familyId, ...(audience !== undefined && { audience }) })) ??
-      `fake-access-token-${tokens}`
+    const about = { familyId, authenticatedAt, ...(audience !== undefined && { audience }) }
+    const accessToken = (await issuer?.signFor(owner, about)) ?? `fake-access-token-${tokens}`
     return { accessToken, tokenType: 'Bearer' as const, expiresIn: lifetimeSeconds }
   }
 
@@ -79,6 +82,11 @@ export function createFakeService(options: FakeServiceOptions = {}): FakeService
     'POST /auth/login': signInWith,
     'POST /auth/register': signInWith,
     'POST /auth/refresh': async () => (user === null ? refused(ended) : data(await grantFor(user))),
+    'POST /auth/reauthenticate': async () => {
+      if (user === null) return refused(ended)
+      authenticatedAt = Date.now()
+      return data({ ...(await grantFor(user)), isReauthenticated: true })
+    },
     'POST /auth/logout': async () => {
       const revoked = user === null ? 0 : 1
       user = null
@@ -92,7 +100,8 @@ export function createFakeService(options: FakeServiceOptions = {}): FakeService
             user,
             familyId,
             accessTokenExpiresAt: soon(),
-            authenticatedAt: new Date().toISOString(),
+            authenticatedAt: new Date(authenticatedAt).toISOString(),
+            methods: ['pwd'],
           }),
     'GET /trpc/tokens.exchange': async (input) => {
       const audience = textOf(input, 'audience')

@@ -2,6 +2,7 @@ import type postgres from 'postgres'
 import type { EventKind, ReplayReason, RevocationReason } from '../../server/ledger/events.ts'
 import type { Statements } from '../connection/connect.ts'
 import { epochMs, instantParam } from '../instant.ts'
+import { methodsOf } from '../methods.ts'
 import { nilUuid } from '../uuid.ts'
 
 /** The place of an event in the ledger's order, which is by transaction, then family, then `seq`. */
@@ -24,6 +25,8 @@ export type ListedEvent = {
   readonly ip: string | null
   readonly userAgent: string | null
   readonly hash: string
+  readonly methods: readonly string[] | null
+  readonly authenticatedAt: number | null
 }
 
 export type EventFilter = {
@@ -110,7 +113,8 @@ function columns(sql: postgres.Sql) {
     e.txid::text as txid, e.family_id, e.seq, e.kind, e.generation, e.presented_generation, f.user_id, u.email,
     ${epochMs(sql, 'e.occurred_at')} as occurred_at,
     ${epochMs(sql, 'e.expires_at')} as expires_at,
-    e.reason, e.actor_user_id, host(e.ip) as ip, e.user_agent, encode(e.hash, 'hex') as hash`
+    e.reason, e.actor_user_id, host(e.ip) as ip, e.user_agent, encode(e.hash, 'hex') as hash,
+    array_to_string(e.methods, ' ') as methods, ${epochMs(sql, 'e.authenticated_at')} as authenticated_at`
 }
 
 function positionRow(sql: postgres.Sql, { txid, familyId, seq }: Position) {
@@ -133,6 +137,8 @@ type ListedEventRow = {
   ip: string | null
   user_agent: string | null
   hash: string
+  methods: string | null
+  authenticated_at: number | null
 }
 
 function toListedEvent(row: ListedEventRow): ListedEvent {
@@ -152,5 +158,7 @@ function toListedEvent(row: ListedEventRow): ListedEvent {
     ip: row.ip,
     userAgent: row.user_agent,
     hash: row.hash,
+    methods: methodsOf(row.methods),
+    authenticatedAt: row.authenticated_at,
   }
 }

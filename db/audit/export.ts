@@ -2,6 +2,7 @@ import type postgres from 'postgres'
 import type { EventRecord, FamilyRecord } from '../../server/ledger/record.ts'
 import { epochMs, instantParam } from '../instant.ts'
 import type { LedgerEventRow } from '../ledger/event-rows.ts'
+import { methodsOf } from '../methods.ts'
 import { uuidOf } from '../uuid.ts'
 import { nilUuid } from '../uuid.ts'
 
@@ -68,7 +69,8 @@ export async function readRecords(
         ${epochMs(tx, 'expires_at')} as expires_at,
         ${epochMs(tx, 'absolute_expires_at')} as absolute_expires_at,
         user_id, transport, token_hash, salt, attempt_hash, presented_generation, reason, actor_user_id,
-        host(ip) as ip, user_agent, origin_salt, origin_hash, prev_hash, hash, txid::text as txid
+        host(ip) as ip, user_agent, origin_salt, origin_hash, prev_hash, hash, txid::text as txid,
+        array_to_string(methods, ' ') as methods, ${epochMs(tx, 'authenticated_at')} as authenticated_at
       from token_ledger.token_event
       where family_id between ${first}::uuid and ${last}::uuid
       order by family_id, seq`
@@ -181,6 +183,8 @@ function toEventRecord(row: ExportedEventRow): EventRecord {
     prevHash: hex(row.prev_hash),
     hash: hex(row.hash),
     txid: row.txid,
+    methods: methodsOf(row.methods),
+    authenticatedAt: instantParam(row.authenticated_at),
   }
 }
 

@@ -2,6 +2,7 @@ import { and, desc, eq, lt, sql } from 'drizzle-orm'
 import type { Statements } from '../connection/connect.ts'
 import { builtOnce, type Has } from '../connection/prepared.ts'
 import { instantParam } from '../instant.ts'
+import { methodsOf } from '../methods.ts'
 import type { EndReason, SessionStatus } from '../../server/ledger/family.ts'
 import { auditSessions, openFamily, tokenEvent, userAccount, type AuditSession } from '../schema.ts'
 
@@ -158,6 +159,8 @@ export type StateThen = {
   readonly expiresAt: string | Date
   readonly endReason: EndReason | null
   readonly incidentId: string | null
+  readonly methods: readonly string[] | null
+  readonly authenticatedAt: string | Date | null
 }
 
 /** The state of a session at `at` (epoch milliseconds); null before it began. */
@@ -166,10 +169,12 @@ export async function readStateAt(
   familyId: string,
   at: number,
 ): Promise<StateThen | null> {
-  const [row] = await db.execute<StateThen>(sql`
-    select status, generation, expires_at as "expiresAt", end_reason as "endReason", incident_id as "incidentId"
+  const [row] = await db.execute<Omit<StateThen, 'methods'> & { methods: string | null }>(sql`
+    select
+      status, generation, expires_at as "expiresAt", end_reason as "endReason", incident_id as "incidentId",
+      array_to_string(methods, ' ') as methods, authenticated_at as "authenticatedAt"
     from token_audit.session_state_at(${familyId}::uuid, ${instantParam(at)}::timestamptz)`)
-  return row ?? null
+  return row === undefined ? null : { ...row, methods: methodsOf(row.methods) }
 }
 
 /** What verifying a family's hash chain and history found. */

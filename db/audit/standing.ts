@@ -27,7 +27,7 @@ export async function readStanding(
         when coalesce(last.expires_at, (
           select made.expires_at
           from token_ledger.token_event made
-          where made.family_id = ${familyId}::uuid and made.kind in ('issued', 'rotated')
+          where made.family_id = ${familyId}::uuid and made.kind in ('issued', 'rotated', 'reauthenticated')
           order by made.seq desc
           limit 1
         )) <= token_ledger.clock() then 'expired'

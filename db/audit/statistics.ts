@@ -36,7 +36,7 @@ export async function countEvents(
       select
         floor(extract(epoch from occurred_at) * 1000 / ${bucketMs}::bigint)::bigint as n,
         count(*) filter (where kind = 'issued') as issued,
-        count(*) filter (where kind = 'rotated') as rotated,
+        count(*) filter (where kind in ('rotated', 'reauthenticated')) as rotated,
         count(*) filter (where kind = 'replayed') as replayed,
         count(*) filter (where kind = 'reuse_detected') as reuse_detected,
         count(*) filter (where kind = 'revoked') as revoked

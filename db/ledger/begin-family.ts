@@ -2,7 +2,7 @@ import type postgres from 'postgres'
 import type { Caller } from '../../server/ledger/caller.ts'
 import type { Transport } from '../../server/ledger/events.ts'
 import type { Transaction } from '../connection/transaction.ts'
-import { epochMs } from '../instant.ts'
+import { epochMs, instantParam } from '../instant.ts'
 import { fence } from './append.ts'
 import { bytes } from './event-rows.ts'
 
@@ -19,6 +19,9 @@ export type NewFamily = {
   readonly idleMs: number
   readonly absoluteMs: number
   readonly tokenHash: Buffer
+  readonly methods: readonly string[]
+  /** Null for the instant at which the family begins, which it may not exceed. */
+  readonly authenticatedAt: number | null
   readonly caller: Caller
   /** 16 random bytes, as in `Append`. */
   readonly callerSalt: Buffer
@@ -58,6 +61,8 @@ export async function beginFamily(
     ip: caller.ip,
     user_agent: caller.userAgent,
     origin_salt: bytes(columns.callerSalt),
+    methods: columns.methods,
+    authenticated_at: instantParam(columns.authenticatedAt),
   }
   const rows = await sql<BegunRow[]>`
     select outcome, family_id, ${epochMs(sql, 'began_at')} as began_at

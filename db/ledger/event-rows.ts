@@ -1,6 +1,12 @@
 import type { Caller } from '../../server/ledger/caller.ts'
-import type { LedgerEvent, Transport } from '../../server/ledger/events.ts'
+import type {
+  Authentication,
+  LedgerEvent,
+  Succession,
+  Transport,
+} from '../../server/ledger/events.ts'
 import { instantParam } from '../instant.ts'
+import { methodsOf } from '../methods.ts'
 
 export type { Caller }
 
@@ -37,6 +43,9 @@ export type LedgerEventRow = {
   presented_generation: number | null
   reason: string | null
   actor_user_id: string | null
+  /** For `methodsOf`. */
+  methods: string | null
+  authenticated_at: number | null
 }
 
 /** The cast is safe because a CHECK of the table (`token_event_shape`) says which columns each kind has. */
@@ -56,7 +65,17 @@ export function toLedgerEvent(row: LedgerEventRow): LedgerEvent {
     presentedGeneration: row.presented_generation,
     reason: row.reason,
     actorUserId: row.actor_user_id,
+    authentication: toAuthentication(row),
   } as LedgerEvent
+}
+
+/** Null when the columns are. */
+export function toAuthentication(
+  row: Pick<LedgerEventRow, 'methods' | 'authenticated_at'>,
+): Authentication | null {
+  const { methods, authenticated_at: authenticatedAt } = row
+  if (methods === null || authenticatedAt === null) return null
+  return { methods: methodsOf(methods), authenticatedAt }
 }
 
 /** What is inserted into `token_event`; triggers compute the other columns. */
@@ -79,6 +98,8 @@ const insertedTypes = {
   ip: 'inet',
   user_agent: 'text',
   origin_salt: 'bytea',
+  methods: 'text[]',
+  authenticated_at: 'timestamptz',
 }
 
 /** `family_id, seq, …`, as SQL. */
@@ -89,7 +110,9 @@ export const insertedColumnTypes = Object.entries(insertedTypes)
   .map(([name, type]) => `${name} ${type}`)
   .join(', ')
 
-type InsertedColumns = Partial<Record<keyof typeof insertedTypes, string | number | null>>
+type InsertedColumns = Partial<
+  Record<keyof typeof insertedTypes, string | number | readonly string[] | null>
+>
 
 /** A row for `jsonb_to_recordset`, for which a missing column is null. */
 export function toEventColumns({ familyId, event, caller, callerSalt }: Append): InsertedColumns {
@@ -115,15 +138,12 @@ function columnsOf(event: LedgerEvent): InsertedColumns {
         user_id: event.userId,
         transport: event.transport,
         token_hash: bytes(event.tokenHash),
+        ...(event.authentication && authenticationColumns(event.authentication)),
       }
     case 'rotated':
-      return {
-        expires_at: instantParam(event.expiresAt),
-        absolute_expires_at: instantParam(event.absoluteExpiresAt),
-        token_hash: bytes(event.tokenHash),
-        salt: bytes(event.salt),
-        attempt_hash: event.attemptHash && bytes(event.attemptHash),
-      }
+      return successorColumns(event)
+    case 'reauthenticated':
+      return { ...successorColumns(event), ...authenticationColumns(event.authentication) }
     case 'replayed':
       return {
         presented_generation: event.presentedGeneration,
@@ -135,6 +155,20 @@ function columnsOf(event: LedgerEvent): InsertedColumns {
     case 'revoked':
       return { reason: event.reason, actor_user_id: event.actorUserId }
   }
+}
+
+function successorColumns(event: Succession): InsertedColumns {
+  return {
+    expires_at: instantParam(event.expiresAt),
+    absolute_expires_at: instantParam(event.absoluteExpiresAt),
+    token_hash: bytes(event.tokenHash),
+    salt: bytes(event.salt),
+    attempt_hash: event.attemptHash && bytes(event.attemptHash),
+  }
+}
+
+function authenticationColumns({ methods, authenticatedAt }: Authentication): InsertedColumns {
+  return { methods, authenticated_at: instantParam(authenticatedAt) }
 }
 
 /** The text form of a bytea (`\\x…`). */

@@ -1,10 +1,15 @@
 import type postgres from 'postgres'
-import type { LedgerEvent, Transport } from '../../server/ledger/events.ts'
+import type { Authentication, LedgerEvent, Transport } from '../../server/ledger/events.ts'
 import type { Witnessed } from '../../server/ledger/sighting.ts'
 import type { Transaction } from '../connection/transaction.ts'
 import { epochMsText } from '../instant.ts'
 import { lowestUuid } from '../uuid.ts'
-import { toLedgerEvent, type LedgerEventRow, type LockedFamily } from './event-rows.ts'
+import {
+  toAuthentication,
+  toLedgerEvent,
+  type LedgerEventRow,
+  type LockedFamily,
+} from './event-rows.ts'
 import type { UserRow } from '../users.ts'
 
 /** A family, the part of its history that a refresh decision needs, and its user's account as it is now. */
@@ -21,6 +26,8 @@ export type FamilyState = LockedFamily & {
   readonly history: readonly Witnessed[]
   /** The hash of the token of the generation asked for; null when the family has no such generation. */
   readonly tokenHash: Buffer | null
+  /** The newest of the family; null when none is known. `events` may have a newer one, read a moment later. */
+  readonly authentication: Authentication | null
   /** The user's row in `user_account`; null without one, as with a user directory of the embedder. */
   readonly account: UserRow | null
 }
@@ -35,14 +42,16 @@ const eventColumns = `
   ${epochMsText('e.expires_at')} as expires_at,
   ${epochMsText('e.absolute_expires_at')} as absolute_expires_at,
   e.user_id, e.transport, e.token_hash, e.salt, e.attempt_hash, e.presented_generation, e.reason,
-  e.actor_user_id`
+  e.actor_user_id, array_to_string(e.methods, ' ') as methods,
+  ${epochMsText('e.authenticated_at')} as authenticated_at`
 
-/** The time, a family `f`, its user `u` and its newest event `e`. */
+/** The time, a family `f`, its user `u`, its newest event `e` and its newest authentication `a`. */
 const newestColumns = `
   ${epochMsText('token_ledger.clock()')} as now,
   f.family_id, f.user_id as family_user_id, f.transport as family_transport,
   ${epochMsText('f.created_at')} as created_at,
   u.user_id as account_id, u.email, u.role, u.disabled_at,
+  array_to_string(a.methods, ' ') as newest_methods, ${epochMsText('a.authenticated_at')} as newest_authenticated_at,
   ${eventColumns}`
 
 /**
@@ -81,6 +90,13 @@ export async function readFamilies(
       order by seq desc
       limit 1
     ) e
+    left join lateral (
+      select methods, authenticated_at
+      from token_ledger.token_event
+      where family_id = asked.family_id and family_id >= ${lowest}::uuid and kind in ('issued', 'reauthenticated')
+      order by seq desc
+      limit 1
+    ) a on true
     order by f.family_id`
   const newest = new Map(rows.map((row) => [row.family_id, row]))
   // Rare: the newest event did not issue the current token, or another token than that is presented.
@@ -106,8 +122,11 @@ export async function readFamilies(
   }
 }
 
+/** The kinds of events that made a token. */
+const makesToken: ReadonlySet<string> = new Set(['issued', 'rotated', 'reauthenticated'])
+
 function isSufficient({ kind, generation }: NewestRow, asked: number | null): boolean {
-  return (kind === 'issued' || kind === 'rotated') && (asked === null || asked === generation)
+  return makesToken.has(kind) && (asked === null || asked === generation)
 }
 
 /** The events of the newest generations, and the hash of the presented token. */
@@ -145,7 +164,7 @@ async function readTails(
       from (
         select seq
         from token_ledger.token_event
-        where family_id = asked.family_id and kind in ('issued', 'rotated')
+        where family_id = asked.family_id and kind in ('issued', 'rotated', 'reauthenticated')
         order by seq desc
         limit asked.generations
       ) newest
@@ -159,7 +178,8 @@ async function readTails(
     left join lateral (
       select token_hash
       from token_ledger.token_event
-      where family_id = asked.family_id and generation = asked.generation and kind in ('issued', 'rotated')
+      where family_id = asked.family_id and generation = asked.generation
+        and kind in ('issued', 'rotated', 'reauthenticated')
       order by seq desc
       limit 1
     ) asked_token on true
@@ -189,6 +209,8 @@ type NewestRow = LedgerEventRow & {
   email: string | null
   role: UserRow['role']
   disabled_at: string | null
+  newest_methods: string | null
+  newest_authenticated_at: number | null
 }
 
 function toState(row: NewestRow, tail: Tail | undefined): FamilyState {
@@ -198,6 +220,10 @@ function toState(row: NewestRow, tail: Tail | undefined): FamilyState {
     userId: row.family_user_id,
     transport: row.family_transport,
     createdAt: row.created_at,
+    authentication: toAuthentication({
+      methods: row.newest_methods,
+      authenticated_at: row.newest_authenticated_at,
+    }),
     account: userId === null ? null : { userId, email, role, disabledAt },
     events: tail?.history.map(({ event }) => event) ?? [toLedgerEvent(row)],
     history: tail?.history ?? [],

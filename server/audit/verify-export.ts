@@ -116,7 +116,7 @@ const integer = z
 const recordSchema = z.discriminatedUnion('record', [
   z.strictObject({
     record: z.literal('export'),
-    version: z.literal(1),
+    version: z.literal([1, 2]),
     from: instant.nullable(),
     to: instant.nullable(),
   }),
@@ -153,6 +153,9 @@ const recordSchema = z.discriminatedUnion('record', [
     prevHash: bytes(32).nullable(),
     hash: bytes(32),
     txid: z.string().regex(/^\d{1,20}$/),
+    // An export of version 1 has neither.
+    methods: z.array(z.string()).nullable().default(null),
+    authenticatedAt: instant.nullable().default(null),
   }),
   z.strictObject({
     record: z.literal('end'),

@@ -21,16 +21,19 @@ export function toSessionView(row: AuditSession) {
     incidentId: row.incidentId,
     ip: row.ip,
     userAgent: row.userAgent,
+    methods: row.methods,
+    authenticatedAt: iso(row.authenticatedAt),
   }
 }
 
 /** An event as an admin sees it; `admin.ledger.tail` continues after its `position`. */
-export function toEventView({ position, occurredAt, expiresAt, ...event }: ListedEvent) {
+export function toEventView({ position, ...event }: ListedEvent) {
   return {
     position: positionText(position),
     ...event,
-    occurredAt: iso(occurredAt),
-    expiresAt: iso(expiresAt),
+    occurredAt: iso(event.occurredAt),
+    expiresAt: iso(event.expiresAt),
+    authenticatedAt: iso(event.authenticatedAt),
   }
 }
 

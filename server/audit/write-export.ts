@@ -29,7 +29,7 @@ export async function writeExport(
   const { fromAt, toAt } = source.period
   const begin: ExportBegin = {
     record: 'export',
-    version: 1,
+    version: 2,
     from: iso(fromAt),
     to: iso(toAt),
   }

@@ -32,6 +32,7 @@ export function timeline({ session, events, actions }: FamilyStory): readonly st
     `user     ${printable(session.email ?? '(erased)')}  ${session.userId}`,
     `device   ${printable(session.deviceName ?? '(no name)')}, refresh token in the ${session.transport}`,
     `status   ${statusOf(session)}`,
+    `proof    ${proofOf(session)}`,
     '',
     ...table(['', 'when (UTC)', 'after', 'what happened', 'from'], rows),
     '',
@@ -42,9 +43,11 @@ export function timeline({ session, events, actions }: FamilyStory): readonly st
 function describeEvent(event: ListedEvent, actions: readonly AdminActionRow[]): string {
   switch (event.kind) {
     case 'issued':
-      return 'signed in'
+      return `signed in${byMethods(event)}`
     case 'rotated':
       return `refreshed: token ${event.generation}`
+    case 'reauthenticated':
+      return `authenticated again${byMethods(event)}: token ${event.generation}`
     case 'replayed':
       return event.reason === 'same_attempt'
         ? `retried after a lost answer: token ${event.generation} again`
@@ -54,6 +57,10 @@ function describeEvent(event: ListedEvent, actions: readonly AdminActionRow[]): 
     case 'revoked':
       return `ended: ${describeRevocation(event, actions)}`
   }
+}
+
+function byMethods({ methods }: ListedEvent): string {
+  return methods === null ? '' : ` by ${methods.join(', ')}`
 }
 
 function describeRevocation(event: ListedEvent, actions: readonly AdminActionRow[]): string {
@@ -97,7 +104,9 @@ function conclusion(session: AuditSession, events: readonly ListedEvent[]): stri
       : `The session expired at ${expiresAt}: it had not been refreshed in time.`
   if (session.status === 'revoked' || last === undefined)
     return `The session was revoked. Incident ${session.incidentId}.`
-  const newest = events.findLast(({ kind }) => kind === 'rotated' || kind === 'issued')
+  const newest = events.findLast(
+    ({ kind }) => kind === 'rotated' || kind === 'reauthenticated' || kind === 'issued',
+  )
   const isSameCaller = isSame(last, newest)
   const hint =
     last.ip === null
@@ -106,6 +115,11 @@ function conclusion(session: AuditSession, events: readonly ListedEvent[]): stri
         ? 'The token came from the caller that got the newest one: a client bug is more likely than a theft.'
         : 'The token came from another caller than the one that got the newest: treat it as a theft.'
   return `A spent refresh token was used again, so the session was revoked. ${hint} Incident ${session.incidentId}.`
+}
+
+function proofOf({ methods, authenticatedAt }: AuditSession): string {
+  if (methods === null || authenticatedAt === null) return '(not known)'
+  return `${methods.join(', ')} at ${dateTime(new Date(authenticatedAt))}`
 }
 
 function statusOf({ status, endReason, endedAt }: AuditSession): string {

@@ -59,6 +59,7 @@ const Variables = z.object({
   REFRESH_IDLE_SECONDS: seconds(1, 365 * day, 7 * day).optional(),
   REFRESH_ABSOLUTE_SECONDS: seconds(1, 365 * day, 30 * day).prefault(String(30 * day)),
   ROTATION_GRACE_SECONDS: seconds(0, 60, 10).prefault('10'),
+  MAX_AUTH_AGE_SECONDS: seconds(60, 365 * day, 600).prefault('600'),
   REUSE_SCOPE: flag('family', 'user').prefault('family'),
   COOKIE_PREFIX: flag('secure', 'host').prefault('secure'),
   REPLAYS_ELSEWHERE: flag('warn', 'end').prefault('warn'),
@@ -77,6 +78,10 @@ const Variables = z.object({
     .min(16, 'must have at least 16 characters; make one with: openssl rand -hex 24')
     .optional(),
   LEDGER_TOKEN: z
+    .string()
+    .min(16, 'must have at least 16 characters; make one with: openssl rand -hex 24')
+    .optional(),
+  SIGN_IN_TOKEN: z
     .string()
     .min(16, 'must have at least 16 characters; make one with: openssl rand -hex 24')
     .optional(),
@@ -132,6 +137,7 @@ const Environment = Variables.transform((env, ctx) => {
     refreshIdleMs: refreshIdleMsOf(env),
     refreshAbsoluteMs: env.REFRESH_ABSOLUTE_SECONDS,
     rotationGraceMs: env.ROTATION_GRACE_SECONDS,
+    maxAuthAgeMs: env.MAX_AUTH_AGE_SECONDS,
     reuseScope: env.REUSE_SCOPE,
     replaysElsewhere: env.REPLAYS_ELSEWHERE,
     registration: env.REGISTRATION ?? (isProduction ? 'closed' : 'open'),
@@ -143,6 +149,7 @@ const Environment = Variables.transform((env, ctx) => {
     metricsPort: env.METRICS_PORT,
     revocationsToken: env.REVOCATIONS_TOKEN,
     ledgerToken: env.LEDGER_TOKEN,
+    signInToken: env.SIGN_IN_TOKEN,
     isLedgerPublic: env.LEDGER_PUBLIC === 'allow',
     lastCheckpoint: env.LAST_CHECKPOINT,
     witness: witnessOf(env),

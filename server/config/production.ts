@@ -17,6 +17,7 @@ type Variables = {
   readonly METRICS_TOKEN?: string | undefined
   readonly REVOCATIONS_TOKEN?: string | undefined
   readonly LEDGER_TOKEN?: string | undefined
+  readonly SIGN_IN_TOKEN?: string | undefined
   readonly RATE_LIMITS: 'on' | 'off'
 }
 
@@ -103,12 +104,12 @@ function isPlainHttp(origin: string): boolean {
 
 /** The tokens that other programs send are as strong as AUTH_SECRET, and each secret has a value of its own. */
 function secretProblems(env: Variables): Problem[] {
-  const weak = (['METRICS_TOKEN', 'REVOCATIONS_TOKEN', 'LEDGER_TOKEN'] as const).flatMap(
-    (variable): Problem[] => {
-      const problem = secret.optional().safeParse(env[variable]).error?.issues[0]
-      return problem === undefined ? [] : [[variable, `in production ${problem.message}`]]
-    },
-  )
+  const weak = (
+    ['METRICS_TOKEN', 'REVOCATIONS_TOKEN', 'LEDGER_TOKEN', 'SIGN_IN_TOKEN'] as const
+  ).flatMap((variable): Problem[] => {
+    const problem = secret.optional().safeParse(env[variable]).error?.issues[0]
+    return problem === undefined ? [] : [[variable, `in production ${problem.message}`]]
+  })
   const seen = new Set<string>()
   const repeated = secretVariables.flatMap((variable): Problem[] => {
     const value = env[variable]
@@ -132,4 +133,5 @@ const secretVariables = [
   'METRICS_TOKEN',
   'REVOCATIONS_TOKEN',
   'LEDGER_TOKEN',
+  'SIGN_IN_TOKEN',
 ] as const

@@ -1,3 +1,4 @@
+import { fastifyCookie } from '@fastify/cookie'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../config/config.ts'
 import type { RefreshCookie } from '../procedures/context.ts'
@@ -25,8 +26,15 @@ function identityOf({ isSecure, cookiePrefix, publicUrl }: CookieConfig): {
     : { name: '__Secure-refresh_token', path: '/auth' }
 }
 
-/** Every path of a cookie that is sent to `/auth/refresh` or `/auth/logout` (RFC 6265 §5.1.4). */
-const tossedPaths = ['/', '/auth', '/auth/', '/auth/refresh', '/auth/logout']
+/** Every path of a cookie that is sent to the routes of `/auth` that read it (RFC 6265 §5.1.4). */
+const tossedPaths = [
+  '/',
+  '/auth',
+  '/auth/',
+  '/auth/refresh',
+  '/auth/reauthenticate',
+  '/auth/logout',
+]
 
 /**
  * The values of all refresh cookies of a request. They are read from the header itself, because the parsed
@@ -72,14 +80,14 @@ export function refreshCookieOf(
     if (sent.mayBeForeign && path !== '/') clearForeign()
     void reply.header(
       'set-cookie',
-      reply.server.serializeCookie(name, value, { ...attributes, ...lifetime }),
+      fastifyCookie.serialize(name, value, { ...attributes, ...lifetime }),
     )
   }
   function clearForeign(): void {
     const { origin } = reply.request.headers
     const lines = parentDomainsOf([config.publicUrl, origin]).flatMap((domain) =>
       tossedPaths.map((tossed) =>
-        reply.server.serializeCookie(name, '', {
+        fastifyCookie.serialize(name, '', {
           domain,
           path: tossed,
           maxAge: 0,

@@ -5,8 +5,10 @@ import type { EventRecord, FamilyRecord } from './record.ts'
 /** The first wrong event of a family. SQL's `verify_family` reports the same problems in the same words. */
 export type ChainProblem = { readonly seq: number; readonly problem: string }
 
-/** As in SQL's `event_hash`. The version stands for exactly this list of fields. */
-const version = 'token-ledger/v1'
+/** As in SQL's `event_hash_of`. A version stands for exactly one list of fields. */
+const version1 = 'token-ledger/v1'
+/** With `methods` and `authenticatedAt`. */
+const version2 = 'token-ledger/v2'
 
 /** 2000-01-01, the epoch of Postgres timestamps. */
 const postgresEpochMs = 946_684_800_000
@@ -31,8 +33,11 @@ export function eventHash(e: EventRecord): string {
     uuid(e.actorUserId),
     hex(e.originHash),
   ]
+  const { methods = null, authenticatedAt = null } = e
+  const isSecond = methods !== null || authenticatedAt !== null
+  if (isSecond) fields.push(text(methods?.join(' ') ?? null), instant(authenticatedAt))
   const hash = createHash('sha256')
-  hash.update(text(version))
+  hash.update(text(isSecond ? version2 : version1))
   hash.update(uuid(e.familyId))
   hash.update(int(e.seq))
   hash.update(hex(e.prevHash) ?? noPrevHash)
@@ -71,9 +76,13 @@ export function checkFamily(
       timeProblem(event, before, tokenEvent) ??
       (before === null ? familyProblem(event, family) : null)
     if (problem !== null) return { seq: event.seq, problem }
-    if (event.kind === 'issued' || event.kind === 'rotated') tokenEvent = event
+    if (event.kind === 'issued' || isSuccession(event)) tokenEvent = event
   }
   return null
+}
+
+function isSuccession({ kind }: EventRecord): boolean {
+  return kind === 'rotated' || kind === 'reauthenticated'
 }
 
 function linkProblem(e: EventRecord, before: EventRecord | null): string | null {
@@ -99,9 +108,9 @@ function historyProblem(
   if (before.kind === 'revoked' || before.kind === 'reuse_detected')
     return `${e.kind} after the family was over`
   if (e.kind === 'issued') return 'it is issued twice'
-  if (e.kind === 'rotated' && e.generation !== before.generation + 1)
+  if (isSuccession(e) && e.generation !== before.generation + 1)
     return `generation ${e.generation} follows ${before.generation}`
-  if (e.kind !== 'rotated' && e.generation !== before.generation)
+  if (!isSuccession(e) && e.generation !== before.generation)
     return `${e.kind} changes the generation`
   const isParent = e.presentedGeneration === e.generation - 1
   if (e.kind === 'replayed' && e.reason === 'grace_window' && !isParent)
@@ -111,7 +120,7 @@ function historyProblem(
   if (e.kind === 'reuse_detected' && !isSpent) return 'the token that came back was not spent'
   if (Date.parse(e.occurredAt) < Date.parse(before.occurredAt))
     return 'it comes before the event before it'
-  return e.kind === 'rotated' && e.absoluteExpiresAt !== first.absoluteExpiresAt
+  return isSuccession(e) && e.absoluteExpiresAt !== first.absoluteExpiresAt
     ? 'the end of the family moved'
     : null
 }

@@ -1,15 +1,16 @@
 import { mayBeSameClient, type Caller } from './caller.ts'
 import {
   maxReplays,
+  type Authentication,
   type LedgerEvent,
   type ReplayReason,
   type ReuseDetected,
   type RevocationReason,
   type Revoked,
-  type Rotated,
+  type Succession,
   type Transport,
 } from './events.ts'
-import { expiryOf, isActive, rotationsSince, type Family } from './family.ts'
+import { expiryOf, isActive, successionsSince, type Family } from './family.ts'
 import { sightReplay, type Sighting, type Witnessed } from './sighting.ts'
 
 /** Why a refresh was refused; each is a reason in docs/reference/http.md. */
@@ -49,6 +50,8 @@ export type RotateToken = {
   readonly transport: Transport
   /** Whether the user exists and is not disabled. */
   readonly userMayRefresh: boolean
+  /** Set when the user has just proved again who they are: then the current token is replaced by this event. */
+  readonly reauthentication?: Authentication
   /** The successor that a rotation would give, already derived. */
   readonly next: { readonly tokenHash: Uint8Array; readonly salt: Uint8Array }
   readonly now: number
@@ -67,8 +70,8 @@ export type RotationPolicy = {
  *
  * A spent token ends the whole family, because the thief and the owner cannot be distinguished. It is answered with
  * the current token instead if the client names the attempts of all rotations since, which it alone knows, or if it is
- * the direct predecessor and comes within the grace window from what may be the same client. A lost response, or a
- * lost cookie, is therefore not mistaken for reuse, and a family never has two current tokens.
+ * the direct predecessor and comes within the grace window from what may be the same client. There is no such window
+ * after a reauthentication. A lost response, or a lost cookie, is therefore not mistaken for reuse, and a family never has two current tokens.
  *
  * @see {@link https://www.rfc-editor.org/rfc/rfc9700.html#section-4.14.2 RFC 9700 §4.14.2}
  * @see OWASP ASVS 5.0, 10.4.5 (rotation and reuse) and 10.4.8 (absolute expiration)
@@ -86,7 +89,7 @@ export function decideRotation(family: Family, command: RotateToken): Decision {
   if (now >= expiryOf(family)) return refuse('session_expired')
   if (!command.userMayRefresh) return refuse('session_revoked')
 
-  if (presented.generation === generation) return { event: rotate(family, command), refusal: null }
+  if (presented.generation === generation) return { event: succeed(family, command), refusal: null }
 
   const replay = findReplay(family, command)
   if (replay === null) {
@@ -144,10 +147,12 @@ export function decideRevocation(
   return { kind: 'revoked', ...after(family, now), reason, actorUserId }
 }
 
-function rotate(family: Family, { presented, next, now, policy }: RotateToken): Rotated {
+function succeed(
+  family: Family,
+  { presented, next, now, policy, reauthentication }: RotateToken,
+): Succession {
   const { generation, absoluteExpiresAt } = family.current
-  return {
-    kind: 'rotated',
+  const successor = {
     ...after(family, now),
     generation: generation + 1,
     tokenHash: next.tokenHash,
@@ -157,6 +162,8 @@ function rotate(family: Family, { presented, next, now, policy }: RotateToken): 
     expiresAt: Math.min(now + policy.idleMs, absoluteExpiresAt),
     absoluteExpiresAt,
   }
+  if (reauthentication === undefined) return { kind: 'rotated', ...successor }
+  return { kind: 'reauthenticated', ...successor, authentication: reauthentication }
 }
 
 type Replay = { readonly reason: ReplayReason; readonly sighting: Sighting }
@@ -169,6 +176,7 @@ function findReplay({ current }: Family, command: RotateToken): Replay | null {
   if (isByItsAttempts(presented, current.generation, history))
     return { reason: 'same_attempt', sighting }
   if (presented.generation !== current.generation - 1) return null
+  if (current.kind === 'reauthenticated') return null
   const isInWindow = current.at > now - policy.graceMs
   if (!isInWindow || !mayBeSameClient(presented.caller, sighting.rotation)) return null
   return { reason: 'grace_window', sighting }
@@ -180,7 +188,7 @@ function isByItsAttempts(
   current: number,
   history: readonly Witnessed[],
 ): boolean {
-  const rotations = rotationsSince(
+  const rotations = successionsSince(
     generation,
     history.map(({ event }) => event),
   )
@@ -200,7 +208,7 @@ function after(family: Family, now: number) {
 }
 
 /** These are hashes of random ids, so the timing of the comparison does not help to guess an id. */
-function isSameAttempt(one: Uint8Array | null, other: Uint8Array | null): boolean {
+export function isSameAttempt(one: Uint8Array | null, other: Uint8Array | null): boolean {
   return one !== null && other !== null && one.every((byte, i) => byte === other[i])
 }
 

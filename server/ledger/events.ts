@@ -4,11 +4,25 @@
  * Instants (`…At`, `at`) are epoch milliseconds of the database's clock. Tokens appear only as the
  * SHA-256 of their secret (32 bytes).
  */
-export type LedgerEvent = Issued | Rotated | Replayed | ReuseDetected | Revoked
+export type LedgerEvent = Issued | Rotated | Reauthenticated | Replayed | ReuseDetected | Revoked
 
-export const eventKinds = ['issued', 'rotated', 'replayed', 'reuse_detected', 'revoked'] as const
+export const eventKinds = [
+  'issued',
+  'rotated',
+  'reauthenticated',
+  'replayed',
+  'reuse_detected',
+  'revoked',
+] as const
 
 export type EventKind = (typeof eventKinds)[number]
+
+/** How and when a user proved who they are. */
+export type Authentication = {
+  /** In the words of RFC 8176 (`amr`), or of the service that asked the user. Never empty. */
+  readonly methods: readonly string[]
+  readonly authenticatedAt: number
+}
 
 export type Issued = {
   readonly kind: 'issued'
@@ -22,6 +36,8 @@ export type Issued = {
   readonly expiresAt: number
   /** When the family ends, however active it is (OWASP ASVS 5.0, 10.4.8). */
   readonly absoluteExpiresAt: number
+  /** Null in events of versions that did not keep it. */
+  readonly authentication: Authentication | null
 }
 
 export type Rotated = {
@@ -35,6 +51,22 @@ export type Rotated = {
   readonly attemptHash: Uint8Array | null
   readonly expiresAt: number
   readonly absoluteExpiresAt: number
+}
+
+/**
+ * The user proved again who they are, and the current token was replaced. Its predecessor is dead at once: no grace
+ * window covers it (OWASP ASVS 5.0, 7.2.4).
+ */
+export type Reauthenticated = Omit<Rotated, 'kind'> & {
+  readonly kind: 'reauthenticated'
+  readonly authentication: Authentication
+}
+
+/** A token was replaced by its successor, which is derived from it. */
+export type Succession = Rotated | Reauthenticated
+
+export function isSuccession(event: LedgerEvent): event is Succession {
+  return event.kind === 'rotated' || event.kind === 'reauthenticated'
 }
 
 /** A spent token was presented again and got the same successor again. */

@@ -1,10 +1,12 @@
-import type {
-  Issued,
-  LedgerEvent,
-  ReuseDetected,
-  RevocationReason,
-  Revoked,
-  Rotated,
+import {
+  isSuccession,
+  type Authentication,
+  type Issued,
+  type LedgerEvent,
+  type ReuseDetected,
+  type RevocationReason,
+  type Revoked,
+  type Succession,
 } from './events.ts'
 
 /** The statuses of a session in SQL's view `token_audit.sessions`. */
@@ -18,9 +20,11 @@ export type EndReason = 'expired' | 'reuse_detected' | RevocationReason
 /** The state of one token family. Folded from its events, never stored. */
 export type Family = {
   /** The event that made the current token. */
-  readonly current: Issued | Rotated
+  readonly current: Issued | Succession
   /** How often the current token was given out again. */
   readonly replays: number
+  /** The newest one; null in a family of a version that kept none. */
+  readonly authentication: Authentication | null
   readonly lastSeq: number
   readonly lastAt: number
   /** The event that ended the family; null if none did. The family may have expired all the same. */
@@ -31,18 +35,24 @@ export type Family = {
  * Folds the events of a family, oldest first: all of them, or only those from the event that made the current
  * token on. Both give the same family.
  *
- * @throws {Error} if the events do not follow one another, or start with neither `issued` nor `rotated`
+ * @param authentication the newest one that precedes these events; null when they are all
+ * @throws {Error} if the events do not follow one another, or start with one that made no token
  */
-export function foldFamily(events: readonly LedgerEvent[]): Family {
+export function foldFamily(
+  events: readonly LedgerEvent[],
+  authentication: Authentication | null = null,
+): Family {
   const [first, ...rest] = events
   if (first === undefined) throw new Error('ledger corrupt: a family without events')
-  return rest.reduce(evolve, begin(first))
+  return rest.reduce(evolve, begin(first, authentication))
 }
 
-function begin(first: LedgerEvent): Family {
-  if (first.kind !== 'issued' && first.kind !== 'rotated')
+function begin(first: LedgerEvent, before: Authentication | null): Family {
+  if (first.kind !== 'issued' && !isSuccession(first))
     throw new Error(`ledger corrupt: a history that starts with ${first.kind}`)
-  return { current: first, replays: 0, lastSeq: first.seq, lastAt: first.at, end: null }
+  const authentication = first.kind === 'rotated' ? before : first.authentication
+  const { seq: lastSeq, at: lastAt } = first
+  return { current: first, replays: 0, authentication, lastSeq, lastAt, end: null }
 }
 
 /** The family after `event`. */
@@ -50,7 +60,7 @@ export function evolve(family: Family, event: LedgerEvent): Family {
   if (event.seq !== family.lastSeq + 1 || family.end !== null)
     throw new Error(`ledger corrupt: ${event.kind} ${event.seq} after ${family.lastSeq}`)
   const { generation } = family.current
-  if (event.generation !== (event.kind === 'rotated' ? generation + 1 : generation))
+  if (event.generation !== (isSuccession(event) ? generation + 1 : generation))
     throw new Error(`ledger corrupt: ${event.kind} at ${event.generation} after ${generation}`)
   const next = { ...family, lastSeq: event.seq, lastAt: event.at }
   switch (event.kind) {
@@ -58,6 +68,8 @@ export function evolve(family: Family, event: LedgerEvent): Family {
       throw new Error('ledger corrupt: a second issued event in a family')
     case 'rotated':
       return { ...next, current: event, replays: 0 }
+    case 'reauthenticated':
+      return { ...next, current: event, replays: 0, authentication: event.authentication }
     case 'replayed':
       return { ...next, replays: family.replays + 1 }
     case 'reuse_detected':
@@ -66,11 +78,9 @@ export function evolve(family: Family, event: LedgerEvent): Family {
   }
 }
 
-/** The rotations to the generations after `generation`, as far as these events have them; oldest first. */
-export function rotationsSince(generation: number, events: readonly LedgerEvent[]): Rotated[] {
-  return events.filter(
-    (event): event is Rotated => event.kind === 'rotated' && event.generation > generation,
-  )
+/** What made the generations after `generation`, as far as these events have it; oldest first. */
+export function successionsSince(generation: number, events: readonly LedgerEvent[]): Succession[] {
+  return events.filter(isSuccession).filter((event) => event.generation > generation)
 }
 
 /** When the family expires. */

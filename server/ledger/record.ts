@@ -6,7 +6,8 @@ export type LedgerRecord = ExportBegin | FamilyRecord | EventRecord | ExportEnd
 
 export type ExportBegin = {
   readonly record: 'export'
-  readonly version: 1
+  /** 1 in exports without `methods` and `authenticatedAt`. */
+  readonly version: 1 | 2
   /** Only families that started at this instant or later; null for no limit. */
   readonly from: string | null
   /** Only families that started before this instant; null for no limit. */
@@ -49,6 +50,9 @@ export type EventRecord = {
   readonly hash: string
   /** The event's place in the order of the live tail: a decimal number, not hashed. */
   readonly txid: string
+  /** Missing in an export of version 1, which is the same as null. */
+  readonly methods?: readonly string[] | null
+  readonly authenticatedAt?: string | null
 }
 
 /** The last line. A file without it was truncated. */

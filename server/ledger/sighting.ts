@@ -1,5 +1,5 @@
 import { isElsewhere, type Caller } from './caller.ts'
-import type { LedgerEvent } from './events.ts'
+import { isSuccession, type LedgerEvent } from './events.ts'
 
 /** An event, and the caller whose request it records. */
 export type Witnessed = { readonly event: LedgerEvent; readonly caller: Caller }
@@ -34,12 +34,12 @@ export function sightReplay(history: readonly Witnessed[], caller: Caller): Sigh
   // Generations in a row that were replayed from elsewhere, without the current one.
   let inARow = 0
   for (const witnessed of history) {
-    const { kind } = witnessed.event
-    if (kind === 'issued' || kind === 'rotated') {
+    const { event } = witnessed
+    if (event.kind === 'issued' || isSuccession(event)) {
       inARow = isReplayedElsewhere ? inARow + 1 : 0
       isReplayedElsewhere = false
       rotation = witnessed.caller
-    } else if (kind === 'replayed' && rotation !== null) {
+    } else if (event.kind === 'replayed' && rotation !== null) {
       isReplayedElsewhere ||= isElsewhere(witnessed.caller, rotation)
     }
   }

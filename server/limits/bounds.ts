@@ -31,6 +31,12 @@ export const rightPasswords: readonly Bound[] = [
   { name: 'right-password-day', points: 300, durationMs: 24 * hour },
 ]
 
+/** Sessions of one user that sign-ins of the team's own start: as many as right passwords do. */
+export const provedSignIns: readonly Bound[] = [
+  { name: 'sign-in', points: 30, durationMs: 10 * minute },
+  { name: 'sign-in-day', points: 300, durationMs: 24 * hour },
+]
+
 /** Bounds of an IPv4 address or an IPv6 /64, of a /56 and of a /48. */
 export type NetworkBounds = readonly [Bound, Bound, Bound]
 

@@ -1,6 +1,6 @@
 import type { Database } from '../../db/connection/connect.ts'
 import type { LogSecurityEvent } from '../observability/security-log.ts'
-import { endingOthers, registrationsOfNetwork, type Lifetimes } from './bounds.ts'
+import { endingOthers, provedSignIns, registrationsOfNetwork, type Lifetimes } from './bounds.ts'
 import type { Count, Counters } from './counters.ts'
 import { networksOf } from './networks.ts'
 import { countsOf, createPasswordLimits, type PasswordLimits } from './password-limits.ts'
@@ -12,6 +12,12 @@ export type Limits = PasswordLimits &
   RefreshLimits & {
     /** @throws {AuthError} `too_many_attempts` */
     beforeRegistration(ip: string | null): Promise<void>
+    /**
+     * Counts the sessions that sign-ins of the team's own start for a user.
+     *
+     * @throws {AuthError} `too_many_attempts`
+     */
+    beforeProvedSignIn(userId: string): Promise<void>
     /**
      * Counts how often a session ends all others of its user. Each time, the user's sign-ins in progress fail.
      *
@@ -41,6 +47,7 @@ export function createLimits(
     ...createPasswordLimits(database, counters),
     ...createRefreshLimits(counters, { lifetimes, log }),
     beforeRegistration: (ip) => take(countsOf(registrationsOfNetwork, networksOf(ip))),
+    beforeProvedSignIn: (userId) => take(provedSignIns.map((bound) => ({ bound, key: userId }))),
     beforeEndingOthers: (familyId) => take([{ bound: endingOthers, key: familyId }]),
   }
 }
@@ -52,5 +59,6 @@ export const noLimits: Limits = {
   beforeRefresh: async () => null,
   afterRefresh: () => {},
   afterSignIn: () => {},
+  beforeProvedSignIn: async () => {},
   beforeEndingOthers: async () => {},
 }

@@ -6,7 +6,7 @@ import { AuthError, type Reason } from '../errors.ts'
 /** A security-relevant event (OWASP ASVS 5.0, 16.3). It never holds a secret, a hash or a token. */
 export type SecurityEvent =
   | {
-      readonly event: 'session_started' | 'reuse_detected'
+      readonly event: 'session_started' | 'session_reauthenticated' | 'reuse_detected'
       readonly familyId: string
       readonly userId: string
       readonly ip: string | null
@@ -118,6 +118,7 @@ const suspicious: ReadonlySet<Reason> = new Set<Reason>([
   'origin_not_allowed',
   'refresh_token_malformed',
   'role_required',
+  'sign_in_refused',
   'too_many_attempts',
   'transport_mismatch',
 ])

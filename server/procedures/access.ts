@@ -57,6 +57,18 @@ export const adminProcedure = bearerProcedure.use(async ({ ctx, path, next }) =>
   return next({ ctx: { ...ctx, by: byCaller(ctx, mayAct) } })
 })
 
+/** As `liveProcedure`, for what a stolen access token must not do alone: the user has to have authenticated lately. */
+export const recentProcedure = liveProcedure.use(async ({ ctx, next }) => {
+  mustBeRecent(ctx)
+  return next({ ctx })
+})
+
+/** As `adminProcedure`, for whatever changes something. */
+export const adminActProcedure = adminProcedure.use(async ({ ctx, next }) => {
+  mustBeRecent(ctx)
+  return next({ ctx })
+})
+
 /** For a list of the caller's own: one at a time per user in this process. */
 export const listingProcedure = liveProcedure.use(async ({ ctx, next }) =>
   ctx.deps.turns(ctx.session.userId, () => next({ ctx })),
@@ -66,6 +78,18 @@ export const listingProcedure = liveProcedure.use(async ({ ctx, next }) =>
 export const askingProcedure = adminProcedure.use(async ({ ctx, next }) =>
   ctx.deps.turns(ctx.session.userId, () => next({ ctx })),
 )
+
+/** @throws {AuthError} `step_up_required`: by the time of the database, as the token's `auth_time` is */
+function mustBeRecent({
+  deps: { config, signingKeys },
+  session: { authenticatedAt },
+}: AppContext & { readonly session: AccessTokenClaims }): void {
+  const { maxAuthAgeMs } = config
+  if (signingKeys.now() - authenticatedAt <= maxAuthAgeMs) return
+  const maxAgeSeconds = maxAuthAgeMs / 1000
+  const detail = `authenticated more than ${maxAgeSeconds} s ago`
+  throw new AuthError('step_up_required', detail, { maxAgeSeconds })
+}
 
 function byCaller(
   { caller, session }: AppContext & { readonly session: AccessTokenClaims },

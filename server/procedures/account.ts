@@ -1,12 +1,12 @@
 import { z } from 'zod'
 import { AuthError } from '../errors.ts'
 import { endAllSessions } from '../sessions/revocation.ts'
-import { liveProcedure } from './access.ts'
+import { recentProcedure } from './access.ts'
 import { mustFollowRule, mustNotBeBreached } from './new-password.ts'
 import { queueOf, whereFrom } from './where-from.ts'
 
 /** Also ends every other session of the user; the calling one stays active (OWASP ASVS 5.0, 7.4.3). */
-export const changePassword = liveProcedure
+export const changePassword = recentProcedure
   .input(
     z.strictObject({
       currentPassword: z.string().max(4_096),

@@ -2,16 +2,15 @@ import { z } from 'zod'
 import { readEpoch } from '../../db/ledger/locks.ts'
 import { nilUuid } from '../../db/uuid.ts'
 import { AuthError, invalid } from '../errors.ts'
-import { maxPreviousAttempts } from '../ledger/events.ts'
-import { RefreshRefused } from '../sessions/refresh-refused.ts'
-import type { LiveSession } from '../sessions/session.ts'
 import { startSession } from '../sessions/sign-in.ts'
 import type { User } from '../users/directory.ts'
 import { canonicalEmail } from '../users/email.ts'
 import type { AuthContext } from './context.ts'
+import { toGrant } from './grant.ts'
 import { mustFollowRule, mustNotBeBreached } from './new-password.ts'
+import { attemptInput, nextSession } from './next-token.ts'
 import { once } from './once.ts'
-import { presentedTokens, tokenToRefresh } from './presented-token.ts'
+import { presentedTokens } from './presented-token.ts'
 import { authMutation } from './trpc.ts'
 import { queueOf, whereFrom } from './where-from.ts'
 
@@ -22,6 +21,9 @@ const credentials = z.strictObject({
   email: z.string().max(1_000),
   password: z.string().max(4_096),
 })
+
+/** Password-based authentication (RFC 8176). */
+export const byPassword = ['pwd'] as const
 
 export const register = authMutation(credentials, async ({ ctx, input }) => {
   const { deps, caller } = ctx
@@ -39,7 +41,7 @@ export const register = authMutation(credentials, async ({ ctx, input }) => {
   deps.logSecurityEvent({ event: 'user_registered', userId: user.id, ip: caller.ip })
   const epoch = await readEpoch(deps.database, user.id)
   const signIn = { user, epoch, transport: 'cookie', deviceName: null, caller } as const
-  return toGrant(ctx, await startSession(deps, signIn))
+  return toGrant(ctx, await startSession(deps, { ...signIn, methods: byPassword }))
 })
 
 export const login = authMutation(
@@ -61,48 +63,15 @@ export const login = authMutation(
     }
     const { transport } = input
     const deviceName = input.deviceName?.toWellFormed().replaceAll('\0', '') ?? null
-    const signIn = { user, epoch, transport, deviceName, caller }
+    const signIn = { user, epoch, transport, deviceName, caller, methods: byPassword }
     const session = await startSession(deps, signIn)
     deps.limits.afterSignIn({ userId: user.id, ip: caller.ip })
     return toGrant(ctx, session)
   },
 )
 
-export const refresh = authMutation(
-  z.strictObject({
-    attemptId: z.uuid().optional(),
-    previousAttemptIds: z.array(z.uuid()).max(maxPreviousAttempts).optional(),
-    familyId: z.uuid().optional(),
-    refreshToken: z.string().max(200).optional(),
-  }),
-  async ({ ctx, input }) => {
-    const { deps, cookie, caller, isClientWaiting } = ctx
-    const presented = presentedTokens(ctx, input.refreshToken)
-    const token = tokenToRefresh(presented, ctx, input.familyId?.toLowerCase())
-    const { transport } = presented
-    const refusalUnlessReuse = await deps.limits.beforeRefresh(token.familyId)
-    const attemptId = input.attemptId?.toLowerCase() ?? null
-    const request = {
-      token,
-      transport,
-      attemptId,
-      previousAttemptIds: input.previousAttemptIds?.map((given) => given.toLowerCase()) ?? [],
-      caller,
-      isClientWaiting,
-      refusalUnlessReuse,
-    }
-    try {
-      const session = await deps.rotate(request)
-      const { familyId, user } = session
-      deps.limits.afterRefresh({ familyId, userId: user.id, ip: caller.ip })
-      return toGrant(ctx, session)
-    } catch (error) {
-      // Clear the cookie only if it can never work again: after a lost race the browser already holds
-      // the cookie that the winner set.
-      if (error instanceof RefreshRefused && error.isFinal && transport === 'cookie') cookie.clear()
-      throw error
-    }
-  },
+export const refresh = authMutation(attemptInput, async ({ ctx, input }) =>
+  toGrant(ctx, await nextSession(ctx, input)),
 )
 
 export const logout = authMutation(
@@ -155,19 +124,4 @@ async function checkCredentials(
 function deviceFamilies(ctx: AuthContext): string[] {
   const { tokens } = presentedTokens(ctx, undefined)
   return tokens.slice(0, maxSessions).map(({ familyId }) => familyId)
-}
-
-function toGrant({ deps, cookie }: AuthContext, session: LiveSession) {
-  const { familyId, user, token, transport } = session
-  const { accessToken, expiresIn } = deps.accessTokens.forSession(session)
-  if (transport === 'cookie') cookie.set(token.value, session.refreshRemainingMs)
-  return {
-    accessToken,
-    tokenType: 'Bearer' as const,
-    expiresIn,
-    refreshExpiresAt: new Date(session.refreshExpiresAt).toISOString(),
-    familyId,
-    user: { id: user.id, email: user.email, role: user.role },
-    ...(transport === 'body' && { refreshToken: token.value }),
-  }
 }

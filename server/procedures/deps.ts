@@ -4,6 +4,7 @@ import type { Config } from '../config/config.ts'
 import type { Checkpoints } from '../evidence/keep-checkpoints.ts'
 import type { CallLimits } from '../limits/call-limits.ts'
 import type { Limits } from '../limits/limits.ts'
+import type { SignInAttempts } from '../limits/sign-in-attempts.ts'
 import type { AccountHash } from '../observability/account-hash.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import type { ReportError } from '../observability/security-log.ts'
@@ -30,6 +31,7 @@ export type ServiceDeps = SessionDeps & {
   readonly signOut: SignOut
   readonly verifier: Verifier
   readonly limits: Limits
+  readonly signInAttempts: SignInAttempts
   readonly accountHash: AccountHash
   readonly findBreachedPasswords: FindBreachedPasswords | undefined
   readonly callLimits: CallLimits

@@ -52,10 +52,11 @@ export function toPublicError(error: TRPCError): {
   return { reason, message, extras: publicExtras(extras) }
 }
 
-function publicExtras({ incidentId, retryAfterSeconds }: ErrorExtras): ErrorExtras {
+function publicExtras({ incidentId, retryAfterSeconds, maxAgeSeconds }: ErrorExtras): ErrorExtras {
   return {
     ...(incidentId !== undefined && { incidentId }),
     ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+    ...(maxAgeSeconds !== undefined && { maxAgeSeconds }),
   }
 }
 

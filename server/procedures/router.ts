@@ -5,11 +5,13 @@ import { adminSessionsRouter } from './admin/sessions.ts'
 import { adminUsersRouter } from './admin/users.ts'
 import { login, logout, refresh, register } from './auth.ts'
 import { me } from './me.ts'
+import { sessions } from './proved-sign-in.ts'
+import { reauthenticate } from './reauthenticate.ts'
 import { sessionsRouter } from './sessions.ts'
 import { tokensRouter } from './tokens.ts'
 import { appRouterOf, authRouterOf, type AuthMutation } from './trpc.ts'
 
-const mutations = { register, login, refresh, logout }
+const mutations = { register, login, refresh, reauthenticate, logout, sessions }
 
 /** Served under `/auth`, by their names. */
 export const authMutations: ReadonlyMap<string, AuthMutation> = new Map(Object.entries(mutations))

@@ -4,7 +4,7 @@ import type { AuditSession } from '../../db/schema.ts'
 import { iso } from '../audit/views.ts'
 import { AuthError } from '../errors.ts'
 import { endAllSessions, endSession } from '../sessions/revocation.ts'
-import { listingProcedure, liveProcedure } from './access.ts'
+import { listingProcedure, liveProcedure, recentProcedure } from './access.ts'
 import { id, limit, pageOf } from './input.ts'
 import { appRouterOf } from './trpc.ts'
 
@@ -33,7 +33,7 @@ const revoke = liveProcedure
     return { revoked: wasActive ? 1 : 0 }
   })
 
-const revokeOthers = liveProcedure.mutation(async ({ ctx }) => {
+const revokeOthers = recentProcedure.mutation(async ({ ctx }) => {
   const { userId, familyId } = ctx.session
   await ctx.deps.limits.beforeEndingOthers(familyId)
   const revoked = await endAllSessions(ctx.deps, userId, {
@@ -56,5 +56,7 @@ function toItem(row: AuditSession, currentFamilyId: string) {
     expiresAt: iso(row.expiresAt),
     ip: row.ip,
     userAgent: row.userAgent,
+    methods: row.methods,
+    authenticatedAt: iso(row.authenticatedAt),
   }
 }

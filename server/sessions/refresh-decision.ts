@@ -4,9 +4,16 @@ import { readFamilies, type FamilyState } from '../../db/ledger/families.ts'
 import type { Caller } from '../../db/ledger/event-rows.ts'
 import type { Transaction } from '../../db/connection/transaction.ts'
 import type { AuthError } from '../errors.ts'
-import { decideRotation } from '../ledger/decide.ts'
-import type { LedgerEvent, Replayed, Rotated, Transport } from '../ledger/events.ts'
-import { foldFamily, rotationsSince, type Family } from '../ledger/family.ts'
+import { decideRotation, isSameAttempt } from '../ledger/decide.ts'
+import {
+  isSuccession,
+  type Authentication,
+  type LedgerEvent,
+  type Replayed,
+  type Rotated,
+  type Transport,
+} from '../ledger/events.ts'
+import { foldFamily, successionsSince, type Family } from '../ledger/family.ts'
 import type { Sighting } from '../ledger/sighting.ts'
 import { randomSalt } from '../tokens/salt.ts'
 import { toRefusal, unknownFamily, abandoned, type Refused } from './refresh-refused.ts'
@@ -38,6 +45,14 @@ export type RefreshRequest = {
    * recorded.
    */
   readonly refusalUnlessReuse?: AuthError | null
+  /** Set when the user has just proved again who they are. At the instant of the decision, unless it says another. */
+  readonly reauthentication?: ProofAgain
+}
+
+export type ProofAgain = {
+  readonly methods: readonly string[]
+  /** Epoch milliseconds; null for now. An instant of the future counts as now. */
+  readonly authenticatedAt: number | null
 }
 
 export type Pending = RefreshRequest & { readonly familyId: string }
@@ -131,7 +146,7 @@ function decide(
 ): Granted | Refused {
   const { pending, attemptHash, successor, salt } = candidate
   const { row, user } = known
-  const family = foldFamily(row.events)
+  const family = foldFamily(row.events, row.authentication)
   const now = Math.max(known.now, family.lastAt)
   const isSpent = pending.token.generation < family.current.generation
   const { event, refusal, sighting } = decideRotation(family, {
@@ -150,6 +165,7 @@ function decide(
     next: { tokenHash: hashSecret(successor), salt },
     now,
     policy: deps.policy,
+    ...(pending.reauthentication && { reauthentication: provedBy(now, pending.reauthentication) }),
   })
   if (refusal !== null) {
     const { generation } = family.current
@@ -169,22 +185,25 @@ function decide(
   }
 }
 
+function provedBy(now: number, { methods, authenticatedAt }: ProofAgain): Authentication {
+  return { methods, authenticatedAt: Math.min(authenticatedAt ?? now, now) }
+}
+
 function grant(
   { refreshKeys }: SessionDeps,
-  { pending, successor }: Candidate,
+  { pending, attemptHash, successor }: Candidate,
   granted: { row: FamilyState; family: Family; event: LedgerEvent; now: number; user: User },
 ): LiveSession {
   const { row, family, event, now, user } = granted
-  const made = event.kind === 'rotated' ? event : family.current
-  if (made.kind !== 'rotated') throw new Error('a grant without a successor')
-  const token =
-    event.kind === 'rotated'
-      ? successor
-      : findDescendant(
-          refreshKeys,
-          pending.token,
-          rotationsSince(pending.token.generation, row.events),
-        )
+  const made = isSuccession(event) ? event : family.current
+  if (!isSuccession(made)) throw new Error('a grant without a successor')
+  const token = isSuccession(event)
+    ? successor
+    : findDescendant(
+        refreshKeys,
+        pending.token,
+        successionsSince(pending.token.generation, row.events),
+      )
   if (token === null) throw new Error('no configured key derives the successors in the ledger')
   return {
     familyId: row.familyId,
@@ -192,6 +211,10 @@ function grant(
     transport: row.transport,
     token,
     signedInAt: row.createdAt,
+    authentication: event.kind === 'reauthenticated' ? event.authentication : family.authentication,
+    isReauthenticated:
+      made.kind === 'reauthenticated' &&
+      (made === event || isSameAttempt(made.attemptHash, attemptHash)),
     refreshExpiresAt: made.expiresAt,
     refreshRemainingMs: made.expiresAt - now,
   }
@@ -202,9 +225,14 @@ export function isClientWaiting(pending: Pending): boolean {
   return pending.isClientWaiting?.() ?? true
 }
 
-/** Whether the family stays active: such an event needs no notification to other processes. */
+/** Whether the event is written without a lock: it leaves the family active and says nothing about its user. */
 export function keepsFamilyActive(event: LedgerEvent | null): event is Rotated | Replayed {
   return event?.kind === 'rotated' || event?.kind === 'replayed'
+}
+
+/** Whether the event is written only once it was decided again under the lock of its family. */
+export function needsLock({ event }: Granted | Refused): boolean {
+  return event !== null && !keepsFamilyActive(event)
 }
 
 export function isReuse(answer: Granted | Refused): boolean {

@@ -11,6 +11,7 @@ import {
   isClientWaiting,
   isReuse,
   keepsFamilyActive,
+  needsLock,
   prepareCandidate,
   readSnapshot,
   type Granted,
@@ -56,7 +57,7 @@ export function createRotation(
     try {
       const pending = { ...request, familyId: request.token.familyId }
       const first = await queue.submit(pending)
-      const answer = 'reuseOf' in first ? await decideReuse(deps, pending, first.reuseOf) : first
+      const answer = 'lockFor' in first ? await decideLocked(deps, pending, first.lockFor) : first
       logAnswer(deps, request, answer)
       if (answer.refusal !== null) throw answer.refusal
       observer.answered('granted', performance.now() - startedAt)
@@ -71,8 +72,8 @@ export function createRotation(
   return { rotate, queue }
 }
 
-/** `reuseOf` is the user of a detected reuse, which counts only once `decideReuse` confirms it under the lock. */
-type RotationOutcome = Granted | Refused | { readonly reuseOf: string }
+/** `lockFor` is the user of a reuse or a reauthentication, which counts only once `decideLocked` confirms it. */
+type RotationOutcome = Granted | Refused | { readonly lockFor: string }
 
 /**
  * Reads the families, decides, appends. No lock is held in between: the append locks the families and
@@ -109,7 +110,7 @@ async function settle(
   for (const { pending, answer } of decided) {
     const { familyId } = pending
     const userId = snapshot.families.get(familyId)?.userId
-    if (isReuse(answer) && userId !== undefined) answers.set(pending, { reuseOf: userId })
+    if (needsLock(answer) && userId !== undefined) answers.set(pending, { lockFor: userId })
     else if (answer.event === null || appended.has(familyId)) answers.set(pending, answer)
   }
   return answers
@@ -123,9 +124,10 @@ async function afterFlush<T>(work: () => T): Promise<T> {
 }
 
 /**
- * Decides a spent token again while its family is locked, and ends in the same transaction what its reuse ends.
+ * Decides a refresh again while its family is locked, and writes what follows in the same transaction: what a reuse
+ * ends, or the token that replaces the one of before the user proved again who they are.
  */
-async function decideReuse(
+async function decideLocked(
   deps: SessionDeps,
   pending: Pending,
   userId: string,
@@ -159,6 +161,9 @@ function logAnswer(
   const { ip } = caller
   const refused = answer.refusal === null ? null : securityEventOf(answer, token, ip)
   if (refused !== null) logSecurityEvent(refused)
-  if (answer.refusal === null)
-    for (const event of replayEvents(answer, caller)) logSecurityEvent(event)
+  if (answer.refusal !== null) return
+  for (const event of replayEvents(answer, caller)) logSecurityEvent(event)
+  if (answer.event.kind !== 'reauthenticated') return
+  const { familyId, user } = answer.session
+  logSecurityEvent({ event: 'session_reauthenticated', familyId, userId: user.id, ip })
 }

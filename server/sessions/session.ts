@@ -1,6 +1,6 @@
 import type postgres from 'postgres'
 import type { RotationPolicy } from '../ledger/decide.ts'
-import type { Transport } from '../ledger/events.ts'
+import type { Authentication, Transport } from '../ledger/events.ts'
 import type { LogSecurityEvent } from '../observability/security-log.ts'
 import type { RefreshToken, RefreshTokenKeys } from '../tokens/refresh-token.ts'
 import type { OwnDirectory } from '../users/accounts.ts'
@@ -29,6 +29,10 @@ export type LiveSession = {
   readonly transport: Transport
   readonly token: RefreshToken
   readonly signedInAt: number
+  /** The newest one; null in a session that began before the ledger kept it. */
+  readonly authentication: Authentication | null
+  /** Of a reauthentication: whether its own attempt made the token. */
+  readonly isReauthenticated?: boolean
   readonly refreshExpiresAt: number
   /** By the database's clock, so that a wrong clock of the process does not shorten the cookie. */
   readonly refreshRemainingMs: number

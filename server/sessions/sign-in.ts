@@ -25,6 +25,10 @@ export type NewSession = {
   readonly transport: Transport
   readonly deviceName: string | null
   readonly caller: Caller
+  /** How the user proved who they are: RFC 8176. */
+  readonly methods: readonly string[]
+  /** Epoch milliseconds; now unless given. An instant of the future counts as now. */
+  readonly authenticatedAt?: number | null
 }
 
 /**
@@ -50,6 +54,7 @@ export async function startSession(deps: SessionDeps, signIn: NewSession): Promi
     })
   })
   const { familyId, beganAt } = begun
+  const authenticatedAt = Math.min(family.authenticatedAt ?? beganAt, beganAt)
   logRevocations(deps, ended, by)
   deps.logSecurityEvent({ event: 'session_started', familyId, userId: user.id, ip: caller.ip })
   const refreshRemainingMs = Math.min(family.idleMs, family.absoluteMs)
@@ -59,6 +64,7 @@ export async function startSession(deps: SessionDeps, signIn: NewSession): Promi
     transport,
     token: createRefreshToken(deps.refreshKeys, familyId, secret),
     signedInAt: beganAt,
+    authentication: { methods: signIn.methods, authenticatedAt },
     refreshExpiresAt: beganAt + refreshRemainingMs,
     refreshRemainingMs,
   }
@@ -66,7 +72,7 @@ export async function startSession(deps: SessionDeps, signIn: NewSession): Promi
 
 function newFamily(
   { policy }: SessionDeps,
-  { user, epoch, transport, deviceName, caller }: NewSession,
+  { user, epoch, transport, deviceName, caller, methods, authenticatedAt = null }: NewSession,
   secret: Buffer,
 ): NewFamily {
   const { idleMs, absoluteMs, maxSessionsPerUser } = policy
@@ -82,6 +88,8 @@ function newFamily(
     tokenHash: hashSecret({ secret }),
     caller,
     callerSalt: randomSalt(),
+    methods,
+    authenticatedAt,
   }
 }
 

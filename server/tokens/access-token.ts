@@ -14,7 +14,8 @@ export type AccessTokenSettings = {
 export type AccessToken = { readonly accessToken: string; readonly expiresIn: number }
 
 /**
- * The session an access token is for. `signedInAt`, in epoch milliseconds, becomes `auth_time`. The access
+ * The session an access token is for. Its `authentication` becomes `amr` and `auth_time`; without one, `signedInAt`, in
+ * epoch milliseconds, becomes `auth_time`: such a session began with a password at that instant. The access
  * token expires with the session at the latest: an expired session is not revoked, so verifiers would not
  * learn of its end.
  */
@@ -22,6 +23,7 @@ export type Subject = {
   readonly familyId: string
   readonly user: User
   readonly signedInAt: number
+  readonly authentication: Pick<AccessTokenClaims, 'methods' | 'authenticatedAt'> | null
   readonly refreshRemainingMs: number
 }
 
@@ -42,7 +44,8 @@ export function createAccessTokens(keys: SigningKeys, settings: AccessTokenSetti
   const { issuer, audience, lifetimeMs } = settings
   const ahead = new WeakMap<Subject, AccessToken>()
 
-  function mint({ user, familyId, signedInAt, refreshRemainingMs }: Subject): AccessToken {
+  function mint(session: Subject): AccessToken {
+    const { user, familyId, signedInAt, authentication, refreshRemainingMs } = session
     const issuedAt = thisSecond(keys)
     const expiresIn = Math.max(1, Math.floor(Math.min(lifetimeMs, refreshRemainingMs) / 1000))
     const accessToken = signAccessToken(keys.current(), {
@@ -52,7 +55,8 @@ export function createAccessTokens(keys: SigningKeys, settings: AccessTokenSetti
       familyId,
       issuedAt,
       expiresAt: issuedAt + expiresIn * 1000,
-      authenticatedAt: signedInAt,
+      authenticatedAt: authentication?.authenticatedAt ?? signedInAt,
+      methods: authentication?.methods ?? [],
       role: user.role,
       email: user.email,
       emailVerified: user.emailVerified === true,
@@ -102,6 +106,7 @@ function signAccessToken(key: SigningKey, content: Content): string {
     iat: content.issuedAt / 1000,
     exp: content.expiresAt / 1000,
     auth_time: Math.floor(content.authenticatedAt / 1000),
+    ...(content.methods.length > 0 && { amr: content.methods }),
     role: content.role,
     email: content.email,
     email_verified: content.emailVerified,

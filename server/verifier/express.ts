@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Requirements } from './auth-age.ts'
 import type { Verifier } from './verifier.ts'
 import type { AccessTokenClaims } from './verify-access-token.ts'
 import { failureOf } from './failure.ts'
@@ -26,9 +27,12 @@ export type VerifierMiddleware = (
  * Middleware for Express, Connect or plain `node:http`: sets `request.accessToken` and calls `next()`.
  * It answers a refused request with 401 or 503 and does not call `next`. Other errors are passed to `next`.
  */
-export function expressVerifier(verifier: Verifier): VerifierMiddleware {
+export function expressVerifier(
+  verifier: Verifier,
+  requirements?: Requirements,
+): VerifierMiddleware {
   return (request, response, next) => {
-    void verifier.verifyAuthorization(request.headers.authorization).then(
+    void verifier.verifyAuthorization(request.headers.authorization, requirements).then(
       (claims) => {
         request.accessToken = claims
         next()

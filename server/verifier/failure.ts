@@ -5,6 +5,8 @@ export type AccessTokenReason =
   | 'access_token_expired'
   /** Only from a verifier that follows revocations. */
   | 'access_token_revoked'
+  /** Only where `maxAuthAgeSeconds` is asked for: the user has to authenticate again. */
+  | 'step_up_required'
 
 /** The service itself uses the same messages for these reasons. */
 export const accessTokenMessages = {
@@ -12,6 +14,7 @@ export const accessTokenMessages = {
   access_token_invalid: 'The access token is not valid.',
   access_token_expired: 'The access token has expired.',
   access_token_revoked: 'The session was ended. Sign in again.',
+  step_up_required: 'A more recent authentication is required.',
   service_unavailable: 'Not available. Try again soon.',
 } as const
 
@@ -32,6 +35,21 @@ export class AccessTokenError extends Error {
     this.reason = reason
     this.detail = detail
     this.wwwAuthenticate = challengeFor(reason)
+  }
+}
+
+/** The token is valid, but the user authenticated too long ago for this call: 401. @see RFC 9470 */
+export class StepUpRequiredError extends AccessTokenError {
+  override readonly reason = 'step_up_required'
+  override readonly wwwAuthenticate: string
+  /** How long ago the user may have authenticated. */
+  readonly maxAuthAgeSeconds: number
+
+  constructor(maxAuthAgeSeconds: number) {
+    super('step_up_required', `authenticated more than ${maxAuthAgeSeconds} s ago`)
+    this.name = 'StepUpRequiredError'
+    this.maxAuthAgeSeconds = maxAuthAgeSeconds
+    this.wwwAuthenticate = stepUpChallenge(maxAuthAgeSeconds)
   }
 }
 
@@ -77,6 +95,15 @@ export function invalidTokenChallenge(description?: string): string {
   return description === undefined ? challenge : `${challenge}, error_description="${description}"`
 }
 
+/** The `WWW-Authenticate` value for a call that needs a more recent authentication (RFC 9470 §3). */
+export function stepUpChallenge(maxAuthAgeSeconds: number): string {
+  const description = accessTokenMessages.step_up_required
+  return (
+    `${bearerChallenge}, error="insufficient_user_authentication", ` +
+    `error_description="${description}", max_age=${maxAuthAgeSeconds}`
+  )
+}
+
 function challengeFor(reason: AccessTokenReason): string {
   return reason === 'access_token_missing'
     ? bearerChallenge
@@ -89,7 +116,9 @@ export type Failure = {
   readonly code: 'UNAUTHORIZED' | 'SERVICE_UNAVAILABLE'
   readonly reason: AccessTokenReason | 'service_unavailable'
   readonly headers: Readonly<Record<string, string>>
-  /** JSON: `{"error":{"message","code","data":{"code","httpStatus","reason","retryAfterSeconds"?}}}`. */
+  /** With `step_up_required`: how long ago the user may have authenticated. */
+  readonly maxAgeSeconds?: number
+  /** JSON: `{"error":{"message","code","data":{"code","httpStatus","reason","retryAfterSeconds"?,"maxAgeSeconds"?}}}`. */
   readonly body: string
 }
 
@@ -99,7 +128,12 @@ export type Failure = {
  */
 export function failureOf(error: unknown): Failure | null {
   if (error instanceof AccessTokenError) {
-    const data = { code: 'UNAUTHORIZED', httpStatus: 401, reason: error.reason } as const
+    const data = {
+      code: 'UNAUTHORIZED',
+      httpStatus: 401,
+      reason: error.reason,
+      ...(error instanceof StepUpRequiredError && { maxAgeSeconds: error.maxAuthAgeSeconds }),
+    } as const
     const headers = { 'WWW-Authenticate': error.wwwAuthenticate }
     // tRPC's JSON-RPC error numbers for the two codes are -32001 and -32603.
     return failure(data, headers, { message: error.message, code: -32001 })
@@ -118,7 +152,9 @@ export function failureOf(error: unknown): Failure | null {
   return error instanceof Error && error.cause !== undefined ? failureOf(error.cause) : null
 }
 
-type FailureData = Pick<Failure, 'code' | 'reason'> & { readonly httpStatus: 401 | 503 }
+type FailureData = Pick<Failure, 'code' | 'reason' | 'maxAgeSeconds'> & {
+  readonly httpStatus: 401 | 503
+}
 
 function failure(
   data: FailureData,
@@ -129,6 +165,7 @@ function failure(
     statusCode: data.httpStatus,
     code: data.code,
     reason: data.reason,
+    ...(data.maxAgeSeconds !== undefined && { maxAgeSeconds: data.maxAgeSeconds }),
     headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-store', ...headers },
     body: JSON.stringify({ error: { ...shape, data } }),
   }

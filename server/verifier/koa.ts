@@ -1,3 +1,4 @@
+import type { Requirements } from './auth-age.ts'
 import { failureOf } from './failure.ts'
 import type { Verifier } from './verifier.ts'
 import type { AccessTokenClaims } from './verify-access-token.ts'
@@ -17,10 +18,11 @@ export type KoaMiddleware = (context: KoaContext, next: () => Promise<unknown>) 
  * Middleware for Koa: sets `ctx.state.accessToken`, and answers a refused request with 401 or 503 without calling
  * `next`. Other errors go to Koa.
  */
-export function koaVerifier(verifier: Verifier): KoaMiddleware {
+export function koaVerifier(verifier: Verifier, requirements?: Requirements): KoaMiddleware {
   return async (context, next) => {
     try {
-      context.state.accessToken = await verifier.verifyAuthorization(context.headers.authorization)
+      const { authorization } = context.headers
+      context.state.accessToken = await verifier.verifyAuthorization(authorization, requirements)
     } catch (error) {
       const failure = failureOf(error)
       if (failure === null) throw error

@@ -1,3 +1,4 @@
+import type { Requirements } from './auth-age.ts'
 import { failureOf } from './failure.ts'
 import type { Verifier } from './verifier.ts'
 import type { AccessTokenClaims } from './verify-access-token.ts'
@@ -27,13 +28,18 @@ type Headed = { header(name: string, value: string): unknown }
  * app.useGlobalGuards(nestVerifier(verifier, HttpException))
  * // or @UseGuards(nestVerifier(verifier, HttpException)) above a controller
  */
-export function nestVerifier(verifier: Verifier, HttpException: HttpExceptionClass): NestGuard {
+export function nestVerifier(
+  verifier: Verifier,
+  HttpException: HttpExceptionClass,
+  requirements?: Requirements,
+): NestGuard {
   return {
     async canActivate(context) {
       const http = context.switchToHttp()
       const request = http.getRequest() as VerifiedNestRequest
       try {
-        request.accessToken = await verifier.verifyAuthorization(request.headers.authorization)
+        const { authorization } = request.headers
+        request.accessToken = await verifier.verifyAuthorization(authorization, requirements)
         return true
       } catch (error) {
         const failure = failureOf(error)

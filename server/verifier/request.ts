@@ -1,3 +1,4 @@
+import type { Requirements } from './auth-age.ts'
 import { failureOf } from './failure.ts'
 import type { Verifier } from './verifier.ts'
 import type { AccessTokenClaims } from './verify-access-token.ts'
@@ -22,8 +23,9 @@ export type RequestWithHeaders = { readonly headers: Pick<Headers, 'get'> }
 export async function verifyRequest(
   verifier: Verifier,
   request: RequestWithHeaders,
+  requirements?: Requirements,
 ): Promise<AccessTokenClaims> {
-  return verifier.verifyAuthorization(request.headers.get('authorization'))
+  return verifier.verifyAuthorization(request.headers.get('authorization'), requirements)
 }
 
 /** The answer 401 or 503 for an error that a verifier threw, as a `Response`; null for any other error. */

@@ -1,15 +1,16 @@
 import type { TRPCError } from '@trpc/server'
+import type { Requirements } from './auth-age.ts'
 import type { Verifier } from './verifier.ts'
 import type { AccessTokenClaims } from './verify-access-token.ts'
 import { type Failure, failureOf } from './failure.ts'
 
 export type AccessTokenContext = {
   /**
-   * Checks the token of the request, once for all calls of a batch.
+   * Checks the token of the request, once for all calls of a batch that require the same.
    *
    * @throws TRPCError `UNAUTHORIZED` or `SERVICE_UNAVAILABLE`; `failureOf(error)?.reason` says which.
    */
-  readonly readAccessToken: () => Promise<AccessTokenClaims>
+  readonly readAccessToken: (requirements?: Requirements) => Promise<AccessTokenClaims>
 }
 
 /** The part of tRPC's `createContext` options that is read: a request of Node or of the Fetch API. */
@@ -36,9 +37,12 @@ export type TrpcVerifier = {
  * createHTTPServer({ router, createContext: auth.createContext, responseMeta: auth.responseMeta })
  */
 export function trpcVerifier(verifier: Verifier, ErrorClass: typeof TRPCError): TrpcVerifier {
-  async function read(authorization: string | null | undefined): Promise<AccessTokenClaims> {
+  async function read(
+    authorization: string | null | undefined,
+    requirements?: Requirements,
+  ): Promise<AccessTokenClaims> {
     try {
-      return await verifier.verifyAuthorization(authorization)
+      return await verifier.verifyAuthorization(authorization, requirements)
     } catch (error) {
       const failure = failureOf(error)
       if (!failure || !(error instanceof Error)) throw error
@@ -48,8 +52,15 @@ export function trpcVerifier(verifier: Verifier, ErrorClass: typeof TRPCError): 
 
   return {
     createContext({ req }) {
-      let checked: Promise<AccessTokenClaims> | undefined
-      return { readAccessToken: () => (checked ??= read(headerOf(req))) }
+      const checks = new Map<number | undefined, Promise<AccessTokenClaims>>()
+      return {
+        readAccessToken(requirements) {
+          const key = requirements?.maxAuthAgeSeconds
+          const checked = checks.get(key) ?? read(headerOf(req), requirements)
+          checks.set(key, checked)
+          return checked
+        },
+      }
     },
 
     responseMeta({ errors }) {
@@ -77,6 +88,7 @@ export function errorFormatter<Shape extends { readonly data: object }>(about: {
   const data: FailureReason = {
     reason: failure.reason,
     ...(retryAfterSeconds > 0 && { retryAfterSeconds }),
+    ...(failure.maxAgeSeconds !== undefined && { maxAgeSeconds: failure.maxAgeSeconds }),
   }
   return { ...shape, data: { ...shape.data, ...data } }
 }
@@ -85,6 +97,7 @@ export function errorFormatter<Shape extends { readonly data: object }>(about: {
 export type FailureReason = {
   readonly reason?: Failure['reason']
   readonly retryAfterSeconds?: number
+  readonly maxAgeSeconds?: number
 }
 
 function headerOf({ headers }: ContextOptions['req']): string | null | undefined {

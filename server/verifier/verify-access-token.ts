@@ -21,8 +21,10 @@ export type AccessTokenClaims = {
   readonly tokenId: string
   readonly issuedAt: number
   readonly expiresAt: number
-  /** `auth_time`: when the user signed in with a password. */
+  /** `auth_time`: when the user last proved who they are, at sign-in or later. */
   readonly authenticatedAt: number
+  /** `amr`: how they did, in the words of RFC 8176, such as `pwd`. Empty where the service does not know. */
+  readonly methods: readonly string[]
 }
 
 export type ExpectedToken = {
@@ -160,6 +162,7 @@ function claimsOf(payload: JWTPayload, expected: ExpectedToken): AccessTokenClai
     issuedAt,
     expiresAt,
     authenticatedAt: instantOf(payload, 'auth_time'),
+    methods: methodsOf(payload),
   }
 }
 
@@ -172,6 +175,12 @@ function textOf(payload: JWTPayload, claim: string): string {
 function isEmailVerified({ email_verified: value = false }: JWTPayload): boolean {
   if (typeof value !== 'boolean') throw invalid('email_verified is not a boolean')
   return value
+}
+
+function methodsOf({ amr = [] }: JWTPayload): readonly string[] {
+  if (!Array.isArray(amr) || !amr.every((method) => typeof method === 'string' && method !== ''))
+    throw invalid('amr is not a list of non-empty strings')
+  return Object.freeze(amr as string[])
 }
 
 /** A NumericDate (RFC 7519 §2) as epoch milliseconds. The service issues whole seconds only. */

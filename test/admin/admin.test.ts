@@ -157,6 +157,7 @@ describe('the sessions that an admin sees', () => {
     })
     expect(Object.keys(data.events[0]).toSorted()).toEqual([
       'actorUserId',
+      'authenticatedAt',
       'email',
       'expiresAt',
       'familyId',
@@ -164,6 +165,7 @@ describe('the sessions that an admin sees', () => {
       'hash',
       'ip',
       'kind',
+      'methods',
       'occurredAt',
       'position',
       'presentedGeneration',
@@ -173,7 +175,13 @@ describe('the sessions that an admin sees', () => {
       'userId',
     ])
     const state = await ask('sessions.stateAt', { familyId, at: data.events[0].occurredAt })
-    expect(state.data).toMatchObject({ status: 'active', generation: 0, endReason: null })
+    expect(state.data).toMatchObject({
+      status: 'active',
+      generation: 0,
+      endReason: null,
+      methods: ['pwd'],
+      authenticatedAt: data.events[0].authenticatedAt,
+    })
   })
 
   test('AD-06, V25 (ASVS 1.2.1 and 3.2.2): a user agent is stored cut to 512 characters and answered as text, whatever it holds', async () => {

@@ -279,6 +279,7 @@ test('AT-18 (OpenID Connect Core §5.1): the address of an account that was mere
 
 test('AT-09 (RFC 9068 §6, ASVS 14.1.1): an access token names the user, the session and its expiry, and nothing else', () => {
   expect(Object.keys(claimsOf(session.accessToken)).toSorted()).toEqual([
+    'amr',
     'aud',
     'auth_time',
     'client_id',

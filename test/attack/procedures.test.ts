@@ -16,6 +16,7 @@ const access: Record<string, 'public' | 'signed in' | 'admin'> = {
   '/auth/register': 'public',
   '/auth/login': 'public',
   '/auth/refresh': 'public',
+  '/auth/reauthenticate': 'public',
   '/auth/logout': 'public',
   '/trpc/me': 'signed in',
   '/trpc/tokens.exchange': 'signed in',
@@ -113,6 +114,7 @@ test('V13: no prototype of the service was changed', async () => {
     'accessTokenExpiresAt',
     'authenticatedAt',
     'familyId',
+    'methods',
     'user',
   ])
   expect((await attacked.request('/auth/logout', { json: {} })).body).toEqual({

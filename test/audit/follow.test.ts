@@ -41,6 +41,7 @@ test(`LE-04, V27: ${writers} writers with random rollbacks: a reader that reconn
         transport: 'body',
         deviceName: null,
         caller: testCaller,
+        methods: ['pwd'],
       } as const
       let session = await startSession(deps, signIn)
       newest.set(n, session)

@@ -97,6 +97,9 @@ describe('LE-05 (ASVS 16.4.2): a changed column is reported with its family and 
     ['prev_hash', `prev_hash = sha256('x')`, 1, 'prev_hash of the first event is not empty'],
     ['hash', `hash = sha256('x')`, 2, content],
     ['txid', `txid = '1'`, 2, 'its transaction is older than the one before'],
+    ['methods', `methods = array['pwd', 'otp']`, 1, content],
+    ['authenticated_at', `authenticated_at = authenticated_at - interval '1 ms'`, 1, content],
+    ['both', 'methods = null, authenticated_at = null', 1, content],
   ]
   test.each(cases)('a change of %s (%s at %i)', async (_column, set, seq, problem) => {
     const found = await after(`update token_ledger.token_event set ${set} ${event(seq)}`)
@@ -196,7 +199,7 @@ describe('LE-05 (ASVS 16.4.2): a recomputed chain is found when its history is i
       'it begins with rotated',
       1,
       `update token_ledger.token_event
-       set kind = 'rotated', generation = 1, user_id = null, transport = null,
+       set kind = 'rotated', generation = 1, user_id = null, transport = null, methods = null, authenticated_at = null,
          salt = decode(repeat('00', 16), 'hex') ${event(1)}`,
     ],
   ])('a recomputed chain has the problem: %s', async (problem, seq, statement) => {

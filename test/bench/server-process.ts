@@ -59,6 +59,7 @@ function rotateNothing(secret: string): Rotate {
       transport,
       token: deriveSuccessor(keys[0], token, randomBytes(16)),
       signedInAt: Date.now(),
+      authentication: { methods: ['pwd'], authenticatedAt: Date.now() },
       refreshExpiresAt: Date.now() + idleMs,
       refreshRemainingMs: idleMs,
     }

@@ -57,9 +57,10 @@ test('sessions inspect tells the history of a family in lines that a support per
   expect(lines.filter((line) => unsafe.test(line))).toEqual([])
   expect(lines[0]).toBe(`session  ${stolen}`)
   expect(lines[3]).toMatch(/^status {3}reuse_detected at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/)
-  const story = lines.slice(6, -2).map((line) => line.replace(/\d{4}-.{15}/, 'AT'))
+  expect(lines[4]).toMatch(/^proof {4}pwd at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/)
+  const story = lines.slice(7, -2).map((line) => line.replace(/\d{4}-.{15}/, 'AT'))
   expect(story).toEqual([
-    expect.stringMatching(/^1 +AT +signed in +192\.0\.2\.7 {2}test browser$/),
+    expect.stringMatching(/^1 +AT +signed in by pwd +192\.0\.2\.7 {2}test browser$/),
     expect.stringMatching(/^2 +AT +\+\d+ ms +refreshed: token 1 +same caller$/),
     expect.stringMatching(/token 0 presented again within the grace window: token 1 again/),
     expect.stringMatching(/refreshed: token 2/),

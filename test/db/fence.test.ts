@@ -66,6 +66,8 @@ describe('a write with the id of another transaction changes nothing', () => {
       tokenHash: randomBytes(32),
       caller: testCaller,
       callerSalt: randomBytes(16),
+      methods: ['pwd'],
+      authenticatedAt: null,
     } as const
     await inTwo(ledger, async (locking, other) => {
       const { txid } = await fenced(locking)

@@ -5,6 +5,8 @@ import {
   familyRow,
   insertEvents,
   issuedRow,
+  proof,
+  reauthenticatedRow,
   replayedRow,
   reuseRow,
   revokedRow,
@@ -64,6 +66,16 @@ describe('the database accepts a legal history', () => {
     ['a reuse', [issuedRow(), rotatedRow(1), reuseRow(3)]],
     ['a revocation', [issuedRow(), revokedRow(2)]],
     [
+      'a reauthentication, a replay of it, and a rotation after it',
+      [
+        issuedRow(proof),
+        reauthenticatedRow(1, { methods: ['pwd', 'urn:example:key'] }),
+        replayedRow(3, { reason: 'same_attempt' }),
+        rotatedRow(2, { seq: 4 }),
+        reauthenticatedRow(3, { seq: 5 }),
+      ],
+    ],
+    [
       'an event at the same instant, or later',
       [issuedRow(), rotatedRow(1, { occurred_at: later(1) })],
     ],
@@ -105,6 +117,19 @@ describe('the database itself refuses an illegal history', () => {
         rotatedRow(2, { seq: 4, absolute_expires_at: later(year) }),
       ],
     ],
+    [
+      'an end that moves away with a reauthentication',
+      [issuedRow(), reauthenticatedRow(1, { absolute_expires_at: later(year) })],
+    ],
+    ['a reauthentication that leaves a generation out', [issuedRow(), reauthenticatedRow(2)]],
+    [
+      'a reauthentication that keeps the generation',
+      [issuedRow(), reauthenticatedRow(0, { seq: 2, generation: 0 })],
+    ],
+    [
+      'a reauthentication after a revocation',
+      [issuedRow(), revokedRow(2), reauthenticatedRow(1, { seq: 3 })],
+    ],
     ['an event before the last one', [issuedRow(), rotatedRow(1, { occurred_at: later(-1) })]],
     ['an end before the last one', [issuedRow(), revokedRow(2, { occurred_at: later(-1) })]],
   ])('%s is illegal', async (_what, events) => {
@@ -121,6 +146,40 @@ describe('the database itself refuses an illegal history', () => {
     const event = issuedRow({ seq: 2, family_id: '00000000-0000-7000-8000-000000000001' })
     const direct = ownerSql`insert into token_ledger.token_event_default ${ownerSql(event)}`
     expect(await sqlStateOf(direct)).toBe(illegal)
+  })
+})
+
+describe('the database itself refuses an authentication that is malformed or in another event', () => {
+  const authenticated = proof.authenticated_at
+  test.each<[string, HandwrittenEvent[]]>([
+    ['methods without their instant', [issuedRow({ methods: ['pwd'] })]],
+    ['an instant without methods', [issuedRow({ authenticated_at: authenticated })]],
+    ['a reauthentication without methods', [issuedRow(), reauthenticatedRow(1, { methods: null })]],
+    ['a rotation with methods', [issuedRow(), rotatedRow(1, proof)]],
+    ['a replay with methods', [issuedRow(), rotatedRow(1), replayedRow(3, proof)]],
+    ['a reuse with methods', [issuedRow(), rotatedRow(1), reuseRow(3, proof)]],
+    ['a revocation with methods', [issuedRow(), revokedRow(2, proof)]],
+    ['an instant after the event', [issuedRow({ ...proof, authenticated_at: later(1) })]],
+    [
+      'an instant of microseconds',
+      [issuedRow({ ...proof, authenticated_at: '2029-12-31T23:59:59.999999Z' })],
+    ],
+    ['an infinite instant', [issuedRow({ ...proof, authenticated_at: '-infinity' })]],
+    ...(
+      [
+        ['no method', []],
+        ['an empty method', ['pwd', '']],
+        ['a method with a space', ['pwd otp']],
+        ['a method of 51 characters', ['x'.repeat(51)]],
+        ['a method that is not ASCII', ['pässwörd']],
+        ['eleven methods', Array.from({ length: 11 }, (_, i) => `m${i}`)],
+      ] as const
+    ).map(([what, methods]): [string, HandwrittenEvent[]] => [
+      what,
+      [issuedRow({ ...proof, methods })],
+    ]),
+  ])('%s is refused', async (_what, events) => {
+    expect(await answerTo(...events)).toBe(badShape)
   })
 })
 

@@ -48,7 +48,7 @@ async function call(procedure: string, headers: Record<string, string>): Promise
   return answer.reason ?? (answer.status === 200 ? 'ok' : answer.text)
 }
 
-const procedures = ['login', 'register', 'refresh', 'logout']
+const procedures = ['login', 'register', 'refresh', 'reauthenticate', 'logout']
 const origins = { none: undefined, null: 'null', foreign, own: 'own', allowed: appOrigin }
 const sites = [undefined, 'same-origin', 'same-site', 'cross-site', 'none'] as const
 

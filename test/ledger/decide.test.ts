@@ -14,6 +14,7 @@ import {
   policy,
   present,
   presentInBody,
+  reauthenticated,
   replayed,
   reuseDetected,
   revoked,
@@ -306,6 +307,63 @@ describe('a sign-out', () => {
     }
     const over = foldFamily([issued(), rotated(1, 5), rotated(2, 6), revoked(4, 7)])
     expect(decideSignOut(over, { generation: 0, isIssued: true }, 8)).toBeNull()
+  })
+})
+
+describe('a reauthentication (ASVS 5.0, 7.2.4)', () => {
+  const attemptHash = hashOf('a')
+  const reauthentication = { methods: ['pwd'], authenticatedAt: 6 }
+  const proved = [issued(), reauthenticated(1, 5, { attemptHash })]
+
+  test('the current token is replaced, with the methods and the instant of the proof', () => {
+    const { absoluteExpiresAt } = issued()
+    given(issued(), rotated(1, 5))
+      .whenRotating(present(1, 6, { reauthentication, attemptHash }))
+      .then(
+        reauthenticated(2, 6, {
+          ...next,
+          attemptHash,
+          authentication: reauthentication,
+          absoluteExpiresAt,
+        }),
+      )
+  })
+
+  test('its direct predecessor is a reuse at once: there is no grace window', () => {
+    for (const hash of [null, hashOf('b')])
+      for (const command of [{ attemptHash: hash }, { attemptHash: hash, reauthentication }])
+        given(...proved)
+          .whenRotating(present(0, 5, command))
+          .thenRefused('refresh_token_reused', reuseDetected(3, 5))
+  })
+
+  test('the same attempt gets the same successor: its answer was lost', () => {
+    for (const at of [5, 5 + graceMs])
+      given(...proved)
+        .whenRotating(present(0, at, { attemptHash, reauthentication }))
+        .then(replayed(3, at, { attemptHash, reason: 'same_attempt' }))
+  })
+
+  test('a rotation after it has a grace window again, for its own predecessor alone', () => {
+    const past = [...proved, rotated(2, 6)]
+    given(...past)
+      .whenRotating(present(1, 7))
+      .then(replayed(4, 7, { generation: 2, presentedGeneration: 1 }))
+    given(...past)
+      .whenRotating(present(0, 7, { attemptHash }))
+      .thenRefused(
+        'refresh_token_reused',
+        reuseDetected(4, 7, { generation: 2, presentedGeneration: 0 }),
+      )
+  })
+
+  test('a spent token is a reuse although its user has just proved who they are', () => {
+    given(issued(), rotated(1, 5), rotated(2, 6))
+      .whenRotating(present(0, 7, { reauthentication }))
+      .thenRefused(
+        'refresh_token_reused',
+        reuseDetected(4, 7, { generation: 2, presentedGeneration: 0 }),
+      )
   })
 })
 

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { decideRevocation, decideRotation } from '../../server/ledger/decide.ts'
-import type { LedgerEvent } from '../../server/ledger/events.ts'
+import { isSuccession, type LedgerEvent } from '../../server/ledger/events.ts'
 import { expiryOf, foldFamily, isActive } from '../../server/ledger/family.ts'
 import {
   absoluteMs,
@@ -10,6 +10,7 @@ import {
   idleMs,
   issued,
   present,
+  reauthenticated,
   replayed,
   reuseDetected,
   revoked,
@@ -22,13 +23,14 @@ const step = fc.record({
   after: fc.nat(20_000),
   attempt: fc.constantFrom('a', 'b', null),
   revokes: fc.nat(30).map((n) => n === 0),
+  proves: fc.nat(5).map((n) => n === 0),
 })
 
 /** Histories that the rules themselves produce: all of them are legal. */
 const legalHistory = fc.array(step, { maxLength: 40 }).map((steps) => {
   const events: LedgerEvent[] = [issued()]
   let now = 0
-  for (const { presents, after, attempt, revokes } of steps) {
+  for (const { presents, after, attempt, revokes, proves } of steps) {
     now += after
     const family = foldFamily(events)
     const generation = Math.max(0, family.current.generation - Math.max(0, presents - 4))
@@ -36,7 +38,14 @@ const legalHistory = fc.array(step, { maxLength: 40 }).map((steps) => {
     const history = byOwner(events)
     const event = revokes
       ? decideRevocation(family, { reason: 'logout', actorUserId: userId, now })
-      : decideRotation(family, present(generation, now, { attemptHash, history })).event
+      : decideRotation(
+          family,
+          present(generation, now, {
+            attemptHash,
+            history,
+            ...(proves && { reauthentication: { methods: ['otp'], authenticatedAt: now } }),
+          }),
+        ).event
     if (event !== null) events.push(event)
   }
   return events
@@ -47,13 +56,15 @@ test('folding a whole history and folding its tail give the same family', () => 
   fc.assert(
     fc.property(legalHistory, (events) => {
       for (const { kind } of events) kinds.add(kind)
-      const made = events.findLastIndex(({ kind }) => kind === 'issued' || kind === 'rotated')
-      expect(foldFamily(events.slice(made))).toEqual(foldFamily(events))
+      const made = events.findLastIndex((e) => e.kind === 'issued' || isSuccession(e))
+      const before = made === 0 ? null : foldFamily(events.slice(0, made)).authentication
+      expect(foldFamily(events.slice(made), before)).toEqual(foldFamily(events))
     }),
     { numRuns: 500 },
   )
   expect([...kinds].toSorted()).toEqual([
     'issued',
+    'reauthenticated',
     'replayed',
     'reuse_detected',
     'revoked',
@@ -61,11 +72,23 @@ test('folding a whole history and folding its tail give the same family', () => 
   ])
 })
 
+test('the methods and the instant of a family are those of its newest sign-in or reauthentication, whatever follows', () => {
+  const first = { methods: ['pwd'], authenticatedAt: 0 }
+  const again = { methods: ['pwd', 'otp'], authenticatedAt: 6 }
+  const past = [issued({ authentication: first }), rotated(1, 5)]
+  expect(foldFamily(past).authentication).toEqual(first)
+  const proved = [...past, reauthenticated(2, 6, { authentication: again })]
+  expect(foldFamily(proved).authentication).toEqual(again)
+  const later = [...proved, rotated(3, 7), revoked(5, 8, { generation: 3 })]
+  expect(foldFamily(later).authentication).toEqual(again)
+  expect(foldFamily([issued({ authentication: null }), rotated(1, 5)]).authentication).toBeNull()
+})
+
 test('seq has no gaps, generations follow one another, and nothing comes after the end', () => {
   fc.assert(
     fc.property(legalHistory, (events) => {
       expect(events.map(({ seq }) => seq)).toEqual(events.map((_, i) => i + 1))
-      const generations = events.flatMap((e) => (e.kind === 'rotated' ? [e.generation] : []))
+      const generations = events.filter(isSuccession).map((e) => e.generation)
       expect(generations).toEqual(generations.map((_, i) => i + 1))
       const ends = events.findIndex((e) => e.kind === 'reuse_detected' || e.kind === 'revoked')
       expect([-1, events.length - 1]).toContain(ends)
@@ -76,7 +99,7 @@ test('seq has no gaps, generations follow one another, and nothing comes after t
 test('RT-10 (ASVS 10.4.8): no history of rotations moves the absolute expiration', () => {
   fc.assert(
     fc.property(legalHistory, (events) => {
-      const made = events.filter((e) => e.kind === 'issued' || e.kind === 'rotated')
+      const made = events.filter((e) => e.kind === 'issued' || isSuccession(e))
       for (const event of made) {
         expect(event.absoluteExpiresAt).toBe(absoluteMs)
         expect(event.expiresAt).toBeLessThanOrEqual(absoluteMs)

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { decideRotation } from '../../server/ledger/decide.ts'
-import type { LedgerEvent } from '../../server/ledger/events.ts'
+import { isSuccession, type LedgerEvent } from '../../server/ledger/events.ts'
 import { foldFamily } from '../../server/ledger/family.ts'
 import type { Witnessed } from '../../server/ledger/sighting.ts'
 import { issued, owner, present } from '../support/family-events.ts'
@@ -60,11 +60,12 @@ function newWorld(): World {
   const secrets = [first.value]
   let now = 0
   const service = {
-    async present({ token: { generation, value }, attempt, previous, caller }: Request) {
+    takesProofs: true,
+    async present({ token: { generation, value }, attempt, previous, caller, proof }: Request) {
       const family = foldFamily(events)
       const made = events.find(
         (event) =>
-          (event.kind === 'issued' || event.kind === 'rotated') && event.generation === generation,
+          (event.kind === 'issued' || isSuccession(event)) && event.generation === generation,
       )
       const secret = `secret ${secrets.length}`
       const { event, refusal } = decideRotation(
@@ -75,6 +76,7 @@ function newWorld(): World {
           previousAttemptHashes: previous.map(hash),
           caller,
           history,
+          ...(proof && { reauthentication: { methods: ['pwd'], authenticatedAt: now } }),
           next: { tokenHash: hash(secret), salt: new Uint8Array(16) },
         }),
       )

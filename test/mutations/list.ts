@@ -14,6 +14,7 @@ import { packages } from './packages.ts'
 import { revocations } from './revocations.ts'
 import { rules } from './rules.ts'
 import { starts } from './starts.ts'
+import { stepUp } from './step-up.ts'
 import { tokens } from './tokens.ts'
 import { users } from './users.ts'
 import { verifiedTokens } from './verified-tokens.ts'
@@ -34,6 +35,7 @@ export const mutations: readonly Mutation[] = [
   ...frontends,
   ...users,
   ...verifiedTokens,
+  ...stepUp,
   ...cookies,
   ...calls,
   ...clients,

@@ -176,8 +176,18 @@ export const rules = [
     ],
     [
       'the absolute expiry moves with a rotation',
-      '    absoluteExpiresAt,\n  }\n}',
-      '    absoluteExpiresAt: absoluteExpiresAt + policy.idleMs,\n  }\n}',
+      '    absoluteExpiresAt,\n  }\n  if (',
+      '    absoluteExpiresAt: absoluteExpiresAt + policy.idleMs,\n  }\n  if (',
+    ],
+    [
+      'a reauthentication leaves its predecessor a grace window',
+      "  if (current.kind === 'reauthenticated') return null\n",
+      '',
+    ],
+    [
+      'a reauthentication is written as a rotation',
+      '  if (reauthentication === undefined) return',
+      '  if (reauthentication !== null) return',
     ],
     [
       'a body token is accepted in a cookie, and the reverse',
@@ -272,8 +282,13 @@ export const rules = [
       ],
       [
         'a history of forked generations is folded',
-        "if (event.generation !== (event.kind === 'rotated' ? generation + 1 : generation))",
+        'if (event.generation !== (isSuccession(event) ? generation + 1 : generation))',
         'if (event.generation < generation)',
+      ],
+      [
+        'a reauthentication leaves the methods as they were',
+        'replays: 0, authentication: event.authentication }',
+        'replays: 0 }',
       ],
       [
         'the absolute expiry is ignored',

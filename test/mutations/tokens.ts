@@ -49,18 +49,18 @@ export const tokens = [
     ],
   ),
   ...mutationsOf(
-    'server/procedures/auth.ts',
+    'server/procedures/next-token.ts',
     ['test/sessions/session-rules.test.ts'],
     [
       [
         'the database is asked before the MAC',
-        '    const token = tokenToRefresh(',
-        '    await readEpoch(deps.database, unknownUserId)\n    const token = tokenToRefresh(',
+        '  const token = tokenToRefresh(',
+        '  await readEpoch(deps.database, unknownUserId)\n  const token = tokenToRefresh(',
       ],
     ],
   ),
   ...mutationsOf(
-    'server/procedures/auth.ts',
+    'server/procedures/next-token.ts',
     ['test/http/auth-rules.test.ts'],
     [
       [
@@ -71,7 +71,7 @@ export const tokens = [
     ],
   ),
   ...mutationsOf(
-    'server/procedures/auth.ts',
+    'server/procedures/grant.ts',
     ['test/sessions/rotation-rules.test.ts'],
     [
       [

@@ -1,10 +1,34 @@
 import { mutationsOf } from './mutation.ts'
 
 const passwords = ['test/users/passwords.test.ts']
+const proved = ['test/users/proved-sign-in.test.ts']
 const breached = ['test/users/breached-passwords.test.ts']
 
-/** What new passwords are refused, and what a token says about an address. */
+/** What new passwords are refused, what a token says about an address, and sign-ins of the team's own. */
 export const users = [
+  ...mutationsOf('server/http/auth-context.ts', proved, [
+    [
+      'a service without SIGN_IN_TOKEN signs users in',
+      '!hasSharedToken(request, signInToken)',
+      'false',
+    ],
+    ['a page signs users in by SIGN_IN_TOKEN', 'request.headers.origin !== undefined', 'false'],
+    [
+      'a callback of an identity provider needs an Origin',
+      " && request.method !== 'GET' })",
+      ' || beginsSession })',
+    ],
+  ]),
+  ...mutationsOf('server/procedures/proved-sign-in.ts', proved, [
+    ['a disabled user is signed in by a proof', ' || user.disabled', ''],
+    [
+      'a request that is sent twice starts two sessions',
+      'if (!(await ctx.deps.signInAttempts.claim(attemptId)))',
+      'if (attemptId === "")',
+    ],
+    ['sign-ins by a proof have no budget', '  await deps.limits.beforeProvedSignIn(user.id)\n', ''],
+    ['the instant of a proof is lost', 'proved.authenticatedAt ?? null', 'null'],
+  ]),
   ...mutationsOf('server/users/password-rule.ts', passwords, [
     [
       'a common password is accepted in capitals',

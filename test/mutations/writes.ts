@@ -12,7 +12,7 @@ export const writes = [
   ...mutationsOf('server/sessions/refresh-decision.ts', wire, [
     [
       'a replay gives another successor',
-      "event.kind === 'rotated'\n      ? successor\n      : findDescendant(",
+      'isSuccession(event)\n    ? successor\n    : findDescendant(',
       '[successor, null].at(',
     ],
     [
@@ -296,7 +296,7 @@ export const writes = [
       ],
       [
         'a replay hides when its session expires',
-        "and made.kind in ('issued', 'rotated')",
+        "and made.kind in ('issued', 'rotated', 'reauthenticated')",
         "and made.kind = 'replayed'",
       ],
     ],

@@ -51,13 +51,16 @@ test('RT-02, LG-01, LG-06, V18 (RFC 9700 §4.14.1, ASVS 16.2.5 and 16.5.1): no s
   const watch = startWatch()
   await using database = await freshDatabase()
   const { ownerSql } = database
+  const signInToken = watch.plant('the credential of a sign-in service')
   await using wire = await startDatabaseWire(database.url)
   await using server = await startServer(wire.url, {
     LOG_LEVEL: 'trace',
     ROTATION_GRACE_SECONDS: '0',
+    SIGN_IN_TOKEN: signInToken,
   })
   const call = caller(server.url, watch)
 
+  await signInFromAService(call, watch, signInToken)
   await succeedAndBeRefused(call, watch, server.url)
   await sendWhatCannotBeRead(call, watch)
   await breakTables(call, watch, ownerSql, server.url)
@@ -87,6 +90,7 @@ test('RT-02, LG-01, LG-06, V18 (RFC 9700 §4.14.1, ASVS 16.2.5 and 16.5.1): no s
 const expectedReasons = [
   'validation_failed',
   'invalid_credentials',
+  'sign_in_refused',
   'refresh_token_malformed',
   'refresh_token_reused',
   'transport_mismatch',
@@ -142,6 +146,28 @@ const failingEmail = (watch: Watch) =>
 const attempt = (watch: Watch) => watch.guard('an attempt id', randomUUID())
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
 
+/** With the right credential and with others, in each place where a caller may put it by mistake. */
+async function signInFromAService(call: Call, watch: Watch, token: string): Promise<void> {
+  const account = { email: accountEmail(watch), password: watch.plant('a password') }
+  const { user } = (await call('/auth/register', account)).data
+  const path = '/auth/sessions'
+  const body = () => ({
+    user: user.id,
+    methods: ['fed'],
+    transport: 'body',
+    attemptId: randomUUID(),
+  })
+  expect((await call(path, body(), bearer(token))).status).toBe(200)
+  await call(path, body(), bearer(watch.plant('another credential')))
+  await call(path, body(), { authorization: token })
+  await call(path, body(), { ...bearer(token), origin: 'https://evil.example' })
+  await call(path, { ...body(), token }, bearer(token))
+  await call(path, { ...body(), methods: [token] }, bearer(token))
+  await call(path, { ...body(), user: randomUUID() }, bearer(token))
+  await call(path, `{"user":"${token}`, bearer(token))
+  await call(`${path}?token=${token}`, body())
+}
+
 async function succeedAndBeRefused(call: Call, watch: Watch, url: string): Promise<void> {
   const email = accountEmail(watch)
   const password = watch.plant('a password')
@@ -165,6 +191,9 @@ async function succeedAndBeRefused(call: Call, watch: Watch, url: string): Promi
   await call('/auth/refresh', {}, cookie(other.refreshToken, url))
   await call('/auth/refresh', { refreshToken: other.refreshToken }, cookie(refreshToken, url))
   await call('/auth/refresh', { refreshToken: watch.plant('a token that is not ours') })
+  const proof = { refreshToken: other.refreshToken, attemptId: attempt(watch) }
+  await call('/auth/reauthenticate', { ...proof, password: wrong })
+  await call('/auth/reauthenticate', { ...proof, password: 7 })
   await call('/auth/refresh', {}, cookie(watch.plant('a cookie that is not ours'), url))
 
   const authorization = bearer(accessToken)
@@ -226,6 +255,7 @@ async function breakTables(call: Call, watch: Watch, ownerSql: Sql, url: string)
     await call('/auth/register', register),
     await call('/auth/login', account),
     await call('/auth/refresh', refresh),
+    await call('/auth/reauthenticate', { ...refresh, password }),
     await call('/auth/logout', { refreshToken: session.refreshToken }),
     await call('/trpc/account.changePassword', change, bearer(session.accessToken)),
   ]
@@ -247,6 +277,11 @@ async function loseTheDatabase(call: Call, watch: Watch, url: string): Promise<v
     await call('/auth/login', account),
     await call('/auth/register', account),
     await call('/auth/refresh', { refreshToken, attemptId: attempt(watch) }),
+    await call('/auth/reauthenticate', {
+      refreshToken,
+      attemptId: attempt(watch),
+      password: account.password,
+    }),
     await call('/auth/logout', { refreshToken }),
     await call('/auth/logout', { everywhere: true }, cookie(refreshToken, url)),
   ]

@@ -275,7 +275,7 @@ describe('@token-ledger/client', () => {
   })
 
   test.each([
-    ['createAuthClient', 8_300],
+    ['createAuthClient', 8_400],
     ['AuthClientError', 300],
   ])('%s adds at most %i bytes to a page, minified and gzipped', async (name, limit) => {
     const { outputFiles } = await build({

@@ -59,7 +59,8 @@ export const rooms: readonly Room[] = [
         'The hash of the address and user agent of a caller. The chain covers this hash, not the two themselves, so ' +
         'that they can be erased.',
       'function token_ledger.event_hash_of':
-        'The hash of an event: version 1 is this list of fields.',
+        'The hash of an event. Version 1 is this list of fields without the last two; an event that has one of them has ' +
+        'version 2.',
       'function token_ledger.event_hash': 'The same, of a row.',
       'function token_ledger.history_problem':
         'The rules of a legal history: the problem of an event after those before it, or null. `last_` is the newest event, ' +

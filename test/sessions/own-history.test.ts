@@ -102,6 +102,7 @@ const signIn = async (user: User) =>
       transport: 'body',
       deviceName: null,
       caller: testCaller,
+      methods: ['pwd'],
     },
   )
 

@@ -33,6 +33,7 @@ const session = {
   familyId: randomUUID(),
   user,
   signedInAt: Date.now(),
+  authentication: null,
   refreshRemainingMs: 604_800_000,
 }
 

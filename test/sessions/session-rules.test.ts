@@ -171,6 +171,7 @@ test('a sign-in that is retried logs once which sessions it ended (MAX_SESSIONS_
     transport: 'body',
     deviceName: null,
     caller: testCaller,
+    methods: ['pwd'],
   })
   expect(events).toEqual([
     {

@@ -113,7 +113,14 @@ test('a sign-in writes its session with one statement', async () => {
     statements.length = 0
     await startSession(
       { ...ledger.deps, sql },
-      { user, epoch: 0, transport: 'body', deviceName: null, caller: testCaller },
+      {
+        user,
+        epoch: 0,
+        transport: 'body',
+        deviceName: null,
+        caller: testCaller,
+        methods: ['pwd'],
+      },
     )
     expect(statements).toHaveLength(1)
   } finally {

@@ -38,6 +38,7 @@ export async function beginSessions(
     transport: 'body',
     deviceName: null,
     caller: { ip: null, userAgent: null },
+    methods: ['pwd'],
   } as const
   try {
     const begun: BegunSession[] = []
@@ -56,10 +57,11 @@ export async function readHistory(ownerSql: Sql, familyId: string): Promise<Ledg
   const rows = await ownerSql<LedgerEventRow[]>`
     select
       family_id, seq, kind, generation, user_id, transport, token_hash, salt, attempt_hash, reason,
-      presented_generation, actor_user_id,
+      presented_generation, actor_user_id, array_to_string(methods, ' ') as methods,
       (extract(epoch from occurred_at) * 1000)::float8 as occurred_at,
       (extract(epoch from expires_at) * 1000)::float8 as expires_at,
-      (extract(epoch from absolute_expires_at) * 1000)::float8 as absolute_expires_at
+      (extract(epoch from absolute_expires_at) * 1000)::float8 as absolute_expires_at,
+      (extract(epoch from authenticated_at) * 1000)::float8 as authenticated_at
     from token_ledger.token_event
     where family_id = ${familyId}
     order by seq`

@@ -3,6 +3,7 @@ import type { RotateToken } from '../../server/ledger/decide.ts'
 import type {
   Issued,
   LedgerEvent,
+  Reauthenticated,
   Replayed,
   ReuseDetected,
   Revoked,
@@ -41,6 +42,7 @@ export function issued(changes: Partial<Issued> = {}): Issued {
     tokenHash: hashOf('0'),
     expiresAt: idleMs,
     absoluteExpiresAt: absoluteMs,
+    authentication: { methods: ['pwd'], authenticatedAt: 0 },
     ...changes,
   }
 }
@@ -57,6 +59,20 @@ export function rotated(generation: number, at: number, changes: Partial<Rotated
     attemptHash: null,
     expiresAt: Math.min(at + idleMs, absoluteMs),
     absoluteExpiresAt: absoluteMs,
+    ...changes,
+  }
+}
+
+/** As `rotated`, by a user who has proved again who they are. */
+export function reauthenticated(
+  generation: number,
+  at: number,
+  changes: Partial<Reauthenticated> = {},
+): Reauthenticated {
+  return {
+    ...rotated(generation, at),
+    kind: 'reauthenticated',
+    authentication: { methods: ['pwd', 'otp'], authenticatedAt: at },
     ...changes,
   }
 }

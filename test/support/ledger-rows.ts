@@ -32,6 +32,9 @@ const made = {
   token_hash: Buffer.alloc(32, 1),
 }
 
+/** What an `issued` may have and a `reauthenticated` must have. */
+export const proof = { methods: ['pwd'], authenticated_at: new Date(startAt).toISOString() }
+
 export function issuedRow(changes: Record<string, unknown> = {}): HandwrittenEvent {
   return row('issued', { seq: 1, user_id: userId, transport: 'cookie', ...made }, changes)
 }
@@ -42,6 +45,13 @@ export function rotatedRow(
 ): HandwrittenEvent {
   const own = { seq: generation + 1, generation, salt: Buffer.alloc(16), ...made }
   return row('rotated', own, changes)
+}
+
+export function reauthenticatedRow(
+  generation: number,
+  changes: Record<string, unknown> = {},
+): HandwrittenEvent {
+  return { ...rotatedRow(generation), kind: 'reauthenticated', ...proof, ...changes }
 }
 
 export function replayedRow(seq: number, changes: Record<string, unknown> = {}): HandwrittenEvent {

@@ -20,6 +20,8 @@ export type Presentation = { readonly granted: Token } | { readonly refused: str
 
 /** The implementation under test. */
 export type Service = {
+  /** Whether `present` takes a proof of the user; without it, no tab proves anything. */
+  readonly takesProofs?: boolean
   present(request: Request): Promise<Presentation>
   wait(ms: number): Promise<void>
 }
@@ -32,7 +34,8 @@ type Copied = Held & {
   readonly previous: readonly string[]
 }
 
-export type Request = Copied & { readonly caller: Caller }
+/** With `proof`, the user has just proved again who they are. */
+export type Request = Copied & { readonly caller: Caller; readonly proof?: true }
 
 type Tab = { request: Request | null; readonly answers: Token[] }
 
@@ -61,6 +64,8 @@ export type World = {
     /** The attempts of all rotations, the first of which made generation 1. */
     madeBy: (string | null)[]
     madeFrom: Caller
+    /** Whether a proof made the current token: then no window forgives its predecessor. */
+    madeByProof: boolean
     replays: number
     isOver: boolean
   }
@@ -86,6 +91,7 @@ export function begin(service: Service, first: Token): World {
       madeAt: 0,
       madeBy: [],
       madeFrom: ownerAtHome,
+      madeByProof: false,
       replays: 0,
       isOver: false,
     },
@@ -118,6 +124,7 @@ function judge({ expected }: World, { token, attempt, previous, caller }: Reques
   const isByItsAttempts = expected.madeBy.slice(token.generation).every(isNamed)
   const isForgiven =
     isParent &&
+    !expected.madeByProof &&
     expected.now < expected.madeAt + graceMs &&
     mayBeSameClient(caller, expected.madeFrom)
   if (!isByItsAttempts && !isForgiven) return 'reused'
@@ -145,6 +152,7 @@ async function present(
     expected.madeAt = expected.now
     expected.madeBy.push(request.attempt)
     expected.madeFrom = request.caller
+    expected.madeByProof = request.proof === true
     expected.replays = 0
   } else if (verdict === 'replayed') expected.replays++
   else if (verdict === 'reused') expected.isOver = true
@@ -263,6 +271,16 @@ const refresh = fc.record({ i: tabs, caller: owners }).map(({ i, caller }) =>
   ),
 )
 
+const prove = fc.record({ i: tabs, caller: owners }).map(({ i, caller }) =>
+  step(
+    `the user proves who they are in tab ${i} from ${caller.ip}`,
+    ({ service, tabs: { [i]: tab } }) => service.takesProofs === true && tab.request === null,
+    (world) => {
+      world.tabs[i].request = { ...nextRequest(world, caller), proof: true }
+    },
+  ),
+)
+
 const write = fc.constant(
   step(
     'the browser writes its jar',
@@ -339,7 +357,7 @@ async function thiefPresents(world: World, request: Request): Promise<Verdict> {
   return verdict
 }
 
-const tabSteps = [refresh, refresh, send, send, arrive, arrive, receive, receive, lose, pass]
+const tabSteps = [refresh, refresh, send, send, arrive, arrive, receive, receive, lose, pass, prove]
 const ownerSteps = [...tabSteps, write, kill]
 const bounds = { maxCommands: 60, size: '+1' } as const
 

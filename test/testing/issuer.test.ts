@@ -18,7 +18,7 @@ test('the real verifier accepts a token of the test issuer, with the claims that
   const verifier = createVerifier(issuer)
   const familyId = crypto.randomUUID()
   const authenticatedAt = Math.floor(Date.now() / 1000 - 3600) * 1000
-  const about = { familyId, authenticatedAt }
+  const about = { familyId, authenticatedAt, methods: ['pwd', 'otp'] }
   expect(await verifier.verify(await issuer.signFor(user, about))).toMatchObject({
     userId: user.id,
     email: user.email,
@@ -26,6 +26,7 @@ test('the real verifier accepts a token of the test issuer, with the claims that
     emailVerified: false,
     familyId,
     authenticatedAt,
+    methods: ['pwd', 'otp'],
   })
   const admin = await issuer.signFor({ ...user, role: 'admin', emailVerified: true })
   expect(await verifier.verify(admin)).toMatchObject({ role: 'admin', emailVerified: true })

@@ -5,6 +5,7 @@ import { verifyExport } from '../../server/audit/verify-export.ts'
 import { dumpSchema } from '../schema/dump.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import type { FreshDatabase } from '../support/database.ts'
+import { claimsOf } from '../support/forge.ts'
 import { auth, query, refreshCookieIn, type Answer } from '../support/http.ts'
 import { exportLines } from '../support/ledger.ts'
 import { fromPage, kindsOf } from '../support/sessions.ts'
@@ -80,6 +81,12 @@ test.each(['cookie', 'body'])('a session of before goes on (%s)', async (name) =
   expect(session.tokens).not.toContain(successor)
   const next = await present({ ...session, tokens: [successor] }, 0)
   expect(next.status).toBe(200)
+  // It has no methods, and was authenticated when it began.
+  const { amr, auth_time: at } = claimsOf(next.data.accessToken)
+  const [began] = await owner.ownerSql<{ at: number }[]>`
+    select floor(extract(epoch from created_at))::float8 as at, methods
+    from token_audit.sessions where family_id = ${session.familyId}`
+  expect({ amr, at, methods: null }).toEqual({ amr: undefined, ...began })
   const kinds = await kindsOf(app, session.familyId)
   expect(kinds.slice(-2)).toEqual(['rotated', 'rotated'])
 })
@@ -147,7 +154,10 @@ test('people sign in with the passwords they had; a disabled user does not', asy
     email: 'ada@example.com',
     role: 'admin',
   })
-  expect(await query(app.url, 'me', answer.data.accessToken)).toMatchObject({ status: 200 })
+  expect(await query(app.url, 'me', answer.data.accessToken)).toMatchObject({
+    status: 200,
+    data: { methods: ['pwd'] },
+  })
   expect(await signIn('dora@example.com')).toMatchObject({ reason: 'invalid_credentials' })
 })
 
@@ -165,10 +175,11 @@ test('after all of this the ledger is intact', async () => {
   expect((await verifyExport(await exportLines(app.database))).problems).toEqual([])
 })
 
-/** Everything that is stored of every event, as text. */
+/** Everything that the old version stored of every event, as text. */
 async function readEvents(): Promise<string> {
   const [row] = await owner.ownerSql<{ all: string }[]>`
-    select string_agg(e::text, ',' order by family_id, seq) as all from token_ledger.token_event e`
+    select string_agg((to_jsonb(e) - 'methods' - 'authenticated_at')::text, ',' order by family_id, seq) as all
+    from token_ledger.token_event e`
   return row!.all
 }
 

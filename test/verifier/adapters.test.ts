@@ -2,24 +2,27 @@ import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import express from 'express'
+import fastify from 'fastify'
 import { Hono } from 'hono'
 import Koa from 'koa'
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from 'vitest'
 import { expressVerifier } from '../../server/verifier/express.ts'
+import { fastifyVerifier } from '../../server/verifier/fastify.ts'
 import {
   createVerifier,
   failureResponse,
   verifyRequest,
   type AccessTokenClaims,
+  type Requirements,
   type Verifier,
 } from '../../server/verifier/index.ts'
 import { koaVerifier } from '../../server/verifier/koa.ts'
-import { nestVerifier, type NestContext } from '../../server/verifier/nest.ts'
+import { nestVerifier, type NestContext, type NestGuard } from '../../server/verifier/nest.ts'
 import { startIssuer, type Issuer } from './issuer.ts'
 
 /** Answers `GET /me` with the claims, behind the adapter. */
 type Service = (authorization: string | null) => Promise<Response>
-type MakeService = (verifier: Verifier) => Service
+type MakeService = (verifier: Verifier, requirements?: Requirements) => Service
 
 let issuer: Issuer
 let verifier: Verifier
@@ -39,36 +42,36 @@ afterAll(async () => {
 })
 
 const frameworks: Record<string, MakeService> = {
-  'Express 5': (guard) => {
+  'Express 5': (guard, requirements) => {
     const app = express()
-    app.use(expressVerifier(guard))
+    app.use(expressVerifier(guard, requirements))
     app.get('/me', (request, response) => void response.json(request.accessToken))
     app.use(answer500)
     return over(app.listen(0, '127.0.0.1'))
   },
-  Koa: (guard) => {
+  Koa: (guard, requirements) => {
     const app = new Koa()
     app.silent = true
-    app.use(koaVerifier(guard))
+    app.use(koaVerifier(guard, requirements))
     app.use((context) => {
       context.body = context.state.accessToken
     })
     return over(app.listen(0, '127.0.0.1'))
   },
-  Hono: (guard) => {
+  Hono: (guard, requirements) => {
     const app = new Hono<{ Variables: { accessToken: AccessTokenClaims } }>()
     app.use(async (context, next) => {
-      context.set('accessToken', await verifyRequest(guard, context.req.raw))
+      context.set('accessToken', await verifyRequest(guard, context.req.raw, requirements))
       await next()
     })
     app.get('/me', (context) => context.json(context.get('accessToken')))
     app.onError((error) => failureResponse(error) ?? new Response(null, { status: 500 }))
     return async (authorization) => app.request('/me', { headers: headersOf(authorization) })
   },
-  'a handler of web-standard requests': (guard) => {
+  'a handler of web-standard requests': (guard, requirements) => {
     const GET = async (request: Request) => {
       try {
-        return Response.json(await verifyRequest(guard, request))
+        return Response.json(await verifyRequest(guard, request, requirements))
       } catch (error) {
         return failureResponse(error) ?? new Response(null, { status: 500 })
       }
@@ -76,8 +79,18 @@ const frameworks: Record<string, MakeService> = {
     return (authorization) =>
       GET(new Request('https://api.example.com/me', { headers: headersOf(authorization) }))
   },
-  'Nest, by the shapes of its context and exception': (guard) => (authorization) =>
-    answerOfNest(guard, headersOf(authorization)),
+  'Nest, by the shapes of its context and exception': (guard, requirements) => (authorization) =>
+    answerOfNest(nestVerifier(guard, HttpException, requirements), headersOf(authorization)),
+  Fastify: (guard, requirements) => async (authorization) => {
+    const app = fastify()
+    await app.register(fastifyVerifier(guard, requirements))
+    app.get('/me', (request) => request.accessToken)
+    const { statusCode, headers, body } = await app.inject({
+      url: '/me',
+      headers: headersOf(authorization),
+    })
+    return new Response(body, { status: statusCode, headers: headers as Record<string, string> })
+  },
 }
 
 describe.each(Object.entries(frameworks))('%s', (_name, make) => {
@@ -99,6 +112,20 @@ describe.each(Object.entries(frameworks))('%s', (_name, make) => {
     expect(answer.headers.get('content-type')).toMatch(/^application\/json/)
     expect(answer.headers.get('cache-control')).toBe('no-store')
     expect(await answer.json()).toMatchObject({ error: { data: { httpStatus: 401, reason } } })
+  })
+
+  test('a sign-in that is too long ago is answered with 401 and the challenge of RFC 9470 §3', async () => {
+    // The token says that its user authenticated a minute ago.
+    expect((await make(verifier, { maxAuthAgeSeconds: 90 })(`Bearer ${token}`)).status).toBe(200)
+    const answer = await make(verifier, { maxAuthAgeSeconds: 30 })(`Bearer ${token}`)
+    expect(answer.status).toBe(401)
+    expect(answer.headers.get('www-authenticate')).toBe(
+      'Bearer realm="token-ledger", error="insufficient_user_authentication", ' +
+        'error_description="A more recent authentication is required.", max_age=30',
+    )
+    expect(await answer.json()).toMatchObject({
+      error: { data: { httpStatus: 401, reason: 'step_up_required', maxAgeSeconds: 30 } },
+    })
   })
 
   test('keys that cannot be fetched are answered with 503, which signs no user out', async () => {
@@ -144,7 +171,7 @@ const answer500: express.ErrorRequestHandler = (_error, _request, response, _nex
   void response.status(500).end()
 
 /** What Nest does with a guard and a controller that returns the claims. */
-async function answerOfNest(guard: Verifier, headers: Record<string, string>): Promise<Response> {
+async function answerOfNest(guard: NestGuard, headers: Record<string, string>): Promise<Response> {
   const request = { headers }
   const sent = new Headers()
   const response = { header: (name: string, value: string) => sent.set(name, value) }
@@ -152,7 +179,7 @@ async function answerOfNest(guard: Verifier, headers: Record<string, string>): P
     switchToHttp: () => ({ getRequest: () => request, getResponse: () => response }),
   }
   try {
-    expect(await nestVerifier(guard, HttpException).canActivate(context)).toBe(true)
+    expect(await guard.canActivate(context)).toBe(true)
     return Response.json((request as { accessToken?: AccessTokenClaims }).accessToken)
   } catch (error) {
     if (!(error instanceof HttpException)) return new Response(null, { status: 500 })

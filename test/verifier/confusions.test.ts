@@ -44,6 +44,7 @@ describe('a valid access token', () => {
         issuedAt: Number(claims['iat']) * 1000,
         expiresAt: Number(claims['exp']) * 1000,
         authenticatedAt: Number(claims['auth_time']) * 1000,
+        methods: ['pwd', 'otp'],
       })
     },
   )
@@ -166,6 +167,10 @@ describe('AT-01, AT-02, AT-03, AT-04, AT-05, AT-06, AT-14, V12 (RFC 8725 §3, RF
     ...[null, 'true', 1, {}].map((value): [string, () => Promise<string>] => [
       `email_verified ${JSON.stringify(value)}`,
       () => issuer.mint({ claims: { email_verified: value } }),
+    ]),
+    ...[null, 'pwd', [1], [''], { 0: 'pwd' }].map((value): [string, () => Promise<string>] => [
+      `amr ${JSON.stringify(value)}`,
+      () => issuer.mint({ claims: { amr: value } }),
     ]),
     ['a role nobody has', () => issuer.mint({ claims: { role: 'root' } })],
     ['iss with a slash', () => issuer.mint({ claims: { iss: `${issuer.issuer}/` } })],

@@ -83,6 +83,7 @@ export function goodClaims(issuer: string): Claims {
     iat: now,
     exp: now + 15 * 60,
     auth_time: now - 60,
+    amr: ['pwd', 'otp'],
     role: 'user',
     email: 'user@example.com',
     email_verified: false,

@@ -28,6 +28,10 @@ const signedIn = t.procedure.use(async ({ ctx, next }) =>
 let runs = 0
 const router = t.router({
   mine: signedIn.query(({ ctx }) => ctx.accessToken.email),
+  pay: signedIn.mutation(async ({ ctx }) => {
+    await ctx.readAccessToken({ maxAuthAgeSeconds: 600 })
+    return (runs += 1)
+  }),
   add: signedIn.mutation(() => (runs += 1)),
   fail: signedIn.query(() => {
     throw new Error('a bug')
@@ -45,11 +49,11 @@ beforeAll(async () => {
   const real = createVerifier(issuer)
   const verifier: Verifier = {
     verify: (token) => real.verify(token),
-    async verifyAuthorization(authorization) {
+    async verifyAuthorization(authorization, requirements) {
       seen.push(authorization ?? '')
       const refusal = refuse?.(authorization ?? '')
       if (refusal) throw refusal
-      return real.verifyAuthorization(authorization)
+      return real.verifyAuthorization(authorization, requirements)
     },
   }
   const auth = trpcVerifier(verifier, TRPCError)

@@ -29,6 +29,43 @@ test('the cache never answers for a token that has expired', async () => {
   expect(verifier.cacheStats().hits).toBe(1)
 })
 
+test('the cache answers anew whether the sign-in is recent enough, at each call', async () => {
+  const { verifier, token, clock } = await acceptedOnce()
+  const { authenticatedAt } = await verifier.verify(token)
+  clock.now = authenticatedAt + 600_000
+  await verifier.verify(token, { maxAuthAgeSeconds: 600 })
+  clock.now += 1
+  expect(await reasonOf(verifier.verify(token, { maxAuthAgeSeconds: 600 }))).toBe(
+    'step_up_required',
+  )
+  const asked = verifier.verifyAuthorization(`Bearer ${token}`, { maxAuthAgeSeconds: 600 })
+  expect(await reasonOf(asked)).toBe('step_up_required')
+  // It is still a valid token, for calls that do not ask.
+  await verifier.verify(token)
+  expect(verifier.cacheStats()).toEqual({ size: 1, hits: 5, misses: 1 })
+})
+
+test('a verifier asks each call for a recent sign-in, unless the call brings a limit of its own', async () => {
+  const token = await issuer.mint()
+  const verifier = createVerifier({ ...issuer, maxAuthAgeSeconds: 30 })
+  expect(await reasonOf(verifier.verify(token))).toBe('step_up_required')
+  expect(await reasonOf(verifier.verify(token, { maxAuthAgeSeconds: 90 }))).toBe('accepted')
+  expect(await reasonOf(verifier.verify(token, { maxAuthAgeSeconds: NaN }))).toBe(
+    'step_up_required',
+  )
+  for (const maxAuthAgeSeconds of [-1, 1.5, NaN])
+    expect(() => createVerifier({ ...issuer, maxAuthAgeSeconds })).toThrow(TypeError)
+})
+
+test('a token without auth_time is refused, with a limit and without', async () => {
+  const token = await issuer.mint({ claims: { auth_time: undefined } })
+  const verifier = createVerifier(issuer)
+  expect(await reasonOf(verifier.verify(token))).toBe('access_token_invalid')
+  expect(await reasonOf(verifier.verify(token, { maxAuthAgeSeconds: 600 }))).toBe(
+    'access_token_invalid',
+  )
+})
+
 test('the cache never answers before the time at which the token was checked, after a clock was set back', async () => {
   const clock = { now: Date.now() }
   const nbf = Math.floor(clock.now / 1000)

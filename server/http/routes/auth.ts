@@ -1,19 +1,12 @@
-import '@fastify/cookie'
 import { getTRPCErrorFromUnknown, TRPCError } from '@trpc/server'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { AuthContext } from '../../procedures/context.ts'
+import type { FastifyInstance } from 'fastify'
 import type { ServiceDeps } from '../../procedures/deps.ts'
 import { asUnavailable } from '../../procedures/error-formatter.ts'
 import { authMutations } from '../../procedures/router.ts'
 import { parseAddress } from '../address.ts'
-import { callerOf } from '../caller.ts'
+import { authContextOf, type CallerRules } from '../auth-context.ts'
 import { sendError } from '../error-replies.ts'
 import { acceptJsonOnly } from '../json-body.ts'
-import { checkOrigin } from '../origin.ts'
-import { refreshCookieOf, sentRefreshCookies } from '../refresh-cookie.ts'
-
-/** A refresh that has waited longer is not carried out: the client retries after ten seconds. */
-const maxWaitMs = 8_000
 
 /**
  * `POST /auth/:procedure`: the only paths that read or write the refresh cookie.
@@ -28,7 +21,8 @@ export async function mountAuth(app: FastifyInstance, deps: ServiceDeps): Promis
   app.post<{ Params: { procedure: string } }>('/auth/:procedure', async (request, reply) => {
     const path = request.params.procedure
     try {
-      const ctx: AuthContext = contextOf(deps, { request, reply, path })
+      // Compares the procedure, not the URL: `/auth/%6Cogin` is the same call.
+      const ctx = authContextOf(deps, { request, reply, rules: rulesOf(path) })
       const mutation = authMutations.get(path)
       // Not an AuthError, which would be logged with the name that the caller chose.
       if (mutation === undefined) throw new TRPCError({ code: 'NOT_FOUND' })
@@ -43,27 +37,7 @@ export async function mountAuth(app: FastifyInstance, deps: ServiceDeps): Promis
   })
 }
 
-/** @throws {AuthError} `origin_not_allowed`: before the cookie is used */
-function contextOf(
-  deps: ServiceDeps,
-  { request, reply, path }: { request: FastifyRequest; reply: FastifyReply; path: string },
-): AuthContext {
-  const values = sentRefreshCookies(request, deps.config)
-  const hasCookie = values.length > 0
-  // Compares the procedure, not the URL: `/auth/%6Cogin` is the same call.
-  const beginsSession = path === 'login' || path === 'register'
-  if (hasCookie || beginsSession) checkOrigin(request, deps.config, { isOriginRequired: hasCookie })
-  const arrivedAt = performance.now()
-  return {
-    deps,
-    ...callerOf(request),
-    isClientWaiting: () =>
-      !request.raw.socket.destroyed && performance.now() - arrivedAt < maxWaitMs,
-    // Where a session begins, any cookie that is there already may be foreign.
-    cookie: refreshCookieOf(
-      { values, mayBeForeign: values.length > (beginsSession ? 0 : 1) },
-      reply,
-      deps.config,
-    ),
-  }
+function rulesOf(path: string): CallerRules {
+  if (path === 'sessions') return 'service signs in'
+  return path === 'login' || path === 'register' ? 'page signs in' : 'page goes on'
 }

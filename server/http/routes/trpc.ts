@@ -12,7 +12,7 @@ import { callerOf } from '../caller.ts'
 import { answerDirectly, directCallsIn, type DirectAnswer } from '../direct-calls.ts'
 import { envelopeOf } from '../error-replies.ts'
 import { acceptJsonOnly } from '../json-body.ts'
-import { bearerChallenge, invalidTokenChallenge } from '../../verifier/failure.ts'
+import { bearerChallenge, invalidTokenChallenge, stepUpChallenge } from '../../verifier/failure.ts'
 
 /** Larger batches are refused; a page needs a handful of calls at once. */
 const maxBatchSize = 10
@@ -176,6 +176,8 @@ function headersOf(reply: FastifyReply, errors: readonly TRPCError[]): Record<st
       headers['www-authenticate'] = bearerChallenge
     else if (reason.startsWith('access_token_'))
       headers['www-authenticate'] = invalidTokenChallenge(message)
+    if (extras.maxAgeSeconds !== undefined)
+      headers['www-authenticate'] = stepUpChallenge(extras.maxAgeSeconds)
     if (extras.retryAfterSeconds !== undefined)
       headers['retry-after'] = String(extras.retryAfterSeconds)
   }

@@ -7,7 +7,7 @@ import { iso, toEventView, toSessionView } from '../../audit/views.ts'
 import { AuthError } from '../../errors.ts'
 import { sessionStatuses } from '../../ledger/family.ts'
 import { canonicalEmail } from '../../users/email.ts'
-import { adminProcedure, askingProcedure } from '../access.ts'
+import { adminActProcedure, askingProcedure } from '../access.ts'
 import { id, instant, limit, pageOf, reason } from '../input.ts'
 import { appRouterOf } from '../trpc.ts'
 
@@ -58,10 +58,14 @@ const stateAt = askingProcedure
   .query(async ({ ctx, input }) => {
     const state = await readStateAt(ctx.deps.database.questions, input.familyId, input.at)
     if (state === null) throw unknown()
-    return { ...state, expiresAt: iso(state.expiresAt) }
+    return {
+      ...state,
+      expiresAt: iso(state.expiresAt),
+      authenticatedAt: iso(state.authenticatedAt),
+    }
   })
 
-const revoke = adminProcedure
+const revoke = adminActProcedure
   .input(z.strictObject({ familyId: id, reason }))
   .mutation(async ({ ctx, input }) => {
     const { familyId } = input

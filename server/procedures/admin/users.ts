@@ -10,7 +10,7 @@ import {
 import { AuthError, invalid } from '../../errors.ts'
 import type { AccountStore } from '../../users/directory.ts'
 import { canonicalEmail } from '../../users/email.ts'
-import { adminProcedure, askingProcedure } from '../access.ts'
+import { adminActProcedure, askingProcedure } from '../access.ts'
 import type { ServiceDeps } from '../deps.ts'
 import { id, limit, pageOf, reason, text } from '../input.ts'
 import { mustFollowRule, mustNotBeBreached } from '../new-password.ts'
@@ -39,7 +39,7 @@ const list = askingProcedure
     })
   })
 
-const create = adminProcedure
+const create = adminActProcedure
   .input(
     z.strictObject({
       email: z.string().max(1_000),
@@ -65,7 +65,7 @@ const create = adminProcedure
     }
   })
 
-const setRole = adminProcedure
+const setRole = adminActProcedure
   .input(z.strictObject({ userId: id, role }))
   .mutation(async ({ ctx, input }) => {
     const deps = await depsFor(ctx.deps, input.userId)
@@ -73,14 +73,14 @@ const setRole = adminProcedure
     return { success: true as const }
   })
 
-const disable = adminProcedure
+const disable = adminActProcedure
   .input(z.strictObject({ userId: id }))
   .mutation(async ({ ctx, input: { userId } }) => {
     const deps = await depsFor(ctx.deps, userId)
     return { success: true as const, revoked: await disableUser(deps, userId, ctx.by) }
   })
 
-const enable = adminProcedure
+const enable = adminActProcedure
   .input(z.strictObject({ userId: id }))
   .mutation(async ({ ctx, input: { userId } }) => {
     const deps = await depsFor(ctx.deps, userId)
@@ -88,7 +88,7 @@ const enable = adminProcedure
     return { success: true as const }
   })
 
-const revokeSessions = adminProcedure
+const revokeSessions = adminActProcedure
   .input(z.strictObject({ userId: id, reason }))
   .mutation(async ({ ctx, input: { userId, reason: why } }) => {
     const { deps } = ctx

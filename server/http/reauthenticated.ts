@@ -1,0 +1,74 @@
+import { getTRPCErrorFromUnknown, TRPCError } from '@trpc/server'
+import { getHTTPStatusCodeFromError } from '@trpc/server/http'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import type { ServiceDeps } from '../procedures/deps.ts'
+import { asUnavailable } from '../procedures/error-formatter.ts'
+import {
+  provedAgain,
+  reauthenticationInput,
+  replaceToken,
+  takeProof,
+  type Reauthenticated,
+} from '../procedures/reauthenticate.ts'
+import { parseAddress } from './address.ts'
+import { authContextOf } from './auth-context.ts'
+
+/** What the app has just found out about the user of the request's session, by any means of its own. */
+export type ProvedAgain = {
+  /** How the user proved who they are: RFC 8176, such as `hwk`, or words of your own. One to ten. */
+  readonly methods: readonly string[]
+  /** When, in epoch milliseconds. Now unless given, or if it is in the future. */
+  readonly authenticatedAt?: number | undefined
+  /**
+   * The id of the user whom the proof is about. Give it unless the proof itself is bound to the session: a proof of
+   * another user is then refused.
+   */
+  readonly user?: string | undefined
+}
+
+/**
+ * Does what `POST /auth/reauthenticate` does with a password, in a route of the app's own, which then sends what this
+ * returns. The request's body has the fields of the attempt, as the client's `reauthenticate` sends them. For the cookie
+ * to come with the request, the route has to be below `/auth/`, or the service has `COOKIE_PREFIX=host`.
+ *
+ * @throws an error with `reason` and `statusCode`: those of a refresh, and `invalid_credentials` for another `user`
+ */
+export type ReauthenticateBy = (
+  request: FastifyRequest,
+  reply: FastifyReply,
+  proof: ProvedAgain,
+) => Promise<Reauthenticated>
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** See `ReauthenticateBy`. */
+    reauthenticated: ReauthenticateBy
+  }
+}
+
+/** The proof's own fields are for the app's route. */
+const attemptInBody = z.object(reauthenticationInput.shape)
+
+export function reauthenticatedOf(deps: ServiceDeps): ReauthenticateBy {
+  return async (request, reply, proof) => {
+    try {
+      const proved = parsed(provedAgain, proof)
+      const ctx = authContextOf(deps, { request, reply, rules: 'page goes on' })
+      void reply.header('cache-control', 'no-store')
+      const attempt = parsed(attemptInBody, request.body)
+      return await replaceToken(ctx, attempt, (token) => takeProof(ctx, token, proved))
+    } catch (cause) {
+      const error = asUnavailable(getTRPCErrorFromUnknown(cause))
+      deps.reportError(error, 'reauthenticated', parseAddress(request.ip))
+      // What Fastify answers with, unless the app handles the error.
+      throw Object.assign(error, { statusCode: getHTTPStatusCodeFromError(error) })
+    }
+  }
+}
+
+function parsed<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  throw new TRPCError({ code: 'BAD_REQUEST', cause: result.error })
+}

@@ -1,0 +1,62 @@
+import { getTRPCErrorFromUnknown, TRPCError } from '@trpc/server'
+import { getHTTPStatusCodeFromError } from '@trpc/server/http'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import type { ServiceDeps } from '../procedures/deps.ts'
+import { asUnavailable } from '../procedures/error-formatter.ts'
+import type { Grant } from '../procedures/grant.ts'
+import { beginSession, provedSignIn } from '../procedures/proved-sign-in.ts'
+import { parseAddress } from './address.ts'
+import { authContextOf } from './auth-context.ts'
+
+/** A user whom the app has just signed in, by any means of its own. */
+export type ProvedSignIn = {
+  /** The user's id. The directory says who that is now, and whether the user is disabled. */
+  readonly user: string
+  /** How the user proved who they are: RFC 8176, such as `pwd`, or words of your own. One to ten. */
+  readonly methods: readonly string[]
+  /** When, in epoch milliseconds: the `auth_time` of an identity provider. Now unless given, or if it is in the future. */
+  readonly authenticatedAt?: number | undefined
+  /** `cookie`: the reply sets the refresh cookie. `body`: the result has the refresh token. */
+  readonly transport: 'cookie' | 'body'
+  readonly deviceName?: string | undefined
+}
+
+/**
+ * Starts a session as `login` does, in a route of the app's own, which then sends its reply. It checks the `Origin` that
+ * `login` checks.
+ *
+ * @throws an error with `reason` and `statusCode`: `sign_in_refused` for a user who is unknown or disabled,
+ * `origin_not_allowed`, `session_revoked` when all sessions of the user were ended meanwhile, `too_many_attempts`
+ */
+export type StartSession = (
+  request: FastifyRequest,
+  reply: FastifyReply,
+  signIn: ProvedSignIn,
+) => Promise<Grant>
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** See `StartSession`. */
+    startSession: StartSession
+  }
+}
+
+const input = provedSignIn.extend({ authenticatedAt: z.number().int().min(0).optional() })
+
+export function startSessionOf(deps: ServiceDeps): StartSession {
+  return async (request, reply, signIn) => {
+    try {
+      const parsed = input.safeParse(signIn)
+      if (!parsed.success) throw new TRPCError({ code: 'BAD_REQUEST', cause: parsed.error })
+      const ctx = authContextOf(deps, { request, reply, rules: 'page signs in' })
+      void reply.header('cache-control', 'no-store')
+      return await beginSession(ctx, parsed.data)
+    } catch (cause) {
+      const error = asUnavailable(getTRPCErrorFromUnknown(cause))
+      deps.reportError(error, 'startSession', parseAddress(request.ip))
+      // What Fastify answers with, unless the app handles the error.
+      throw Object.assign(error, { statusCode: getHTTPStatusCodeFromError(error) })
+    }
+  }
+}

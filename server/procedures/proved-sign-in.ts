@@ -1,0 +1,73 @@
+import { z } from 'zod'
+import { readEpoch } from '../../db/ledger/locks.ts'
+import { AuthError } from '../errors.ts'
+import { startSession } from '../sessions/sign-in.ts'
+import type { AuthContext } from './context.ts'
+import { toGrant, type Grant } from './grant.ts'
+import { id, instant, text } from './input.ts'
+import { authMutation } from './trpc.ts'
+
+/** As the ledger takes them: `amr` of RFC 8176, or words of your own such as `urn:example:passkey`. */
+export const methods = z
+  .array(z.string().regex(/^[A-Za-z0-9_.:/-]{1,50}$/))
+  .min(1)
+  .max(10)
+
+/** The part of a sign-in that does not depend on how it reaches the service. */
+export const provedSignIn = z.strictObject({
+  user: id,
+  methods,
+  transport: z.enum(['cookie', 'body']),
+  deviceName: z.string().max(100).optional(),
+})
+
+export type ProvedSignIn = z.output<typeof provedSignIn> & {
+  /** Epoch milliseconds; now unless given. */
+  readonly authenticatedAt?: number | undefined
+}
+
+/**
+ * Starts a session of a user whom another part of the team's software has just signed in. It is like `login` after the
+ * password was right: whatever ends all sessions from this call on also fails this sign-in.
+ *
+ * @throws {AuthError} `sign_in_refused` for a user who is unknown or disabled, `too_many_attempts`
+ */
+export async function beginSession(ctx: AuthContext, proved: ProvedSignIn): Promise<Grant> {
+  const { deps, caller } = ctx
+  const epoch = await readEpoch(deps.database, proved.user)
+  const user = (await deps.users.findMany([proved.user])).get(proved.user)
+  if (user === undefined || user.disabled)
+    throw new AuthError('sign_in_refused', 'an unknown or a disabled user')
+  await deps.limits.beforeProvedSignIn(user.id)
+  const session = await startSession(deps, {
+    user,
+    epoch,
+    transport: proved.transport,
+    deviceName: proved.deviceName?.toWellFormed().replaceAll('\0', '') ?? null,
+    caller,
+    methods: proved.methods,
+    authenticatedAt: proved.authenticatedAt ?? null,
+  })
+  deps.limits.afterSignIn({ userId: user.id, ip: caller.ip })
+  return toGrant(ctx, session)
+}
+
+/**
+ * `POST /auth/sessions`: the same for another service. The route has checked its SIGN_IN_TOKEN. Each `attemptId` starts
+ * one session at most, so that a request that is sent twice does not start a second one.
+ */
+export const sessions = authMutation(
+  provedSignIn.extend({
+    attemptId: id,
+    authenticatedAt: instant.refine((at) => at >= 0, 'The year must be 1970 or later').optional(),
+    ip: z.union([z.ipv4(), z.ipv6()]).optional(),
+    userAgent: text.max(512).optional(),
+  }),
+  async ({ ctx, input }) => {
+    const { attemptId, ip = null, userAgent = null, ...proved } = input
+    const caller = { ip, userAgent }
+    if (!(await ctx.deps.signInAttempts.claim(attemptId)))
+      throw new AuthError('sign_in_refused', 'an attemptId that was used before')
+    return beginSession({ ...ctx, caller, isAddressShared: false }, proved)
+  },
+)
