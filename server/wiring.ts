@@ -48,8 +48,8 @@ export type AppOptions = {
   readonly findBreachedPasswords?: FindBreachedPasswords
   /** The most rotations in one transaction. Default: 64. Use 1 with a sharded database. */
   readonly rotationBatchSize?: number
-  /** The folder of the built example page. Default: beside the files of the server. */
-  readonly exampleFolder?: string
+  /** The folder of the built console. Default: beside the files of the server. */
+  readonly consoleFolder?: string
   /** How often the signing keys are read again. Default: 5,000. */
   readonly signingKeyReloadMs?: number
   /** Where this process keeps what it remembers of the database. Default: it remembers while it runs. */

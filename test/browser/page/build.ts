@@ -5,8 +5,8 @@ import { build } from 'esbuild'
 
 const source = fileURLToPath(new URL('.', import.meta.url))
 
-/** The example page, ready to be served from `folder`. */
-export async function buildExample(folder: string): Promise<void> {
+/** The page of these tests, ready to be served from `folder`. */
+export async function buildPage(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true })
   await build({
     entryPoints: [join(source, 'page.ts')],

@@ -1,7 +1,6 @@
 import { createTRPCClient } from '@trpc/client'
-// In your project, import from '@token-ledger/client' and '@token-ledger/client/trpc'.
-import { AuthClientError, createAuthClient, type Session } from '../index.ts'
-import { authLink, type AppRouter } from '../trpc.ts'
+import { AuthClientError, createAuthClient, type Session } from '../../../client/index.ts'
+import { authLink, type AppRouter } from '../../../client/trpc.ts'
 import { element, showSession, showSessions, type SessionItem } from './view.ts'
 
 const auth = createAuthClient()

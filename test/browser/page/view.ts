@@ -1,6 +1,6 @@
 import type { inferRouterOutputs } from '@trpc/server'
-import type { Session, SignedOut } from '../index.ts'
-import type { AppRouter } from '../trpc.ts'
+import type { Session, SignedOut } from '../../../client/index.ts'
+import type { AppRouter } from '../../../client/trpc.ts'
 
 export type SessionItem = inferRouterOutputs<AppRouter>['sessions']['list']['items'][number]
 
