@@ -38,7 +38,8 @@ export function EventsOverTime({ overview }: { readonly overview: OverviewAnswer
         })),
     [items, shown],
   )
-  const toggle = (kind: Kind) => setShown((before) => before.symmetricDifference(new Set([kind])))
+  const toggle = (kind: Kind) =>
+    setShown(new Set(kinds.filter((one) => shown.has(one) !== (one === kind))))
   const filled = items.filter((item) => kinds.some((kind) => item[kind] > 0))
   return (
     <Section title={words.events}>
