@@ -1,1 +1,3 @@
-export function Export() { return null }
+export function Export() {
+  return null
+}

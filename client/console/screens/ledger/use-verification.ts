@@ -24,11 +24,11 @@ export function useVerification() {
     stream.current = trpc.admin.ledger.verification.subscribe(
       {},
       {
-        onData: ({ progress, result }) =>
+        onData: (message) =>
           setCheck(
-            result === undefined
-              ? { status: 'running', progress }
-              : { status: 'done', verdict: result },
+            'result' in message
+              ? { status: 'done', verdict: message.result }
+              : { status: 'running', progress: message.progress },
           ),
         onError: (error) => {
           setCheck({ status: 'failed', error })
