@@ -1,11 +1,13 @@
+import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import type { Database } from '../db/connection/connect.ts'
 import { transactionsOf } from '../db/connection/transaction.ts'
 import { watchForRestoredCopy } from './audit/restored-copy.ts'
 import { assertEncoding } from '../db/encoding.ts'
 import { readPublicRights } from '../db/login-rights.ts'
-import { createTails } from './audit/tail.ts'
-import { keepTables } from './audit/upkeep.ts'
+import { createLongReads } from './audit/long-reads.ts'
+import { createTails, maxTailsPerUser } from './audit/tail.ts'
+import { keepEventHours, keepTables } from './audit/upkeep.ts'
 import { secretsOf } from './config/auth-secret.ts'
 import type { Config } from './config/config.ts'
 import { readLastCheckpoint } from './config/last-checkpoint.ts'
@@ -24,7 +26,7 @@ import { createMetrics } from './observability/metrics.ts'
 import { createSecurityLog, describeError } from './observability/security-log.ts'
 import type { ServiceDeps } from './procedures/deps.ts'
 import { createTurns } from './procedures/turns.ts'
-import { followEndedSessions } from './sessions/ended-sessions.ts'
+import { followEndedSessions, type EndedSessions } from './sessions/ended-sessions.ts'
 import { createRotation, type Rotate } from './sessions/rotation.ts'
 import { createSignOut } from './sessions/sign-out.ts'
 import { createAccessTokens } from './tokens/access-token.ts'
@@ -36,6 +38,7 @@ import type { FindBreachedPasswords } from './users/breached-passwords.ts'
 import type { UserDirectory } from './users/directory.ts'
 import { createPasswords } from './users/passwords.ts'
 import { verifierOf } from './verifier/verifier.ts'
+import { version } from './version.ts'
 
 export type AppOptions = {
   /** From `loadConfig`. `authSecret` must be set. */
@@ -83,7 +86,15 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
   app.addHook('onClose', async () => signingKeys.close())
   const isHostClockOff = watchHostClock(app, () => signingKeys.now(), options.signingKeyReloadMs)
   await keepTables(app, database)
-  await watchForRestoredCopy(app, database, options.lastSeen ?? inMemory)
+  keepEventHours(app, database)
+  const processId = randomUUID()
+  const startedAt = Date.now()
+  let followed: EndedSessions | undefined
+  await watchForRestoredCopy(app, database, {
+    markId: processId,
+    state: () => ({ version, startedAt, lagMs: Math.round(followed?.lagMs() ?? 0) }),
+    memory: options.lastSeen ?? inMemory,
+  })
   const sequencer = startSequencer(database.questions, app.log)
   app.addHook('onClose', () => sequencer.close())
   const checkpoints = keepCheckpoints(app, database.questions, {
@@ -92,7 +103,8 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     shown: readLastCheckpoint(config.lastCheckpoint),
   })
   const passwords = createPasswords()
-  const tails = createTails()
+  const tails = createTails(maxTailsPerUser)
+  const checks = createTails(1)
   const metrics = createMetrics({
     queueDepth: () => rotation.queue.depth,
     passwordHashes: () => passwords.load(),
@@ -144,15 +156,20 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
   const callLimits = isLimited ? createCallLimits(counters) : noCallLimits
   removeStaleCounts(app, database)
   // In `preClose`, because Fastify then waits for connections, and an open tail keeps its own open.
-  app.addHook('preClose', async () => tails.close())
+  app.addHook('preClose', async () => {
+    tails.close()
+    checks.close()
+  })
   const endedSessions = followEndedSessions(database, {
     log: app.log,
     now: () => signingKeys.now(),
   })
+  followed = endedSessions
   // Closing it ends the streams of /revocations.
   app.addHook('preClose', () => endedSessions.close())
   return {
     ...sessionDeps,
+    processId,
     config,
     database,
     warnings: () => [
@@ -173,6 +190,8 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     turns: createTurns(),
     metrics,
     tails,
+    checks,
+    longReads: createLongReads(),
     endedSessions,
     reportError,
   }
