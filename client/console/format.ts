@@ -9,6 +9,8 @@ const moreExact = new Intl.DateTimeFormat(locales, {
   timeStyle: 'long',
   timeZone: 'UTC',
 })
+const times = new Intl.DateTimeFormat(locales, { timeStyle: 'medium' })
+const days = new Intl.DateTimeFormat(locales, { dateStyle: 'medium' })
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' })
 const plurals = new Intl.PluralRules('en')
 const lists = new Intl.ListFormat('en', { style: 'narrow', type: 'unit' })
@@ -36,6 +38,12 @@ export function formatMoment(at: string | number): string {
 
 export function formatUtc(at: string | number): string {
   return moreExact.format(new Date(at))
+}
+
+/** For an axis: the time alone within a day of `fromAt`, else the date. */
+export function formatTick(at: number, fromAt: string): string {
+  const isWithinDay = at - new Date(fromAt).getTime() < 24 * 3600 * 1000
+  return (isWithinDay ? times : days).format(at)
 }
 
 /** `3 minutes ago`, `in 2 days`. */

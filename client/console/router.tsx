@@ -4,6 +4,7 @@ import {
   createRouter,
   lazyRouteComponent,
 } from '@tanstack/react-router'
+import { readSessionSearch } from './screens/sessions/search.ts'
 import { AdminsOnly, Broken, Home, NotFound, Pending } from './shell/pages.tsx'
 import { Shell } from './shell/shell.tsx'
 
@@ -28,6 +29,7 @@ const overview = createRoute({
 const sessions = createRoute({
   getParentRoute: () => admins,
   path: '/sessions',
+  validateSearch: readSessionSearch,
   component: lazyRouteComponent(() => import('./screens/sessions/sessions.tsx'), 'Sessions'),
 })
 const session = createRoute({

@@ -3,7 +3,7 @@ import { createTRPCClient, splitLink } from '@trpc/client'
 import { createAuthClient } from '../index.ts'
 import { connectQueryClient } from '../react/index.ts'
 import { authLink, authSubscriptionLink, type AppRouter } from '../trpc.ts'
-import { loseAdminRole } from './access.ts'
+import { forgetLostRole, noteLostRole } from './access.ts'
 import { mayRetry, reasonOf, retryDelayMs } from './problems.ts'
 
 /** The session of this page. */
@@ -40,6 +40,7 @@ export const queryClient: QueryClient = new QueryClient({
 })
 
 connectQueryClient(auth, queryClient)
+auth.onUserChange(forgetLostRole)
 
 /**
  * An admin who was demoted: what only admins may see goes at once, and a refresh brings the role of now. Queries and
@@ -47,8 +48,7 @@ connectQueryClient(auth, queryClient)
  */
 export function noticeLostRole(error: Error): void {
   if (reasonOf(error) !== 'role_required') return
-  const { session } = auth
-  loseAdminRole(session.status === 'signed-in' ? session.user.id : null)
+  noteLostRole(auth)
   queryClient.removeQueries({ queryKey: ['admin'] })
   auth.refresh().catch(() => {})
 }

@@ -1,7 +1,6 @@
 import type { UseQueryResult } from '@tanstack/react-query'
 import type { ReactNode } from 'react'
-import { reasonOf, retryAfterSecondsOf } from '../problems.ts'
-import { problemWords, words } from '../words/common.ts'
+import { problemOf, problemWords, words } from '../words/common.ts'
 import { Failed, Loading } from './states.tsx'
 
 /**
@@ -33,5 +32,5 @@ export function Answer<Data>({
 export function waitingWords(failure: unknown, isOffline: boolean): string {
   if (isOffline) return problemWords('network_error', null)
   if (failure === null) return words.loading
-  return `${problemWords(reasonOf(failure), retryAfterSecondsOf(failure))} ${words.tryingAgain}`
+  return `${problemOf(failure)} ${words.tryingAgain}`
 }

@@ -16,11 +16,14 @@ export const pages = {
 export function Pages<Item>({
   query,
   empty,
+  isOnDemand = false,
   children,
 }: {
   readonly query: UseInfiniteQueryResult<InfiniteData<Page<Item>>>
   /** Shown where there is no item at all. */
   readonly empty: ReactNode
+  /** The next page is loaded by the button alone: for a list with something below it. */
+  readonly isOnDemand?: boolean
   readonly children: (items: readonly Item[]) => ReactNode
 }): ReactNode {
   const { data, error, hasNextPage, isFetchingNextPage, fetchNextPage } = query
@@ -29,15 +32,18 @@ export function Pages<Item>({
     return <Loading>{waitingWords(query.failureReason, query.fetchStatus === 'paused')}</Loading>
   }
   const items = data.pages.flatMap((page) => page.items)
-  if (items.length === 0) return empty
+  // A search may have a page without items and go on.
+  if (items.length === 0 && !hasNextPage && error === null) return empty
   const next = () => void fetchNextPage()
   return (
     <>
-      {children(items)}
+      {items.length > 0 && children(items)}
       {error !== null ? (
         <Failed error={error} again={hasNextPage ? next : () => void query.refetch()} />
       ) : (
-        hasNextPage && <NextPage isLoading={isFetchingNextPage} load={next} />
+        hasNextPage && (
+          <NextPage isLoading={isFetchingNextPage} isOnDemand={isOnDemand} load={next} />
+        )
       )}
     </>
   )
@@ -45,14 +51,16 @@ export function Pages<Item>({
 
 function NextPage({
   isLoading,
+  isOnDemand,
   load,
 }: {
   readonly isLoading: boolean
+  readonly isOnDemand: boolean
   readonly load: () => void
 }): ReactNode {
   const button = useRef<HTMLButtonElement>(null)
   useEffect(() => {
-    if (button.current === null || isLoading) return
+    if (button.current === null || isLoading || isOnDemand) return
     const observer = new IntersectionObserver(([entry]) => {
       if (entry?.isIntersecting === true) load()
     })

@@ -1,6 +1,5 @@
 import type { ReactNode } from 'react'
-import { reasonOf, retryAfterSecondsOf } from '../problems.ts'
-import { problemWords, words } from '../words/common.ts'
+import { problemOf, words } from '../words/common.ts'
 
 export function Loading({
   children = words.loading,
@@ -28,7 +27,7 @@ export function Failed({
 }): ReactNode {
   return (
     <div className="state failed" role="alert">
-      <p>{problemWords(reasonOf(error), retryAfterSecondsOf(error))}</p>
+      <p>{problemOf(error)}</p>
       {again !== undefined && (
         <button type="button" className="quiet" onClick={again}>
           {words.tryAgain}

@@ -6,6 +6,8 @@ export type Column<Row> = {
   readonly cell: (row: Row) => ReactNode
   /** Numbers stand at the right, each digit below the other. */
   readonly isNumber?: boolean
+  /** As wide as a checkbox. */
+  readonly isNarrow?: boolean
   /** The cell that names the row. */
   readonly isHeader?: boolean
 }
@@ -31,9 +33,9 @@ export function Table<Row>({
       <caption className="for-readers">{caption}</caption>
       <thead role="rowgroup">
         <tr role="row">
-          {columns.map(({ title, isNumber }) => (
-            <th key={title} role="columnheader" scope="col" className={classOf(isNumber)}>
-              {title}
+          {columns.map((column) => (
+            <th key={column.title} role="columnheader" scope="col" className={classOf(column)}>
+              {column.title}
             </th>
           ))}
         </tr>
@@ -58,19 +60,23 @@ function Cell<Row>({
   readonly column: Column<Row>
   readonly row: Row
 }): ReactNode {
-  const { title, cell, isNumber, isHeader = false } = column
+  const { title, cell, isHeader = false } = column
   const content = <div className="cell">{cell(row)}</div>
   return isHeader ? (
-    <th role="rowheader" scope="row" data-title={title} className={classOf(isNumber)}>
+    <th role="rowheader" scope="row" data-title={title} className={classOf(column)}>
       {content}
     </th>
   ) : (
-    <td role="cell" data-title={title} className={classOf(isNumber)}>
+    <td role="cell" data-title={title} className={classOf(column)}>
       {content}
     </td>
   )
 }
 
-function classOf(isNumber = false): string | undefined {
-  return isNumber ? 'number' : undefined
+function classOf({
+  isNumber = false,
+  isNarrow = false,
+}: Pick<Column<unknown>, 'isNumber' | 'isNarrow'>): string | undefined {
+  if (isNumber) return 'number'
+  return isNarrow ? 'narrow' : undefined
 }

@@ -1,4 +1,4 @@
-import type { Reason } from '../problems.ts'
+import { reasonOf, retryAfterSecondsOf, type Reason } from '../problems.ts'
 
 export const words = {
   product: 'token-ledger',
@@ -40,6 +40,13 @@ export const screenNames = {
   users: 'Users',
   ledger: 'Ledger',
 } as const
+
+/** What went wrong. What is wrong with the input only the service knows. */
+export function problemOf(error: unknown): string {
+  const reason = reasonOf(error)
+  if (reason === 'validation_failed' && error instanceof Error) return error.message
+  return problemWords(reason, retryAfterSecondsOf(error))
+}
 
 /** What the page waits for, or what went wrong, for each reason. */
 export function problemWords(reason: Reason, retryAfterSeconds: number | null): string {

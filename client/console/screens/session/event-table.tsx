@@ -1,0 +1,74 @@
+import type { ReactNode } from 'react'
+import { formatDuration } from '../../format.ts'
+import { Badge, type Tone } from '../../parts/badge.tsx'
+import { Foreign } from '../../parts/foreign.tsx'
+import { Time } from '../../parts/time.tsx'
+import type { Column } from '../../parts/table.tsx'
+import { VirtualTable } from '../../parts/virtual-table.tsx'
+import { words as common } from '../../words/common.ts'
+import { kindWords, reasonWords, type EventKind } from '../../words/session-terms.ts'
+import { words } from '../../words/session.ts'
+import type { LifeEvent } from './session-life.ts'
+
+const tones: Record<EventKind, Tone> = {
+  issued: 'plain',
+  rotated: 'plain',
+  replayed: 'good',
+  reuse_detected: 'bad',
+  revoked: 'warn',
+}
+
+const columns: readonly Column<LifeEvent>[] = [
+  { title: words.number, isHeader: true, cell: ({ seq }) => seq },
+  { title: words.event, cell: ({ kind }) => <Badge tone={tones[kind]}>{kindWords[kind]}</Badge> },
+  { title: words.at, cell: ({ occurredAt }) => <Time at={occurredAt} /> },
+  { title: words.generation, cell: ({ generation }) => generation },
+  {
+    title: words.presented,
+    cell: ({ presentedGeneration }) => presentedGeneration ?? common.none,
+  },
+  {
+    title: words.from,
+    cell: ({ ip, userAgent }) => (
+      <>
+        <Foreign text={ip} />
+        <br />
+        <span className="faint">
+          <Foreign text={userAgent} />
+        </span>
+      </>
+    ),
+  },
+  { title: words.because, cell: (event) => <Why event={event} /> },
+]
+
+/** The same as the picture, for readers and for those who want each number. */
+export function EventTable({ events }: { readonly events: readonly LifeEvent[] }): ReactNode {
+  return (
+    <div className="event-table">
+      <VirtualTable
+        caption={words.events}
+        columns={columns}
+        rows={events}
+        keyOf={({ seq }) => String(seq)}
+      />
+    </div>
+  )
+}
+
+function Why({ event: { reason, comeBack } }: { readonly event: LifeEvent }): ReactNode {
+  const texts = [
+    ...(reason === null ? [] : [reasonWords[reason]]),
+    ...(comeBack === null ? [] : comeBackWords(comeBack)),
+  ]
+  return texts.length === 0 ? common.none : texts.join('; ')
+}
+
+function comeBackWords(comeBack: NonNullable<LifeEvent['comeBack']>): string[] {
+  const { sinceSpentMs, sameNetwork, sameUserAgent } = comeBack
+  return [
+    `${formatDuration(sinceSpentMs)} ${words.afterSpent}`,
+    ...(sameNetwork === null ? [] : [sameNetwork ? words.sameNetwork : words.otherNetwork]),
+    ...(sameUserAgent === null ? [] : [sameUserAgent ? words.sameAgent : words.otherAgent]),
+  ]
+}
