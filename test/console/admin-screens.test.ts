@@ -1,5 +1,5 @@
 import type { Page } from 'playwright-core'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, test } from 'vitest'
 import { hasChromium } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
 import { signInOnConsole, useConsole } from '../support/console.ts'

@@ -10,6 +10,7 @@ import { Table } from '../../parts/table.tsx'
 import { Time } from '../../parts/time.tsx'
 import { trpc } from '../../service.ts'
 import { words } from '../../words/ledger.ts'
+import { actionWords } from '../../words/session-terms.ts'
 import { LedgerTabs } from './ledger-tabs.tsx'
 
 type Act = Outputs['admin']['actions']['list']['items'][number]
@@ -39,7 +40,7 @@ export function LedgerActs(): ReactNode {
                   cell: ({ occurredAt }) => <Time at={occurredAt} />,
                 },
                 { title: words.by, cell: (act) => <Foreign text={actorOf(act)} /> },
-                { title: words.act, cell: ({ action }) => words.acts[action] },
+                { title: words.act, cell: ({ action }) => actionWords[action] },
                 { title: words.target, cell: (act) => <Target act={act} /> },
                 { title: words.reason, cell: ({ reason }) => <Foreign text={reason} isWhole /> },
               ]}

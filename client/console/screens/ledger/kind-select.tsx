@@ -1,10 +1,10 @@
 import type { ReactNode } from 'react'
 import { Field } from '../../parts/field.tsx'
 import { words } from '../../words/ledger.ts'
-import type { LedgerEvent } from './event-rows.tsx'
+import { kindWords, type EventKind } from '../../words/session-terms.ts'
 
 /** Empty: any kind. */
-export type KindChoice = LedgerEvent['kind'] | ''
+export type KindChoice = EventKind | ''
 
 export function KindSelect({
   kind,
@@ -22,7 +22,7 @@ export function KindSelect({
           onChange={(event) => choose(event.currentTarget.value as KindChoice)}
         >
           <option value="">{words.anyKind}</option>
-          {Object.entries(words.kinds).map(([value, name]) => (
+          {Object.entries(kindWords).map(([value, name]) => (
             <option key={value} value={value}>
               {name}
             </option>

@@ -3,9 +3,10 @@ import { formatCount, formatNumber } from '../../format.ts'
 import { Badge, type Tone } from '../../parts/badge.tsx'
 import { Screen, Section } from '../../parts/screen.tsx'
 import { Empty, Failed } from '../../parts/states.tsx'
+import { VirtualTable } from '../../parts/virtual-table.tsx'
 import { screenNames } from '../../words/common.ts'
 import { words } from '../../words/ledger.ts'
-import { EventRows } from './event-rows.tsx'
+import { eventColumns } from './event-columns.tsx'
 import { acceptsOf, noFilter, TailFilter } from './tail-filter.tsx'
 import { LedgerTabs } from './ledger-tabs.tsx'
 import { useTail, type TailState } from './use-tail.ts'
@@ -57,7 +58,18 @@ export function Ledger(): ReactNode {
         </p>
         {isPaused && <p className="hint">{words.resumeHint}</p>}
         {tail.problem !== null && <Failed error={tail.problem} />}
-        {events.length === 0 ? <Empty>{words.noEventYet}</Empty> : <EventRows events={events} />}
+        {events.length === 0 ? (
+          <Empty>{words.noEventYet}</Empty>
+        ) : (
+          <div className="tail">
+            <VirtualTable
+              caption={words.events}
+              columns={eventColumns}
+              rows={events}
+              keyOf={({ position }) => position}
+            />
+          </div>
+        )}
       </Section>
     </Screen>
   )

@@ -5,9 +5,10 @@ import { formText } from '../../parts/form-text.ts'
 import { pages, Pages } from '../../parts/more.tsx'
 import { Screen, Section } from '../../parts/screen.tsx'
 import { Empty } from '../../parts/states.tsx'
+import { Table } from '../../parts/table.tsx'
 import { trpc } from '../../service.ts'
 import { words } from '../../words/ledger.ts'
-import { EventTable } from './event-table.tsx'
+import { eventColumns } from './event-columns.tsx'
 import { KindSelect, type KindChoice } from './kind-select.tsx'
 import { LedgerTabs } from './ledger-tabs.tsx'
 
@@ -35,7 +36,14 @@ export function LedgerSearch(): ReactNode {
       <SearchForm ask={setAsked} />
       <Section title={words.events}>
         <Pages query={query} empty={<Empty>{words.noEvents}</Empty>}>
-          {(events) => <EventTable events={events} />}
+          {(events) => (
+            <Table
+              caption={words.events}
+              columns={eventColumns}
+              rows={events}
+              keyOf={({ position }) => position}
+            />
+          )}
         </Pages>
       </Section>
     </Screen>

@@ -1,7 +1,7 @@
 import type { ReactNode } from 'react'
 import { Field } from '../../parts/field.tsx'
 import { words } from '../../words/ledger.ts'
-import type { LedgerEvent } from './event-rows.tsx'
+import type { LedgerEvent } from './event-columns.tsx'
 import { KindSelect, type KindChoice } from './kind-select.tsx'
 
 export type Filter = { readonly kind: KindChoice; readonly text: string }

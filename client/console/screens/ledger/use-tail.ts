@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'reac
 import { noticeLostRole, trpc } from '../../service.ts'
 import { createTailBuffer, type TailView } from './tail-buffer.ts'
 
-import type { LedgerEvent } from './event-rows.tsx'
+import type { LedgerEvent } from './event-columns.tsx'
 
 /** As many as a reader scrolls through. What is older is found by the search. */
 const capacity = 2_000
@@ -21,10 +21,17 @@ export type Tail = TailView<LedgerEvent> & {
   skipToNow(): void
 }
 
+/** A reader follows no more changes than five a second, and clicks are answered between them. */
+const showEveryMs = 200
+
+function atFrameSoon(run: () => void): void {
+  setTimeout(() => requestAnimationFrame(run), showEveryMs)
+}
+
 /** The events of the ledger as they are written, each once. While it is paused, the page has no stream open. */
 export function useTail(accepts: (event: LedgerEvent) => boolean): Tail {
   const buffer = useMemo(
-    () => createTailBuffer<LedgerEvent>({ capacity, atNextFrame: requestAnimationFrame }),
+    () => createTailBuffer<LedgerEvent>({ capacity, atNextFrame: atFrameSoon }),
     [],
   )
   const view = useSyncExternalStore(buffer.subscribe, buffer.view)

@@ -77,7 +77,7 @@ function Acts({
   ]
   return (
     <div className="actions">
-      <Link to="/sessions" search={{ email }} aria-label={words.sessionsOf(email)}>
+      <Link to="/sessions" search={{ person: email }} aria-label={words.sessionsOf(email)}>
         {words.sessions}
       </Link>
       {acts.map((act) => (
