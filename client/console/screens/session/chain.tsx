@@ -17,7 +17,7 @@ export function Chain({
   readonly known: SessionLife['chain']
 }): ReactNode {
   const verify = useMutation({ mutationFn: () => trpc.admin.ledger.verify.query({ familyId }) })
-  const again = verify.data !== undefined && 'firstBrokenSeq' in verify.data ? verify.data : null
+  const again = verify.data === undefined || 'families' in verify.data ? null : verify.data
   const { intact, events, firstBrokenSeq, problem } = again ?? known
   return (
     <>
