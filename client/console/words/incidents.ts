@@ -23,7 +23,7 @@ export const words = {
   goesOn: 'This is a suspicion: the session goes on.',
   person: 'Person',
   when: 'When',
-  incidentId: 'incident id',
+  incidentId: 'Incident id',
   refusedUse: 'The use that was noticed',
   newestUse: 'The newest use of the session before it',
   address: 'Address',

@@ -45,3 +45,19 @@ export const words = {
   seen: 'Last seen',
   behind: 'Behind the ends of sessions by',
 } as const
+
+/** What an operator should change, by the codes that `/readyz` has too. A code that this page does not know is shown. */
+export function warningWords(code: string): string {
+  switch (code) {
+    case 'database_login_is_superuser':
+      return 'The service is connected as a superuser of the database. Give it a login of its own.'
+    case 'database_login_owns_ledger':
+      return 'The service is connected as the owner of the ledger. Give it a login of its own.'
+    case 'host_clock_differs':
+      return 'The clock of a host differs from that of the database by more than 30 seconds.'
+    case 'checkpoint_refused':
+      return 'The log contradicts the newest checkpoint, as a restored copy does.'
+    default:
+      return code
+  }
+}

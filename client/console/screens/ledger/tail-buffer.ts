@@ -12,8 +12,8 @@ export type TailBuffer<Event> = {
   /** Shows only such events from now on, and of those that came before, the ones that are still here. */
   filter(accepts: (event: Event) => boolean): void
   clear(): void
-  view(): TailView<Event>
-  subscribe(listener: () => void): () => void
+  readonly view: () => TailView<Event>
+  readonly subscribe: (listener: () => void) => () => void
 }
 
 /**

@@ -14,11 +14,11 @@ export type Tail = TailView<LedgerEvent> & {
   readonly state: TailState
   /** Why the stream waits or has ended. */
   readonly problem: unknown
-  pause(): void
+  readonly pause: () => void
   /** Goes on behind the last event that came, so that none is missed. */
-  resume(): void
+  readonly resume: () => void
   /** Goes on with the events from now on. */
-  skipToNow(): void
+  readonly skipToNow: () => void
 }
 
 /** A reader follows no more changes than five a second, and clicks are answered between them. */

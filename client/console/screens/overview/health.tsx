@@ -7,7 +7,7 @@ import { Empty } from '../../parts/states.tsx'
 import { Table } from '../../parts/table.tsx'
 import { Ago } from '../../parts/time.tsx'
 import { words as common } from '../../words/common.ts'
-import { words } from '../../words/overview.ts'
+import { warningWords, words } from '../../words/overview.ts'
 
 type OverviewAnswer = Outputs['admin']['overview']
 
@@ -18,7 +18,7 @@ export function Health({ overview }: { readonly overview: OverviewAnswer }): Rea
     <Section title={words.health}>
       {warnings.map((warning) => (
         <p key={warning} className="notice warn">
-          {warning}
+          {warningWords(warning)}
         </p>
       ))}
       {log.refusal !== null && (

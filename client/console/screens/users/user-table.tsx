@@ -20,41 +20,43 @@ export function UserTable({ users }: { readonly users: readonly User[] }): React
   return (
     <>
       {outcome !== null && <Done>{outcome}</Done>}
-      <Table
-        caption={words.caption}
-        rows={users}
-        keyOf={({ userId }) => userId}
-        columns={[
-          { title: words.email, isHeader: true, cell: ({ email }) => <Foreign text={email} /> },
-          { title: words.role, cell: ({ role }) => words.roles[role] },
-          {
-            title: words.state,
-            cell: ({ disabled }) => (
-              <Badge tone={disabled ? 'bad' : 'good'}>
-                {disabled ? words.disabled : words.enabled}
-              </Badge>
-            ),
-          },
-          {
-            title: words.activeSessions,
-            isNumber: true,
-            cell: ({ activeSessions }) => formatNumber(activeSessions),
-          },
-          { title: words.created, cell: ({ createdAt }) => <Time at={createdAt} /> },
-          {
-            title: words.actions,
-            cell: (user) => (
-              <Acts
-                user={user}
-                choose={(act) => {
-                  setOutcome(null)
-                  setChosen({ act, user })
-                }}
-              />
-            ),
-          },
-        ]}
-      />
+      <div className="users">
+        <Table
+          caption={words.caption}
+          rows={users}
+          keyOf={({ userId }) => userId}
+          columns={[
+            { title: words.email, isHeader: true, cell: ({ email }) => <Foreign text={email} /> },
+            { title: words.role, cell: ({ role }) => words.roles[role] },
+            {
+              title: words.state,
+              cell: ({ disabled }) => (
+                <Badge tone={disabled ? 'bad' : 'good'}>
+                  {disabled ? words.disabled : words.enabled}
+                </Badge>
+              ),
+            },
+            {
+              title: words.activeSessions,
+              isNumber: true,
+              cell: ({ activeSessions }) => formatNumber(activeSessions),
+            },
+            { title: words.created, cell: ({ createdAt }) => <Time at={createdAt} /> },
+            {
+              title: words.actions,
+              cell: (user) => (
+                <Acts
+                  user={user}
+                  choose={(act) => {
+                    setOutcome(null)
+                    setChosen({ act, user })
+                  }}
+                />
+              ),
+            },
+          ]}
+        />
+      </div>
       {chosen !== null && (
         <UserAct {...chosen} onDone={setOutcome} onClose={() => setChosen(null)} />
       )}
