@@ -28,7 +28,7 @@ export function createTailBuffer<Event>(options: {
 }): TailBuffer<Event> {
   const { capacity, atNextFrame } = options
   const listeners = new Set<() => void>()
-  let accepts: (event: Event) => boolean = () => true
+  let accepts: (event: Event) => boolean = everything
   let waiting: Event[] = []
   let received = 0
   let isScheduled = false
@@ -72,4 +72,8 @@ export function createTailBuffer<Event>(options: {
       return () => void listeners.delete(listener)
     },
   }
+}
+
+function everything(): boolean {
+  return true
 }
