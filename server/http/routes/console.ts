@@ -1,5 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises'
-import { extname, join, sep } from 'node:path'
+import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 
@@ -65,14 +65,19 @@ function sendPage(reply: FastifyReply, { type, body }: File): FastifyReply {
   return reply.type(type).header('content-security-policy', contentSecurityPolicy).send(body)
 }
 
-/** By their paths below `folder`, with slashes. Empty without such a folder. */
+/** By their names in the URL: those of `folder` itself and of its `assets`. Empty without a page. */
 async function readFiles(folder: string): Promise<ReadonlyMap<string, File>> {
-  const names = await readdir(folder, { recursive: true }).catch(() => [])
   const files = new Map<string, File>()
-  for (const name of names) {
+  const own = await namesIn(folder)
+  if (!own.includes('index.html')) return files
+  const assets = await namesIn(join(folder, hashedFiles))
+  for (const name of [...own, ...assets.map((asset) => hashedFiles + asset)]) {
     const type = types[extname(name)]
-    if (type === undefined) continue
-    files.set(name.replaceAll(sep, '/'), { type, body: await readFile(join(folder, name)) })
+    if (type !== undefined) files.set(name, { type, body: await readFile(join(folder, name)) })
   }
   return files
+}
+
+function namesIn(folder: string): Promise<string[]> {
+  return readdir(folder).catch(() => [])
 }
