@@ -5,6 +5,7 @@ import { signInOnConsole, useConsole } from '../support/console.ts'
 import { expectAccessible, expectNoSidewaysScroll, textOf } from '../support/console-checks.ts'
 import { makeDemoLedger, type DemoLedger } from '../support/demo-ledger.ts'
 import { longTest } from '../support/long.ts'
+import { makeUser } from '../support/users.ts'
 
 describe.runIf(hasChromium)('the sessions in the console', () => {
   const console = useConsole({ TRUSTED_PROXIES: '127.0.0.1/32' })
@@ -43,15 +44,16 @@ describe.runIf(hasChromium)('the sessions in the console', () => {
   })
 
   test('an admin who is demoted meanwhile reads so at the next click, and nothing of the screen stays', async () => {
+    const { email } = await makeUser(console.app.owner.url, undefined, 'admin')
     const page = await console.open('sessions')
-    await signInOnConsole(page, demo.admin)
+    await signInOnConsole(page, email)
     await page.getByRole('link', { name: demo.person }).first().waitFor()
-    await setRole('user')
+    await console.app.owner.ownerSql`
+      update token_ledger.user_account set role = 'user' where email = ${email}`
     await page.getByRole('link', { name: demo.person }).first().click()
     await page.getByText('You are no longer an administrator.').waitFor()
     await page.getByRole('heading', { name: 'Your account' }).waitFor()
     expect(await textOf(page)).not.toMatch(new RegExp(`${demo.person}|Sessions|Ledger`))
-    await setRole('admin')
     await page.context().close()
   })
 
@@ -140,11 +142,6 @@ describe.runIf(hasChromium)('the sessions in the console', () => {
     expect(asked).toBeLessThanOrEqual(1)
     await page.context().close()
   })
-
-  async function setRole(role: string): Promise<void> {
-    await console.app.owner.ownerSql`
-      update token_ledger.user_account set role = ${role} where email = ${demo.admin}`
-  }
 })
 
 /** The demo ledger is made later than the titles of the tests. */
