@@ -14,6 +14,7 @@ let app: TestApp
 beforeAll(async () => {
   mkdirSync(join(folder, 'assets'))
   writeFileSync(join(folder, 'index.html'), page)
+  writeFileSync(join(folder, 'icon.svg'), '<svg/>')
   writeFileSync(join(folder, 'assets/index-abc.js'), '1')
   app = await startApp({}, { consoleFolder: folder })
 })
@@ -26,6 +27,8 @@ test('the page is never stored, and the files whose names are hashes are stored 
   const shown = await get('/console/')
   expect([shown.statusCode, shown.body]).toEqual([200, page])
   expect(shown.headers['cache-control']).toBe('no-store')
+  const icon = await get('/console/icon.svg')
+  expect(icon.headers['cache-control']).toBe('no-cache')
   const script = await get('/console/assets/index-abc.js')
   expect(script.headers).toMatchObject({
     'cache-control': 'public, max-age=31536000, immutable',

@@ -52,7 +52,7 @@ export async function mountConsole(app: FastifyInstance, folder = builtFolder): 
     const { '*': name } = request.params as { '*': string }
     const file = files.get(name)
     if (file === undefined && extname(name) !== '') return reply.callNotFound()
-    if (file === undefined || file === page) return send(page, request, reply)
+    if (file === undefined) return send(page, request, reply)
     void reply.header('cache-control', name.startsWith(hashedFiles) ? aYear : 'no-cache')
     return send(file, request, reply)
   })
