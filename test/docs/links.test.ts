@@ -18,6 +18,7 @@ const maxLines: Readonly<Record<string, number>> = {
   'docs/guides/origins.md': 60,
   'docs/guides/apps.md': 50,
   'docs/guides/calls.md': 75,
+  'docs/guides/console.md': 100,
   'docs/guides/frontend.md': 175,
   'docs/guides/audit.md': 125,
   'docs/guides/admin.md': 120,

@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { loadConfig } from '../../server/index.ts'
 import { startApp, type TestApp } from '../support/app.ts'
@@ -13,6 +14,7 @@ let app: TestApp
 beforeAll(async () => {
   mkdirSync(join(folder, 'assets'))
   writeFileSync(join(folder, 'index.html'), page)
+  writeFileSync(join(folder, 'icon.svg'), '<svg/>')
   writeFileSync(join(folder, 'assets/index-abc.js'), '1')
   app = await startApp({}, { consoleFolder: folder })
 })
@@ -25,11 +27,25 @@ test('the page is never stored, and the files whose names are hashes are stored 
   const shown = await get('/console/')
   expect([shown.statusCode, shown.body]).toEqual([200, page])
   expect(shown.headers['cache-control']).toBe('no-store')
+  const icon = await get('/console/icon.svg')
+  expect(icon.headers['cache-control']).toBe('no-cache')
   const script = await get('/console/assets/index-abc.js')
   expect(script.headers).toMatchObject({
     'cache-control': 'public, max-age=31536000, immutable',
     'content-type': 'text/javascript; charset=utf-8',
   })
+})
+
+test('a browser that takes gzip gets each file compressed', async () => {
+  const answer = await app.app.inject({
+    url: '/console/assets/index-abc.js',
+    headers: { 'accept-encoding': 'gzip, deflate, br' },
+  })
+  expect(answer.headers).toMatchObject({
+    'content-encoding': 'gzip',
+    vary: 'Origin, accept-encoding',
+  })
+  expect(gunzipSync(answer.rawPayload).toString()).toBe('1')
 })
 
 test('the policy of every file allows own files alone: nothing inline, no eval, no frame, no other host', async () => {

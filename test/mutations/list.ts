@@ -1,5 +1,6 @@
 import { audiences } from './audiences.ts'
 import { connectionRules } from './connections.ts'
+import { consoleRules } from './console.ts'
 import { cookies } from './cookies.ts'
 import { calls } from './calls.ts'
 import { frontends } from './frontends.ts'
@@ -32,6 +33,7 @@ export const mutations: readonly Mutation[] = [
   ...revocations,
   ...audiences,
   ...frontends,
+  ...consoleRules,
   ...users,
   ...verifiedTokens,
   ...cookies,

@@ -73,10 +73,8 @@ function Cell<Row>({
   )
 }
 
-function classOf({
-  isNumber = false,
-  isNarrow = false,
-}: Pick<Column<unknown>, 'isNumber' | 'isNarrow'>): string | undefined {
-  if (isNumber) return 'number'
-  return isNarrow ? 'narrow' : undefined
+function classOf(column: Pick<Column<never>, 'isNumber' | 'isNarrow' | 'isHeader'>) {
+  if (column.isNumber) return 'number'
+  if (column.isNarrow) return 'narrow'
+  return column.isHeader ? 'wide' : undefined
 }

@@ -49,53 +49,27 @@ export function problemOf(error: unknown): string {
   return problemWords(reason, retryAfterSecondsOf(error))
 }
 
-/** What the page waits for, or what went wrong, for each reason. */
+/** What the page waits for, or what went wrong, for each reason that a person can do something about. */
+const problems: Partial<Record<Reason, string>> = {
+  network_error: 'The service cannot be reached. Check your connection.',
+  timeout: 'The service did not answer in time.',
+  unreadable_answer:
+    'The answer did not come from the service. A proxy or a network sign-in page may be in between.',
+  service_unavailable:
+    'The service cannot answer right now, usually because it has no database. Nothing was changed.',
+  too_many_attempts: 'That was asked too often. Wait a moment.',
+  internal_error: 'The service met an error of its own. Its log says more.',
+  invalid_credentials: 'The e-mail address or the password is wrong.',
+  role_required: 'Only administrators may do that.',
+  not_found: 'That does not exist, or not any more.',
+  email_taken: 'An account with this e-mail address already exists.',
+  cookie_dropped:
+    'Your browser did not keep the cookie of the sign-in. Allow cookies for this site.',
+  superseded: 'Another tab signed in or out meanwhile.',
+}
+
 export function problemWords(reason: Reason, retryAfterSeconds: number | null): string {
-  switch (reason) {
-    case 'network_error':
-      return 'The service cannot be reached. Check your connection.'
-    case 'timeout':
-      return 'The service did not answer in time.'
-    case 'unreadable_answer':
-      return 'The answer did not come from the service. A proxy or a network sign-in page may be in between.'
-    case 'service_unavailable':
-      return 'The service cannot answer right now, usually because it has no database. Nothing was changed.'
-    case 'too_many_attempts':
-      return retryAfterSeconds === null
-        ? 'That was asked too often. Wait a moment.'
-        : `That was asked too often. It works again in ${retryAfterSeconds} s.`
-    case 'internal_error':
-      return 'The service met an error of its own. Its log says more.'
-    case 'invalid_credentials':
-      return 'The e-mail address or the password is wrong.'
-    case 'role_required':
-      return 'Only administrators may do that.'
-    case 'not_found':
-      return 'That does not exist, or not any more.'
-    case 'email_taken':
-      return 'An account with this e-mail address already exists.'
-    case 'cookie_dropped':
-      return 'Your browser did not keep the cookie of the sign-in. Allow cookies for this site.'
-    case 'superseded':
-      return 'Another tab signed in or out meanwhile.'
-    case 'validation_failed':
-    case 'refresh_token_missing':
-    case 'refresh_token_malformed':
-    case 'session_expired':
-    case 'session_revoked':
-    case 'refresh_token_reused':
-    case 'transport_mismatch':
-    case 'access_token_missing':
-    case 'access_token_invalid':
-    case 'access_token_expired':
-    case 'access_token_revoked':
-    case 'origin_not_allowed':
-    case 'registration_closed':
-    case 'unsupported_media_type':
-    case 'payload_too_large':
-    case 'storage_failed':
-    case 'disposed':
-    case 'origin_not_configured':
-      return `That did not work (${reason}).`
-  }
+  if (reason === 'too_many_attempts' && retryAfterSeconds !== null)
+    return `That was asked too often. It works again in ${retryAfterSeconds} s.`
+  return problems[reason] ?? `That did not work (${reason}).`
 }

@@ -42,6 +42,7 @@ export const words = {
   stateActive: 'The session was active',
   stateOver: 'The session was over',
   generation: 'generation',
+  generationTitle: 'Generation',
   until: 'valid until',
   events: 'Its events',
   eventsText: 'The newest 1,000, oldest first.',

@@ -1,7 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises'
-import { extname, join, sep } from 'node:path'
+import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import { promisify } from 'node:util'
+import { gzip } from 'node:zlib'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 
 /** In `dist`, where the build puts it. A checkout that was not built has no such folder. */
 const builtFolder = fileURLToPath(new URL('../../../console/', import.meta.url))
@@ -30,6 +32,8 @@ const contentSecurityPolicy = [
 const hashedFiles = 'assets/'
 const aYear = 'public, max-age=31536000, immutable'
 
+const compress = promisify(gzip)
+
 /**
  * `/console/`: the page of `client/console`. Not served if it was not built.
  *
@@ -42,37 +46,45 @@ export async function mountConsole(app: FastifyInstance, folder = builtFolder): 
   if (page === undefined) return
 
   app.get('/console', (_request, reply) => reply.redirect('/console/', 308))
-  app.get('/console/', (_request, reply) => sendPage(reply, page))
+  // Never stored, so that a new version of the service comes with its own scripts at the next load.
+  app.get('/console/', (request, reply) => send(page, request, reply))
   app.get('/console/*', (request, reply) => {
     const { '*': name } = request.params as { '*': string }
     const file = files.get(name)
-    if (file === undefined)
-      return extname(name) === '' ? sendPage(reply, page) : reply.callNotFound()
-    return reply
-      .type(file.type)
-      .headers({
-        'content-security-policy': contentSecurityPolicy,
-        'cache-control': name.startsWith(hashedFiles) ? aYear : 'no-cache',
-      })
-      .send(file.body)
+    if (file === undefined && extname(name) !== '') return reply.callNotFound()
+    if (file === undefined) return send(page, request, reply)
+    void reply.header('cache-control', name.startsWith(hashedFiles) ? aYear : 'no-cache')
+    return send(file, request, reply)
   })
 }
 
-type File = { readonly type: string; readonly body: Buffer }
+type File = { readonly type: string; readonly body: Buffer; readonly gzipped: Buffer }
 
-/** Never stored, so that a new version of the service comes with its own scripts at the next load. */
-function sendPage(reply: FastifyReply, { type, body }: File): FastifyReply {
-  return reply.type(type).header('content-security-policy', contentSecurityPolicy).send(body)
+function send(file: File, { headers }: FastifyRequest, reply: FastifyReply): FastifyReply {
+  void reply.type(file.type).headers({
+    'content-security-policy': contentSecurityPolicy,
+    // CORS answers by the origin.
+    vary: 'Origin, accept-encoding',
+  })
+  if (!/\bgzip\b/.test(headers['accept-encoding'] ?? '')) return reply.send(file.body)
+  return reply.header('content-encoding', 'gzip').send(file.gzipped)
 }
 
-/** By their paths below `folder`, with slashes. Empty without such a folder. */
+/** By their names in the URL: those of `folder` itself and of its `assets`. Empty without a page. */
 async function readFiles(folder: string): Promise<ReadonlyMap<string, File>> {
-  const names = await readdir(folder, { recursive: true }).catch(() => [])
   const files = new Map<string, File>()
-  for (const name of names) {
+  const own = await namesIn(folder)
+  if (!own.includes('index.html')) return files
+  const assets = await namesIn(join(folder, hashedFiles))
+  for (const name of [...own, ...assets.map((asset) => hashedFiles + asset)]) {
     const type = types[extname(name)]
     if (type === undefined) continue
-    files.set(name.replaceAll(sep, '/'), { type, body: await readFile(join(folder, name)) })
+    const body = await readFile(join(folder, name))
+    files.set(name, { type, body, gzipped: await compress(body) })
   }
   return files
+}
+
+function namesIn(folder: string): Promise<string[]> {
+  return readdir(folder).catch(() => [])
 }

@@ -5,6 +5,7 @@ import { Badge } from '../../parts/badge.tsx'
 import { Foreign } from '../../parts/foreign.tsx'
 import { Failed } from '../../parts/states.tsx'
 import { trpc } from '../../service.ts'
+import { words as common } from '../../words/common.ts'
 import { words } from '../../words/session.ts'
 import type { SessionLife } from './session-life.ts'
 
@@ -17,20 +18,22 @@ export function Chain({
   readonly known: SessionLife['chain']
 }): ReactNode {
   const verify = useMutation({ mutationFn: () => trpc.admin.ledger.verify.query({ familyId }) })
-  const again = verify.data === undefined || 'families' in verify.data ? null : verify.data
-  const { intact, events, firstBrokenSeq, problem } = again ?? known
+  const { data } = verify
+  const { intact, events } = data ?? known
+  const [broken] = data === undefined ? [known] : data.broken
   return (
     <>
       <div role="status">
         <p>
           <Badge tone={intact ? 'good' : 'bad'}>{intact ? words.intact : words.broken}</Badge>{' '}
           {formatCount(events, { one: words.eventsOne, other: words.eventsOther })}
-          {again !== null && ` ${words.verifiedAgain}`}
+          {data !== undefined && ` ${words.verifiedAgain}`}
         </p>
         <p className="faint">{intact ? words.chainIntact : words.chainBroken}</p>
-        {firstBrokenSeq !== null && (
+        {!intact && broken !== undefined && (
           <p>
-            {words.firstBroken}: {firstBrokenSeq}. <Foreign text={problem} isWhole />
+            {words.firstBroken}: {broken.firstBrokenSeq ?? common.unknown}.{' '}
+            <Foreign text={broken.problem} isWhole />
           </p>
         )}
       </div>

@@ -22,7 +22,7 @@ const columns: readonly Column<LifeEvent>[] = [
   { title: words.number, isHeader: true, cell: ({ seq }) => seq },
   { title: words.event, cell: ({ kind }) => <Badge tone={tones[kind]}>{kindWords[kind]}</Badge> },
   { title: words.at, cell: ({ occurredAt }) => <Time at={occurredAt} /> },
-  { title: words.generation, cell: ({ generation }) => generation },
+  { title: words.generationTitle, cell: ({ generation }) => generation },
   {
     title: words.presented,
     cell: ({ presentedGeneration }) => presentedGeneration ?? common.none,
