@@ -94,7 +94,7 @@ async function questionsOf({
   const dayMs = 24 * 3_600_000
   const today = Math.floor(Date.now() / 3_600_000) * 3_600_000
   return {
-    'first page of sessions': () => listSessions(questions, {}, { limit }),
+    'first page of sessions': () => searchSessions(questions, {}, { limit }),
     'first page of active sessions': () => listSessions(questions, { status: 'active' }, { limit }),
     'sessions of an address': () =>
       searchSessions(questions, { email: 'user-77@example.com' }, { limit }),
