@@ -4,8 +4,8 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { hasChromium } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
 import { signInOnConsole, useConsole } from '../support/console.ts'
+import { expectAccessible, expectNoSidewaysScroll } from '../support/console-checks.ts'
 import { auth } from '../support/http.ts'
-import { expectAccessible, expectFits } from '../support/screens.ts'
 import { signIn, type BodySession } from '../support/sessions.ts'
 import { waitForLiveTail } from '../support/tail.ts'
 import { makeUser } from '../support/users.ts'
@@ -43,7 +43,7 @@ describe.runIf(hasChromium)('the screens of admins', () => {
       await follow(name)
       await page.getByText(loaded).first().waitFor()
       await expectAccessible(page)
-      await expectFits(page)
+      await expectNoSidewaysScroll(page)
     },
   )
 
