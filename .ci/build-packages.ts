@@ -1,11 +1,10 @@
 // Run by `npm run build` after tsc: `build-packages.ts FOLDER`, where FOLDER holds what tsc has made. It makes each package
-// of `packages.ts` in FOLDER/packages, with one file of types for each entry. Of the client, the service keeps the
-// example page.
+// of `packages.ts` in FOLDER/packages, with one file of types for each entry. The service itself keeps nothing of the
+// client.
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { rolldown, type Plugin } from 'rolldown'
 import { dts } from 'rolldown-plugin-dts'
-import { buildExample } from '../client/example/build.ts'
 import { packages, type Package } from './packages.ts'
 
 const [folder = 'dist'] = process.argv.slice(2)
@@ -31,7 +30,6 @@ for (const [name, made] of Object.entries(packages)) {
 }
 
 rmSync(join(folder, 'client'), { recursive: true })
-await buildExample(join(folder, 'client/example'))
 
 /** All entries at once: what several entries need, such as the classes of errors, is one module. */
 async function bundleCode(name: string, { entries }: Package, target: string): Promise<void> {

@@ -105,12 +105,25 @@ export async function readMark(
   return row?.seen_at ?? null
 }
 
+/** What a process says of itself with its mark, for people. */
+export type ProcessState = {
+  readonly version: string | null
+  /** Epoch milliseconds. */
+  readonly startedAt: number
+  readonly lagMs: number
+}
+
 /** @returns the time of the mark, which never goes back */
-export async function markUse({ statements: sql }: Database, markId: string): Promise<number> {
+export async function markUse(
+  { statements: sql }: Database,
+  markId: string,
+  { version, startedAt, lagMs }: ProcessState,
+): Promise<number> {
   const [row] = await sql<{ seen_at: number }[]>`
-    insert into token_ledger.process_mark as m (mark_id)
-    values (${markId}::uuid)
-    on conflict (mark_id) do update set seen_at = greatest(m.seen_at, excluded.seen_at)
+    insert into token_ledger.process_mark as m (mark_id, version, started_at, lag_ms)
+    values (${markId}::uuid, ${version}, ${instantParam(startedAt)}::timestamptz, ${lagMs}::integer)
+    on conflict (mark_id) do update
+    set seen_at = greatest(m.seen_at, excluded.seen_at), lag_ms = excluded.lag_ms
     returning ${epochMs(sql, 'seen_at')} as seen_at`
   if (row === undefined) throw new Error('the mark of this process was not written')
   return row.seen_at

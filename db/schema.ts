@@ -254,6 +254,8 @@ export const userAccount = tokenLedgerSchema.table(
       .default(sql`token_ledger.clock()`),
   },
   (t) => [
+    // For prefixes: the unique index is in the order of the database's language.
+    index('user_account_by_prefix').on(sql`${t.email} collate "C"`),
     check('user_account_role_known', sql`${t.role} in ('user', 'admin')`),
     check('user_account_email_length', sql`length(${t.email}) between 3 and 254`),
     // As `server/users/email.ts`, but for broken Punycode.
@@ -354,6 +356,24 @@ export const processMark = tokenLedgerSchema.table('process_mark', {
   seenAt: instant('seen_at')
     .notNull()
     .default(sql`token_ledger.clock()`),
+  /** Null in rows of versions before 0028, as are the next two. */
+  startedAt: instant('started_at'),
+  version: text('version'),
+  /** How far the process was behind the ends of sessions. */
+  lagMs: integer('lag_ms'),
+})
+
+/**
+ * The events of each hour that is over, counted once: a chart of months reads hours instead of events. Hours are
+ * counted in order and without gaps, also those without events. The events of later hours are counted when asked.
+ */
+export const eventHour = tokenLedgerSchema.table('event_hour', {
+  hourAt: instant('hour_at').primaryKey(),
+  issued: integer('issued').notNull(),
+  rotated: integer('rotated').notNull(),
+  replayed: integer('replayed').notNull(),
+  reuseDetected: integer('reuse_detected').notNull(),
+  revoked: integer('revoked').notNull(),
 })
 
 /** Counts of the rate limits. `expire` is in epoch milliseconds of the database's clock. */
@@ -468,16 +488,20 @@ export const logNode = tokenLedgerSchema.table(
 )
 
 /** Checkpoints that were signed. Append-only. */
-export const logCheckpoint = tokenLedgerSchema.table('log_checkpoint', {
-  checkpointId: uuid('checkpoint_id').primaryKey().defaultRandom(),
-  size: bigint('size', { mode: 'number' }).notNull(),
-  root: bytea('root').notNull(),
-  /** The checkpoint as it is published: a signed note. */
-  note: text('note').notNull(),
-  signedAt: instant('signed_at')
-    .notNull()
-    .default(sql`token_ledger.clock()`),
-})
+export const logCheckpoint = tokenLedgerSchema.table(
+  'log_checkpoint',
+  {
+    checkpointId: uuid('checkpoint_id').primaryKey().defaultRandom(),
+    size: bigint('size', { mode: 'number' }).notNull(),
+    root: bytea('root').notNull(),
+    /** The checkpoint as it is published: a signed note. */
+    note: text('note').notNull(),
+    signedAt: instant('signed_at')
+      .notNull()
+      .default(sql`token_ledger.clock()`),
+  },
+  (t) => [index('log_checkpoint_by_size').on(t.size, t.signedAt, t.checkpointId)],
+)
 
 /** The Ed25519 key of the log. It is made once. */
 export const logKey = tokenLedgerSchema.table('log_key', {

@@ -1,4 +1,4 @@
-import { and, eq, gt, isNotNull, isNull, sql } from 'drizzle-orm'
+import { and, eq, isNotNull, isNull, sql } from 'drizzle-orm'
 import type { Database, Statements } from './connection/connect.ts'
 import { builtOnce, type Has } from './connection/prepared.ts'
 import { userAccount } from './schema.ts'
@@ -93,6 +93,9 @@ export async function listUsers(
 
 type UserPage = { emailPrefix?: string | undefined; cursor?: string | undefined; limit: number }
 
+/** The order of the index for prefixes. Addresses are ASCII below 127. */
+const inOrder = sql`${userAccount.email} collate "C"`
+
 const usersByEmail = builtOnce((db, has: Has<UserPage>) =>
   db
     .select({ ...columns, createdAt: userAccount.createdAt })
@@ -101,12 +104,13 @@ const usersByEmail = builtOnce((db, has: Has<UserPage>) =>
       and(
         isNotNull(userAccount.email),
         has('emailPrefix')
-          ? sql`starts_with(${userAccount.email}, ${sql.placeholder('emailPrefix')})`
+          ? sql`${inOrder} >= ${sql.placeholder('emailPrefix')}
+              and ${inOrder} < ${sql.placeholder('emailPrefix')} || chr(127)`
           : undefined,
-        has('cursor') ? gt(userAccount.email, sql.placeholder('cursor')) : undefined,
+        has('cursor') ? sql`${inOrder} > ${sql.placeholder('cursor')}` : undefined,
       ),
     )
-    .orderBy(userAccount.email)
+    .orderBy(inOrder)
     .limit(sql.placeholder('limit'))
     .prepare('users_by_email'),
 )

@@ -17,7 +17,8 @@ import { isAllowedOrigin } from './http/origin.ts'
 import { oneAtATimePerConnection } from './http/pipelining.ts'
 import { warnAboutProxies } from './http/proxy-warnings.ts'
 import { mountAuth } from './http/routes/auth.ts'
-import { mountExamplePage } from './http/routes/example.ts'
+import { mountConsole } from './http/routes/console.ts'
+import { mountExport } from './http/routes/export.ts'
 import { mountHealth } from './http/routes/health.ts'
 import { mountJwks } from './http/routes/jwks.ts'
 import { mountLedger } from './http/routes/ledger.ts'
@@ -71,7 +72,15 @@ export async function buildApp(
   })
   options.traceRequests?.(app, procedurePaths)
   await app.register(tokenLedger, options)
+  // Not in the plugin: the root of an app that embeds the service is its own.
+  if (!config.isProduction && hasConsole(app))
+    app.get('/', (_request, reply) => reply.redirect('/console/'))
   return app
+}
+
+/** Whether `/console/` is served: it was built, and `CONSOLE` is not off. */
+export function hasConsole(app: FastifyInstance): boolean {
+  return app.hasRoute({ method: 'GET', url: '/console/' })
 }
 
 /**
@@ -142,7 +151,8 @@ async function mountService(
   mountHealth(app, deps)
   mountRevocations(app, deps)
   mountLedger(app, deps)
+  mountExport(app, deps)
   mountMetrics(app, deps.metrics, deps.config)
-  if (!deps.config.isProduction) await mountExamplePage(app, options.exampleFolder)
+  if (deps.config.hasConsole) await mountConsole(app, options.consoleFolder)
   mountJwks(app, deps)
 }

@@ -3,7 +3,7 @@ import { connect, type Database } from '../db/connection/connect.ts'
 import { hasAdmin } from '../db/users.ts'
 import { canServe } from '../db/migrate.ts'
 import { rolesOf } from '../db/roles.ts'
-import { buildApp } from './app.ts'
+import { buildApp, hasConsole } from './app.ts'
 import { loadOrCreateAuthSecret } from './config/auth-secret.ts'
 import { ConfigError, loadConfig, type Config } from './config/config.ts'
 import { lastSeenFile } from './config/last-seen.ts'
@@ -76,7 +76,9 @@ async function start(config: Config): Promise<void> {
     }),
   )
   started.push(() => app.close())
-  await startWithDatabase(urls.service, () => ensureAdmin(config, database, log))
+  await startWithDatabase(urls.service, () =>
+    ensureAdmin({ ...config, hasConsole: hasConsole(app) }, database, log),
+  )
   const { host, port } = config
   const what = () => `port ${port} of ${host}`
   await withListenErrors({ host, port }, () =>
@@ -120,7 +122,11 @@ async function startPostgres(config: Config, log: Logger): Promise<DatabaseUrls>
   return { owner: postgres.url, service: postgres.serviceUrl }
 }
 
-async function ensureAdmin({ openUrl }: Config, database: Database, log: Logger): Promise<void> {
+async function ensureAdmin(
+  { openUrl, hasConsole: isConsoleServed }: Config,
+  database: Database,
+  log: Logger,
+): Promise<void> {
   const admin = await createFirstAdmin(database)
   if (admin !== null)
     console.log(`
@@ -129,7 +135,7 @@ The first admin account was created. This password is shown only once:
   e-mail    ${admin.email}
   password  ${admin.password}
 
-Sign in:
+Sign in${isConsoleServed ? ` at ${openUrl}/console/` : ''}:
 
   curl -s ${openUrl}/auth/login -H 'content-type: application/json' \\
     -d '${JSON.stringify(admin)}'

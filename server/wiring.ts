@@ -1,11 +1,13 @@
+import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import type { Database } from '../db/connection/connect.ts'
 import { transactionsOf } from '../db/connection/transaction.ts'
 import { watchForRestoredCopy } from './audit/restored-copy.ts'
 import { assertEncoding } from '../db/encoding.ts'
 import { readPublicRights } from '../db/login-rights.ts'
-import { createTails } from './audit/tail.ts'
-import { keepTables } from './audit/upkeep.ts'
+import { createLongReads } from './audit/long-reads.ts'
+import { createTails, maxTailsPerUser } from './audit/tail.ts'
+import { keepEventHours, keepTables } from './audit/upkeep.ts'
 import { secretsOf } from './config/auth-secret.ts'
 import type { Config } from './config/config.ts'
 import { readLastCheckpoint } from './config/last-checkpoint.ts'
@@ -26,7 +28,7 @@ import { createMetrics } from './observability/metrics.ts'
 import { createSecurityLog, describeError } from './observability/security-log.ts'
 import type { ServiceDeps } from './procedures/deps.ts'
 import { createTurns } from './procedures/turns.ts'
-import { followEndedSessions } from './sessions/ended-sessions.ts'
+import { followEndedSessions, type EndedSessions } from './sessions/ended-sessions.ts'
 import { createRotation, type Rotate } from './sessions/rotation.ts'
 import { createSignOut } from './sessions/sign-out.ts'
 import { createAccessTokens } from './tokens/access-token.ts'
@@ -38,6 +40,7 @@ import type { FindBreachedPasswords } from './users/breached-passwords.ts'
 import type { UserDirectory } from './users/directory.ts'
 import { createPasswords } from './users/passwords.ts'
 import { verifierOf } from './verifier/verifier.ts'
+import { version } from './version.ts'
 
 export type AppOptions = {
   /** From `loadConfig`. `authSecret` must be set. */
@@ -50,8 +53,8 @@ export type AppOptions = {
   readonly findBreachedPasswords?: FindBreachedPasswords
   /** The most rotations in one transaction. Default: 64. Use 1 with a sharded database. */
   readonly rotationBatchSize?: number
-  /** The folder of the built example page. Default: beside the files of the server. */
-  readonly exampleFolder?: string
+  /** The folder of the built console. Default: beside the files of the server. */
+  readonly consoleFolder?: string
   /** How often the signing keys are read again. Default: 5,000. */
   readonly signingKeyReloadMs?: number
   /** Where this process keeps what it remembers of the database. Default: it remembers while it runs. */
@@ -85,7 +88,15 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
   app.addHook('onClose', async () => signingKeys.close())
   const isHostClockOff = watchHostClock(app, () => signingKeys.now(), options.signingKeyReloadMs)
   await keepTables(app, database)
-  await watchForRestoredCopy(app, database, options.lastSeen ?? inMemory)
+  keepEventHours(app, database)
+  const processId = randomUUID()
+  const startedAt = Date.now()
+  let followed: EndedSessions | undefined
+  await watchForRestoredCopy(app, database, {
+    markId: processId,
+    state: () => ({ version, startedAt, lagMs: Math.round(followed?.lagMs() ?? 0) }),
+    memory: options.lastSeen ?? inMemory,
+  })
   const sequencer = startSequencer(database.questions, app.log)
   app.addHook('onClose', () => sequencer.close())
   const checkpoints = keepCheckpoints(app, database.questions, {
@@ -95,7 +106,8 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     witness: config.witness ? createWitness(config.witness) : null,
   })
   const passwords = createPasswords()
-  const tails = createTails()
+  const tails = createTails(maxTailsPerUser)
+  const checks = createTails(1)
   const metrics = createMetrics({
     queueDepth: () => rotation.queue.depth,
     passwordHashes: () => passwords.load(),
@@ -147,15 +159,20 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
   const callLimits = isLimited ? createCallLimits(counters) : noCallLimits
   removeStaleCounts(app, database)
   // In `preClose`, because Fastify then waits for connections, and an open tail keeps its own open.
-  app.addHook('preClose', async () => tails.close())
+  app.addHook('preClose', async () => {
+    tails.close()
+    checks.close()
+  })
   const endedSessions = followEndedSessions(database, {
     log: app.log,
     now: () => signingKeys.now(),
   })
+  followed = endedSessions
   // Closing it ends the streams of /revocations.
   app.addHook('preClose', () => endedSessions.close())
   return {
     ...sessionDeps,
+    processId,
     config,
     database,
     warnings: () => [
@@ -177,6 +194,8 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     turns: createTurns(),
     metrics,
     tails,
+    checks,
+    longReads: createLongReads(),
     endedSessions,
     reportError,
   }

@@ -9,7 +9,7 @@ import { describe, expect, test } from 'vitest'
  * Some rooms are loose files of a folder: see `roomOf`.
  */
 const allowed: Record<string, readonly string[]> = {
-  'client/example': ['client'],
+  'client/console': ['client', 'client/base', 'client/react'],
   'client/react': ['client/base'],
   'client/server': ['client/base', 'client/credential'],
   'client/testing': ['client', 'client/base', 'type server/errors'],

@@ -1,5 +1,5 @@
 import type { Statements } from '../connection/connect.ts'
-import { epochMs } from '../instant.ts'
+import { epochMs, instantParam } from '../instant.ts'
 import type { adminActions } from '../schema.ts'
 import type { FencedTransaction } from '../connection/transaction.ts'
 
@@ -71,4 +71,45 @@ export async function listFamilyActions(
         )
       )
     order by action_id`
+}
+
+export type ListedAction = AdminActionRow & {
+  readonly actionId: number
+  readonly targetUserId: string | null
+  readonly targetEmail: string | null
+  readonly familyId: string | null
+  readonly role: 'user' | 'admin' | null
+}
+
+export type ActionFilter = {
+  readonly actions?: readonly AdminAction['action'][] | undefined
+  readonly actorUserId?: string | undefined
+  readonly targetUserId?: string | undefined
+  readonly fromAt?: number | undefined
+  readonly toAt?: number | undefined
+}
+
+/** A page of what admins and the command line did, newest first, older than the action `cursor`. */
+export async function listAdminActions(
+  { statements: sql }: Statements,
+  { actions, actorUserId, targetUserId, fromAt, toAt }: ActionFilter,
+  { cursor, limit }: { cursor?: number | undefined; limit: number },
+): Promise<ListedAction[]> {
+  return sql<ListedAction[]>`
+    select
+      action_id::float8 as "actionId",
+      ${epochMs(sql, 'occurred_at')} as "occurredAt",
+      actor_user_id as "actorUserId", actor_email as "actorEmail", action,
+      target_user_id as "targetUserId", target_email as "targetEmail",
+      family_id as "familyId", role, reason
+    from token_audit.admin_actions
+    where true
+      ${actions === undefined ? sql`` : sql`and action = any(${actions as string[]})`}
+      ${actorUserId === undefined ? sql`` : sql`and actor_user_id = ${actorUserId}::uuid`}
+      ${targetUserId === undefined ? sql`` : sql`and target_user_id = ${targetUserId}::uuid`}
+      ${fromAt === undefined ? sql`` : sql`and occurred_at >= ${instantParam(fromAt)}::timestamptz`}
+      ${toAt === undefined ? sql`` : sql`and occurred_at < ${instantParam(toAt)}::timestamptz`}
+      ${cursor === undefined ? sql`` : sql`and action_id < ${cursor}::bigint`}
+    order by action_id desc
+    limit ${limit}`
 }

@@ -1,4 +1,5 @@
 import type postgres from 'postgres'
+import type { Statements } from '../connection/connect.ts'
 import { inSnapshot, type Found, highestId, lowestId, pieces } from './export.ts'
 
 /** A family whose events do not verify, or that `open_family` contradicts. */
@@ -12,11 +13,12 @@ export type BrokenFamily = {
  * Checks the whole ledger in SQL, in pieces, from one snapshot. It may run for minutes.
  *
  * @param sql a pool; the check holds one of its connections, in a read-only transaction
- * @param onPiece called after each piece with the totals so far
+ * @param onPiece called after each piece with the totals and the broken families so far; an error that it throws ends
+ *   the check
  */
 export async function checkLedger(
   sql: postgres.Sql,
-  onPiece: (found: Found) => void,
+  onPiece: (found: Found, broken: readonly BrokenFamily[]) => void,
 ): Promise<Found & { broken: BrokenFamily[] }> {
   return inSnapshot(sql, async (tx) => {
     const broken: BrokenFamily[] = []
@@ -49,10 +51,17 @@ export async function checkLedger(
         broken.push(...(JSON.parse(row.broken) as BrokenFamily[]))
         found = { families: found.families + row.families, events: found.events + row.events }
       }
-      onPiece(found)
+      onPiece(found, broken)
     }
     return { ...found, broken }
   })
+}
+
+/** How many families there are. Reads an index of them: a second for some million. */
+export async function countFamilies({ statements: sql }: Statements): Promise<number> {
+  const [row] = await sql<{ families: number }[]>`
+    select count(*)::float8 as families from token_ledger.token_family`
+  return row?.families ?? 0
 }
 
 type PieceRow = { families: number; events: number; broken: string }

@@ -19,6 +19,8 @@ export type Incident = {
   readonly generationsBehind: number
   readonly sinceRotationMs: number
   readonly sameIp: boolean | null
+  /** Whether the address is of the same IPv4 /24 or IPv6 /64 as that of the newest rotation. */
+  readonly sameNetwork: boolean | null
   readonly sameUserAgent: boolean | null
   readonly ip: string | null
   readonly userAgent: string | null
@@ -68,8 +70,61 @@ export async function listIncidents(
       presented_generation as "presentedGeneration", current_generation as "currentGeneration",
       generations_behind as "generationsBehind",
       ${epochMs(sql, 'since_rotation')} as "sinceRotationMs",
-      same_ip as "sameIp", same_user_agent as "sameUserAgent", host(ip) as ip, user_agent as "userAgent",
+      same_ip as "sameIp",
+      ip <<= network(set_masklen(rotation_ip, case family(rotation_ip) when 4 then 24 else 64 end)) as "sameNetwork",
+      same_user_agent as "sameUserAgent", host(ip) as ip, user_agent as "userAgent",
       host(rotation_ip) as "rotationIp", rotation_user_agent as "rotationUserAgent"
     from (${pageOf('reuse')} union all ${pageOf('replays_elsewhere')}) incidents
     ${newest}`
+}
+
+/** Incidents of one client version, which is its user agent. Instants are epoch milliseconds. */
+export type ClientIncidents = {
+  /** Null where it is not known, or was erased. */
+  readonly userAgent: string | null
+  readonly reuse: number
+  readonly replaysElsewhere: number
+  readonly users: number
+  /** From the network and the user agent of the newest rotation, as a broken client would. */
+  readonly likeTheClient: number
+  readonly medianGenerationsBehind: number
+  readonly firstAt: number
+  readonly lastAt: number
+}
+
+/** The newest incidents that are grouped, of each kind. */
+const incidentsGrouped = 2_000
+
+const clientsShown = 100
+
+/** The newest 2,000 incidents of each kind by the user agent that they came from, the most frequent first. */
+export async function listIncidentsByClient(
+  { statements: sql }: Statements,
+  { fromAt, toAt }: Pick<EventFilter, 'fromAt' | 'toAt'>,
+): Promise<ClientIncidents[]> {
+  const newestOf = (kind: IncidentKind) => sql`
+    (select ${kind}::text as kind, i.*
+    from ${sql(views[kind])} i
+    where true
+      ${fromAt === undefined ? sql`` : sql`and occurred_at >= ${instantParam(fromAt)}::timestamptz`}
+      ${toAt === undefined ? sql`` : sql`and occurred_at < ${instantParam(toAt)}::timestamptz`}
+    order by occurred_at desc, family_id desc, seq desc
+    limit ${incidentsGrouped})`
+  return sql<ClientIncidents[]>`
+    select
+      user_agent as "userAgent",
+      count(*) filter (where kind = 'reuse')::integer as reuse,
+      count(*) filter (where kind = 'replays_elsewhere')::integer as "replaysElsewhere",
+      count(distinct user_id)::integer as users,
+      count(*) filter (
+        where same_user_agent
+          and ip <<= network(set_masklen(rotation_ip, case family(rotation_ip) when 4 then 24 else 64 end))
+      )::integer as "likeTheClient",
+      percentile_disc(0.5) within group (order by generations_behind) as "medianGenerationsBehind",
+      ${epochMs(sql, 'min(occurred_at)')} as "firstAt",
+      ${epochMs(sql, 'max(occurred_at)')} as "lastAt"
+    from (${newestOf('reuse')} union all ${newestOf('replays_elsewhere')}) incidents
+    group by user_agent
+    order by count(*) desc, max(occurred_at) desc
+    limit ${clientsShown}`
 }

@@ -68,7 +68,7 @@ export async function readOwner(
   return row?.userId ?? null
 }
 
-type UserFilter = {
+export type UserFilter = {
   readonly userId?: string | undefined
   /** In canonical form: see `server/users/email.ts`. */
   readonly email?: string | undefined
@@ -77,7 +77,7 @@ type UserFilter = {
 export type SessionFilter = UserFilter & { readonly status?: SessionStatus | undefined }
 
 /** Newest first, older than the family `cursor`. */
-type Page = { readonly cursor?: string | undefined; readonly limit: number }
+export type Page = { readonly cursor?: string | undefined; readonly limit: number }
 
 /** A page of the active sessions of one user, or of all. Costs what is open: ended sessions are not read. */
 export async function listActiveSessions(

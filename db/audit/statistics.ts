@@ -11,8 +11,13 @@ export type Bucket = {
   readonly revoked: number
 }
 
+const hourMs = 3_600_000
+
 /**
  * Counts events per bucket of `bucketMs`, aligned to the epoch (UTC). Buckets without events are included.
+ *
+ * Whole hours come from `event_hour`, so that a chart costs its points and not its events. What is not counted there is
+ * counted here: the last hours, and the parts of hours at both ends of the period.
  *
  * @param period epoch milliseconds; `fromAt` is included, `toAt` is not
  */
@@ -23,27 +28,58 @@ export async function countEvents(
 ): Promise<Bucket[]> {
   const first = Math.floor(period.fromAt / bucketMs)
   const last = Math.ceil(period.toAt / bucketMs) - 1
+  const { fromAt, toAt } = wholeHours(period, bucketMs)
   return sql<Bucket[]>`
+    with counted as (
+      select coalesce(max(hour_at) + interval '1 hour', '-infinity') as until_at
+      from token_ledger.event_hour
+    ),
+    part as (
+      select hour_at as at, issued, rotated, replayed, reuse_detected, revoked
+      from token_ledger.event_hour
+      where hour_at >= ${instantParam(fromAt)}::timestamptz
+        and hour_at < ${instantParam(toAt)}::timestamptz
+      union all
+      select
+        to_timestamp(floor(extract(epoch from occurred_at) * 1000 / ${bucketMs}::bigint) * ${bucketMs}::bigint / 1000),
+        count(*) filter (where kind = 'issued'),
+        count(*) filter (where kind in ('rotated', 'reauthenticated')),
+        count(*) filter (where kind = 'replayed'),
+        count(*) filter (where kind = 'reuse_detected'),
+        count(*) filter (where kind = 'revoked')
+      from (
+        select e.occurred_at, e.kind
+        from token_ledger.token_event e
+        where e.occurred_at >= ${instantParam(period.fromAt)}::timestamptz
+          and e.occurred_at < ${instantParam(fromAt)}::timestamptz
+        union all
+        select e.occurred_at, e.kind
+        from token_ledger.token_event e
+        where e.occurred_at >= greatest(
+            ${instantParam(fromAt)}::timestamptz,
+            least((select until_at from counted), ${instantParam(toAt)}::timestamptz)
+          )
+          and e.occurred_at < ${instantParam(period.toAt)}::timestamptz
+      ) uncounted
+      group by 1
+    )
     select
       (n * ${bucketMs}::bigint)::float8 as at,
-      coalesce(issued, 0)::integer as issued,
-      coalesce(rotated, 0)::integer as rotated,
-      coalesce(replayed, 0)::integer as replayed,
-      coalesce(reuse_detected, 0)::integer as "reuseDetected",
-      coalesce(revoked, 0)::integer as revoked
+      coalesce(sum(issued), 0)::integer as issued,
+      coalesce(sum(rotated), 0)::integer as rotated,
+      coalesce(sum(replayed), 0)::integer as replayed,
+      coalesce(sum(reuse_detected), 0)::integer as "reuseDetected",
+      coalesce(sum(revoked), 0)::integer as revoked
     from generate_series(${first}::bigint, ${last}::bigint) as n
-    left join (
-      select
-        floor(extract(epoch from occurred_at) * 1000 / ${bucketMs}::bigint)::bigint as n,
-        count(*) filter (where kind = 'issued') as issued,
-        count(*) filter (where kind in ('rotated', 'reauthenticated')) as rotated,
-        count(*) filter (where kind = 'replayed') as replayed,
-        count(*) filter (where kind = 'reuse_detected') as reuse_detected,
-        count(*) filter (where kind = 'revoked') as revoked
-      from token_ledger.token_event
-      where occurred_at >= ${instantParam(period.fromAt)}::timestamptz
-        and occurred_at < ${instantParam(period.toAt)}::timestamptz
-      group by 1
-    ) counted using (n)
+    left join part
+      on floor(extract(epoch from part.at) * 1000 / ${bucketMs}::bigint)::bigint = n
+    group by n
     order by n`
+}
+
+/** The whole hours of the period; where it has none, or the buckets are shorter, no time at its end. */
+function wholeHours({ fromAt, toAt }: { fromAt: number; toAt: number }, bucketMs: number) {
+  const first = Math.ceil(fromAt / hourMs) * hourMs
+  const end = Math.floor(toAt / hourMs) * hourMs
+  return bucketMs >= hourMs && first < end ? { fromAt: first, toAt: end } : { fromAt: toAt, toAt }
 }

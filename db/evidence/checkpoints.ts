@@ -1,4 +1,4 @@
-import { epochMs } from '../instant.ts'
+import { epochMs, instantParam } from '../instant.ts'
 import type { LogDatabase } from './log.ts'
 
 /** A checkpoint that was signed: only what its note says counts. */
@@ -18,6 +18,41 @@ export async function readCheckpoints(
     select size::float8 as size, note, ${epochMs(sql, 'signed_at')} as "signedAt"
     from token_ledger.log_checkpoint
     order by size desc, signed_at desc, checkpoint_id
+    limit ${limit}`
+}
+
+/** A checkpoint as people read it. */
+export type ListedCheckpoint = StoredCheckpoint & {
+  readonly checkpointId: string
+  /** SHA-256 in base64. */
+  readonly root: string
+}
+
+/** The place of a checkpoint in the list. */
+export type CheckpointCursor = {
+  readonly size: number
+  readonly signedAt: number
+  readonly id: string
+}
+
+/** A page of checkpoints, of the largest tree first, after `cursor`. */
+export async function listCheckpoints(
+  { statements: sql }: LogDatabase,
+  { cursor, limit }: { cursor?: CheckpointCursor | undefined; limit: number },
+): Promise<ListedCheckpoint[]> {
+  return sql<ListedCheckpoint[]>`
+    select
+      checkpoint_id as "checkpointId", size::float8 as size, encode(root, 'base64') as root, note,
+      ${epochMs(sql, 'signed_at')} as "signedAt"
+    from token_ledger.log_checkpoint
+    where true
+      ${
+        cursor === undefined
+          ? sql``
+          : sql`and (size, signed_at, checkpoint_id)
+              < (${cursor.size}::bigint, ${instantParam(cursor.signedAt)}::timestamptz, ${cursor.id}::uuid)`
+      }
+    order by size desc, signed_at desc, checkpoint_id desc
     limit ${limit}`
 }
 

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Database } from '../../db/connection/connect.ts'
@@ -12,11 +11,12 @@ import {
   recordCopy,
   type Incarnation,
   type LastSeen,
+  type ProcessState,
 } from '../../db/incarnation.ts'
 import { describeError } from '../observability/security-log.ts'
 
 /** A copy that is younger than this is not noticed when a process is killed; one that stops marks its end. */
-const markEveryMs = 15_000
+export const markEveryMs = 15_000
 
 /** A process that remembers nothing asks the operator when the database was not in use for this long. */
 const quietMs = 10 * 60_000
@@ -30,6 +30,9 @@ type Memory = {
   write(lastSeen: LastSeen): Promise<void>
 }
 
+/** This process as its marks name it. */
+export type OwnMark = { readonly markId: string; readonly state: () => ProcessState }
+
 /**
  * Notices that the database is a restored copy, in which sessions, passwords and keys that were ended since are
  * valid again, and logs the command for it. Nothing is refused: a failover that lost the last transactions looks
@@ -42,9 +45,8 @@ type Memory = {
 export async function watchForRestoredCopy(
   app: FastifyInstance,
   database: Database,
-  memory: Memory,
+  { markId, state, memory }: OwnMark & { readonly memory: Memory },
 ): Promise<void> {
-  const markId = randomUUID()
   let remembered: LastSeen | null = null
   let isReported = false
   let isComparable = true
@@ -61,7 +63,7 @@ export async function watchForRestoredCopy(
     const copyOf = found.noticedCopyOf ?? (await noticeCopy(database, found, remembered))
     if (copyOf === null) isReported = false
     else report(copyOf)
-    const seenAt = await markUse(database, markId)
+    const seenAt = await markUse(database, markId, state())
     const { ledgerId, incarnationId } = found
     remembered = { ledgerId, incarnationId, markId, seenAt }
     await memory.write(remembered)

@@ -10,33 +10,34 @@ const pollMs = 300
 const pageSize = 500
 
 /** Each open tail queries the database three times a second, so their number is limited. */
-const maxTailsPerUser = 5
+export const maxTailsPerUser = 5
 
+/** The open streams of one kind: live tails, or verifications. */
 export type Tails = {
   /**
-   * Takes a slot for one more tail of this user.
+   * Takes a slot for one more stream of this user.
    *
    * @returns `release` frees the slot; `closing` is aborted when the service closes
    * @throws {AuthError} `too_many_attempts`
    */
   take(userId: string): { readonly closing: AbortSignal; release(): void }
-  /** How many tails of all users are open. */
+  /** How many streams of all users are open. */
   open(): number
-  /** Ends every tail. */
+  /** Ends every stream. */
   close(): void
 }
 
-/** Counts the open tails of this process. */
-export function createTails(): Tails {
+/** Counts the open streams of this process. */
+export function createTails(maxPerUser: number): Tails {
   const openOf = new Map<string, number>()
   const closing = new AbortController()
   return {
     take(userId) {
       const open = openOf.get(userId) ?? 0
-      if (open >= maxTailsPerUser)
-        throw new AuthError('too_many_attempts', `${open} tails are open`, {
+      if (open >= maxPerUser)
+        throw new AuthError('too_many_attempts', `${open} streams are open`, {
           retryAfterSeconds: 60,
-          problem: `A user may have at most ${maxTailsPerUser} open tails.`,
+          problem: `A user may have at most ${maxPerUser} of these streams open.`,
         })
       openOf.set(userId, open + 1)
       let isTaken = true

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import { countHours } from '../../db/audit/event-hours.ts'
 import type { Database } from '../../db/connection/connect.ts'
 import { sweepOpenFamilies } from '../../db/ledger/open-families.ts'
 import { ensurePartitions } from '../../db/ledger/partitions.ts'
@@ -28,4 +29,29 @@ export async function keepTables(app: FastifyInstance, database: Database): Prom
   const timer = setInterval(() => void keep(), dayMs)
   timer.unref()
   app.addHook('onClose', async () => clearInterval(timer))
+}
+
+const hourMs = 3_600_000
+
+/**
+ * Counts the events of hours that are over, from now on and once an hour, in the background: see `countEvents`. One
+ * process counts at a time. A failure is logged; charts then read more events.
+ */
+export function keepEventHours(app: FastifyInstance, database: Database): void {
+  const closing = new AbortController()
+  const count = async () => {
+    try {
+      while (!closing.signal.aborted && (await countHours(database.questions)) > 0);
+    } catch (error) {
+      if (!closing.signal.aborted)
+        app.log.warn(describeError(error), 'could not count the events of past hours')
+    }
+  }
+  void count()
+  const timer = setInterval(() => void count(), hourMs)
+  timer.unref()
+  app.addHook('onClose', async () => {
+    closing.abort()
+    clearInterval(timer)
+  })
 }

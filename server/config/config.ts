@@ -67,6 +67,7 @@ const Variables = z.object({
   PASSWORD_MIN_LENGTH: wholeNumber(8, 128, 15).prefault('15'),
   TRUSTED_PROXIES: cidrList.default([]),
   RATE_LIMITS: flag('on', 'off').prefault('on'),
+  CONSOLE: flag('on', 'off').prefault('on'),
   MAX_SESSIONS_PER_USER: wholeNumber(1, 10_000, 100).prefault('100'),
   METRICS_TOKEN: z
     .string()
@@ -144,6 +145,7 @@ const Environment = Variables.transform((env, ctx) => {
     passwordMinLength: env.PASSWORD_MIN_LENGTH,
     trustedProxies: env.TRUSTED_PROXIES,
     rateLimits: env.RATE_LIMITS,
+    hasConsole: env.CONSOLE === 'on',
     maxSessionsPerUser: env.MAX_SESSIONS_PER_USER,
     metricsToken: env.METRICS_TOKEN,
     metricsPort: env.METRICS_PORT,

@@ -1,7 +1,11 @@
 import { z } from 'zod'
+import { listOwnEvents } from '../../db/audit/own-events.ts'
+import { uuidPattern } from '../audit/uuid.ts'
+import { iso } from '../audit/views.ts'
 import { AuthError } from '../errors.ts'
 import { endAllSessions } from '../sessions/revocation.ts'
-import { recentProcedure } from './access.ts'
+import { listingProcedure, recentProcedure } from './access.ts'
+import { isReadable, limit, pageOf } from './input.ts'
 import { mustFollowRule, mustNotBeBreached } from './new-password.ts'
 import { queueOf, whereFrom } from './where-from.ts'
 
@@ -44,4 +48,31 @@ export const changePassword = recentProcedure
     })
     deps.logSecurityEvent({ event: 'password_changed', userId: user.id, ip: caller.ip })
     return { success: true as const, revoked }
+  })
+
+/** `<epoch ms>:<familyId>:<seq>` */
+const cursor = z
+  .string()
+  .regex(new RegExp(`^\\d{1,15}:${uuidPattern}:\\d{1,9}$`))
+  .transform((text) => {
+    const [at = '', familyId = '', seq = ''] = text.split(':')
+    return { at: Number(at), familyId, seq: Number(seq) }
+  })
+  .refine(({ at }) => isReadable(at), 'Invalid cursor')
+
+/** What happened to the caller's own sessions: where each began, and how it was ended. */
+export const events = listingProcedure
+  .input(z.strictObject({ cursor: cursor.optional(), limit }).prefault({}))
+  .query(async ({ ctx, input }) => {
+    const { userId, familyId } = ctx.session
+    const rows = await listOwnEvents(ctx.deps.database.calls, userId, input)
+    return pageOf(rows, input.limit, {
+      item: ({ seq, occurredAt, ...event }) => ({
+        ...event,
+        occurredAt: iso(occurredAt),
+        isCurrent: event.familyId === familyId,
+        incidentId: event.kind === 'issued' ? null : `${event.familyId}:${seq}`,
+      }),
+      cursor: (event) => `${event.occurredAt}:${event.familyId}:${event.seq}`,
+    })
   })

@@ -1,4 +1,5 @@
 import type { Database } from '../../db/connection/connect.ts'
+import type { LongReads } from '../audit/long-reads.ts'
 import type { Tails } from '../audit/tail.ts'
 import type { Config } from '../config/config.ts'
 import type { Checkpoints } from '../evidence/keep-checkpoints.ts'
@@ -20,6 +21,8 @@ import type { Turns } from './turns.ts'
 
 /** What procedures work with; made once per app by `makeDeps`. */
 export type ServiceDeps = SessionDeps & {
+  /** This process, as its rows in `process_mark` name it. */
+  readonly processId: string
   readonly config: Config
   readonly database: Database
   /** What an operator should change: see `LoginWarning` and `watchHostClock`. Shown by `/readyz`. */
@@ -38,6 +41,9 @@ export type ServiceDeps = SessionDeps & {
   readonly turns: Turns
   readonly metrics: Metrics
   readonly tails: Tails
+  /** Open verifications: one of each admin. */
+  readonly checks: Tails
+  readonly longReads: LongReads
   readonly endedSessions: EndedSessions
   readonly reportError: ReportError
 }

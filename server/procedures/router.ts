@@ -1,6 +1,8 @@
-import { changePassword } from './account.ts'
+import { changePassword, events } from './account.ts'
+import { adminActionsRouter } from './admin/actions.ts'
 import { adminIncidentsRouter, stats } from './admin/insight.ts'
 import { adminLedgerRouter } from './admin/ledger.ts'
+import { overview } from './admin/overview.ts'
 import { adminSessionsRouter } from './admin/sessions.ts'
 import { adminUsersRouter } from './admin/users.ts'
 import { login, logout, refresh, register } from './auth.ts'
@@ -24,13 +26,15 @@ export const appRouter = appRouterOf({
   me,
   tokens: tokensRouter,
   sessions: sessionsRouter,
-  account: appRouterOf({ changePassword }),
+  account: appRouterOf({ changePassword, events }),
   admin: appRouterOf({
     sessions: adminSessionsRouter,
     users: adminUsersRouter,
     ledger: adminLedgerRouter,
     incidents: adminIncidentsRouter,
+    actions: adminActionsRouter,
     stats,
+    overview,
   }),
 })
 

@@ -53,6 +53,40 @@ export async function endSession(
   return revoked && revoked.length > 0
 }
 
+/** What became of a session that was to be ended. */
+export type EndOutcome = 'ended' | 'was_over'
+
+/**
+ * Ends several sessions, of any users.
+ *
+ * @param target.inSameTransaction further writes, committed together with the ends of these sessions
+ * @returns what became of each; sessions that do not exist are missing
+ */
+export async function endSessions(
+  deps: EndDeps,
+  target: {
+    familyIds: readonly string[]
+    inSameTransaction: (fenced: FencedTransaction, ended: readonly LockedFamily[]) => Promise<void>
+  },
+  by: EndedBy,
+): Promise<ReadonlyMap<string, EndOutcome>> {
+  // Not the mutex of one of the families: two such acts would wait for each other's.
+  const key = target.familyIds.toSorted().join()
+  const { known, ended } = await inAct(deps.sql, key, {
+    concerned: { actor: by.actor, families: async () => target.familyIds },
+    async work({ tx, txid, families }) {
+      const locked = target.familyIds.flatMap((id) => families.get(id) ?? [])
+      const revoked = await revokeLocked(tx, { txid, families: locked, by })
+      await target.inSameTransaction({ tx, txid }, revoked)
+      return { known: locked, ended: new Set(revoked) }
+    },
+  })
+  logRevocations(deps, [...ended], by)
+  return new Map(
+    known.map((family) => [family.familyId, ended.has(family) ? 'ended' : 'was_over'] as const),
+  )
+}
+
 /**
  * Ends all sessions of a user and invalidates sign-ins in progress. After it returns, no older token works.
  *

@@ -1,14 +1,19 @@
 import { drizzle } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { listOwnEvents } from '../../db/audit/own-events.ts'
+import { countSessionsOf } from '../../db/audit/session-counts.ts'
+import { searchSessions } from '../../db/audit/session-search.ts'
 import { listActiveSessions, listSessions } from '../../db/audit/sessions.ts'
+import { listComeBacks } from '../../db/audit/timeline.ts'
 import { countEvents } from '../../db/audit/statistics.ts'
 import { listEvents, listFamilyEvents, readForward } from '../../db/audit/events.ts'
-import { listIncidents } from '../../db/audit/incidents.ts'
+import { listIncidents, listIncidentsByClient } from '../../db/audit/incidents.ts'
 import type { Database } from '../../db/connection/connect.ts'
 import { readFamilyEnds } from '../../db/ledger/ends.ts'
 import { readFamilies } from '../../db/ledger/families.ts'
 import { deleteStaleCounts } from '../../db/limit-counts.ts'
+import { listUsers } from '../../db/users.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
 
 const families = 20_000
@@ -141,6 +146,14 @@ test.each<[string, () => Promise<unknown>]>([
   ['the next page of events', () => listEvents(database, {}, { ...page, cursor: position })],
   ['the live tail', () => readForward(database, { ...position, txid: '1' }, 500)],
   ['incidents', () => listIncidents(database, {}, page)],
+  ['incidents by client', () => listIncidentsByClient(database, {})],
+  ['all sessions', () => searchSessions(database, {}, page)],
+  ['sessions by a prefix', () => searchSessions(database, { emailPrefix: 'user-7@' }, page)],
+  ['sessions of a network', () => searchSessions(database, { network: '10.0.0.0/8' }, page)],
+  ['what happened to own sessions', () => listOwnEvents(database, userId, page)],
+  ['the active sessions of users', () => countSessionsOf(database, [userId])],
+  ['users by a prefix', () => listUsers(database, { emailPrefix: 'user-7@' }, page)],
+  ['tokens that came back', () => listComeBacks(database, familyId, 1_000)],
   [
     'lately ended sessions',
     () =>

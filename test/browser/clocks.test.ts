@@ -5,7 +5,7 @@ import {
   expectNoToken,
   hasChromium,
   hasStatus,
-  openExample,
+  openPage,
   refreshesOf,
   signInOnPage,
   useBrowser,
@@ -22,11 +22,11 @@ describe.runIf(hasChromium)('the clock of the device', () => {
   test.each([2, -2])(
     'CL-04: a clock that is wrong by %i hours signs the user in and refreshes on time',
     async (hours) => {
-      await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
+      await using app = await startApp({}, { consoleFolder: browser.consoleFolder })
       const { email } = await makeUser(app.owner.url)
       const context = await browser.newContext()
       await context.clock.install({ time: Date.now() + hours * hourMs })
-      const page = await openExample(context, app.url)
+      const page = await openPage(context, app.url)
       await signInOnPage(page, email)
       await page.clock.runFor(10 * minuteMs)
       expect(await refreshesOf(page)).toBe(0)
@@ -43,11 +43,11 @@ describe.runIf(hasChromium)('the clock of the device', () => {
   )
 
   test('CL-04: timers that fire an hour late cause one refresh each, not a storm', async () => {
-    await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
+    await using app = await startApp({}, { consoleFolder: browser.consoleFolder })
     const { email } = await makeUser(app.owner.url)
     const context = await browser.newContext()
     await context.clock.install()
-    const page = await openExample(context, app.url)
+    const page = await openPage(context, app.url)
     await signInOnPage(page, email)
     for (let hours = 1; hours <= 5; hours += 1) {
       await page.clock.fastForward(hourMs)
@@ -61,9 +61,9 @@ describe.runIf(hasChromium)('the clock of the device', () => {
 
   test('access tokens that live two seconds are renewed before they expire', async () => {
     const env = { ACCESS_TOKEN_SECONDS: '2' }
-    await using app = await startApp(env, { exampleFolder: browser.exampleFolder })
+    await using app = await startApp(env, { consoleFolder: browser.consoleFolder })
     const { email } = await makeUser(app.owner.url)
-    const page = await openExample(await browser.newContext(), app.url)
+    const page = await openPage(await browser.newContext(), app.url)
     await signInOnPage(page, email)
     await expect.poll(() => refreshesOf(page)).toBeGreaterThanOrEqual(3)
     await callProtected(page)

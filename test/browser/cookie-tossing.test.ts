@@ -7,7 +7,7 @@ import { startApp, type TestApp } from '../support/app.ts'
 import {
   hasChromium,
   hasStatus,
-  openExample,
+  openPage,
   signInOnPage,
   useBrowser,
   type TestBrowser,
@@ -32,7 +32,7 @@ async function startSite(browser: TestBrowser, env: Record<string, string> = {})
   const [port, tlsPort, evilPort] = [await freePort(), await freePort(), await freePort()]
   const url = `https://auth.example.test:${tlsPort}`
   const settings = { PORT: String(port), PUBLIC_URL: url, ...env }
-  const app = await startApp(settings, { exampleFolder: browser.exampleFolder })
+  const app = await startApp(settings, { consoleFolder: browser.consoleFolder })
   const evil = createServer((_request, response) => response.end('<!doctype html>')).listen(
     0,
     '127.0.0.1',
@@ -87,7 +87,7 @@ describe.runIf(hasChromium && hasOpenssl)('a sibling host that sets cookies', ()
       await site.toss(`__Secure-refresh_token=${token}; Path=${path}; ${attributes}`)
       expect(await domainsOf(site.context)).toEqual(['__Secure-refresh_token .example.test'])
 
-      const page = await openExample(site.context, site.url)
+      const page = await openPage(site.context, site.url)
       expect(await hasStatus(page, 'signed-out')).toBe('Not signed in')
       const { email } = await makeUser(site.app.owner.url)
       await signInOnPage(page, email)
@@ -102,7 +102,7 @@ describe.runIf(hasChromium && hasOpenssl)('a sibling host that sets cookies', ()
   test('CK-08 CL-10: keeps no user out, neither by a session of the attacker nor by junk', async () => {
     await using site = await startSite(browser)
     const { email } = await makeUser(site.app.owner.url)
-    const page = await openExample(site.context, site.url)
+    const page = await openPage(site.context, site.url)
     await signInOnPage(page, email)
     for (const value of [await site.attackersToken(), 'junk', '']) {
       for (const path of ['/auth/refresh', '/auth', '/'])
@@ -144,7 +144,7 @@ describe.runIf(hasChromium && hasOpenssl)('a sibling host that sets cookies', ()
     for (const name of ['__Secure-refresh_token', 'refresh_token'])
       await site.toss(`${name}=${token}; Path=/auth; ${attributes}`)
 
-    const page = await openExample(site.context, site.url)
+    const page = await openPage(site.context, site.url)
     expect(await hasStatus(page, 'signed-out')).toBe('Not signed in')
     const { email } = await makeUser(site.app.owner.url)
     await signInOnPage(page, email)

@@ -4,7 +4,7 @@ import {
   expectNoToken,
   hasChromium,
   hasStatus,
-  openExample,
+  openPage,
   signInOnPage,
   useBrowser,
 } from '../support/browser.ts'
@@ -26,9 +26,9 @@ describe.runIf(hasChromium)('on a faulty connection', () => {
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
     const context = await browser.newContext()
-    const first = await openExample(context, proxy.url)
+    const first = await openPage(context, proxy.url)
     await signInOnPage(first, email)
-    const tabs = [first, await openExample(context, proxy.url)]
+    const tabs = [first, await openPage(context, proxy.url)]
     for (const page of tabs) await hasStatus(page, 'signed-in')
     const random = seeded(seed)
     proxy.chooseFault = (path) => (path === '/auth/refresh' ? randomFault(random) : noFault)
@@ -53,7 +53,7 @@ describe.runIf(hasChromium)('on a faulty connection', () => {
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
     const context = await browser.newContext()
-    const page = await openExample(context, proxy.url)
+    const page = await openPage(context, proxy.url)
     await signInOnPage(page, email)
     const held = hold()
     proxy.chooseFault = (path) => (path === '/auth/refresh' ? held.fault : noFault)
@@ -62,7 +62,7 @@ describe.runIf(hasChromium)('on a faulty connection', () => {
     proxy.chooseFault = () => noFault
     await page.close()
     await moveClock(app.owner.ownerSql, minuteMs)
-    const next = await openExample(context, proxy.url)
+    const next = await openPage(context, proxy.url)
     expect(await hasStatus(next, 'signed-in')).toBe('Signed in')
     expect(await countKinds(app)).toMatchObject({ rotated: 1, replayed: 1 })
     held.release()
@@ -73,7 +73,7 @@ describe.runIf(hasChromium)('on a faulty connection', () => {
     await using behind = await startBehindProxy(browser)
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
-    const page = await openExample(await browser.newContext(), proxy.url)
+    const page = await openPage(await browser.newContext(), proxy.url)
     await signInOnPage(page, email)
     // Until the new page asks for its script: the old page retries meanwhile and must not succeed.
     let isReloaded = false
@@ -99,9 +99,9 @@ describe.runIf(hasChromium)('on a faulty connection', () => {
     await context.addInitScript(() => {
       Reflect.deleteProperty(Navigator.prototype, 'locks')
     })
-    const slow = await openExample(context, proxy.url)
+    const slow = await openPage(context, proxy.url)
     await signInOnPage(slow, email)
-    const quick = await openExample(context, proxy.url)
+    const quick = await openPage(context, proxy.url)
     await hasStatus(quick, 'signed-in')
     const held = hold()
     proxy.chooseFault = (path) => (path === '/auth/refresh' ? held.fault : noFault)

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { buildExample } from '../../client/example/build.ts'
+import { buildPage } from './page/build.ts'
 import { startApp, type TestApp } from '../support/app.ts'
-import { hasChromium, hasStatus, openExample, signInOnPage } from '../support/browser.ts'
+import { hasChromium, hasStatus, openPage, signInOnPage } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
 import { countKinds } from '../support/ledger-counts.ts'
 import { makeProfile, type Profile } from '../support/profile.ts'
@@ -17,16 +17,16 @@ const longTest = test.runIf(kills > 0)
 const lanes = 2
 
 describe.runIf(hasChromium)('a browser that is killed', () => {
-  const exampleFolder = mkdtempSync(join(tmpdir(), 'token-ledger-example-'))
+  const consoleFolder = mkdtempSync(join(tmpdir(), 'token-ledger-page-'))
   let app: TestApp
   let laterMs = 0
   beforeAll(async () => {
-    await buildExample(exampleFolder)
-    app = await startApp({}, { exampleFolder })
+    await buildPage(consoleFolder)
+    app = await startApp({}, { consoleFolder })
   })
   afterAll(async () => {
     await app[Symbol.asyncDispose]()
-    rmSync(exampleFolder, { recursive: true })
+    rmSync(consoleFolder, { recursive: true })
   })
 
   const pass = (ms: number) => moveClock(app.owner.ownerSql, (laterMs += ms))
@@ -36,7 +36,7 @@ describe.runIf(hasChromium)('a browser that is killed', () => {
     const { email } = await makeUser(app.owner.url)
     const profile = makeProfile()
     const browser = await profile.start()
-    await signInOnPage(await openExample(browser.context, app.url), email)
+    await signInOnPage(await openPage(browser.context, app.url), email)
     await browser.quit()
     return profile
   }
@@ -44,7 +44,7 @@ describe.runIf(hasChromium)('a browser that is killed', () => {
   /** Starts the browser, loads the page so often, each time with a refresh, and kills the browser so much later. */
   async function killAfter(profile: Profile, loads: number, ms: number): Promise<void> {
     const browser = await profile.start()
-    const page = await openExample(browser.context, app.url)
+    const page = await openPage(browser.context, app.url)
     expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
     for (let load = 1; load < loads; load += 1) {
       await page.reload()
@@ -56,7 +56,7 @@ describe.runIf(hasChromium)('a browser that is killed', () => {
 
   async function expectSignedIn(profile: Profile): Promise<void> {
     const browser = await profile.start()
-    const page = await openExample(browser.context, app.url)
+    const page = await openPage(browser.context, app.url)
     expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
     await page.click('#refresh')
     await browser.quit()

@@ -1,12 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startApp, type TestApp } from '../support/app.ts'
-import {
-  hasChromium,
-  hasStatus,
-  openExample,
-  signInOnPage,
-  useBrowser,
-} from '../support/browser.ts'
+import { hasChromium, hasStatus, openPage, signInOnPage, useBrowser } from '../support/browser.ts'
 import { serveClientPages, type ClientPages } from '../support/client-page.ts'
 import { countKinds } from '../support/ledger-counts.ts'
 import { makeUser, testPassword } from '../support/users.ts'
@@ -17,7 +11,7 @@ describe.runIf(hasChromium)('on localhost', () => {
   let other: TestApp
   let pages: ClientPages
   beforeAll(async () => {
-    const options = { exampleFolder: browser.exampleFolder }
+    const options = { consoleFolder: browser.consoleFolder }
     ;[app, other, pages] = await Promise.all([
       startApp({}, options),
       startApp({}, options),
@@ -35,7 +29,7 @@ describe.runIf(hasChromium)('on localhost', () => {
     const opened = []
     for (const service of [app, other]) {
       const { email } = await makeUser(service.owner.url)
-      const page = await openExample(context, atLocalhost(service))
+      const page = await openPage(context, atLocalhost(service))
       await hasStatus(page, 'signed-out')
       await signInOnPage(page, email)
       opened.push({ page, email })

@@ -11,7 +11,7 @@ import {
   expectNoToken,
   hasChromium,
   hasStatus,
-  openExample,
+  openPage,
   refreshesOf,
   signInOnPage,
   useBrowser,
@@ -35,7 +35,7 @@ describe.runIf(hasChromium)('an outage signs no user out', () => {
     const port = await freePort()
     const start = () => startOn(owner.url, port)
     const first = await start()
-    const page = await openExample(await browser.newContext(), first.url)
+    const page = await openPage(await browser.newContext(), first.url)
     await signInOnPage(page, email)
     await first.stop()
     await page.click('#refresh')
@@ -54,14 +54,14 @@ describe.runIf(hasChromium)('an outage signs no user out', () => {
     await migrate(databaseUrl)
     const { email } = await makeUser(databaseUrl)
     const app = await startOn(databaseUrl, await freePort())
-    const page = await openExample(await browser.newContext(), app.url)
+    const page = await openPage(await browser.newContext(), app.url)
     await signInOnPage(page, email)
     await before.stop()
     const wentAt = Date.now()
     await page.click('#refresh')
     await expect.poll(() => page.textContent('#status')).toContain('service_unavailable')
     // A page that is opened now waits for the server and does not ask for a sign-in.
-    const late = await openExample(page.context(), app.url)
+    const late = await openPage(page.context(), app.url)
     await expect.poll(() => late.textContent('#status')).toContain('Waiting for the server')
     await sleep(awayMs - (Date.now() - wentAt))
     const after = startOwner(dataDir)
@@ -79,7 +79,7 @@ describe.runIf(hasChromium)('an outage signs no user out', () => {
     ['a 200 page of a captive portal', { kind: 'answer', status: 200, body: '<h1>Welcome</h1>' }],
     ['a 429 of the service', refusal(429, 'too_many_attempts', 1)],
     ['a 500 of the service', refusal(500, 'internal_error')],
-    ['a redirect', { kind: 'answer', status: 302, headers: { location: '/example/' }, body: '' }],
+    ['a redirect', { kind: 'answer', status: 302, headers: { location: '/console/' }, body: '' }],
     ['origin_not_allowed', refusal(403, 'origin_not_allowed')],
     ['transport_mismatch', refusal(401, 'transport_mismatch')],
     ['access_token_expired without an access token', refusal(401, 'access_token_expired')],
@@ -90,7 +90,7 @@ describe.runIf(hasChromium)('an outage signs no user out', () => {
       await using behind = await startBehindProxy(browser)
       const { app, proxy } = behind
       const { email } = await makeUser(app.owner.url)
-      const page = await openExample(await browser.newContext(), proxy.url)
+      const page = await openPage(await browser.newContext(), proxy.url)
       await signInOnPage(page, email)
       proxy.chooseFault = (path) => (path === '/auth/refresh' ? fault : noFault)
       await page.click('#refresh')
@@ -112,7 +112,7 @@ describe.runIf(hasChromium)('an outage signs no user out', () => {
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
     const context = await browser.newContext()
-    const page = await openExample(context, proxy.url)
+    const page = await openPage(context, proxy.url)
     await signInOnPage(page, email)
     await context.setOffline(true)
     await page.click('#refresh')
@@ -127,7 +127,7 @@ describe.runIf(hasChromium)('an outage signs no user out', () => {
     await using behind = await startBehindProxy(browser)
     const { app, proxy } = behind
     const { email } = await makeUser(app.owner.url)
-    const page = await openExample(await browser.newContext(), proxy.url)
+    const page = await openPage(await browser.newContext(), proxy.url)
     await signInOnPage(page, email)
     proxy.chooseFault = (path) => (path.startsWith('/auth') ? { kind: 'drop-request' } : noFault)
     await page.click('#sign-out')
@@ -144,7 +144,7 @@ describe.runIf(hasChromium)('an outage signs no user out', () => {
   async function startOn(databaseUrl: string, port: number) {
     const config = loadConfig({ PORT: String(port), AUTH_SECRET: testSecret, RATE_LIMITS: 'off' })
     const database = connect(databaseUrl, { role: 'token_ledger_app' })
-    const app = await buildApp({ config, database, exampleFolder: browser.exampleFolder })
+    const app = await buildApp({ config, database, consoleFolder: browser.consoleFolder })
     await app.listen({ host: '127.0.0.1', port })
     const stop = async () => {
       const closed = app.close()

@@ -33,7 +33,7 @@ describe.runIf(hasChromium)('the session in React', () => {
     })
     writeFileSync(join(folder, 'index.html'), html())
     writeFileSync(join(folder, 'page.css'), '')
-    app = await startApp(longLife, { exampleFolder: folder })
+    app = await startApp(longLife, { consoleFolder: folder })
   })
   afterAll(async () => {
     await app[Symbol.asyncDispose]()
@@ -69,7 +69,7 @@ describe.runIf(hasChromium)('the session in React', () => {
     const context = await browser.newContext()
     const page = await context.newPage()
     const counts = countRequests(page)
-    await page.goto(`${app.url}/example/`)
+    await page.goto(`${app.url}/console/`)
     await page.waitForSelector('#me[data-state=error]')
     expect(counts.me).toBe(1)
     await signIn(page, email)
@@ -151,7 +151,7 @@ describe.runIf(hasChromium)('the session in React', () => {
     const auth = createAuthClient({ baseUrl: app.url, initial: { user: known } })
     const markup = renderToString(<App auth={auth} queries={new QueryClient()} />)
     auth.dispose()
-    await page.route('**/example/', (route) =>
+    await page.route('**/console/', (route) =>
       route.fulfill({ contentType: 'text/html', body: html(markup, JSON.stringify(known)) }),
     )
     await page.reload({ waitUntil: 'commit' })
@@ -165,7 +165,7 @@ describe.runIf(hasChromium)('the session in React', () => {
   })
 
   test('tokens that expire, and hot reloads that replace the client, leave one client that refreshes', async () => {
-    await using brief = await startApp({ ACCESS_TOKEN_SECONDS: '2' }, { exampleFolder: folder })
+    await using brief = await startApp({ ACCESS_TOKEN_SECONDS: '2' }, { consoleFolder: folder })
     const { email } = await makeUser(brief.owner.url)
     const context = await browser.newContext()
     const page = await open(context, brief.url)
@@ -199,12 +199,12 @@ declare global {
 function html(markup = '', user?: string): string {
   const data = user === undefined ? '' : ` data-user='${user}'`
   return `<!doctype html><title>React</title><div id="root"${data}>${markup}</div>
-    <script type="module" src="/example/page.js"></script>`
+    <script type="module" src="/console/page.js"></script>`
 }
 
 async function open(context: BrowserContext, url: string): Promise<Page> {
   const page = await context.newPage()
-  await page.goto(`${url}/example/`)
+  await page.goto(`${url}/console/`)
   return page
 }
 

@@ -5,7 +5,7 @@ import { startApp, type TestApp } from '../support/app.ts'
 import {
   hasChromium,
   hasStatus,
-  openExample,
+  openPage,
   refreshesOf,
   signInOnPage,
   type TestBrowser,
@@ -25,13 +25,13 @@ describe.runIf(hasChromium)('six tabs that share one cookie', () => {
   const browser = useBrowser()
 
   test('CL-02: six tabs whose tokens expire at once, again and again, stay signed in', async () => {
-    await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
+    await using app = await startApp({}, { consoleFolder: browser.consoleFolder })
     const tabs = await openTabs(browser, app)
     for (const rotated of await race(app, tabs)) expect(rotated).toBeLessThanOrEqual(tabs.length)
   }, 240_000)
 
   test('CL-02: six tabs stay signed in without Web Locks as well', async () => {
-    await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
+    await using app = await startApp({}, { consoleFolder: browser.consoleFolder })
     const tabs = await openTabs(browser, app, app.url, withoutLocks)
     expect(await tabs[0]!.evaluate(() => 'locks' in navigator)).toBe(false)
     // One rotation a tab, and one more each to repair the cookie order: no round causes a storm.
@@ -99,9 +99,9 @@ async function openTabs(
   const context = await browser.newContext()
   await prepare(context)
   await context.clock.install()
-  const first = await openExample(context, url)
+  const first = await openPage(context, url)
   await signInOnPage(first, email)
-  const others = await Promise.all(Array.from({ length: 5 }, () => openExample(context, url)))
+  const others = await Promise.all(Array.from({ length: 5 }, () => openPage(context, url)))
   await Promise.all(others.map((page) => hasStatus(page, 'signed-in')))
   return [first, ...others]
 }

@@ -5,7 +5,7 @@ import {
   expectNoToken,
   hasChromium,
   hasStatus,
-  openExample,
+  openPage,
   signInOnPage,
   useBrowser,
 } from '../support/browser.ts'
@@ -17,16 +17,16 @@ describe.runIf(hasChromium)('a session that has ended', () => {
   const browser = useBrowser()
 
   test('RT-05 (RFC 9700 §4.14.2): a cookie copied to another profile ends both sessions, and both pages say why', async () => {
-    await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
+    await using app = await startApp({}, { consoleFolder: browser.consoleFolder })
     const { email } = await makeUser(app.owner.url)
-    const victim = await openExample(await browser.newContext(), app.url)
+    const victim = await openPage(await browser.newContext(), app.url)
     await signInOnPage(victim, email)
-    const otherTab = await openExample(victim.context(), app.url)
+    const otherTab = await openPage(victim.context(), app.url)
     await hasStatus(otherTab, 'signed-in')
 
     const storageState = await victim.context().storageState()
     const thiefsProfile = await browser.newContext({ storageState })
-    const thief = await openExample(thiefsProfile, app.url)
+    const thief = await openPage(thiefsProfile, app.url)
     await hasStatus(thief, 'signed-in')
     await callProtected(thief)
 
@@ -43,11 +43,11 @@ describe.runIf(hasChromium)('a session that has ended', () => {
   })
 
   test('CL-07 (ASVS 14.3.1): a sign-out in another tab signs this tab out, and a sign-in there signs it in', async () => {
-    await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
+    await using app = await startApp({}, { consoleFolder: browser.consoleFolder })
     const { email } = await makeUser(app.owner.url)
     const context = await browser.newContext()
-    const here = await openExample(context, app.url)
-    const there = await openExample(context, app.url)
+    const here = await openPage(context, app.url)
+    const there = await openPage(context, app.url)
     expect(await hasStatus(here, 'signed-out')).toBe('Not signed in')
     await signInOnPage(there, email)
     await hasStatus(here, 'signed-in')
@@ -64,11 +64,11 @@ describe.runIf(hasChromium)('a session that has ended', () => {
   })
 
   test('a session ended from the list is signed out at its next call', async () => {
-    await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
+    await using app = await startApp({}, { consoleFolder: browser.consoleFolder })
     const { email } = await makeUser(app.owner.url)
-    const lost = await openExample(await browser.newContext(), app.url)
+    const lost = await openPage(await browser.newContext(), app.url)
     await signInOnPage(lost, email)
-    const page = await openExample(await browser.newContext(), app.url)
+    const page = await openPage(await browser.newContext(), app.url)
     await signInOnPage(page, email)
     await expect.poll(() => page.locator('#sessions tr').count()).toBe(2)
     await page.locator('#sessions tr', { hasNotText: '(this one)' }).getByRole('button').click()
@@ -79,9 +79,9 @@ describe.runIf(hasChromium)('a session that has ended', () => {
   })
 
   test('CL-07 (ASVS 14.3.1): a refresh that is answered after the sign-out does not restore the session', async () => {
-    await using app = await startApp({}, { exampleFolder: browser.exampleFolder })
+    await using app = await startApp({}, { consoleFolder: browser.consoleFolder })
     const { email } = await makeUser(app.owner.url)
-    const page = await openExample(await browser.newContext(), app.url)
+    const page = await openPage(await browser.newContext(), app.url)
     await signInOnPage(page, email)
     for (let times = 0; times < 4; times += 1) {
       await page.evaluate(() => {

@@ -1,5 +1,6 @@
 import { audiences } from './audiences.ts'
 import { connectionRules } from './connections.ts'
+import { consoleRules } from './console.ts'
 import { cookies } from './cookies.ts'
 import { calls } from './calls.ts'
 import { frontends } from './frontends.ts'
@@ -13,6 +14,7 @@ import type { Mutation } from './mutation.ts'
 import { packages } from './packages.ts'
 import { revocations } from './revocations.ts'
 import { rules } from './rules.ts'
+import { screenRules } from './screens.ts'
 import { starts } from './starts.ts'
 import { stepUp } from './step-up.ts'
 import { tokens } from './tokens.ts'
@@ -33,6 +35,7 @@ export const mutations: readonly Mutation[] = [
   ...revocations,
   ...audiences,
   ...frontends,
+  ...consoleRules,
   ...users,
   ...verifiedTokens,
   ...stepUp,
@@ -40,6 +43,7 @@ export const mutations: readonly Mutation[] = [
   ...calls,
   ...clients,
   ...limits,
+  ...screenRules,
   ...packages,
   ...connectionRules,
 ]

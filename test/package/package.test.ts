@@ -61,8 +61,7 @@ describe('token-ledger', () => {
 
   test('leaves to the other packages what only clients need', async () => {
     const dist = path.join(service, 'node_modules/token-ledger/dist')
-    expect((await readdir(dist)).toSorted()).toEqual(['client', 'db', 'server'])
-    expect(await readdir(path.join(dist, 'client'))).toEqual(['example'])
+    expect((await readdir(dist)).toSorted()).toEqual(['console', 'db', 'server'])
     const installed = await packagesIn(service)
     expect(installed.filter((name) => /^@trpc\/client$|^@token-ledger\//.test(name))).toEqual([])
   })
@@ -96,6 +95,15 @@ describe('token-ledger', () => {
       cwd: service,
     }).catch((error: { stdout: string }) => error)
     expect(result.stdout).toBe('')
+  })
+
+  test('brings the built console', async () => {
+    const built = path.join(service, 'node_modules/token-ledger/dist/console')
+    const names = await readdir(built)
+    expect(names.toSorted()).toEqual(['assets', 'index.html'])
+    const page = await readFile(path.join(built, 'index.html'), 'utf8')
+    const [, script = ''] = /src="\/console\/(assets\/index-[^"]+\.js)"/.exec(page) ?? []
+    expect((await stat(path.join(built, script))).size).toBeGreaterThan(100_000)
   })
 
   test('has a command, which says how to use it', async () => {

@@ -179,7 +179,7 @@ export const rooms: readonly Room[] = [
         'The lives of this database: one row from its first start, and one more for each `ledger restored`.',
       'table token_ledger.process_mark':
         'When each process last saw this database. A process that remembers a later time, or a row that is missing, ' +
-        'sees a restored copy.',
+        'sees a restored copy. started_at, version and lag_ms (how far it is behind the ends of sessions) are for people.',
       'table token_ledger.rate_limit':
         'Counts of the rate limits. A key is a limit and what it counts; accounts are keyed hashes. expire is in epoch ms.',
       'function token_ledger.erase_traces':
@@ -222,6 +222,12 @@ export const rooms: readonly Room[] = [
   {
     title: 'Audit: views and functions',
     objects: {
+      'table token_ledger.event_hour':
+        'How many events each hour had, without gaps from the first event on, as soon as an hour is over. Charts read it; ' +
+        'later events are counted when asked. The counts of archived months stay.',
+      'function token_ledger.count_hours':
+        'Counts hours that are over, for a second at most. Returns how many: 0 when none is left, or another transaction ' +
+        'counts. Each process calls it.',
       'view token_audit.events': 'One row per event.',
       'view token_audit.sessions':
         'One row per session, as it is now. ip and user_agent are those of its last sign-in or rotation.',

@@ -9,7 +9,7 @@ import {
   type Page,
 } from 'playwright-core'
 import { afterAll, beforeAll, expect } from 'vitest'
-import { buildExample } from '../../client/example/build.ts'
+import { buildPage } from '../browser/page/build.ts'
 import { testPassword } from './users.ts'
 
 export const executablePath = [process.env.CHROMIUM, '/usr/bin/chromium'].find(
@@ -31,8 +31,8 @@ export const launchArgs = [
 export type TestBrowser = {
   /** Has cookies and storage of its own, or a copy of others; closed with the browser. */
   newContext(options?: BrowserContextOptions): Promise<BrowserContext>
-  /** The folder of the built example page. */
-  readonly exampleFolder: string
+  /** The folder of a page that has every call of the client as a button, for `consoleFolder`. */
+  readonly consoleFolder: string
 }
 
 /** Without Chromium the browser tests are skipped with a warning; in CI that is an error. */
@@ -47,24 +47,24 @@ if (!hasChromium) {
 
 /** One browser for the tests of a `describe.runIf(hasChromium)`. */
 export function useBrowser(): TestBrowser {
-  const exampleFolder = mkdtempSync(join(tmpdir(), 'token-ledger-example-'))
+  const consoleFolder = mkdtempSync(join(tmpdir(), 'token-ledger-page-'))
   let browser: Browser | undefined
   beforeAll(async () => {
-    await buildExample(exampleFolder)
+    await buildPage(consoleFolder)
     browser = await chromium.launch({ executablePath: executablePath!, args: launchArgs })
   })
   afterAll(async () => {
     await browser?.close()
-    rmSync(exampleFolder, { recursive: true })
+    rmSync(consoleFolder, { recursive: true })
   })
-  return { newContext: (options) => browser!.newContext(options), exampleFolder }
+  return { newContext: (options) => browser!.newContext(options), consoleFolder }
 }
 
-/** Opens the example page in a new tab, which must never write a token to its console. */
-export async function openExample(context: BrowserContext, url: string): Promise<Page> {
+/** Opens the test page in a new tab, which must never write a token to its console. */
+export async function openPage(context: BrowserContext, url: string): Promise<Page> {
   const page = await context.newPage()
   page.on('console', (line) => expect(line.text()).not.toMatch(/eyJ|tlr1/))
-  await page.goto(`${url}/example/`)
+  await page.goto(`${url}/console/`)
   return page
 }
 

@@ -48,14 +48,14 @@ export function hold(kind: 'hold' | 'hold-request' = 'hold') {
 
 /** The service behind a faulty proxy, whose address is its PUBLIC_URL. */
 export async function startBehindProxy(
-  options: { readonly exampleFolder?: string } = {},
+  options: { readonly consoleFolder?: string } = {},
   env: Record<string, string> = {},
 ): Promise<AsyncDisposable & { readonly app: TestApp; readonly proxy: FaultyProxy }> {
   const port = await freePort()
-  const { exampleFolder } = options
+  const { consoleFolder } = options
   const app = await startApp(
     { PUBLIC_URL: `http://127.0.0.1:${port}`, ...env },
-    exampleFolder === undefined ? {} : { exampleFolder },
+    consoleFolder === undefined ? {} : { consoleFolder },
   )
   const proxy = await startProxy(port, app.url)
   return {

@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { signInForTest } from '../../client/testing/index.ts'
 import { startApp, type TestApp } from '../support/app.ts'
-import { hasChromium, hasStatus, openExample, useBrowser } from '../support/browser.ts'
+import { hasChromium, hasStatus, openPage, useBrowser } from '../support/browser.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
 describe.runIf(hasChromium)('signInForTest, in Chromium', () => {
   const browser = useBrowser()
   let app: TestApp
   beforeAll(async () => {
-    app = await startApp({}, { exampleFolder: browser.exampleFolder })
+    app = await startApp({}, { consoleFolder: browser.consoleFolder })
   })
   afterAll(() => app?.[Symbol.asyncDispose]())
 
@@ -16,7 +16,7 @@ describe.runIf(hasChromium)('signInForTest, in Chromium', () => {
     const { email } = await makeUser(app.owner.url)
     const signIn = { baseUrl: app.url, email, password: testPassword }
     const pages = await Promise.all(
-      [1, 2].map(async () => openExample(await browser.newContext(), app.url)),
+      [1, 2].map(async () => openPage(await browser.newContext(), app.url)),
     )
     const families = new Set<string | null>()
     for (const page of pages) {
@@ -35,7 +35,7 @@ describe.runIf(hasChromium)('signInForTest, in Chromium', () => {
   })
 
   test('a refused sign-in fails the test with the reason', async () => {
-    const page = await openExample(await browser.newContext(), app.url)
+    const page = await openPage(await browser.newContext(), app.url)
     const wrong = { baseUrl: app.url, email: 'no-one@example.com', password: testPassword }
     await expect(signInForTest(page, wrong)).rejects.toThrow('invalid_credentials')
     const blank = await (await browser.newContext()).newPage()

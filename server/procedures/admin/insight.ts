@@ -1,6 +1,7 @@
 import { z } from 'zod'
-import { listIncidents } from '../../../db/audit/incidents.ts'
+import { listIncidents, listIncidentsByClient } from '../../../db/audit/incidents.ts'
 import { countEvents } from '../../../db/audit/statistics.ts'
+import { signsOf } from '../../audit/incident-signs.ts'
 import { uuidPattern } from '../../audit/uuid.ts'
 import { iso } from '../../audit/views.ts'
 import { invalid } from '../../errors.ts'
@@ -39,9 +40,23 @@ const list = askingProcedure
     const page = { cursor: input.cursor, limit: input.limit }
     const rows = await listIncidents(ctx.deps.database.questions, period, page)
     return pageOf(rows, input.limit, {
-      item: (row) => ({ ...row, occurredAt: iso(row.occurredAt) }),
+      item: (row) => ({ ...row, signs: signsOf(row), occurredAt: iso(row.occurredAt) }),
       cursor: (row) => `${row.occurredAt}:${row.incidentId}`,
     })
+  })
+
+/** Incidents grouped by client version, for which the user agent stands. */
+const byClient = askingProcedure
+  .input(z.strictObject({ from: instant.optional(), to: instant.optional() }).prefault({}))
+  .query(async ({ ctx, input }) => {
+    const period = { fromAt: input.from, toAt: input.to }
+    const rows = await listIncidentsByClient(ctx.deps.database.questions, period)
+    const items = rows.map((row) => ({
+      ...row,
+      firstAt: iso(row.firstAt),
+      lastAt: iso(row.lastAt),
+    }))
+    return { items }
   })
 
 /** Events counted in buckets of equal length, in UTC. */
@@ -62,4 +77,4 @@ export const stats = askingProcedure
     return { bucket, items: rows.map((row) => ({ ...row, at: iso(row.at) })), nextCursor: null }
   })
 
-export const adminIncidentsRouter = appRouterOf({ list })
+export const adminIncidentsRouter = appRouterOf({ list, byClient })

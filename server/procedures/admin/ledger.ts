@@ -1,19 +1,21 @@
 import { tracked } from '@trpc/server'
 import { z } from 'zod'
-import { checkLedger } from '../../../db/audit/check.ts'
 import { listEvents } from '../../../db/audit/events.ts'
 import { verifyFamily } from '../../../db/audit/sessions.ts'
+import { listCheckpoints } from '../../../db/evidence/checkpoints.ts'
 import { readLogLag } from '../../../db/evidence/log.ts'
 import { isUnavailable } from '../../../db/connection/errors.ts'
+import { followCheck, type CheckResult } from '../../audit/ledger-check.ts'
 import { positionText } from '../../audit/position.ts'
 import { followLedger } from '../../audit/tail.ts'
-import { toEventView } from '../../audit/views.ts'
+import { uuidPattern } from '../../audit/uuid.ts'
+import { iso, toEventView } from '../../audit/views.ts'
 import { AuthError } from '../../errors.ts'
 import { eventKinds } from '../../ledger/events.ts'
 import type { AccessTokenClaims } from '../../verifier/index.ts'
 import { adminProcedure, askingProcedure } from '../access.ts'
 import type { ServiceDeps } from '../deps.ts'
-import { id, instant, limit, pageOf, position } from '../input.ts'
+import { id, instant, isReadable, limit, pageOf, position } from '../input.ts'
 import { mustBeAdmin, mustBeAlive } from '../standing.ts'
 import { appRouterOf } from '../trpc.ts'
 
@@ -45,9 +47,9 @@ const events = askingProcedure
 /** Checks one family, or all of them. Calls that come while all are being checked share that check. */
 const verify = adminProcedure
   .input(z.strictObject({ familyId: id.optional() }).prefault({}))
-  .query(async ({ ctx, input }) => {
+  .query(async ({ ctx, input, signal }) => {
     const { deps } = ctx
-    if (input.familyId === undefined) return verifyAll(deps)
+    if (input.familyId === undefined) return verifyAll(deps, signal)
     const verdict = await verifyFamily(deps.database.questions, input.familyId)
     if (verdict.events === 0 && verdict.problem === 'there is no such family')
       throw new AuthError('not_found', 'no such family')
@@ -78,21 +80,66 @@ const checkpoint = askingProcedure
     }
   })
 
-const checksUnderWay = new WeakMap<ServiceDeps['database'], ReturnType<typeof checkAll>>()
-
-/** Reads the whole ledger, so only one such check runs at a time. */
-function verifyAll({ database }: ServiceDeps): ReturnType<typeof checkAll> {
-  const underWay = checksUnderWay.get(database)
-  if (underWay !== undefined) return underWay
-  const check = checkAll(database).finally(() => checksUnderWay.delete(database))
-  checksUnderWay.set(database, check)
-  return check
+/** Reads the whole ledger. All who ask for it meanwhile share one check. */
+async function verifyAll(
+  { database, longReads }: ServiceDeps,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<CheckResult> {
+  for await (const { result } of followCheck(database.questions, longReads, { signal }))
+    if (result !== undefined) return result
+  throw new AuthError('service_unavailable', 'the caller left during the check')
 }
 
-async function checkAll({ questions }: ServiceDeps['database']) {
-  const { families, events: count, broken } = await checkLedger(questions.statements, () => {})
-  return { intact: broken.length === 0, families, events: count, broken: broken.slice(0, 1_000) }
+/**
+ * Checks the whole ledger and streams how far it is, as SSE, and then the result. Ends when the caller leaves. An admin
+ * has one such stream.
+ */
+const verification = adminProcedure
+  .input(z.strictObject({}).prefault({}))
+  .subscription(async ({ ctx, signal }) => {
+    const { deps, session } = ctx
+    const slot = deps.checks.take(session.userId)
+    signal?.addEventListener('abort', () => slot.release(), { once: true })
+    const signals = [slot.closing, ...(signal === undefined ? [] : [signal])]
+    return verificationOf(deps, session, { signal: AbortSignal.any(signals), slot })
+  })
+
+async function* verificationOf(
+  deps: ServiceDeps,
+  session: AccessTokenClaims,
+  { signal, slot }: { signal: AbortSignal; slot: { release(): void } },
+) {
+  try {
+    const stillMay = () => mustStillBeAdmin(deps, session)
+    yield* followCheck(deps.database.questions, deps.longReads, { signal, stillMay })
+  } catch (error) {
+    if (!isUnavailable(error)) throw error
+    throw new AuthError('service_unavailable', 'during the check', { retryAfterSeconds: 1 })
+  } finally {
+    slot.release()
+  }
 }
+
+/** `<size>:<epoch ms>:<id>` */
+const checkpointCursor = z
+  .string()
+  .regex(new RegExp(`^\\d{1,15}:\\d{1,15}:${uuidPattern}$`))
+  .transform((given) => {
+    const [size, signedAt, checkpointId = ''] = given.split(':')
+    return { size: Number(size), signedAt: Number(signedAt), id: checkpointId }
+  })
+  .refine(({ signedAt }) => isReadable(signedAt), 'Invalid cursor')
+
+/** Every checkpoint that was signed, of the largest tree first. */
+const listedCheckpoints = askingProcedure
+  .input(z.strictObject({ cursor: checkpointCursor.optional(), limit }).prefault({}))
+  .query(async ({ ctx, input }) => {
+    const rows = await listCheckpoints(ctx.deps.database.questions, input)
+    return pageOf(rows, input.limit, {
+      item: ({ size, root, note, signedAt }) => ({ size, root, note, signedAt: iso(signedAt) }),
+      cursor: (row) => `${row.size}:${row.signedAt}:${row.checkpointId}`,
+    })
+  })
 
 /**
  * Streams every event from now on, or after `after`, once and in the order of the ledger, as SSE. The stream
@@ -129,11 +176,7 @@ async function* tailOf(
 ) {
   const { after, signal, slot } = options
   const { questions } = deps.database
-  const check = async () => {
-    if (Date.now() >= session.expiresAt)
-      throw new AuthError('access_token_expired', 'expired during the stream')
-    await mustBeAdmin(deps, session, await mustBeAlive(questions.statements, session))
-  }
+  const check = () => mustStillBeAdmin(deps, session)
   try {
     for await (const event of followLedger(questions, { after, signal, check }))
       yield tracked(positionText(event.position), toEventView(event))
@@ -143,6 +186,14 @@ async function* tailOf(
   } finally {
     slot.release()
   }
+}
+
+/** Asked again and again while a stream is open. */
+async function mustStillBeAdmin(deps: ServiceDeps, session: AccessTokenClaims): Promise<void> {
+  if (Date.now() >= session.expiresAt)
+    throw new AuthError('access_token_expired', 'expired during the stream')
+  const standing = await mustBeAlive(deps.database.questions.statements, session)
+  await mustBeAdmin(deps, session, standing)
 }
 
 type LogState = {
@@ -160,4 +211,11 @@ type LogState = {
   readonly behindMs: number
 }
 
-export const adminLedgerRouter = appRouterOf({ events, verify, checkpoint, tail })
+export const adminLedgerRouter = appRouterOf({
+  events,
+  verify,
+  verification,
+  checkpoint,
+  checkpoints: listedCheckpoints,
+  tail,
+})

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { countSessionsOf } from '../../../db/audit/session-counts.ts'
 import { revokeUserSessions } from '../../admin/sessions.ts'
 import {
   createUser,
@@ -33,8 +34,14 @@ const list = askingProcedure
     const emailPrefix = input.email?.toLowerCase()
     const page = { cursor: input.cursor, limit: input.limit }
     const users = await accountsOf(ctx.deps).list({ emailPrefix }, page)
+    const ids = users.map((user) => user.id)
+    const counts = await countSessionsOf(ctx.deps.database.questions, ids)
     return pageOf(users, input.limit, {
-      item: ({ id: userId, ...user }) => ({ userId, ...user }),
+      item: ({ id: userId, ...user }) => ({
+        userId,
+        ...user,
+        activeSessions: counts.get(userId) ?? 0,
+      }),
       cursor: (user) => user.email,
     })
   })
@@ -70,14 +77,15 @@ const setRole = adminActProcedure
   .mutation(async ({ ctx, input }) => {
     const deps = await depsFor(ctx.deps, input.userId)
     await changeRole(deps, input, ctx.by)
-    return { success: true as const }
+    return { success: true as const, ...(await effectOf(deps, input.userId, 0)) }
   })
 
 const disable = adminActProcedure
   .input(z.strictObject({ userId: id }))
   .mutation(async ({ ctx, input: { userId } }) => {
     const deps = await depsFor(ctx.deps, userId)
-    return { success: true as const, revoked: await disableUser(deps, userId, ctx.by) }
+    const revoked = await disableUser(deps, userId, ctx.by)
+    return { success: true as const, ...(await effectOf(deps, userId, revoked)) }
   })
 
 const enable = adminActProcedure
@@ -85,7 +93,7 @@ const enable = adminActProcedure
   .mutation(async ({ ctx, input: { userId } }) => {
     const deps = await depsFor(ctx.deps, userId)
     await enableUser(deps, userId, ctx.by)
-    return { success: true as const }
+    return { success: true as const, ...(await effectOf(deps, userId, 0)) }
   })
 
 const revokeSessions = adminActProcedure
@@ -94,7 +102,7 @@ const revokeSessions = adminActProcedure
     const { deps } = ctx
     await mustKnow(deps, userId)
     const act = { ...ctx.by, reason: why }
-    return { revoked: await revokeUserSessions(deps, userId, act) }
+    return effectOf(deps, userId, await revokeUserSessions(deps, userId, act))
   })
 
 export const adminUsersRouter = appRouterOf({
@@ -105,6 +113,12 @@ export const adminUsersRouter = appRouterOf({
   enable,
   revokeSessions,
 })
+
+/** What an act did to the sessions of its user: how many it ended, and how many go on. */
+async function effectOf({ database }: ServiceDeps, userId: string, revoked: number) {
+  const counts = await countSessionsOf(database.questions, [userId])
+  return { revoked, activeSessions: counts.get(userId) ?? 0 }
+}
 
 function accountsOf(deps: ServiceDeps): AccountStore {
   const { accounts } = deps.users

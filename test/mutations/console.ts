@@ -1,0 +1,31 @@
+import { mutationsOf } from './mutation.ts'
+
+const served = ['test/http/console.test.ts']
+const forEveryone = ['test/console/account.test.ts']
+const forAdmins = ['test/console/sessions.test.ts']
+
+/** docs/guides/console.md */
+export const consoleRules = [
+  ...mutationsOf('server/http/routes/console.ts', served, [
+    [
+      'the console may run inline scripts',
+      `"script-src 'self'",`,
+      `"script-src 'self' 'unsafe-inline'",`,
+    ],
+    [
+      'caches keep the page of the console',
+      "name.startsWith(hashedFiles) ? aYear : 'no-cache'",
+      'aYear',
+    ],
+  ]),
+  ...mutationsOf('client/console/service.ts', forAdmins, [
+    [
+      'an admin who lost the role keeps the screens of admins',
+      "if (reasonOf(error) !== 'role_required') return",
+      "if (reasonOf(error) === 'role_required') return",
+    ],
+  ]),
+  ...mutationsOf('client/console/access.ts', forEveryone, [
+    ['a plain user gets the screens of admins', "user.role === 'admin' && ", ''],
+  ]),
+]
