@@ -2052,7 +2052,7 @@ begin
     select
       next_at,
       count(*) filter (where e.kind = 'issued'),
-      count(*) filter (where e.kind = 'rotated'),
+      count(*) filter (where e.kind in ('rotated', 'reauthenticated')),
       count(*) filter (where e.kind = 'replayed'),
       count(*) filter (where e.kind = 'reuse_detected'),
       count(*) filter (where e.kind = 'revoked')
