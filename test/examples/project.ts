@@ -20,13 +20,7 @@ const inherited = { PATH: process.env.PATH, HOME: process.env.HOME, NEXT_TELEMET
 
 export async function installExample(name: string): Promise<Project> {
   const folder = await mkdtemp(path.join(tmpdir(), `token-ledger-${name}-`))
-  const tarballs = (
-    process.env.TB
-      ? (await import('node:fs'))
-          .readdirSync(process.env.TB)
-          .map((f) => path.join(process.env.TB!, f))
-      : await packAll(folder)
-  ).filter((file) => /-(client|verifier)-/.test(file))
+  const tarballs = (await packAll(folder)).filter((file) => /-(client|verifier)-/.test(file))
   const project = path.join(folder, 'project')
   await install(project, tarballs, path.join('client/examples', name))
   const ends: (() => Promise<unknown>)[] = []
