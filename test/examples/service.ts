@@ -1,21 +1,21 @@
+import { setTimeout } from 'node:timers/promises'
 import { cli } from '../support/cli.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
 import { auth } from '../support/http.ts'
-import { noFault, startProxy, type FaultyProxy } from '../support/proxy.ts'
+import { noFault, startProxy } from '../support/proxy.ts'
 import { freePort, startServer } from '../support/server.ts'
 import { signIn } from '../support/sessions.ts'
 
-/** So short that the client refreshes during each story. */
+/** The life of access tokens: so short that the client refreshes during each story. */
 const accessTokenSeconds = 4
 
 /** The service as an example meets it: its process restarts, and the line to it can be cut. */
 export type ExampleService = AsyncDisposable & {
   readonly url: string
-  readonly proxy: FaultyProxy
   readonly database: FreshDatabase
   restart(): Promise<void>
-  /** No request reaches the service until `act` is over, which gets a function that counts the lost ones. */
-  whileAway(act: (lost: () => number) => Promise<void>): Promise<void>
+  /** Every request or answer is lost until `act` is over. It begins when all access tokens of before have expired. */
+  whileLost(what: 'drop-request' | 'drop-answer', act: () => Promise<void>): Promise<void>
   /** Ends all sessions of the user from another device. */
   signOutElsewhere(email: string): Promise<void>
   revoke(email: string, reason: string): Promise<void>
@@ -38,20 +38,19 @@ export async function startService(env: Record<string, string>): Promise<Example
   const proxy = await startProxy(publicPort, `http://127.0.0.1:${port}`)
   return {
     url,
-    proxy,
     database,
     async restart() {
       await server.kill('SIGTERM')
       server = await start()
     },
-    async whileAway(act) {
-      let lost = 0
-      proxy.chooseFault = () => {
-        lost += 1
-        return { kind: 'drop-request' }
+    async whileLost(kind, act) {
+      proxy.chooseFault = () => ({ kind })
+      try {
+        await setTimeout(accessTokenSeconds * 1000)
+        await act()
+      } finally {
+        proxy.chooseFault = () => noFault
       }
-      await act(() => lost)
-      proxy.chooseFault = () => noFault
     },
     async signOutElsewhere(email) {
       const { refreshToken } = await signIn({ url, owner: database }, email)

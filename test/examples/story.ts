@@ -34,7 +34,7 @@ export function tellStory<One extends Example>(
       await using visit = await begin()
       const { page, email } = visit
       await fill(page, email, 'wrong')
-      await page.waitForSelector('[role=alert]')
+      await page.getByText('password is wrong').waitFor()
       await signIn(page, email)
       await example.call(page)
       await expectNoToken(page)
@@ -114,8 +114,7 @@ export function tellStory<One extends Example>(
       await using visit = await begin()
       const { page, email } = visit
       await signIn(page, email)
-      await example.service.whileAway(async (lost) => {
-        await waitFor(() => lost() > 0)
+      await example.service.whileLost('drop-request', async () => {
         await page.reload()
         await page.getByText('Waiting for the network').waitFor()
         expect(await page.locator('[name=password]').count()).toBe(0)
@@ -171,6 +170,14 @@ export function tellStory<One extends Example>(
       return page
     }
   })
+}
+
+/** For pages that list the person's sessions, and say when. */
+export async function refreshesList(page: Page): Promise<void> {
+  const shownAt = page.getByText('As of')
+  const before = await shownAt.innerText()
+  await page.getByRole('button', { name: 'Refresh' }).click()
+  await expect.poll(() => shownAt.innerText()).not.toBe(before)
 }
 
 async function fill(page: Page, email: string, password: string): Promise<void> {
