@@ -1,6 +1,6 @@
-import type { BrowserContext, Page } from 'playwright-core'
+import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { expectNoToken, hasChromium, useBrowser } from '../support/browser.ts'
+import { executablePath, expectNoToken, hasChromium, launchArgs } from '../support/browser.ts'
 import { runsLong } from '../support/long.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 import { waitFor } from '../support/wait.ts'
@@ -25,10 +25,16 @@ export function tellStory<One extends Example>(
   more: (example: () => One) => void = () => {},
 ): void {
   describe.runIf(hasChromium && runsLong)(`client/examples/${name}`, { timeout: 120_000 }, () => {
-    const browser = useBrowser()
+    let browser: Browser
     let example: One
-    beforeAll(async () => void (example = await start()), 600_000)
-    afterAll(() => example?.[Symbol.asyncDispose]())
+    beforeAll(async () => {
+      browser = await chromium.launch({ executablePath: executablePath!, args: launchArgs })
+      example = await start()
+    }, 600_000)
+    afterAll(async () => {
+      await browser?.close()
+      await example?.[Symbol.asyncDispose]()
+    })
 
     test('signs in, calls, and shows no script a token', async () => {
       await using visit = await begin()
