@@ -10,6 +10,7 @@ import { describe, expect, test } from 'vitest'
  */
 const allowed: Record<string, readonly string[]> = {
   'client/console': ['client', 'client/base', 'client/react'],
+  'client/examples': [],
   'client/react': ['client/base'],
   'client/server': ['client/base', 'client/credential'],
   'client/testing': ['client', 'client/base', 'type server/errors'],

@@ -18,7 +18,8 @@ export function createHandler(session: Omit<ServerSession, 'handle'>) {
       case 'register':
         return granted(await session.register(request, credentialsIn(input)))
       case 'refresh': {
-        const current = await session.from(request)
+        // A page asks when it is loaded and when a service refused its token: both want to know whether it is over.
+        const current = await session.from(request, { check: true })
         if (current.status === 'unknown') throw new AuthClientError(current.problem ?? 'timeout')
         if (current.status === 'signed-out') {
           const { reason } = current

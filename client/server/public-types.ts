@@ -36,8 +36,13 @@ export type ServerSession = {
    *
    * @param options.readOnly For places that cannot set cookies, such as a component that is being rendered: the token
    * of the cookie as long as it is valid, and otherwise `unknown`.
+   * @param options.check Asks the service whether it still accepts an access token that lasts, and rotates if not. A
+   * session that was ended elsewhere is then noticed at once. For an act that matters, and after a 401 of an API.
    */
-  from(request: Incoming, options?: { readonly readOnly?: boolean }): Promise<Current>
+  from(
+    request: Incoming,
+    options?: { readonly readOnly?: boolean; readonly check?: boolean },
+  ): Promise<Current>
   /** Signs in. Rejects with the `AuthClientError` of the service, such as `invalid_credentials`. */
   signIn(request: Incoming, input: SignIn): Promise<CurrentSignedIn>
   /** Creates an account and signs in. */

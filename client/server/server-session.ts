@@ -1,6 +1,6 @@
-import type { Grant } from '../auth-api.ts'
+import { askService, type Grant } from '../auth-api.ts'
 import { bodyCredential } from '../credential/body.ts'
-import { AuthClientError, isDefinitive } from '../errors.ts'
+import { AuthClientError, isDefinitive, toAuthClientError } from '../errors.ts'
 import { memoryStorage } from '../storage.ts'
 import { createHandler } from './handler.ts'
 import { serviceFor } from './person.ts'
@@ -39,8 +39,18 @@ export function serverSession(given: ServerSessionOptions): ServerSession {
     return { ...shown(held), ...(await cookie.write(held, request)) }
   }
 
+  /** Whether the service refuses the access token. Without an answer it is taken for accepted. */
+  async function isRefused(request: Incoming, { accessToken }: Held): Promise<boolean> {
+    const { fetch } = serviceFor(request, options)
+    const init = { headers: { authorization: `Bearer ${accessToken}` } }
+    return askService(fetch, { url: `${baseUrl}/trpc/me`, init }).then(
+      () => false,
+      (error: unknown) => toAuthClientError(error).reason.startsWith('access_token_'),
+    )
+  }
+
   const session: Omit<ServerSession, 'handle'> = {
-    async from(request, { readOnly = false } = {}) {
+    async from(request, { readOnly = false, check = false } = {}) {
       const found = await cookie.read(request)
       // A cookie that no secret opens stays: another process may know its secret.
       const unchanged = cookie.leave(request)
@@ -50,7 +60,9 @@ export function serverSession(given: ServerSessionOptions): ServerSession {
       }
       const { held } = found
       const leftMs = held.accessTokenExpiresAt - Date.now()
-      if (leftMs > 0 && (readOnly || !isDue(held))) return { ...shown(held), ...unchanged }
+      const lasts = leftMs > 0 && (readOnly || !isDue(held))
+      if (lasts && !(check && (await isRefused(request, held))))
+        return { ...shown(held), ...unchanged }
       if (readOnly) return { status: 'unknown', problem: null, ...noUser, ...unchanged }
       const next = await renewal.renew(request, found)
       if (!(next instanceof AuthClientError))

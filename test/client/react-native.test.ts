@@ -3,22 +3,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { createAuthClient, fromGetSet } from '../../client/index.ts'
 import { authLink, type AppRouter } from '../../client/trpc.ts'
 import { grantingFetch } from '../support/granting-fetch.ts'
-
-/** As in React Native 0.79: it joins texts, adds a slash, and has no `origin`. */
-class PartialUrl {
-  readonly href: string
-  constructor(url: string, base?: string | PartialUrl) {
-    const absolute = /^[a-z]+:\/\//.test(url) || base === undefined
-    const joined = absolute ? url : `${String(base).replace(/\/$/, '')}/${url.replace(/^\//, '')}`
-    this.href = joined.endsWith('/') || joined.includes('#') ? joined : `${joined}/`
-  }
-  get origin(): string {
-    throw new Error('URL.origin is not implemented')
-  }
-  toString(): string {
-    return this.href
-  }
-}
+import { PartialUrl } from '../support/partial-url.ts'
 
 const baseUrl = 'https://auth.example.com'
 const ann = { id: '1', email: 'ann@example.com', role: 'user' }

@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { packages } from '../../.ci/packages.ts'
 import { procedures } from '../support/procedures.ts'
-import { blocksOf, codeIn, readPage, readPages, rowsOf, sectionOf } from './pages.ts'
+import { blocksOf, codeIn, readPage, readPages, rowsOf, sectionOf, type Block } from './pages.ts'
 
 const run = promisify(execFile)
 
@@ -25,6 +25,8 @@ test(
       const blocks = readPages()
         .flatMap(blocksOf)
         .filter(({ language, flag }) => ['ts', 'tsx'].includes(language) && flag !== 'ignore')
+        .filter((block) => !isQuote(block))
+      expect(blocks.length).toBeGreaterThan(0)
       const consoleTypes = blocks.filter(({ page }) => page === 'docs/reference/console.md')
       expect(consoleTypes).toHaveLength(1)
       for (const { page, line, language, text } of blocks) {
@@ -44,6 +46,18 @@ test(
     }
   },
 )
+
+test('a block that names a file of an example is what stands there', () => {
+  const quotes = readPages().flatMap(blocksOf).filter(isQuote)
+  expect(quotes.length).toBeGreaterThan(0)
+  for (const { page, line, flag, text } of quotes) {
+    const isThere = `\n${readFileSync(flag, 'utf8')}`.includes(`\n${text}\n`)
+    expect({ quote: `${page}:${line}`, of: flag, isThere }).toMatchObject({ isThere: true })
+  }
+})
+
+/** "```ts client/examples/next/proxy.ts": the packages that it needs are not installed here. */
+const isQuote = ({ flag }: Block) => flag.startsWith('client/examples/')
 
 async function problemsOf(project: string): Promise<string[]> {
   const tsc = path.resolve('node_modules/.bin/tsc')

@@ -1,6 +1,7 @@
 import { mutationsOf } from './mutation.ts'
 
 const processes = ['test/client/server/two-processes.test.ts']
+const ended = ['test/client/server/ended-session.test.ts']
 const cookie = ['test/client/server/cookie.test.ts']
 const react = ['test/browser/react.test.tsx']
 
@@ -23,6 +24,9 @@ export const frontends = [
   ]),
   ...mutationsOf('client/server/handler.ts', processes, [
     ['an app answers pages of any origin', '    checkOrigin(request)\n', ''],
+  ]),
+  ...mutationsOf('client/server/handler.ts', ended, [
+    ['a page does not notice that its session was ended', 'request, { check: true }', 'request'],
   ]),
   ...mutationsOf('client/server/seal.ts', cookie, [
     [

@@ -2,6 +2,10 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** The files that take longest. A new file belongs here when it takes more than half a minute. */
 const longest = [
+  'examples/next',
+  'examples/sveltekit',
+  'examples/vite-react',
+  'examples/expo',
   'attack/restored-copy',
   'attack/signing-keys',
   'revocation/service',
