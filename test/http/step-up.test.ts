@@ -146,7 +146,7 @@ test('a cookie session gets its new token in the cookie alone, and a request of 
   expect(refreshCookieIn(answer)).not.toBe(cookie.split('=')[1])
 })
 
-test('a proof of the team of the app does the same with its methods, by the client, and not for another user', async () => {
+test("a proof of the app's own does the same with its methods, by the client, and not for another user", async () => {
   const { email } = await makeUser(app.owner.url)
   const client = createAuthClient({ baseUrl: app.url, transport: 'body' })
   const { user, familyId } = await client.login({ email, password: testPassword })
