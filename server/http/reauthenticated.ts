@@ -13,6 +13,7 @@ import {
 } from '../procedures/reauthenticate.ts'
 import { parseAddress } from './address.ts'
 import { authContextOf } from './auth-context.ts'
+import { envelopeOf } from './error-replies.ts'
 
 /** What the app has just found out about the user of the request's session, by any means of its own. */
 export type ProvedAgain = {
@@ -27,12 +28,19 @@ export type ProvedAgain = {
   readonly user?: string | undefined
 }
 
+/** Why the session got no new token. */
+export type RefusedProof = Error & {
+  readonly statusCode: number
+  /** What the route should answer: the client understands this form, and no other. */
+  readonly body: ReturnType<typeof envelopeOf>
+}
+
 /**
  * Does what `POST /auth/reauthenticate` does with a password, in a route of the app's own, which then sends what this
  * returns. The request's body has the fields of the attempt, as the client's `reauthenticate` sends them. For the cookie
  * to come with the request, the route has to be below `/auth/`, or the service has `COOKIE_PREFIX=host`.
  *
- * @throws an error with `reason` and `statusCode`: those of a refresh, and `invalid_credentials` for another `user`
+ * @throws {RefusedProof} with the reasons of a refresh, and `invalid_credentials` for another `user`
  */
 export type ReauthenticateBy = (
   request: FastifyRequest,
@@ -62,7 +70,8 @@ export function reauthenticatedOf(deps: ServiceDeps): ReauthenticateBy {
       const error = asUnavailable(getTRPCErrorFromUnknown(cause))
       deps.reportError(error, 'reauthenticated', parseAddress(request.ip))
       // What Fastify answers with, unless the app handles the error.
-      throw Object.assign(error, { statusCode: getHTTPStatusCodeFromError(error) })
+      const refused = { statusCode: getHTTPStatusCodeFromError(error), body: envelopeOf(error) }
+      throw Object.assign(error, refused) satisfies RefusedProof
     }
   }
 }

@@ -8,7 +8,7 @@ import { canonicalEmail } from '../users/email.ts'
 import type { AuthContext } from './context.ts'
 import { toGrant } from './grant.ts'
 import { mustFollowRule, mustNotBeBreached } from './new-password.ts'
-import { attemptInput, nextSession } from './next-token.ts'
+import { attemptInput, nextToken } from './next-token.ts'
 import { once } from './once.ts'
 import { presentedTokens } from './presented-token.ts'
 import { authMutation } from './trpc.ts'
@@ -70,8 +70,8 @@ export const login = authMutation(
   },
 )
 
-export const refresh = authMutation(attemptInput, async ({ ctx, input }) =>
-  toGrant(ctx, await nextSession(ctx, input)),
+export const refresh = authMutation(attemptInput, ({ ctx, input }) =>
+  nextToken(ctx, input, { answer: (session) => toGrant(ctx, session) }),
 )
 
 export const logout = authMutation(

@@ -15,25 +15,28 @@ export const attemptInput = z.strictObject({
   refreshToken: z.string().max(200).optional(),
 })
 
+/** How a user proves again who they are. It is asked once the token is known to be authentic, and throws to refuse. */
+export type Prove = (token: RefreshToken) => Promise<ProofAgain>
+
 /**
- * Presents the request's refresh token, and gets the next one by the rotation rules.
+ * Presents the request's refresh token, and answers with the next one by the rotation rules.
  *
- * @param prove asked once the token is known to be authentic: how its user has just proved again who they are. It
- * throws to refuse. Without it this is a refresh.
+ * @param prove without it this is a refresh
  * @throws {AuthError} as `Rotate`, and what `prove` throws
  */
-export async function nextSession(
+export async function nextToken<Answer>(
   ctx: AuthContext,
   input: z.output<typeof attemptInput>,
-  prove?: (token: RefreshToken) => Promise<ProofAgain>,
-): Promise<LiveSession> {
+  { answer, prove }: { answer: (session: LiveSession) => Answer; prove?: Prove },
+): Promise<Answer> {
   const { deps, cookie, caller, isClientWaiting } = ctx
   const presented = presentedTokens(ctx, input.refreshToken)
   const token = tokenToRefresh(presented, ctx, input.familyId?.toLowerCase())
   const { transport } = presented
   const refusalUnlessReuse = await deps.limits.beforeRefresh(token.familyId)
   // Above the limit it is refused in any case, or ends the family as a reuse.
-  const reauthentication = refusalUnlessReuse === null ? await prove?.(token) : undefined
+  const reauthentication =
+    prove !== undefined && refusalUnlessReuse === null ? await prove(token) : undefined
   const attemptId = input.attemptId?.toLowerCase() ?? null
   const request = {
     token,
@@ -49,7 +52,7 @@ export async function nextSession(
     const session = await deps.rotate(request)
     const { familyId, user } = session
     deps.limits.afterRefresh({ familyId, userId: user.id, ip: caller.ip })
-    return session
+    return answer(session)
   } catch (error) {
     // Clear the cookie only if it can never work again: after a lost race the browser already holds
     // the cookie that the winner set.

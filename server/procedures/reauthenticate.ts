@@ -7,7 +7,7 @@ import { byPassword } from './auth.ts'
 import type { AuthContext } from './context.ts'
 import { toGrant } from './grant.ts'
 import { id } from './input.ts'
-import { attemptInput, nextSession } from './next-token.ts'
+import { attemptInput, nextToken, type Prove } from './next-token.ts'
 import { methods } from './proved-sign-in.ts'
 import { authMutation } from './trpc.ts'
 import { queueOf, whereFrom } from './where-from.ts'
@@ -28,18 +28,19 @@ export const reauthenticate = authMutation(
 export type Reauthenticated = Awaited<ReturnType<typeof replaceToken>>
 
 /** Replaces the token of a user whom `prove` finds to be the same. */
-export async function replaceToken(
+export function replaceToken(
   ctx: AuthContext,
   attempt: z.output<typeof reauthenticationInput>,
-  prove: (token: RefreshToken) => Promise<ProofAgain>,
+  prove: Prove,
 ) {
-  const session = await nextSession(ctx, attempt, prove)
-  const { isReauthenticated = false } = session
-  return {
-    ...toGrant(ctx, session),
-    /** False where a refresh had spent the token before: this is its answer, and the next attempt will succeed. */
-    isReauthenticated,
-  }
+  return nextToken(ctx, attempt, {
+    prove,
+    answer: (session) => ({
+      ...toGrant(ctx, session),
+      /** False where a refresh had spent the token before: this is its answer, and the next attempt will succeed. */
+      isReauthenticated: session.isReauthenticated === true,
+    }),
+  })
 }
 
 /** What an app has found out about the user of a session, by any means of its own. */

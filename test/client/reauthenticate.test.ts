@@ -1,9 +1,6 @@
-import { createTRPCClient } from '@trpc/client'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { createAuthClient, memoryStorage, type AuthClientOptions } from '../../client/index.ts'
-import { authLink, type AppRouter } from '../../client/trpc.ts'
 import type { TestApp } from '../support/app.ts'
-import { moveClock } from '../support/clock.ts'
 import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { longTest, repeats } from '../support/long.ts'
 import {
@@ -31,27 +28,6 @@ beforeEach(() => {
 afterAll(async () => {
   for (const each of stop) each()
   await behind?.[Symbol.asyncDispose]()
-})
-
-test('a call of an old session asks for the password, and runs once with the new token', async () => {
-  await moveClock(app.owner.ownerSql, -3600_000)
-  let asked = 0
-  const auth = await signedIn({
-    async onStepUp({ maxAgeSeconds }) {
-      expect(maxAgeSeconds).toBe(600)
-      asked += 1
-      await auth.reauthenticate({ password })
-      return true
-    },
-  })
-  await moveClock(app.owner.ownerSql, 0)
-  await auth.refresh()
-  const trpc = createTRPCClient<AppRouter>({ links: [authLink(auth)] })
-  expect(await trpc.sessions.revokeOthers.mutate()).toEqual({ revoked: 0 })
-  const url = `${proxy.url}/trpc/sessions.revokeOthers`
-  const headers = { 'content-type': 'application/json' }
-  expect((await auth.fetch(url, { method: 'POST', headers })).status).toBe(200)
-  expect(asked).toBe(1)
 })
 
 test.each((['drop-answer', 'truncate'] as const).slice(0, repeats(1, 2)))(

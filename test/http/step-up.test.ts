@@ -1,7 +1,12 @@
 import { randomUUID } from 'node:crypto'
+import { createTRPCClient } from '@trpc/client'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createAuthClient } from '../../client/index.ts'
+import { authLink, type AppRouter } from '../../client/trpc.ts'
+import type { ProvedAgain, RefusedProof } from '../../server/index.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import { moveClock } from '../support/clock.ts'
+import { claimsOf } from '../support/forge.ts'
 import { auth, mutate, query, refreshCookieIn, type Answer } from '../support/http.ts'
 import { procedures, type Procedure } from '../support/procedures.ts'
 import { fromPage, kindsOf, signIn, signInWithCookie } from '../support/sessions.ts'
@@ -12,7 +17,26 @@ const wrong = 'not the password at all'
 const tenMinutesMs = 600_000
 
 beforeAll(async () => {
-  app = await startApp({ RATE_LIMITS: 'on' })
+  app = await startApp(
+    { RATE_LIMITS: 'on' },
+    {
+      // The service would otherwise take over the time of the sign-ins that this file begins long ago.
+      signingKeyReloadMs: 3_600_000,
+      // A proof of the team's own: it believes what the request says.
+      addRoutes: (own) =>
+        own.post<{ Body: ProvedAgain }>('/auth/passkey', async (request, reply) => {
+          const { methods, user } = request.body
+          try {
+            return {
+              result: { data: await own.reauthenticated(request, reply, { methods, user }) },
+            }
+          } catch (error) {
+            const { statusCode, body } = error as RefusedProof
+            return reply.code(statusCode).send(body)
+          }
+        }),
+    },
+  )
 })
 afterAll(() => app?.[Symbol.asyncDispose]())
 
@@ -62,6 +86,29 @@ test('a session signed in nine minutes ago may act, and one of eleven minutes ma
   }
 })
 
+test('the client asks for the password where a call needs it, and the call runs once with the new token', async () => {
+  let asked = 0
+  const client = createAuthClient({
+    baseUrl: app.url,
+    transport: 'body',
+    async onStepUp({ maxAgeSeconds }) {
+      expect(maxAgeSeconds).toBe(600)
+      asked += 1
+      await client.reauthenticate({ password: testPassword })
+      return true
+    },
+  })
+  const { email } = await makeUser(app.owner.url)
+  await moveClock(app.owner.ownerSql, -2 * tenMinutesMs)
+  await client.login({ email, password: testPassword })
+  await moveClock(app.owner.ownerSql, 0)
+  await client.refresh()
+  const trpc = createTRPCClient<AppRouter>({ links: [authLink(client)] })
+  expect(await trpc.sessions.revokeOthers.mutate()).toEqual({ revoked: 0 })
+  expect(asked).toBe(1)
+  client.dispose()
+})
+
 test('a body session proves its password again: new tokens, which say so, and the old access token still lacks it', async () => {
   const late = await signInLongAgo()
   const before = Date.now()
@@ -97,6 +144,36 @@ test('a cookie session gets its new token in the cookie alone, and a request of 
   expect(answer.data).not.toHaveProperty('refreshToken')
   expect(refreshCookieIn(answer)).toMatch(/^tlr1\./)
   expect(refreshCookieIn(answer)).not.toBe(cookie.split('=')[1])
+})
+
+test("a proof of the app's own does the same with its methods, by the client, and not for another user", async () => {
+  const { email } = await makeUser(app.owner.url)
+  const client = createAuthClient({ baseUrl: app.url, transport: 'body' })
+  const { user, familyId } = await client.login({ email, password: testPassword })
+  const prove = (proof: Partial<ProvedAgain>) =>
+    client.reauthenticate({ route: 'passkey', methods: ['hwk'], ...proof })
+  for (const [proof, reason] of [
+    [{ user: randomUUID() }, 'invalid_credentials'],
+    [{ methods: [] }, 'validation_failed'],
+    [{ methods: ['not a word'] }, 'validation_failed'],
+  ] as const)
+    await expect(prove(proof)).rejects.toMatchObject({ reason })
+  await prove({ user: user.id })
+  const token = (await client.getAccessToken()) ?? ''
+  expect(claimsOf(token)).toMatchObject({ sid: familyId, amr: ['hwk'] })
+  expect((await mutate(app.url, 'sessions.revokeOthers', token)).status).toBe(200)
+  client.dispose()
+  expect(await kindsOf(app, familyId)).toEqual(['issued', 'reauthenticated'])
+
+  const { cookie, familyId: other } = await signInWithCookie(app, email)
+  const input = { attemptId: randomUUID(), methods: ['hwk'], user: user.id }
+  const evil = { cookie, origin: 'https://evil.example.com' }
+  expect(await auth(app.url, 'passkey', input, evil)).toMatchObject({
+    reason: 'origin_not_allowed',
+  })
+  const answer = await fromPage(app, 'passkey', cookie, input)
+  expect(answer.data).toMatchObject({ familyId: other, isReauthenticated: true })
+  expect(refreshCookieIn(answer)).toMatch(/^tlr1\./)
 })
 
 test('without an attempt id, a password or a token it is refused, and nothing is written', async () => {
@@ -168,7 +245,4 @@ function call({ url, type, sample }: Procedure, accessToken: string): Promise<An
     : query(app.url, name, accessToken, sample)
 }
 
-function authTimeOf(accessToken: string): number {
-  const [, payload = ''] = accessToken.split('.')
-  return JSON.parse(Buffer.from(payload, 'base64url').toString()).auth_time
-}
+const authTimeOf = (accessToken: string) => Number(claimsOf(accessToken)['auth_time'])

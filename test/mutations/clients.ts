@@ -3,10 +3,14 @@ import { mutationsOf } from './mutation.ts'
 /** docs/guides/frontend.md and native.md: what frontends and tools rely on. */
 export const clients = [
   ...mutationsOf(
+    'client/repeated-request.ts',
+    ['test/client/fetch.test.ts'],
+    [['a redirected request is sent again', '!isStream && !response.redirected', '!isStream']],
+  ),
+  ...mutationsOf(
     'client/calls/bearer-fetch.ts',
     ['test/client/fetch.test.ts'],
     [
-      ['a redirected request is sent again', '!isStream && !response.redirected', '!isStream'],
       ['a Request is sent without its headers', 'init.headers ?? request?.headers', 'init.headers'],
       ['the body of a Request is sent once', 'request?.clone() ?? href', 'request ?? href'],
       [

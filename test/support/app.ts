@@ -18,11 +18,13 @@ export type TestApp = AsyncDisposable & {
 type Options = Partial<AppOptions & Parameters<typeof buildApp>[0]> & {
   /** The migrated database to serve from; a fresh one unless given. Dropped with the app either way. */
   readonly owner?: FreshDatabase
+  /** Adds routes of a team's own. */
+  readonly addRoutes?: (app: FastifyInstance) => void
 }
 
 export async function startApp(
   env: Record<string, string> = {},
-  { owner: given, ...options }: Options = {},
+  { owner: given, addRoutes, ...options }: Options = {},
 ): Promise<TestApp> {
   const owner = given ?? (await freshDatabase())
   const port = env.PORT === undefined ? await freePort() : Number(env.PORT)
@@ -36,6 +38,7 @@ export async function startApp(
   })
   const database = connect(serviceUrl(owner.url), { role: 'token_ledger_app' })
   const app = await buildApp({ config, database, ...options })
+  addRoutes?.(app)
   await app.listen({ host: '127.0.0.1', port })
   return {
     url: `http://127.0.0.1:${port}`,
