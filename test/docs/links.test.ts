@@ -42,7 +42,7 @@ const maxLines: Readonly<Record<string, number>> = {
   'docs/reference/configuration.md': 120,
   'docs/reference/connection-strings.md': 120,
   'docs/reference/events.md': 145,
-  'docs/reference/http.md': 210,
+  'docs/reference/http.md': 215,
   'docs/reference/limits.md': 80,
   'docs/reference/metrics.md': 120,
   'docs/reference/rotation.md': 130,
