@@ -21,6 +21,7 @@ revoke all on function
   token_ledger.compare_event,
   token_ledger.continue_numbering,
   token_ledger.copy_unattached,
+  token_ledger.count_hours,
   token_ledger.end_sessions_of_deleted_user,
   token_ledger.ensure_partitions,
   token_ledger.erase_traces,
@@ -54,9 +55,11 @@ grant select on
   token_audit.replay_suspicions,
   token_audit.reuse_incidents,
   token_audit.sessions,
+  token_ledger.event_hour,
   token_ledger.log_leaf,
   token_ledger.log_node,
   token_ledger.open_family,
+  token_ledger.replay_suspicion,
   token_ledger.signing_key_removal,
   token_ledger_migrations.applied
 to token_ledger_app;
@@ -104,6 +107,7 @@ grant execute on function
   token_ledger.begin_family,
   token_ledger.check_families,
   token_ledger.check_open_families,
+  token_ledger.count_hours,
   token_ledger.ensure_partitions,
   token_ledger.sweep_open_families,
   token_ledger.take_turn

@@ -1258,6 +1258,7 @@ create table token_ledger.user_account (
   constraint user_account_email_length check (length(email) >= 3 and length(email) <= 254),
   constraint user_account_role_known check (role in ('user', 'admin'))
 );
+create index user_account_by_prefix on token_ledger.user_account (email collate "C");
 
 -- Work that one transaction does at a time, a row each. Only the owner can lock a row; the service does it by
 -- take_turn.
@@ -1530,10 +1531,13 @@ create table token_ledger.incarnation (
 );
 
 -- When each process last saw this database. A process that remembers a later time, or a row that is missing, sees a
--- restored copy.
+-- restored copy. started_at, version and lag_ms (how far it is behind the ends of sessions) are for people.
 create table token_ledger.process_mark (
   mark_id uuid not null default gen_random_uuid(),
   seen_at timestamptz not null default token_ledger.clock(),
+  started_at timestamptz,
+  version text,
+  lag_ms integer,
   constraint process_mark_pkey primary key (mark_id)
 );
 
@@ -1783,6 +1787,7 @@ create table token_ledger.log_checkpoint (
   signed_at timestamptz not null default token_ledger.clock(),
   constraint log_checkpoint_pkey primary key (checkpoint_id)
 );
+create index log_checkpoint_by_size on token_ledger.log_checkpoint (size, signed_at, checkpoint_id);
 
 create trigger refuse_change before delete or update on token_ledger.log_checkpoint
 for each row execute function token_ledger.refuse_change();
@@ -1955,6 +1960,70 @@ $$;
 -- ----------------------------------------------------------------------------
 -- 9. Audit: views and functions
 -- ----------------------------------------------------------------------------
+
+-- How many events each hour had, without gaps from the first event on, as soon as an hour is over. Charts read it;
+-- later events are counted when asked. The counts of archived months stay.
+create table token_ledger.event_hour (
+  hour_at timestamptz not null,
+  issued integer not null,
+  rotated integer not null,
+  replayed integer not null,
+  reuse_detected integer not null,
+  revoked integer not null,
+  constraint event_hour_pkey primary key (hour_at)
+);
+
+-- Counts hours that are over, for a second at most. Returns how many: 0 when none is left, or another transaction
+-- counts. Each process calls it.
+create function token_ledger.count_hours()
+returns integer
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  hour constant interval := '1 hour';
+  next_at timestamptz;
+  -- Hours that end by then have all their events.
+  final_at timestamptz;
+  counted integer := 0;
+begin
+  perform from token_ledger.turn t where t.name = 'event_hours' for update skip locked;
+  if not found then
+    return 0;
+  end if;
+
+  select max(h.hour_at) + hour into next_at from token_ledger.event_hour h;
+  if next_at is null then
+    select date_trunc('hour', f.created_at, 'UTC') into next_at
+    from token_ledger.token_family f
+    order by f.family_id
+    limit 1;
+  end if;
+
+  -- A transaction reads the clock minutes before it gets its txid, at most.
+  select least(e.occurred_at, token_ledger.clock()) - interval '5 minutes' into final_at
+  from token_ledger.token_event e
+  where e.txid < pg_snapshot_xmin(pg_current_snapshot())
+  order by e.txid desc, e.family_id desc, e.seq desc
+  limit 1;
+
+  while next_at + hour <= final_at and clock_timestamp() < statement_timestamp() + interval '1 second' loop
+    insert into token_ledger.event_hour (hour_at, issued, rotated, replayed, reuse_detected, revoked)
+    select
+      next_at,
+      count(*) filter (where e.kind = 'issued'),
+      count(*) filter (where e.kind = 'rotated'),
+      count(*) filter (where e.kind = 'replayed'),
+      count(*) filter (where e.kind = 'reuse_detected'),
+      count(*) filter (where e.kind = 'revoked')
+    from token_ledger.token_event e
+    where e.occurred_at >= next_at and e.occurred_at < next_at + hour;
+    counted := counted + 1;
+    next_at := next_at + hour;
+  end loop;
+  return counted;
+end
+$$;
 
 -- One row per event.
 create view token_audit.events as
@@ -2374,6 +2443,7 @@ revoke all on function
   token_ledger.compare_event,
   token_ledger.continue_numbering,
   token_ledger.copy_unattached,
+  token_ledger.count_hours,
   token_ledger.end_sessions_of_deleted_user,
   token_ledger.ensure_partitions,
   token_ledger.erase_traces,
@@ -2407,9 +2477,11 @@ grant select on
   token_audit.replay_suspicions,
   token_audit.reuse_incidents,
   token_audit.sessions,
+  token_ledger.event_hour,
   token_ledger.log_leaf,
   token_ledger.log_node,
   token_ledger.open_family,
+  token_ledger.replay_suspicion,
   token_ledger.signing_key_removal,
   token_ledger_migrations.applied
 to token_ledger_app;
@@ -2457,6 +2529,7 @@ grant execute on function
   token_ledger.begin_family,
   token_ledger.check_families,
   token_ledger.check_open_families,
+  token_ledger.count_hours,
   token_ledger.ensure_partitions,
   token_ledger.sweep_open_families,
   token_ledger.take_turn

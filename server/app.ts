@@ -17,6 +17,7 @@ import { oneAtATimePerConnection } from './http/pipelining.ts'
 import { warnAboutProxies } from './http/proxy-warnings.ts'
 import { mountAuth } from './http/routes/auth.ts'
 import { mountConsole } from './http/routes/console.ts'
+import { mountExport } from './http/routes/export.ts'
 import { mountHealth } from './http/routes/health.ts'
 import { mountJwks } from './http/routes/jwks.ts'
 import { mountLedger } from './http/routes/ledger.ts'
@@ -126,6 +127,7 @@ export const tokenLedger: FastifyPluginAsync<AppOptions> = async (app, options) 
   mountHealth(app, deps)
   mountRevocations(app, deps)
   mountLedger(app, deps)
+  mountExport(app, deps)
   mountMetrics(app, deps.metrics, deps.config)
   if (deps.config.hasConsole) await mountConsole(app, options.consoleFolder)
   mountJwks(app, deps)

@@ -1,7 +1,7 @@
 import type { Statements } from '../connection/connect.ts'
 import { epochMs } from '../instant.ts'
 
-/** More incidents than this in a week are a flood, and counting on tells an admin nothing new. */
+/** More incidents than this in a week are a flood, so counting on is of no use. */
 const mostIncidents = 10_000
 
 /** How many incidents the last seven days had, of each kind: 10,000 at most. */

@@ -26,8 +26,8 @@ const familiesPerLook = 200
 const usersPerSearch = 50
 
 /**
- * Searches the sessions by what no index knows. Looks at 2,000 families at most: a page may have fewer than `limit`
- * sessions, or none, and still have a cursor to search on from.
+ * Sessions that match, newest first. Looks at 2,000 families at most: a page may have fewer than `limit` sessions, or
+ * none, and still have a cursor to search on from. A search by user or address alone fills its pages.
  */
 export async function searchSessions(
   database: Statements,
@@ -35,7 +35,11 @@ export async function searchSessions(
   page: Page,
 ): Promise<{ rows: AuditSession[]; nextCursor: string | null }> {
   const userIds = await usersOfSearch(database, search)
-  const candidates = await listCandidates(database, userIds, page.cursor)
+  const isCompared = [search.emailPrefix, search.status, search.network, search.device].some(
+    (wanted) => wanted !== undefined,
+  )
+  const most = isCompared ? familiesPerSearch : page.limit
+  const candidates = await listCandidates(database, userIds, { cursor: page.cursor, limit: most })
   const rows: AuditSession[] = []
   for (let at = 0; at < candidates.length && rows.length < page.limit; at += familiesPerLook) {
     const some = candidates.slice(at, at + familiesPerLook)
@@ -44,7 +48,7 @@ export async function searchSessions(
   }
   const isFull = rows.length === page.limit
   const last = isFull ? rows.at(-1)?.familyId : candidates.at(-1)
-  const mayHaveMore = isFull || candidates.length === familiesPerSearch
+  const mayHaveMore = isFull || candidates.length === most
   return { rows, nextCursor: mayHaveMore ? (last ?? null) : null }
 }
 
@@ -75,7 +79,7 @@ async function usersOfSearch(
 async function listCandidates(
   { statements }: Statements,
   userIds: string[] | null,
-  cursor: string = highestId,
+  { cursor = highestId, limit }: Page,
 ): Promise<string[]> {
   const rows =
     userIds === null
@@ -84,7 +88,7 @@ async function listCandidates(
           from token_ledger.token_family
           where family_id < ${cursor}::uuid
           order by family_id desc
-          limit ${familiesPerSearch}`
+          limit ${limit}`
       : await statements<{ familyId: string }[]>`
           select f.family_id as "familyId"
           from unnest(${userIds}::uuid[]) as u(user_id)
@@ -93,10 +97,10 @@ async function listCandidates(
             from token_ledger.token_family own
             where own.user_id = u.user_id and own.family_id < ${cursor}::uuid
             order by own.family_id desc
-            limit ${familiesPerSearch}
+            limit ${limit}
           ) f
           order by f.family_id desc
-          limit ${familiesPerSearch}`
+          limit ${limit}`
   return rows.map((row) => row.familyId)
 }
 

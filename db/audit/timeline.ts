@@ -2,7 +2,7 @@ import type { Statements } from '../connection/connect.ts'
 import { epochMs } from '../instant.ts'
 
 /**
- * What a spent token that came back tells, for a `replayed` or a `reuse_detected`: the rotation that had spent it, and
+ * How a spent token came back, in a `replayed` or a `reuse_detected`: the rotation that had spent it, and
  * whether it came from where the current token had gone.
  */
 export type ComeBack = {

@@ -2,8 +2,8 @@ import type { Incident } from '../../db/audit/incidents.ts'
 
 /** What of an incident suggests a theft, and what a client that lost a token or keeps an old one. */
 export type Signs = {
-  readonly theft: readonly TheftSign[]
-  readonly brokenClient: readonly ClientSign[]
+  readonly theft: TheftSign[]
+  readonly brokenClient: ClientSign[]
 }
 
 type TheftSign = 'other_network' | 'other_user_agent' | 'several_generations_behind' | 'long_after'

@@ -15,7 +15,7 @@ export type CheckResult = {
   readonly families: number
   readonly events: number
   /** The first 1,000. */
-  readonly broken: readonly BrokenFamily[]
+  readonly broken: BrokenFamily[]
 }
 
 /** How far a check is, or how it ended. */
@@ -67,7 +67,9 @@ export async function* followCheck(
       ])
       if (isOver) break
     }
-    yield { result: await check.result }
+    const result = await check.result
+    await stillMay?.()
+    yield { result }
   } finally {
     check.followers -= 1
     if (check.followers === 0) {

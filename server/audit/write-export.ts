@@ -19,14 +19,16 @@ export class CannotWrite extends Error {
  * Writes an export, one record per line, no faster than `out` accepts it.
  *
  * @param source.read reads the families of the period in the order of their ids
+ * @param source.signal aborted where no reader is left: what was begun ends then
  * @throws {CannotWrite}
  */
 export async function writeExport(
   out: Writable,
-  source: { period: Period; read: (take: Take) => Promise<Found> },
+  source: { period: Period; read: (take: Take) => Promise<Found>; signal?: AbortSignal },
   onRecord: (found: Found) => void = () => {},
 ): Promise<Found> {
-  const { fromAt, toAt } = source.period
+  const { period, signal } = source
+  const { fromAt, toAt } = period
   const begin: ExportBegin = {
     record: 'export',
     version: 1,
@@ -35,22 +37,22 @@ export async function writeExport(
   }
   // An error between two writes must not be uncaught: the next write finds it in `out.errored`.
   out.on('error', () => {})
-  await write(out, begin)
+  await write(out, begin, signal)
   const soFar = { families: 0, events: 0 }
   const found = await source.read(async (record) => {
-    await write(out, record)
+    await write(out, record, signal)
     soFar[record.record === 'family' ? 'families' : 'events'] += 1
     onRecord(soFar)
   })
   const end: ExportEnd = { record: 'end', families: found.families, events: found.events }
-  await write(out, end)
+  await write(out, end, signal)
   return found
 }
 
-async function write(out: Writable, record: object): Promise<void> {
+async function write(out: Writable, record: object, signal?: AbortSignal): Promise<void> {
   if (out.errored) throw new CannotWrite('the export', out.errored)
   if (out.write(`${jsonLine(record)}\n`)) return
-  await once(out, 'drain').catch((error: unknown) => {
+  await once(out, 'drain', { signal }).catch((error: unknown) => {
     throw new CannotWrite('the export', error)
   })
 }

@@ -43,10 +43,12 @@ async function stolen(): Promise<BodySession> {
   return session
 }
 
-const around = () => ({
-  from: new Date(Date.now() - 3_600_000).toISOString(),
-  to: new Date(Date.now() + 3_600_000).toISOString(),
-})
+/** Two hours, from a whole minute on. */
+function around() {
+  const minute = Math.floor(Date.now() / 60_000) * 60_000
+  const [from, to] = [minute - 3_600_000, minute + 3_600_000]
+  return { from: new Date(from).toISOString(), to: new Date(to).toISOString() }
+}
 
 describe('the overview', () => {
   test('counts events in steps that suit the period, and says how the service is', async () => {

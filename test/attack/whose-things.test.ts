@@ -107,6 +107,20 @@ const idCases: Record<string, () => Promise<void>> = {
       for (const { familyId } of body.result.data.items) expect(own).toContain(familyId)
     }
   },
+  '/trpc/account.events cursor': async () => {
+    for (const id of [victim.familyId, unknownId]) {
+      const { body } = await callAs(world, procedureAt('/trpc/account.events'), {
+        token: attacker.accessToken,
+        input: { cursor: `${Date.now() + 60_000}:${id}:1` },
+      })
+      const { items } = body.result.data
+      expect(items.length).toBeGreaterThan(0)
+      const rows = await world.sql`
+        select family_id from token_ledger.token_family where user_id = ${attacker.userId}`
+      const own = rows.map((row) => row.family_id)
+      for (const { familyId } of items) expect(own).toContain(familyId)
+    }
+  },
   '/trpc/sessions.revoke familyId': () =>
     expectSameAnswers('/trpc/sessions.revoke', 'familyId', [victim.familyId, admin.familyId]),
   ...Object.fromEntries(
@@ -122,7 +136,7 @@ const idCases: Record<string, () => Promise<void>> = {
 /** Ids of the field's own kind: the victim's, an admin's, the caller's. */
 function idsLike(name: string): string[] {
   const people = [victim, admin, attacker]
-  if (name === 'userId') return people.map(({ userId }) => userId)
+  if (/userId$/i.test(name)) return people.map(({ userId }) => userId)
   const families = people.map(({ familyId }) => familyId)
   return name === 'familyId' ? families : families.map((id) => `1:${id}:1`)
 }
@@ -228,7 +242,7 @@ describe('AD-09 (ASVS 1.2.4, 2.4.1): every request is bounded', () => {
   )
 
   test('every procedure that lists has pages', () => {
-    const lists = procedures.filter(({ url }) => /\.(list|events)$/.test(url))
+    const lists = procedures.filter(({ url }) => /\.(list|events|checkpoints)$/.test(url))
     for (const { url, fields } of lists)
       expect([url, Object.keys(fields!)]).toMatchObject([
         url,
@@ -266,6 +280,7 @@ test('AD-02, TR-16 (ASVS 15.3.1, 14.2.6): no answer to an admin or a user holds 
     '/trpc/admin.sessions.get': { familyId },
     '/trpc/admin.sessions.stateAt': { familyId, at: new Date(Date.now() + 60_000).toISOString() },
     '/trpc/admin.sessions.revoke': { familyId: own.familyId, reason: 'test' },
+    '/trpc/admin.sessions.revokeMany': { familyIds: [own.familyId], reason: 'test' },
     '/trpc/admin.users.list': { limit: 200 },
     '/trpc/admin.users.create': { email: 'new@example.com', password: testPassword, role: 'user' },
     '/trpc/admin.users.setRole': { userId, role: 'user' },
@@ -275,7 +290,11 @@ test('AD-02, TR-16 (ASVS 15.3.1, 14.2.6): no answer to an admin or a user holds 
     '/trpc/admin.ledger.events': { limit: 200 },
     '/trpc/admin.ledger.verify': {},
     '/trpc/admin.ledger.checkpoint': {},
+    '/trpc/admin.ledger.checkpoints': { limit: 200 },
     '/trpc/admin.incidents.list': { limit: 200 },
+    '/trpc/admin.incidents.byClient': {},
+    '/trpc/admin.actions.list': { limit: 200 },
+    '/trpc/admin.overview': lastHour(),
     '/trpc/admin.stats': { ...lastHour(), bucket: 'minute' },
   }
   const answers: Record<string, string> = {}
@@ -292,7 +311,7 @@ test('AD-02, TR-16 (ASVS 15.3.1, 14.2.6): no answer to an admin or a user holds 
     5,
   )
   answers['/trpc/admin.ledger.tail'] = JSON.stringify(await tailed)
-  for (const url of ['/trpc/me', '/trpc/sessions.list'])
+  for (const url of ['/trpc/me', '/trpc/sessions.list', '/trpc/account.events'])
     answers[url] = (await callAs(world, procedureAt(url), { token: admin.accessToken })).text
 
   const hidden = await secretsOf(world.sql)

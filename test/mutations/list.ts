@@ -14,6 +14,7 @@ import type { Mutation } from './mutation.ts'
 import { packages } from './packages.ts'
 import { revocations } from './revocations.ts'
 import { rules } from './rules.ts'
+import { screenRules } from './screens.ts'
 import { starts } from './starts.ts'
 import { tokens } from './tokens.ts'
 import { users } from './users.ts'
@@ -40,6 +41,7 @@ export const mutations: readonly Mutation[] = [
   ...calls,
   ...clients,
   ...limits,
+  ...screenRules,
   ...packages,
   ...connectionRules,
 ]

@@ -6,16 +6,25 @@ import { waitFor } from './wait.ts'
 export type TailMessage = { readonly event: string; readonly id: string | null; readonly data: any }
 
 /** `admin.ledger.tail` over a real socket; leaving the loop closes it. */
-export async function* readTail(
+export function readTail(
   url: string,
   accessToken: string,
-  options: { after?: string; signal?: AbortSignal } = {},
+  { after, signal }: { after?: string; signal?: AbortSignal } = {},
 ): AsyncGenerator<TailMessage, void> {
-  const input = options.after === undefined ? {} : { after: options.after }
+  const input = after === undefined ? {} : { after }
+  return readStream(url, { path: 'admin.ledger.tail', accessToken, input, signal })
+}
+
+/** A subscription over a real socket; leaving the loop closes it. */
+export async function* readStream(
+  url: string,
+  options: { path: string; accessToken: string; input?: object; signal?: AbortSignal | undefined },
+): AsyncGenerator<TailMessage, void> {
+  const { path, accessToken, input = {} } = options
   const search = `?input=${encodeURIComponent(JSON.stringify(input))}`
   const leave = new AbortController()
   const signals = options.signal === undefined ? [leave.signal] : [leave.signal, options.signal]
-  const response = await fetch(`${url}/trpc/admin.ledger.tail${search}`, {
+  const response = await fetch(`${url}/trpc/${path}${search}`, {
     headers: { authorization: `Bearer ${accessToken}`, accept: 'text/event-stream' },
     signal: AbortSignal.any(signals),
   })

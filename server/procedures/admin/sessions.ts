@@ -41,18 +41,18 @@ const list = askingProcedure
     const { questions } = ctx.deps.database
     const page = { cursor, limit: pageSize }
     const search = { ...filter, email, emailPrefix: emailPrefix?.toLowerCase() }
-    if (needsSearch(search)) {
-      const { rows, nextCursor } = await searchSessions(questions, search, page)
-      return { items: rows.map(toSessionView), nextCursor }
+    if (hasIndex(search)) {
+      const rows = await listSessions(questions, { ...filter, email }, page)
+      return pageOf(rows, pageSize, { item: toSessionView, cursor: (row) => row.familyId })
     }
-    const rows = await listSessions(questions, { ...filter, email }, page)
-    return pageOf(rows, pageSize, { item: toSessionView, cursor: (row) => row.familyId })
+    const { rows, nextCursor } = await searchSessions(questions, search, page)
+    return { items: rows.map(toSessionView), nextCursor }
   })
 
-/** Whether the answer is found by looking at sessions one by one: see `searchSessions`. */
-function needsSearch({ emailPrefix, network: from, device, status }: SessionSearch): boolean {
-  const hasIndex = status === undefined || status === 'active' || status === 'reuse_detected'
-  return emailPrefix !== undefined || from !== undefined || device !== undefined || !hasIndex
+/** The two statuses that have an index of sessions. Otherwise sessions are looked at one by one. */
+function hasIndex({ status, emailPrefix, network: from, device }: SessionSearch): boolean {
+  const isCompared = [emailPrefix, from, device].some((wanted) => wanted !== undefined)
+  return (status === 'active' || status === 'reuse_detected') && !isCompared
 }
 
 const get = askingProcedure

@@ -1,0 +1,67 @@
+import { PassThrough, type Readable } from 'node:stream'
+import { z } from 'zod'
+import { readLedger } from '../../../db/audit/export.ts'
+import { writeExport } from '../../audit/write-export.ts'
+import { AuthError } from '../../errors.ts'
+import type { Caller } from '../../../db/ledger/event-rows.ts'
+import type { Bearer } from '../bearer.ts'
+import type { ServiceDeps } from '../deps.ts'
+import { instant } from '../input.ts'
+import { mustBeAdmin, mustBeAlive } from '../standing.ts'
+
+const period = z.strictObject({ from: instant.optional(), to: instant.optional() })
+
+/** Records between two questions whether the caller is still an admin. */
+const askEvery = 5_000
+
+/**
+ * The export that `token-ledger ledger export` writes, read as fast as the caller takes it. A stream that is destroyed
+ * lacks its last record, which says that it is whole.
+ *
+ * @param call.signal aborted when the caller leaves
+ * @throws {AuthError} before the first byte; `too_many_attempts` while another export or verification runs
+ */
+export async function exportLedger(
+  deps: ServiceDeps,
+  call: { bearer: Bearer; caller: Caller; query: unknown; signal: AbortSignal },
+): Promise<Readable> {
+  const session = await call.bearer.claims()
+  await call.bearer.mustBeAdmin()
+  const parsed = period.safeParse(call.query)
+  if (!parsed.success) throw new AuthError('validation_failed', 'not a period of two instants')
+  deps.logSecurityEvent({
+    event: 'admin_called',
+    procedure: 'ledger.export',
+    actorUserId: session.userId,
+    ip: call.caller.ip,
+  })
+  const { from = null, to = null } = parsed.data
+  const sql = deps.database.questions.statements
+  const mustStill = async () => {
+    if (Date.now() >= session.expiresAt)
+      throw new AuthError('access_token_expired', 'expired during the export')
+    await mustBeAdmin(deps, session, await mustBeAlive(sql, session))
+  }
+  const release = deps.longReads.take()
+  const out = new PassThrough()
+  let records = 0
+  const source = {
+    period: { fromAt: from, toAt: to },
+    signal: call.signal,
+    read: (take: Parameters<typeof readLedger>[2]) =>
+      readLedger(sql, source.period, async (record) => {
+        call.signal.throwIfAborted()
+        records += 1
+        if (records % askEvery === 0) await mustStill()
+        await take(record)
+      }),
+  }
+  writeExport(out, source)
+    .then(
+      () => out.end(),
+      (error: unknown) => out.destroy(error instanceof Error ? error : new Error('failed')),
+    )
+    .finally(release)
+    .catch(() => {})
+  return out
+}
