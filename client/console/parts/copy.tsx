@@ -17,11 +17,15 @@ export function CopyButton({
     const timer = setTimeout(() => setOutcome(null), shownMs)
     return () => clearTimeout(timer)
   }, [outcome])
-  const copy = () =>
-    navigator.clipboard.writeText(text).then(
-      () => setOutcome('copied'),
-      () => setOutcome('noCopy'),
-    )
+  const copy = async () => {
+    try {
+      // A page over http has no clipboard.
+      await navigator.clipboard.writeText(text)
+      setOutcome('copied')
+    } catch {
+      setOutcome('noCopy')
+    }
+  }
   return (
     <>
       <button
