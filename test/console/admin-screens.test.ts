@@ -127,6 +127,20 @@ describe.runIf(hasChromium)('the screens of admins', () => {
     expect(lines.join()).toContain(robbed.familyId)
   })
 
+  test('an admin who is demoted while the tail is open reads so, and its events are gone', async () => {
+    const { owner } = rig.app
+    await follow('Ledger')
+    await page.getByText('Live', { exact: true }).waitFor()
+    await waitForLiveTail(owner)
+    await signIn(rig.app, robbed.email)
+    await page.getByRole('cell', { name: robbed.email }).waitFor()
+    await owner.ownerSql`
+      update token_ledger.user_account set role = 'user' where email = 'admin@example.com'`
+    await page.getByText('You are no longer an administrator.').waitFor()
+    expect(await page.textContent('body')).not.toContain(robbed.email)
+    expect(await page.getByRole('link', { name: 'Ledger' }).count()).toBe(0)
+  })
+
   /** Follows a link by keyboard. */
   async function follow(name: string): Promise<void> {
     await press(page.getByRole('link', { name, exact: true }).first())
