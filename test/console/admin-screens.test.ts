@@ -138,6 +138,8 @@ describe.runIf(hasChromium)('the screens of admins', () => {
     await waitForLiveTail(owner)
     await signIn(rig.app, robbed.email)
     await page.getByRole('cell', { name: robbed.email }).waitFor()
+    // The last admin cannot be demoted.
+    await makeUser(owner.url, undefined, 'admin')
     await owner.ownerSql`
       update token_ledger.user_account set role = 'user' where email = 'admin@example.com'`
     await page.getByText('You are no longer an administrator.').waitFor()
