@@ -1,5 +1,6 @@
-import { MutationCache, QueryCache, QueryClient } from '@tanstack/react-query'
-import { createTRPCClient, splitLink } from '@trpc/client'
+import { QueryClient } from '@tanstack/react-query'
+import { createTRPCClient, splitLink, type TRPCLink } from '@trpc/client'
+import { observable } from '@trpc/server/observable'
 import { createAuthClient } from '../index.ts'
 import { connectQueryClient } from '../react/index.ts'
 import { authLink, authSubscriptionLink, type AppRouter } from '../trpc.ts'
@@ -9,9 +10,25 @@ import { mayRetry, reasonOf, retryDelayMs } from './problems.ts'
 /** The session of this page. */
 export const auth = createAuthClient()
 
+/** Notices at every call that the caller is no admin any more. */
+const noticing: TRPCLink<AppRouter> =
+  () =>
+  ({ op, next }) =>
+    observable((observer) =>
+      next(op).subscribe({
+        next: (value) => observer.next(value),
+        error(error) {
+          noticeLostRole(error)
+          observer.error(error)
+        },
+        complete: () => observer.complete(),
+      }),
+    )
+
 /** The service's procedures, with their types. */
 export const trpc = createTRPCClient<AppRouter>({
   links: [
+    noticing,
     splitLink({
       condition: (op) => op.type === 'subscription',
       true: authSubscriptionLink(auth),
@@ -25,8 +42,6 @@ export const trpc = createTRPCClient<AppRouter>({
  * `['admin', 'sessions', 'list', input]`. What begins with `admin` is dropped when the caller is no admin any more.
  */
 export const queryClient: QueryClient = new QueryClient({
-  queryCache: new QueryCache({ onError: noticeLostRole }),
-  mutationCache: new MutationCache({ onError: noticeLostRole }),
   defaultOptions: {
     queries: {
       retry: mayRetry,

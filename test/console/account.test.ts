@@ -114,6 +114,8 @@ describe.runIf(hasChromium)('the console, for everyone', () => {
     expect(await page.locator('form, nav').count()).toBe(0)
     expect(await textOf(page)).not.toContain(email)
     await page.unroute('**/auth/refresh')
+    // The client asks again at once when the connection is back, and otherwise after some seconds.
+    await page.evaluate(() => window.dispatchEvent(new Event('online')))
     await page.getByRole('heading', { name: 'Your account' }).waitFor()
     await page.context().close()
   })

@@ -4,7 +4,9 @@ import { expectNoToken, hasChromium } from '../support/browser.ts'
 import { signInOnConsole, useConsole } from '../support/console.ts'
 import { expectAccessible, expectNoSidewaysScroll, textOf } from '../support/console-checks.ts'
 import { makeDemoLedger, type DemoLedger } from '../support/demo-ledger.ts'
+import { auth } from '../support/http.ts'
 import { longTest } from '../support/long.ts'
+import { signIn } from '../support/sessions.ts'
 import { makeUser } from '../support/users.ts'
 
 describe.runIf(hasChromium)('the sessions in the console', () => {
@@ -43,19 +45,23 @@ describe.runIf(hasChromium)('the sessions in the console', () => {
     await page.context().close()
   })
 
-  test('an admin who is demoted meanwhile reads so at the next click, and nothing of the screen stays', async () => {
-    const { email } = await makeUser(console.app.owner.url, undefined, 'admin')
-    const page = await console.open('sessions')
-    await signInOnConsole(page, email)
-    await page.getByRole('link', { name: demo.person }).first().waitFor()
-    await console.app.owner.ownerSql`
-      update token_ledger.user_account set role = 'user' where email = ${email}`
-    await page.getByRole('link', { name: demo.person }).first().click()
-    await page.getByText('You are no longer an administrator.').waitFor()
-    await page.getByRole('heading', { name: 'Your account' }).waitFor()
-    expect(await textOf(page)).not.toMatch(new RegExp(`${demo.person}|Sessions|Ledger`))
-    await page.context().close()
+  test('an admin who is demoted meanwhile reads so at the next act, and nothing of the screen stays', async () => {
+    const page = await openAndDemote()
+    await page.getByRole('button', { name: 'Select all that are shown and active' }).click()
+    await page.getByRole('button', { name: 'End the selected sessions' }).click()
+    await page.getByLabel('Reason').fill('a drill')
+    await page.getByLabel('Reason').press('Enter')
+    await expectNothingOfAdmins(page)
   })
+
+  longTest(
+    'an admin who is demoted meanwhile reads so at the next click, and nothing of the screen stays',
+    async () => {
+      const page = await openAndDemote()
+      await page.getByRole('link', { name: demo.person }).first().click()
+      await expectNothingOfAdmins(page)
+    },
+  )
 
   longTest(
     'several sessions are found, selected and ended with one reason by keyboard alone',
@@ -131,6 +137,40 @@ describe.runIf(hasChromium)('the sessions in the console', () => {
     },
   )
 
+  longTest(
+    'an admin who is disabled meanwhile reads why at the next click, and nothing of the screen stays',
+    async () => {
+      const { email } = await makeUser(console.app.owner.url, undefined, 'admin')
+      const page = await console.open('sessions')
+      await signInOnConsole(page, email)
+      await page.getByRole('link', { name: demo.person }).first().waitFor()
+      const { ownerSql } = console.app.owner
+      await ownerSql`
+      update token_ledger.user_account set disabled_at = token_ledger.clock() where email = ${email}`
+      await page.getByRole('link', { name: demo.person }).first().click()
+      await page.getByText('Your session was ended').waitFor()
+      expect(await textOf(page)).not.toMatch(new RegExp(`${demo.person}|${email}`))
+      await page.context().close()
+    },
+  )
+
+  longTest('of the 1,000 events of a session only those in view are in the document', async () => {
+    const session = await signIn(console.app, demo.person)
+    let { refreshToken } = session
+    for (let rotations = 1; rotations < 1_000; rotations += 1)
+      refreshToken = (await auth(console.app.url, 'refresh', { refreshToken })).data.refreshToken
+    const page = await console.open(`sessions/${session.familyId}`)
+    await signInOnConsole(page, demo.admin)
+    const rows = page.getByRole('table', { name: 'Its events' }).getByRole('row')
+    await rows.nth(5).waitFor()
+    for (const key of ['PageDown', 'End', 'PageUp', 'Home', 'End']) {
+      await page.getByRole('region', { name: 'Its events' }).press(key)
+      await expect.poll(() => rows.count()).toBeLessThan(60)
+    }
+    await expect.poll(() => rows.last().innerText()).toMatch(/^1000\b/)
+    await page.context().close()
+  })
+
   longTest('a screen that is left open asks at most once a minute', async () => {
     const page = await console.open(`sessions/${demo.lively}`)
     await signInOnConsole(page, demo.admin)
@@ -142,6 +182,23 @@ describe.runIf(hasChromium)('the sessions in the console', () => {
     expect(asked).toBeLessThanOrEqual(1)
     await page.context().close()
   })
+
+  async function openAndDemote(): Promise<Page> {
+    const { email } = await makeUser(console.app.owner.url, undefined, 'admin')
+    const page = await console.open('sessions')
+    await signInOnConsole(page, email)
+    await page.getByRole('link', { name: demo.person }).first().waitFor()
+    await console.app.owner.ownerSql`
+      update token_ledger.user_account set role = 'user' where email = ${email}`
+    return page
+  }
+
+  async function expectNothingOfAdmins(page: Page): Promise<void> {
+    await page.getByText('You are no longer an administrator.').waitFor()
+    await page.getByRole('heading', { name: 'Your account' }).waitFor()
+    expect(await textOf(page)).not.toMatch(new RegExp(`${demo.person}|Sessions|Ledger`))
+    await page.context().close()
+  }
 })
 
 /** The demo ledger is made later than the titles of the tests. */

@@ -156,7 +156,7 @@ export const cookies = [
     [
       [
         'the port opens before there is an admin',
-        '  await startWithDatabase(urls.service, () => ensureAdmin(config, database, log))\n',
+        '  await startWithDatabase(urls.service, () =>\n    ensureAdmin({ ...config, hasConsole: hasConsole(app) }, database, log),\n  )\n',
         '  setTimeout(() => void ensureAdmin(config, database, log), 500)\n',
       ],
     ],

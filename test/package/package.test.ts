@@ -97,13 +97,21 @@ describe('token-ledger', () => {
     expect(result.stdout).toBe('')
   })
 
-  test('brings the built console', async () => {
+  test('brings the built console, and serves it', async () => {
     const built = path.join(service, 'node_modules/token-ledger/dist/console')
     const names = await readdir(built)
     expect(names.toSorted()).toEqual(['assets', 'index.html'])
     const page = await readFile(path.join(built, 'index.html'), 'utf8')
     const [, script = ''] = /src="\/console\/(assets\/index-[^"]+\.js)"/.exec(page) ?? []
     expect((await stat(path.join(built, script))).size).toBeGreaterThan(100_000)
+    const program = `
+      import fastify from 'fastify'
+      import { mountConsole } from './node_modules/token-ledger/dist/server/http/routes/console.js'
+      const app = fastify()
+      await mountConsole(app)
+      const { statusCode, body } = await app.inject('/console/')
+      console.log(statusCode, body.includes('/console/assets/'))`
+    expect(await outputOf(service, 'console.mjs', program)).toBe('200 true\n')
   })
 
   test('has a command, which says how to use it', async () => {

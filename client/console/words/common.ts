@@ -10,7 +10,6 @@ export const words = {
   loading: 'Loading …',
   loadMore: 'Show more',
   loadingMore: 'Loading more …',
-  allShown: 'That is all.',
   tryAgain: 'Try again',
   tryingAgain: 'Trying again …',
   reload: 'Load the page again',

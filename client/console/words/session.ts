@@ -39,8 +39,6 @@ export const words = {
   slider: 'What was true at',
   earlier: 'Event before',
   later: 'Event after',
-  stateActive: 'The session was active',
-  stateOver: 'The session was over',
   generation: 'generation',
   generationTitle: 'Generation',
   until: 'valid until',
