@@ -10,6 +10,10 @@ import { signIn, type BodySession } from '../support/sessions.ts'
 import { waitForLiveTail } from '../support/tail.ts'
 import { makeUser } from '../support/users.ts'
 
+/** Shown as text, and no wider than the page. */
+const hostileAgent = `<img src=x onerror=alert(1)> another program ${'x'.repeat(400)}`
+const hostileReason = '<b>a laptop</b> was lost \u{202e}\u{1f600}'
+
 describe.runIf(hasChromium)('the screens of admins', () => {
   const rig = useConsole()
   let page: Page
@@ -22,7 +26,7 @@ describe.runIf(hasChromium)('the screens of admins', () => {
     const { refreshToken } = robbed
     await auth(url, 'refresh', { refreshToken })
     await moveClock(owner.ownerSql, 11_000)
-    await auth(url, 'refresh', { refreshToken }, { 'user-agent': 'another program' })
+    await auth(url, 'refresh', { refreshToken }, { 'user-agent': hostileAgent })
     page = await rig.open()
     await signInOnConsole(page, admin.email)
   })
@@ -84,7 +88,7 @@ describe.runIf(hasChromium)('the screens of admins', () => {
       await press(page.getByRole('button', { name: `${name}: ${person.email}` }))
       const dialog = page.getByRole('dialog')
       const reason = dialog.getByLabel('Reason')
-      if ((await reason.count()) > 0) await reason.fill('a laptop was lost')
+      if ((await reason.count()) > 0) await reason.fill(hostileReason)
       await press(dialog.getByRole('button', { name, exact: true }))
       await page.getByText(outcome).waitFor()
     }
@@ -95,7 +99,7 @@ describe.runIf(hasChromium)('the screens of admins', () => {
     await act('Enable', 'can sign in again. 0 sessions were ended, 0 go on.')
     await follow('Ledger')
     await follow('What administrators did')
-    await page.getByText('a laptop was lost').waitFor()
+    await page.getByText(hostileReason).waitFor()
     expect(await page.getByText('admin@example.com').count()).toBeGreaterThanOrEqual(5)
   })
 
@@ -125,6 +129,22 @@ describe.runIf(hasChromium)('the screens of admins', () => {
     const lines = (await readFile(await download.path(), 'utf8')).trimEnd().split('\n')
     expect(JSON.parse(lines.at(-1)!)).toMatchObject({ record: 'end' })
     expect(lines.join()).toContain(robbed.familyId)
+  })
+
+  test('an admin who is demoted while the tail is open reads so, and its events are gone', async () => {
+    const { owner } = rig.app
+    await follow('Ledger')
+    await page.getByText('Live', { exact: true }).waitFor()
+    await waitForLiveTail(owner)
+    await signIn(rig.app, robbed.email)
+    await page.getByRole('cell', { name: robbed.email }).waitFor()
+    // The last admin cannot be demoted.
+    await makeUser(owner.url, undefined, 'admin')
+    await owner.ownerSql`
+      update token_ledger.user_account set role = 'user' where email = 'admin@example.com'`
+    await page.getByText('You are no longer an administrator.').waitFor()
+    expect(await page.textContent('body')).not.toContain(robbed.email)
+    expect(await page.getByRole('link', { name: 'Ledger' }).count()).toBe(0)
   })
 
   /** Follows a link by keyboard. */

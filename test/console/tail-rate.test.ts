@@ -47,12 +47,11 @@ describe.runIf(hasChromium && runsLong)('the tail under load', () => {
     await ofOne.getByRole('button', { name: 'Pause' }).click()
     const seqs = await readSeqs(ofOne)
     expect(seqs).toEqual(Array.from({ length: events / families }, (_, i) => i + 2).toReversed())
-    console.log({ tookMs, slowestMs, heapBefore, heapAfter })
     expect(slowestMs).toBeLessThan(200)
     expect(heapAfter - heapBefore).toBeLessThan(5_000_000)
     expect(await everything.getByRole('row').count()).toBeLessThan(100)
     expect(events / (tookMs / 1000)).toBeGreaterThan(450)
-  }, 180_000)
+  }, 300_000)
 
   async function openTail(email: string): Promise<Page> {
     const page = await rig.open('ledger', { locale: 'en-US' })
