@@ -6,9 +6,10 @@ import { connectQueryClient } from '../react/index.ts'
 import { authLink, authSubscriptionLink, type AppRouter } from '../trpc.ts'
 import { forgetLostRole, noteLostRole } from './access.ts'
 import { mayRetry, reasonOf, retryDelayMs } from './problems.ts'
+import { askForPasswordAgain, closeQuestion } from './step-up.ts'
 
 /** The session of this page. */
-export const auth = createAuthClient()
+export const auth = createAuthClient({ onStepUp: askForPasswordAgain })
 
 /** Notices at every call that the caller is no admin any more. */
 const noticing: TRPCLink<AppRouter> =
@@ -56,6 +57,7 @@ export const queryClient: QueryClient = new QueryClient({
 
 connectQueryClient(auth, queryClient)
 auth.onUserChange(forgetLostRole)
+auth.onUserChange(closeQuestion)
 
 /**
  * An admin who was demoted: what only admins may see goes at once, and a refresh brings the role of now. Queries and

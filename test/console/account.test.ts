@@ -6,11 +6,13 @@ import { describe, expect, test } from 'vitest'
 import { expectNoToken, hasChromium } from '../support/browser.ts'
 import { signInOnConsole, useConsole } from '../support/console.ts'
 import { expectAccessible, expectNoSidewaysScroll, textOf } from '../support/console-checks.ts'
+import { moveClock } from '../support/clock.ts'
 import { auth, mutate } from '../support/http.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
 describe.runIf(hasChromium)('the console, for everyone', () => {
-  const console = useConsole()
+  // The service would take over the time of the sign-in that a test begins long ago.
+  const console = useConsole({}, { signingKeyReloadMs: 3_600_000 })
 
   test('a person signs in, ends all other sessions and signs out by keyboard alone, and axe-core finds no violation', async () => {
     const { email } = await makeUser(console.app.owner.url)
@@ -101,6 +103,37 @@ describe.runIf(hasChromium)('the console, for everyone', () => {
     expect(await page.locator('code').innerText()).toMatch(/^[\da-f-]{36}:\d+$/)
     expect(await textOf(page)).not.toContain(email)
     await expectAccessible(page)
+    await page.context().close()
+  })
+
+  test('a person whose sign-in is too long ago enters the password again, and the act goes on by itself', async () => {
+    const { ownerSql, url } = console.app.owner
+    const { email } = await makeUser(url)
+    await moveClock(ownerSql, -11 * 60_000)
+    const page = await console.open()
+    await signInOnConsole(page, email)
+    await moveClock(ownerSql, 0)
+    await signInElsewhere(email)
+    await page.reload()
+    await page.getByRole('button', { name: 'End all others' }).click()
+    const confirm = page.getByRole('dialog', { name: 'End all other sessions?' })
+    await confirm.getByRole('button', { name: 'End all others' }).click()
+
+    const question = page.getByRole('dialog', { name: 'Enter your password again' })
+    await question.waitFor()
+    await expectAccessible(page)
+    await question.getByRole('button', { name: 'Cancel' }).click()
+    await confirm.getByText('Your password is needed for that. Nothing was changed.').waitFor()
+
+    await confirm.getByRole('button', { name: 'End all others' }).click()
+    await question.getByLabel('Your password').fill('another password')
+    await page.keyboard.press('Enter')
+    await question.getByText('The password is wrong.').waitFor()
+    await question.getByLabel('Your password').fill(testPassword)
+    await page.keyboard.press('Enter')
+    await confirm.waitFor({ state: 'detached' })
+    await expect.poll(() => page.getByRole('rowheader').count()).toBe(1)
+    await expectNoToken(page)
     await page.context().close()
   })
 

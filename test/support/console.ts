@@ -33,7 +33,10 @@ export type ConsoleRig = {
 }
 
 /** One service, one browser and one build for the tests of a `describe.runIf(hasChromium)`. */
-export function useConsole(env: Record<string, string> = {}): ConsoleRig {
+export function useConsole(
+  env: Record<string, string> = {},
+  options: Pick<NonNullable<Parameters<typeof startApp>[1]>, 'signingKeyReloadMs'> = {},
+): ConsoleRig {
   const folder = mkdtempSync(join(tmpdir(), 'token-ledger-console-'))
   const offences: string[] = []
   let browser: Browser | undefined
@@ -45,7 +48,7 @@ export function useConsole(env: Record<string, string> = {}): ConsoleRig {
         .launch({ executablePath: executablePath!, args: launchArgs })
         .then((launched) => (browser = launched)),
     ])
-    app = await startApp(env, { consoleFolder: folder })
+    app = await startApp(env, { ...options, consoleFolder: folder })
   })
   afterAll(async () => {
     await browser?.close()

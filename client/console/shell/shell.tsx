@@ -6,6 +6,7 @@ import { SignIn } from '../screens/sign-in/sign-in.tsx'
 import { words } from '../words/common.ts'
 import { Header } from './header.tsx'
 import { Notices } from './notices.tsx'
+import { StepUp } from './step-up-dialog.tsx'
 
 /** Around every screen. A visitor who is signed out gets the form, and the screen of the address after the sign-in. */
 export function Shell(): ReactNode {
@@ -23,6 +24,7 @@ export function Shell(): ReactNode {
         <Notices />
         <Outlet />
       </main>
+      <StepUp />
     </>
   )
 }
