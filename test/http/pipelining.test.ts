@@ -43,7 +43,7 @@ test('RFC 9112 §9.3.2: the requests of one connection are carried out one after
   expect(Array.from(answer.matchAll(/\r\n\r\n(r\d+)/g), ([, name]) => name)).toEqual(names)
 })
 
-test('requests of other connections come in between', async () => {
+test('HT-02: requests of other connections come in between', async () => {
   const flood = pipelined(Array.from({ length: 300 }, () => 'flood'))
   const other = pipelined(['other'])
   await Promise.all([flood.answer, other.answer])
