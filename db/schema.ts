@@ -394,7 +394,7 @@ export const auditSessions = tokenAuditSchema
     incidentId: text('incident_id'),
     ip: inet('ip'),
     userAgent: text('user_agent'),
-    methods: text('methods').array(),
+    methods: text('methods').array().$type<readonly string[]>(),
     authenticatedAt: instant('authenticated_at'),
   })
   .existing()
@@ -416,7 +416,7 @@ export const auditEvents = tokenAuditSchema
     userAgent: text('user_agent'),
     hash: bytea('hash').notNull(),
     prevHash: bytea('prev_hash'),
-    methods: text('methods').array(),
+    methods: text('methods').array().$type<readonly string[]>(),
     authenticatedAt: instant('authenticated_at'),
   })
   .existing()

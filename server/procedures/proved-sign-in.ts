@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { z } from 'zod'
 import { readEpoch } from '../../db/ledger/locks.ts'
 import { AuthError } from '../errors.ts'
@@ -12,6 +13,12 @@ export const methods = z
   .array(z.string().regex(/^[A-Za-z0-9_.:/-]{1,50}$/))
   .min(1)
   .max(10)
+
+/** Without a zone, which Postgres does not take. */
+const address = z
+  .string()
+  .max(45)
+  .refine((given) => isIP(given) !== 0 && !given.includes('%'), 'Invalid address')
 
 /** The part of a sign-in that does not depend on how it reaches the service. */
 export const provedSignIn = z.strictObject({
@@ -60,7 +67,7 @@ export const sessions = authMutation(
   provedSignIn.extend({
     attemptId: id,
     authenticatedAt: instant.refine((at) => at >= 0, 'The year must be 1970 or later').optional(),
-    ip: z.union([z.ipv4(), z.ipv6()]).optional(),
+    ip: address.optional(),
     userAgent: text.max(512).optional(),
   }),
   async ({ ctx, input }) => {

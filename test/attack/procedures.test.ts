@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { adminEmail, attackedServer } from '../support/attacked-server.ts'
 import { callProcedure, procedures, sampleAudience, type Procedure } from '../support/procedures.ts'
+import { testSignInToken } from '../support/server.ts'
 import { signIn } from '../support/sessions.ts'
 
 const attacked = attackedServer({ ACCESS_TOKEN_AUDIENCES: sampleAudience })
@@ -12,12 +13,13 @@ beforeAll(async () => {
 })
 
 /** Who may call which procedure. A new procedure fails here until it is added. */
-const access: Record<string, 'public' | 'signed in' | 'admin'> = {
+const access: Record<string, 'public' | 'sign-in service' | 'signed in' | 'admin'> = {
   '/auth/register': 'public',
   '/auth/login': 'public',
   '/auth/refresh': 'public',
   '/auth/reauthenticate': 'public',
   '/auth/logout': 'public',
+  '/auth/sessions': 'sign-in service',
   '/trpc/me': 'signed in',
   '/trpc/tokens.exchange': 'signed in',
   '/trpc/sessions.list': 'signed in',
@@ -55,7 +57,13 @@ test.each(guarded)(
   'TR-13 TR-06 (ASVS 8.2.1): %s refuses a caller without its access level before it reads the input',
   async (_url, procedure) => {
     const level = access[procedure.url]
-    const strangers = ['', 'Bearer a.b.c', 'Basic dXNlcjpwYXNzd29yZA==']
+    const isForService = level === 'sign-in service'
+    const strangers = [
+      '',
+      'Bearer a.b.c',
+      'Basic dXNlcjpwYXNzd29yZA==',
+      ...(isForService ? [user, admin, testSignInToken] : []),
+    ]
     await attacked.unchanged(async () => {
       for (const input of [procedure.sample, { x: 1 }, null]) {
         for (const authorization of strangers) {
@@ -63,7 +71,9 @@ test.each(guarded)(
             input,
             headers: { authorization },
           })
-          expect(answer.reason).toMatch(/^access_token_(missing|invalid)$/)
+          expect(answer.reason).toMatch(
+            isForService ? /^sign_in_refused$/ : /^access_token_(missing|invalid)$/,
+          )
           // A refused stream has already begun to answer, so the refusal is in its body.
           expect(answer.status).toBe(procedure.type === 'subscription' ? 200 : 401)
         }
@@ -78,7 +88,7 @@ test.each(guarded)(
 
 test.each(taking)(
   'TR-11 TR-12 V13 (ASVS 15.3.3): %s refuses unknown keys and keys of a prototype',
-  async (_url, procedure) => {
+  async (url, procedure) => {
     const { sample } = procedure
     const extra = [
       { ...sample, isAdmin: true },
@@ -95,7 +105,9 @@ test.each(taking)(
       for (const input of extra) {
         const answer = await callProcedure(attacked, procedure, {
           input,
-          headers: { authorization: admin },
+          headers: {
+            authorization: url === '/auth/sessions' ? `Bearer ${testSignInToken}` : admin,
+          },
         })
         expect([input, answer.reason]).toEqual([input, 'validation_failed'])
         expect(answer.text).not.toMatch(/polluted|isAdmin/)

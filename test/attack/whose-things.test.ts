@@ -95,6 +95,8 @@ const idCases: Record<string, () => Promise<void>> = {
     }
     expect(await kindsOf(world, victim.familyId)).toEqual(before)
   },
+  '/auth/sessions user': () => expectOnlyServicesSignIn({ user: victim.userId }),
+  '/auth/sessions attemptId': () => expectOnlyServicesSignIn({ attemptId: victim.familyId }),
   '/trpc/sessions.list cursor': async () => {
     for (const cursor of [victim.familyId, 'ffffffff-ffff-ffff-ffff-ffffffffffff']) {
       const { body } = await callAs(world, procedureAt('/trpc/sessions.list'), {
@@ -117,6 +119,18 @@ const idCases: Record<string, () => Promise<void>> = {
         return [field, () => expectSameAnswers(url, name, idsLike(name))]
       }),
   ),
+}
+
+/** An access token, of an admin too, starts a session for no user. */
+async function expectOnlyServicesSignIn(ids: object): Promise<void> {
+  const input = { ...procedureAt('/auth/sessions').sample, ...ids }
+  await world.unchanged(async () => {
+    for (const { accessToken } of [attacker, admin]) {
+      const headers = { authorization: `Bearer ${accessToken}` }
+      const answer = await world.request('/auth/sessions', { json: input, headers })
+      expect([answer.status, answer.reason]).toEqual([401, 'sign_in_refused'])
+    }
+  })
 }
 
 /** Ids of the field's own kind: the victim's, an admin's, the caller's. */

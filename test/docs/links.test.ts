@@ -43,7 +43,7 @@ const maxLines: Readonly<Record<string, number>> = {
   'docs/reference/configuration.md': 120,
   'docs/reference/connection-strings.md': 120,
   'docs/reference/events.md': 145,
-  'docs/reference/http.md': 214,
+  'docs/reference/http.md': 218,
   'docs/reference/limits.md': 80,
   'docs/reference/metrics.md': 120,
   'docs/reference/rotation.md': 130,

@@ -1,6 +1,7 @@
 import { z, type ZodType } from 'zod'
 import { appRouter, authRouter } from '../../server/procedures/router.ts'
 import type { AttackAnswer, AttackedServer } from './attacked-server.ts'
+import { testSignInToken } from './server.ts'
 import { testPassword } from './users.ts'
 
 export type Procedure = {
@@ -44,8 +45,13 @@ export function callAs(
   procedure: Procedure,
   { token, input = procedure.sample }: { token: string; input?: unknown },
 ): Promise<AttackAnswer> {
-  const headers = { authorization: `Bearer ${token}` }
+  const headers = { authorization: `Bearer ${credentialFor(procedure, token)}` }
   return callProcedure(attacked, procedure, { input, headers })
+}
+
+/** The access token, or what `sessions` takes in its place. */
+export function credentialFor({ url }: Procedure, token: string): string {
+  return url === '/auth/sessions' ? testSignInToken : token
 }
 
 /** Calls the procedure with any input; hangs up on a stream that goes on. */

@@ -21,6 +21,9 @@ export const testSecret = 'T7n2kq9Lw4Zr8Xc1Vb6Ms3Hd5Gf0JyPaQeUiOtYzBxNvRm'
 /** Opens `/metrics` of services under test, whatever their PUBLIC_URL. */
 export const testMetricsToken = 'f3a9c61e8b7d24509e1fa86c3d70b952'
 
+/** Opens `POST /auth/sessions` of services under test. */
+export const testSignInToken = 'b81f6d0a4c2e97351d08e6f5a94c7b23'
+
 const startTimeoutMs = 60_000
 
 /** A free port of the loopback interface; another process may take it before the caller does. */
@@ -51,6 +54,7 @@ export async function startServer(
       PORT: String(port),
       RATE_LIMITS: 'off',
       METRICS_TOKEN: testMetricsToken,
+      SIGN_IN_TOKEN: testSignInToken,
       // Some have a public address, as far as they know.
       PUBLIC_DEVELOPMENT: 'allow',
       ...env,

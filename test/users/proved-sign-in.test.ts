@@ -79,7 +79,7 @@ async function post(url: string, body: object, headers: Record<string, string> =
     body: JSON.stringify(body),
   })
   const text = await response.text()
-  return { status: response.status, headers: response.headers, body: JSON.parse(text) as any }
+  return { status: response.status, headers: response.headers, body: JSON.parse(text) }
 }
 
 /** The three ways in which a session begins by a proof of the team's own, with the same result. */
@@ -159,7 +159,7 @@ describe.each(Object.entries(ways))('a family that %s began', (_name, begin) => 
     for (let i = 0; i < 6; i++) {
       const [grant] = await Promise.all([
         begin({ ...proof, user: id }),
-        endAllSessions(deps as never, id, { by }),
+        endAllSessions(deps, id, { by }),
       ])
       // Either it was refused, or it began after the end of everything, or it was ended by it.
       const [last] = await owner.ownerSql<{ kind: string }[]>`
@@ -168,7 +168,7 @@ describe.each(Object.entries(ways))('a family that %s began', (_name, begin) => 
         select family_id from token_audit.sessions where user_id = ${id} and status = 'active'`
       if (active.length > 0)
         expect([grant.familyId, last!.kind]).toEqual([active[0]!.family_id, 'issued'])
-      await endAllSessions(deps as never, id, { by })
+      await endAllSessions(deps, id, { by })
     }
   })
 })
@@ -178,12 +178,17 @@ test('a sign-in that has read its epoch before everything was ended begins no se
   const user = { id, email: 'a@example.com', role: 'user', disabled: false } as const
   const caller = { ip: null, userAgent: null }
   const deps = { sql: database.transactions, logSecurityEvent: () => {} }
-  await endAllSessions(deps as never, id, {
+  await endAllSessions(deps, id, {
     by: { reason: 'logout_everywhere', actorUserId: id, caller },
   })
   const policy = { idleMs: 1_000, absoluteMs: 1_000, maxSessionsPerUser: 1 }
   const late = startSession({ ...deps, policy } as never, {
-    ...{ user, caller, epoch: 0, transport: 'body', deviceName: null, methods: ['fed'] },
+    user,
+    caller,
+    epoch: 0,
+    transport: 'body',
+    deviceName: null,
+    methods: ['fed'],
   })
   await expect(late).rejects.toMatchObject({ reason: 'session_revoked' })
 })
@@ -219,7 +224,7 @@ describe('the service credential is refused, in one way and with nothing written
     expect(answer.body.error.data).toMatchObject({ reason: 'sign_in_refused', path: 'sessions' })
     expect(answer.headers.getSetCookie()).toEqual([])
     expect(await countRows()).toEqual(before)
-    const logged = lines.filter((line) => line.includes('"call_refused"')).at(-1)
+    const logged = lines.findLast((line) => line.includes('"call_refused"'))
     expect(JSON.parse(logged!)).toMatchObject({ procedure: 'sessions', reason: 'sign_in_refused' })
   }
 
