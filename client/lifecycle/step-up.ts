@@ -14,6 +14,11 @@ export type StepUps = ReturnType<typeof createStepUps>
 /** Of requests that got no answer, and of those that a refresh of another tab or process came before. */
 const maxTries = 5
 const betweenTriesMs = 400
+/**
+ * Without the Web Locks API, a refresh of another tab may be on its way with an attempt of its own, and no grace window
+ * would cover it. After this wait it has its answer, and a tab that began meanwhile has found the attempt of this one.
+ */
+const otherTabsMs = 1_000
 
 /** Proving again who the user is, and calls that need it. */
 export function createStepUps(
@@ -33,6 +38,7 @@ export function createStepUps(
       const { route = 'reauthenticate', ...content } = proof
       // A route of the team's own takes the same attempt, with a proof of its own.
       const input = { ...content, ...attempt } as { password: string; attemptId: string }
+      if (mayRaceTabs()) await sleep(otherTabsMs)
       const grant = await post(route as 'reauthenticate', input, signal)
       isDone = grant.isReauthenticated
       return grant
@@ -91,6 +97,10 @@ export function createStepUps(
       authenticatedAt = performance.now()
     },
   }
+}
+
+function mayRaceTabs(): boolean {
+  return typeof document !== 'undefined' && navigator.locks === undefined
 }
 
 /** How long ago the user may have authenticated, where that is why the request was refused; null otherwise. */

@@ -16,8 +16,8 @@ describe.runIf(hasChromium)('tabs of one browser', () => {
   afterAll(() => Promise.all([app, pages].map((started) => started[Symbol.asyncDispose]())))
 
   const browsers: [string, boolean][] = [
-    ['without Web Locks', false],
     ['with Web Locks', true],
+    ['without Web Locks', false],
   ]
   test.each(browsers.slice(0, repeats(1, browsers.length)))(
     'the user authenticates again in one tab, and the others take the token over (%s), also while they refresh',
