@@ -31,10 +31,11 @@ export async function keepTables(app: FastifyInstance, database: Database): Prom
   app.addHook('onClose', async () => clearInterval(timer))
 }
 
-const hourMs = 3_600_000
+/** How soon an hour that is over is counted; until then each chart reads its events. */
+const countEveryMs = 10 * 60_000
 
 /**
- * Counts the events of hours that are over, from now on and once an hour, in the background: see `countEvents`. One
+ * Counts the events of hours that are over, from now on and every ten minutes, in the background: see `countEvents`. One
  * process counts at a time. A failure is logged; charts then read more events.
  */
 export function keepEventHours(app: FastifyInstance, database: Database): void {
@@ -48,7 +49,7 @@ export function keepEventHours(app: FastifyInstance, database: Database): void {
     }
   }
   void count()
-  const timer = setInterval(() => void count(), hourMs)
+  const timer = setInterval(() => void count(), countEveryMs)
   timer.unref()
   app.addHook('onClose', async () => {
     closing.abort()

@@ -35,9 +35,9 @@ longTest(
       table[name] = { few: round(fewMs), many: round(manyMs), ratio: round(manyMs / fewMs) }
     }
     console.table(table)
-    // Half a millisecond is what a busy machine adds to any statement.
-    for (const [name, times] of Object.entries(table))
-      expect([name, times.many <= 1.5 * times.few + 0.5]).toEqual([name, true])
+    const slow = Object.entries(table).filter(([, times]) => times.ratio > 1.5)
+    // What is done in half a millisecond more has not become slow.
+    expect(slow.filter(([, times]) => times.many - times.few > 0.5)).toEqual([])
   },
 )
 
@@ -112,7 +112,7 @@ async function questionsOf({
     'the chart of 30 days': () =>
       countEvents(questions, { fromAt: today - 31 * dayMs, toAt: today - dayMs }, dayMs),
     'the chart of the last day': () =>
-      countEvents(questions, { fromAt: Date.now() - dayMs, toAt: Date.now() }, 3_600_000),
+      countEvents(questions, { fromAt: today - dayMs, toAt: today + 3_600_000 }, 3_600_000),
     'active sessions': () => countActiveSessions(questions),
     'own events': () => listOwnEvents(questions, user, { limit }),
   }

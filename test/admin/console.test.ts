@@ -81,8 +81,11 @@ describe('the overview', () => {
         lagMs: expect.any(Number),
       },
     ])
-    const day = { from: '2026-01-01T00:00:00Z', to: '2026-01-02T00:00:00Z' }
-    expect(await ask('admin.overview', day)).toMatchObject({ bucket: 'hour' })
+    const day = { from: '2026-01-01T00:17:00Z', to: '2026-01-02T00:17:00Z' }
+    const hours = await ask('admin.overview', day)
+    expect(hours.bucket).toBe('hour')
+    expect(hours.items).toHaveLength(25)
+    expect(hours.items[0].at).toBe('2026-01-01T00:00:00.000Z')
     const year = { from: '2026-01-01T00:00:00Z', to: '2027-01-01T00:00:00Z' }
     expect((await ask('admin.overview', year)).items).toHaveLength(365)
   })

@@ -26,7 +26,10 @@ export const overview = askingProcedure
     if (to - from > maxDays * dayMs) throw invalid(`to: At most ${maxDays} days after from.`)
     const { questions } = deps.database
     const { bucket, stepMs } = bucketFor(to - from)
-    const rows = await countEvents(questions, { fromAt: from, toAt: to }, stepMs)
+    // Whole steps: a first step of which only the end was counted would look like a quiet one.
+    const fromAt = Math.floor(from / stepMs) * stepMs
+    const toAt = Math.ceil(to / stepMs) * stepMs
+    const rows = await countEvents(questions, { fromAt, toAt }, stepMs)
     return {
       bucket,
       items: rows.map((row) => ({ ...row, at: iso(row.at) })),
