@@ -11,6 +11,8 @@ const moreExact = new Intl.DateTimeFormat(locales, {
 })
 const times = new Intl.DateTimeFormat(locales, { timeStyle: 'medium' })
 const days = new Intl.DateTimeFormat(locales, { dateStyle: 'medium' })
+const shortTimes = new Intl.DateTimeFormat(locales, { timeStyle: 'short' })
+const shortDays = new Intl.DateTimeFormat(locales, { month: 'short', day: 'numeric' })
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' })
 const plurals = new Intl.PluralRules('en')
 const lists = new Intl.ListFormat('en', { style: 'narrow', type: 'unit' })
@@ -44,6 +46,11 @@ export function formatUtc(at: string | number): string {
 export function formatTick(at: number, fromAt: string): string {
   const isWithinDay = at - new Date(fromAt).getTime() < 24 * 3600 * 1000
   return (isWithinDay ? times : days).format(at)
+}
+
+/** For a chart of this length: the time alone if it is a day or two, else the date. */
+export function formatAxis(at: number, lengthMs: number): string {
+  return (lengthMs < 2 * 24 * 3600 * 1000 ? shortTimes : shortDays).format(at)
 }
 
 /** `3 minutes ago`, `in 2 days`. */

@@ -52,8 +52,33 @@ const ledger = createRoute({
   path: '/ledger',
   component: lazyRouteComponent(() => import('./screens/ledger/ledger.tsx'), 'Ledger'),
 })
+const ledgerSearch = createRoute({
+  getParentRoute: () => admins,
+  path: '/ledger/search',
+  component: lazyRouteComponent(() => import('./screens/ledger/search.tsx'), 'LedgerSearch'),
+})
+const ledgerProof = createRoute({
+  getParentRoute: () => admins,
+  path: '/ledger/proof',
+  component: lazyRouteComponent(() => import('./screens/ledger/proof.tsx'), 'LedgerProof'),
+})
+const ledgerActs = createRoute({
+  getParentRoute: () => admins,
+  path: '/ledger/admins',
+  component: lazyRouteComponent(() => import('./screens/ledger/acts.tsx'), 'LedgerActs'),
+})
 
-const screens = admins.addChildren([overview, sessions, session, incidents, users, ledger])
+const screens = admins.addChildren([
+  overview,
+  sessions,
+  session,
+  incidents,
+  users,
+  ledger,
+  ledgerSearch,
+  ledgerProof,
+  ledgerActs,
+])
 
 export const router = createRouter({
   routeTree: root.addChildren([home, account, screens]),

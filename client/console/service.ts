@@ -57,8 +57,11 @@ export const queryClient: QueryClient = new QueryClient({
 connectQueryClient(auth, queryClient)
 auth.onUserChange(forgetLostRole)
 
-/** An admin who was demoted: what only admins may see goes at once, and a refresh brings the role of now. */
-function noticeLostRole(error: Error): void {
+/**
+ * An admin who was demoted: what only admins may see goes at once, and a refresh brings the role of now. Queries and
+ * mutations call it by themselves, subscriptions have to.
+ */
+export function noticeLostRole(error: Error): void {
   if (reasonOf(error) !== 'role_required') return
   noteLostRole(auth)
   queryClient.removeQueries({ queryKey: ['admin'] })

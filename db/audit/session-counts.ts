@@ -1,7 +1,7 @@
 import type { Statements } from '../connection/connect.ts'
 
 /** Sessions that are looked at to estimate how many are active; up to so many, they are counted. */
-const sampleSize = 5_000
+const sampleSize = 2_000
 
 /** The bytes of one row of `open_family` with its header, alignment and pointer. */
 const openFamilyBytes = 88

@@ -107,7 +107,7 @@ async function listCandidates(
 async function lookAt(
   { db }: Statements,
   familyIds: readonly string[],
-  { emailPrefix, status, network, device, limit }: SessionSearch & { limit: number },
+  { email, emailPrefix, status, network, device, limit }: SessionSearch & { limit: number },
 ): Promise<AuditSession[]> {
   // `limit` keeps the planner from reading all sessions for a join.
   const session = db
@@ -124,6 +124,7 @@ async function lookAt(
     .where(
       and(
         sql`${tokenFamily.familyId} = any(${`{${familyIds.join()}}`}::text::uuid[])`,
+        email === undefined ? undefined : eq(session.email, email),
         emailPrefix === undefined ? undefined : sql`starts_with(${session.email}, ${emailPrefix})`,
         status === undefined ? undefined : eq(session.status, status),
         network === undefined ? undefined : sql`${session.ip} <<= ${network}::inet`,

@@ -30,8 +30,14 @@ export async function countEvents(
   const last = Math.ceil(period.toAt / bucketMs) - 1
   const { fromAt, toAt } = wholeHours(period, bucketMs)
   return sql<Bucket[]>`
-    with counted as (
-      select coalesce(max(hour_at) + interval '1 hour', '-infinity') as until_at
+    with later as materialized (
+      select greatest(
+        ${instantParam(fromAt)}::timestamptz,
+        least(
+          coalesce(max(hour_at) + interval '1 hour', '-infinity'),
+          ${instantParam(toAt)}::timestamptz
+        )
+      ) as from_at
       from token_ledger.event_hour
     ),
     part as (
@@ -52,14 +58,14 @@ export async function countEvents(
         from token_ledger.token_event e
         where e.occurred_at >= ${instantParam(period.fromAt)}::timestamptz
           and e.occurred_at < ${instantParam(fromAt)}::timestamptz
+          -- Without a row to compare, so that an empty period opens no partition.
+          and ${instantParam(period.fromAt)}::timestamptz < ${instantParam(fromAt)}::timestamptz
         union all
         select e.occurred_at, e.kind
         from token_ledger.token_event e
-        where e.occurred_at >= greatest(
-            ${instantParam(fromAt)}::timestamptz,
-            least((select until_at from counted), ${instantParam(toAt)}::timestamptz)
-          )
+        where e.occurred_at >= (select from_at from later)
           and e.occurred_at < ${instantParam(period.toAt)}::timestamptz
+          and (select from_at from later) < ${instantParam(period.toAt)}::timestamptz
       ) uncounted
       group by 1
     )

@@ -115,6 +115,8 @@ describe('the list of sessions', () => {
       expect(await listed({ emailPrefix, network })).toEqual([])
     expect(await listed({ userId: own.userId, device: 'SHOP/' })).toHaveLength(2)
     expect(await listed({ email: own.email, device: '%' })).toEqual([])
+    expect(await listed({ email: own.email })).toHaveLength(2)
+    expect(await listed({ email: own.email, userId: admin.userId })).toEqual([])
     expect(await listed({ emailPrefix: `${own.email}x` })).toEqual([])
   })
 

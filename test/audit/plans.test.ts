@@ -1,14 +1,19 @@
 import { drizzle } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { listOwnEvents } from '../../db/audit/own-events.ts'
+import { countSessionsOf } from '../../db/audit/session-counts.ts'
+import { searchSessions } from '../../db/audit/session-search.ts'
 import { listActiveSessions, listSessions } from '../../db/audit/sessions.ts'
+import { listComeBacks } from '../../db/audit/timeline.ts'
 import { countEvents } from '../../db/audit/statistics.ts'
 import { listEvents, listFamilyEvents, readForward } from '../../db/audit/events.ts'
-import { listIncidents } from '../../db/audit/incidents.ts'
+import { listIncidents, listIncidentsByClient } from '../../db/audit/incidents.ts'
 import type { Database } from '../../db/connection/connect.ts'
 import { readFamilyEnds } from '../../db/ledger/ends.ts'
 import { readFamilies } from '../../db/ledger/families.ts'
 import { deleteStaleCounts } from '../../db/limit-counts.ts'
+import { listUsers } from '../../db/users.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
 
 const families = 20_000
@@ -141,6 +146,15 @@ test.each<[string, () => Promise<unknown>]>([
   ['the next page of events', () => listEvents(database, {}, { ...page, cursor: position })],
   ['the live tail', () => readForward(database, { ...position, txid: '1' }, 500)],
   ['incidents', () => listIncidents(database, {}, page)],
+  ['incidents by client', () => listIncidentsByClient(database, {})],
+  ['all sessions', () => searchSessions(database, {}, page)],
+  ['sessions by a prefix', () => searchSessions(database, { emailPrefix: 'user-7@' }, page)],
+  ['sessions by a prefix of many', () => searchSessions(database, { emailPrefix: 'user-' }, page)],
+  ['sessions of a network', () => searchSessions(database, { network: '10.0.0.0/8' }, page)],
+  ['what happened to own sessions', () => listOwnEvents(database, userId, page)],
+  ['the active sessions of users', () => countSessionsOf(database, [userId])],
+  ['users by a prefix', () => listUsers(database, { emailPrefix: 'user-7@' }, page)],
+  ['tokens that came back', () => listComeBacks(database, familyId, 1_000)],
   [
     'lately ended sessions',
     () =>
@@ -154,6 +168,23 @@ test.each<[string, () => Promise<unknown>]>([
   ['stale counts of the rate limits', () => deleteStaleCounts(database, 1_000)],
 ])('the query for %s scans no table from end to end', async (_what, query) => {
   expect(await scannedWhole(query)).toEqual([])
+})
+
+test('a search looks at a limited number of sessions, and goes on from there', async () => {
+  // More users than a search looks up by their addresses.
+  const first = await searchSessions(database, { emailPrefix: 'user-19' }, { limit: 200 })
+  expect(first.rows.length).toBeGreaterThan(0)
+  for (const { email: found } of first.rows) expect(found).toMatch(/^user-19/)
+  const nowhere = { network: '198.51.100.0/24' }
+  let looked = 0
+  let cursor: string | undefined
+  do {
+    const found = await searchSessions(database, nowhere, { limit: 50, cursor })
+    expect(found.rows).toEqual([])
+    cursor = found.nextCursor ?? undefined
+    looked += 1
+  } while (cursor !== undefined)
+  expect(looked).toBe(families / 2_000 + 1)
 })
 
 test('the few sessions that ended in a reuse are found without reading all families', async () => {

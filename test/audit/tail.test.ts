@@ -5,6 +5,7 @@ import {
   besides,
   endOf,
   firstEvents,
+  readStream,
   readTail,
   waitForLiveTail,
   waitForOpenTails,
@@ -50,6 +51,34 @@ test('the tail shows each new event, and continues where it was after a reconnec
   const fromList = data.items[1].position
   const [last] = await firstEvents(readTail(app.url, admin.accessToken, { after: fromList }), 1)
   expect(last!.data.seq).toBe(4)
+})
+
+test('a tail with a filter shows what matches it, also after a reconnect', async () => {
+  await using app = await startApp()
+  const admin = await signIn(app, 'admin')
+  const [one, other] = [await signIn(app), await signIn(app)]
+  for (const { refreshToken } of [one, other, one]) await auth(app.url, 'refresh', { refreshToken })
+  const { data } = await query(app.url, 'admin.ledger.events', admin.accessToken, { limit: 200 })
+  const after = data.items.at(-1).position
+  const seen = async (input: object, count: number) => {
+    const { accessToken } = admin
+    const path = 'admin.ledger.tail'
+    const tail = readStream(app.url, { path, accessToken, input: { after, ...input } })
+    return (await firstEvents(tail, count)).map((message) => [
+      message.data.familyId,
+      message.data.kind,
+    ])
+  }
+  expect(await seen({ kinds: ['rotated'] }, 2)).toEqual([
+    [one.familyId, 'rotated'],
+    [other.familyId, 'rotated'],
+  ])
+  const ofOther = [
+    [other.familyId, 'issued'],
+    [other.familyId, 'rotated'],
+  ]
+  expect(await seen({ familyId: other.familyId }, 2)).toEqual(ofOther)
+  expect(await seen({ userId: other.userId }, 2)).toEqual(ofOther)
 })
 
 test('TR-09: the tail ends with the access token and gives the reason', async () => {

@@ -45,6 +45,26 @@ describe.runIf(hasChromium && folder !== undefined)('screenshots of the console'
     await page.context().close()
     expect(console.offences).toEqual([])
   })
+
+  test.each(['light', 'dark'] as const)(
+    'of the service and its ledger, %s',
+    async (colorScheme) => {
+      const options = { viewport: wide, colorScheme, locale: 'en-GB', timezoneId: 'Europe/Berlin' }
+      const page = await console.open('overview', options)
+      await signInOnConsole(page, demo.admin)
+      for (const [path, loaded] of [
+        ['overview', 'A spent token came back'],
+        ['incidents', 'Speaks for theft'],
+        ['users', 'Make administrator'],
+        ['ledger/search', 'reuse detected'],
+      ] as const) {
+        await page.goto(`${console.app.url}/console/${path}`)
+        await page.getByRole('main').getByText(loaded).locator('visible=true').first().waitFor()
+        await save(page, path.split('/')[0]!, colorScheme)
+      }
+      await page.context().close()
+    },
+  )
 })
 
 async function save(page: Page, name: string, colorScheme: string): Promise<void> {

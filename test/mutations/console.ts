@@ -3,6 +3,8 @@ import { mutationsOf } from './mutation.ts'
 const served = ['test/http/console.test.ts']
 const forEveryone = ['test/console/account.test.ts']
 const forAdmins = ['test/console/sessions.test.ts']
+const ofTheService = ['test/console/admin-screens.test.ts']
+const ofTheTail = ['test/console/tail-buffer.test.ts']
 
 /** docs/guides/console.md */
 export const consoleRules = [
@@ -27,5 +29,29 @@ export const consoleRules = [
   ]),
   ...mutationsOf('client/console/access.ts', forEveryone, [
     ['a plain user gets the screens of admins', "user.role === 'admin' && ", ''],
+  ]),
+  ...mutationsOf('client/console/screens/ledger/use-tail.ts', ofTheService, [
+    [
+      'a tail that was paused misses what came meanwhile',
+      '{ after: lastPosition.current }',
+      '{ after: undefined }',
+    ],
+    [
+      'an admin who lost the role keeps what the tail has shown',
+      "setState('ended')\n          noticeLostRole(error)",
+      "setState('ended')",
+    ],
+  ]),
+  ...mutationsOf('client/console/screens/ledger/tail-buffer.ts', ofTheTail, [
+    [
+      'the tail does not count what a filter refuses',
+      'received += 1\n      if (accepts(event))',
+      'if (accepts(event)) received += 1\n      if (accepts(event))',
+    ],
+    [
+      'a filter forgets the events that wait for a frame',
+      'waiting = waiting.filter(next)',
+      'waiting = []',
+    ],
   ]),
 ]

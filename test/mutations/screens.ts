@@ -48,8 +48,8 @@ export const screenRules = [
   ...mutationsOf('db/audit/statistics.ts', hours, [
     [
       'a chart counts events of hours that were counted',
-      'least((select until_at from counted), ${instantParam(toAt)}::timestamptz)',
-      '${instantParam(fromAt)}::timestamptz',
+      "coalesce(max(hour_at) + interval '1 hour', '-infinity')",
+      "'-infinity'::timestamptz",
     ],
   ]),
   ...mutationsOf('drizzle/0030_overview.sql', hours, [

@@ -30,10 +30,10 @@ export type TestLedger = AsyncDisposable & {
 
 export const testCaller = { ip: '192.0.2.7', userAgent: 'test browser' }
 
-/** @param of another ledger, whose database this one shares as a second process would; without it, a new database */
+/** @param of another ledger or app, whose database this one shares as a second process would; without it, a new database */
 export async function startLedger(
   policy: Partial<SessionPolicy> = {},
-  of?: TestLedger,
+  of?: Pick<TestLedger, 'owner'>,
 ): Promise<TestLedger> {
   const owner = of?.owner ?? (await freshDatabase())
   const database = connect(serviceUrl(owner.url), { role: 'token_ledger_app' })

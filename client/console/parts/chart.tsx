@@ -1,5 +1,7 @@
 import { useEffect, useRef, type ReactNode } from 'react'
 import uPlot from 'uplot'
+import { formatAxis, formatMoment, formatNumber } from '../format.ts'
+import { words } from '../words/common.ts'
 
 export type Series = {
   readonly label: string
@@ -8,6 +10,9 @@ export type Series = {
 }
 
 const height = 240
+
+/** Steps of the axis: events are whole. */
+const counts = [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7].flatMap((ten) => [ten, 2 * ten, 5 * ten])
 
 /**
  * Counts over time. A chart says nothing to a screen reader: put a table with the same numbers beside it.
@@ -34,13 +39,17 @@ export function Chart({
       grid: { stroke: colorOf('--line'), width: 1 },
       ticks: { stroke: colorOf('--line'), width: 1 },
     }
+    const lengthMs = ((times.at(-1) ?? 0) - (times[0] ?? 0)) * 1000
     const options: uPlot.Options = {
       width: target.clientWidth,
       height,
-      axes: [axis, axis],
+      axes: [
+        { ...axis, values: (_plot, ticks) => ticks.map((at) => formatAxis(at * 1000, lengthMs)) },
+        { ...axis, incrs: counts, values: (_plot, ticks) => ticks.map(formatNumber) },
+      ],
       scales: { y: { range: { min: { soft: 0, mode: 1 }, max: { pad: 0.1, soft: 1, mode: 1 } } } },
       series: [
-        {},
+        { label: words.when, value: (_plot, at) => (at === null ? '' : formatMoment(at * 1000)) },
         ...series.map((one) => ({ label: one.label, stroke: colorOf(one.color), width: 2 })),
       ],
     }

@@ -20,6 +20,7 @@ export const words = {
   noCopy: 'The browser did not allow the copy',
   none: '–',
   unknown: 'unknown',
+  when: 'When',
   reason: 'Reason',
   reasonHint: 'It is kept in the ledger with your name. People whose session ends cannot read it.',
   notFoundTitle: 'There is no such page',

@@ -1,6 +1,6 @@
 import { tracked } from '@trpc/server'
 import { z } from 'zod'
-import { listEvents } from '../../../db/audit/events.ts'
+import { listEvents, type ListedEvent } from '../../../db/audit/events.ts'
 import { verifyFamily } from '../../../db/audit/sessions.ts'
 import { listCheckpoints } from '../../../db/evidence/checkpoints.ts'
 import { readLogLag } from '../../../db/evidence/log.ts'
@@ -19,13 +19,18 @@ import { id, instant, isReadable, limit, pageOf, position } from '../input.ts'
 import { mustBeAdmin, mustBeAlive } from '../standing.ts'
 import { appRouterOf } from '../trpc.ts'
 
+/** Which events are listed or streamed. */
+const filter = {
+  kinds: z.array(z.enum(eventKinds)).min(1).max(eventKinds.length).optional(),
+  userId: id.optional(),
+  familyId: id.optional(),
+}
+
 const events = askingProcedure
   .input(
     z
       .strictObject({
-        kinds: z.array(z.enum(eventKinds)).min(1).max(eventKinds.length).optional(),
-        userId: id.optional(),
-        familyId: id.optional(),
+        ...filter,
         from: instant.optional(),
         to: instant.optional(),
         cursor: position.optional(),
@@ -35,9 +40,9 @@ const events = askingProcedure
   )
   .query(async ({ ctx, input }) => {
     const { kinds, userId, familyId, from, to, cursor } = input
-    const filter = { kinds, userId, familyId, fromAt: from, toAt: to }
+    const wanted = { kinds, userId, familyId, fromAt: from, toAt: to }
     const page = { cursor, limit: input.limit }
-    const rows = await listEvents(ctx.deps.database.questions, filter, page)
+    const rows = await listEvents(ctx.deps.database.questions, wanted, page)
     return pageOf(rows, input.limit, {
       item: toEventView,
       cursor: (event) => positionText(event.position),
@@ -142,13 +147,14 @@ const listedCheckpoints = askingProcedure
   })
 
 /**
- * Streams every event from now on, or after `after`, once and in the order of the ledger, as SSE. The stream
- * ends when the access token expires; a client continues with a new token and the id of its last event.
+ * Streams every event that the filter takes from now on, or after `after`, once and in the order of the ledger, as SSE.
+ * The stream ends when the access token expires; a client continues with a new token and the id of its last event.
  */
 const tail = adminProcedure
   .input(
     z
       .strictObject({
+        ...filter,
         after: position.optional(),
         /** Sent by tRPC's client when it reconnects. */
         lastEventId: position.optional(),
@@ -162,7 +168,12 @@ const tail = adminProcedure
     signal?.addEventListener('abort', () => slot.release(), { once: true })
     const signals = [slot.closing, ...(signal === undefined ? [] : [signal])]
     const after = input.lastEventId ?? input.after ?? null
-    return tailOf(deps, session, { after, signal: AbortSignal.any(signals), slot })
+    const { kinds, userId, familyId } = input
+    const isWanted = (event: ListedEvent) =>
+      (kinds?.includes(event.kind) ?? true) &&
+      (userId ?? event.userId) === event.userId &&
+      (familyId ?? event.familyId) === event.familyId
+    return tailOf(deps, session, { after, isWanted, signal: AbortSignal.any(signals), slot })
   })
 
 async function* tailOf(
@@ -170,16 +181,17 @@ async function* tailOf(
   session: AccessTokenClaims,
   options: {
     after: z.output<typeof position> | null
+    isWanted: (event: ListedEvent) => boolean
     signal: AbortSignal
     slot: { release(): void }
   },
 ) {
-  const { after, signal, slot } = options
+  const { after, isWanted, signal, slot } = options
   const { questions } = deps.database
   const check = () => mustStillBeAdmin(deps, session)
   try {
     for await (const event of followLedger(questions, { after, signal, check }))
-      yield tracked(positionText(event.position), toEventView(event))
+      if (isWanted(event)) yield tracked(positionText(event.position), toEventView(event))
   } catch (error) {
     if (!isUnavailable(error)) throw error
     throw new AuthError('service_unavailable', 'during the stream', { retryAfterSeconds: 1 })

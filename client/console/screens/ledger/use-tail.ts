@@ -1,0 +1,80 @@
+import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react'
+
+import { noticeLostRole, trpc } from '../../service.ts'
+import { createTailBuffer, type TailView } from './tail-buffer.ts'
+
+import type { LedgerEvent } from './event-columns.tsx'
+
+/** As many as a reader scrolls through. What is older is found by the search. */
+const capacity = 2_000
+
+export type TailState = 'connecting' | 'live' | 'waiting' | 'paused' | 'ended'
+
+export type Tail = TailView<LedgerEvent> & {
+  readonly state: TailState
+  /** Why the stream waits or has ended. */
+  readonly problem: unknown
+  readonly pause: () => void
+  /** Goes on behind the last event that came, so that none is missed. */
+  readonly resume: () => void
+  /** Goes on with the events from now on. */
+  readonly skipToNow: () => void
+}
+
+/** A reader follows no more changes than five a second, and clicks are answered between them. */
+const showEveryMs = 200
+
+function atFrameSoon(run: () => void): void {
+  setTimeout(() => requestAnimationFrame(run), showEveryMs)
+}
+
+/** The events of the ledger as they are written, each once. While it is paused, the page has no stream open. */
+export function useTail(accepts: (event: LedgerEvent) => boolean): Tail {
+  const buffer = useMemo(
+    () => createTailBuffer<LedgerEvent>({ capacity, atNextFrame: atFrameSoon }),
+    [],
+  )
+  const view = useSyncExternalStore(buffer.subscribe, buffer.view)
+  const lastPosition = useRef<string | undefined>(undefined)
+  const [state, setState] = useState<TailState>('connecting')
+  const [problem, setProblem] = useState<unknown>(null)
+  const isPaused = state === 'paused'
+
+  useEffect(() => buffer.filter(accepts), [buffer, accepts])
+  useEffect(() => {
+    if (isPaused) return
+    const stream = trpc.admin.ledger.tail.subscribe(
+      { after: lastPosition.current },
+      {
+        onStarted: () => setState('live'),
+        onData: ({ id, data }) => {
+          lastPosition.current = id
+          buffer.push(data)
+        },
+        onConnectionStateChange: ({ state: connection, error }) => {
+          setProblem(error)
+          if (connection === 'connecting') setState(error === null ? 'connecting' : 'waiting')
+        },
+        onError: (error) => {
+          setProblem(error)
+          setState('ended')
+          noticeLostRole(error)
+        },
+      },
+    )
+    return () => stream.unsubscribe()
+  }, [buffer, isPaused])
+
+  return {
+    ...view,
+    state,
+    problem,
+    pause: () => setState('paused'),
+    resume: () => setState('connecting'),
+    skipToNow() {
+      lastPosition.current = undefined
+      buffer.clear()
+      setState('connecting')
+    },
+  }
+}

@@ -1,0 +1,62 @@
+export const words = {
+  lead: 'Each time a spent token came back, or a session was used from two places at once. A thief causes it, and so does a client that keeps an old token.',
+  period: 'Period',
+  periods: { week: 'The last week', month: 'The last 30 days', all: 'All' },
+  none: 'No incident in this period.',
+  byClient: 'By client version',
+  byClientLead:
+    'One version that stands out, with uses like those of the session itself, has a bug. A thief seldom repeats a version.',
+  client: 'Client',
+  count: 'Incidents',
+  people: 'People',
+  likeTheClient: 'From the same client and network',
+  medianBehind: 'Tokens behind (median)',
+  last: 'Newest',
+  all: 'All incidents',
+  kinds: { reuse: 'A spent token came back', replays_elsewhere: 'Replayed from elsewhere' },
+  leanings: {
+    theft: 'Treat it as theft',
+    client: 'Probably a broken client',
+    open: 'Not clear',
+  },
+  ended: 'The session was ended for the owner and for the thief.',
+  goesOn: 'This is a suspicion: the session goes on.',
+  person: 'Person',
+  when: 'When',
+  incidentId: 'Incident id',
+  refusedUse: 'The use that was noticed',
+  newestUse: 'The newest use of the session before it',
+  address: 'Address',
+  program: 'Browser or program',
+  forTheft: 'Speaks for theft',
+  forClient: 'Speaks for a broken client',
+  nothing: 'Nothing.',
+  noProof:
+    'Neither is proof. A caller chooses how it names itself, and a thief on the owner’s network has the owner’s address.',
+  openSession: 'Open the session',
+  findPerson: 'Find the person',
+  endAll: 'End all sessions of this person',
+  endAllVerb: 'End all sessions',
+  endAllText:
+    'Every session of this person ends at once, on every device. The person can sign in again: if a password may be known, disable the account as well.',
+  sessions: { one: 'session was ended.', other: 'sessions were ended.' },
+  signs: {
+    other_network: 'It came from another network than the newest use.',
+    other_user_agent: 'Another browser or program sent it.',
+    several_generations_behind:
+      'Several newer tokens had been used: one of two copies fell behind.',
+    long_after: 'The newest token had been there for more than an hour.',
+    same_network: 'It came from the network of the newest use.',
+    same_user_agent: 'The same browser or program sent it, by its own account.',
+    direct_predecessor:
+      'It was the token just before the newest, which a client keeps that lost an answer.',
+    soon_after: 'It came within a minute of the rotation, as a client that tries again does.',
+  },
+  keptStep:
+    'Three generations in a row were replayed from another network, which a thief causes who keeps step with the owner.',
+  relay:
+    'A relay with many addresses causes this, and so does a browser that uses IPv4 and IPv6 at once.',
+  behind: 'Behind the newest token by',
+  tokens: { one: 'token', other: 'tokens' },
+  since: 'After the rotation',
+} as const
