@@ -1,26 +1,18 @@
 import type { ReactNode } from 'react'
 import { formatDuration } from '../../format.ts'
-import { Badge, type Tone } from '../../parts/badge.tsx'
 import { Foreign } from '../../parts/foreign.tsx'
+import { Kind } from '../../parts/kind.tsx'
 import { Time } from '../../parts/time.tsx'
 import type { Column } from '../../parts/table.tsx'
 import { VirtualTable } from '../../parts/virtual-table.tsx'
 import { words as common } from '../../words/common.ts'
-import { kindWords, reasonWords, type EventKind } from '../../words/session-terms.ts'
+import { reasonWords } from '../../words/session-terms.ts'
 import { words } from '../../words/session.ts'
 import type { LifeEvent } from './session-life.ts'
 
-const tones: Record<EventKind, Tone> = {
-  issued: 'plain',
-  rotated: 'plain',
-  replayed: 'good',
-  reuse_detected: 'bad',
-  revoked: 'warn',
-}
-
 const columns: readonly Column<LifeEvent>[] = [
   { title: words.number, isHeader: true, cell: ({ seq }) => seq },
-  { title: words.event, cell: ({ kind }) => <Badge tone={tones[kind]}>{kindWords[kind]}</Badge> },
+  { title: words.event, cell: ({ kind }) => <Kind kind={kind} /> },
   { title: words.at, cell: ({ occurredAt }) => <Time at={occurredAt} /> },
   { title: words.generationTitle, cell: ({ generation }) => generation },
   {
