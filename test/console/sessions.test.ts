@@ -163,11 +163,16 @@ describe.runIf(hasChromium)('the sessions in the console', () => {
     await signInOnConsole(page, demo.admin)
     const rows = page.getByRole('table', { name: 'Its events' }).getByRole('row')
     await rows.nth(5).waitFor()
-    for (const key of ['PageDown', 'End', 'PageUp', 'Home', 'End']) {
-      await page.getByRole('region', { name: 'Its events' }).press(key)
+    const region = page.getByRole('region', { name: 'Its events' })
+    for (const key of ['PageDown', 'End', 'PageUp', 'Home']) {
+      await region.press(key)
       await expect.poll(() => rows.count()).toBeLessThan(60)
     }
-    await expect.poll(() => rows.last().innerText()).toMatch(/^1000\b/)
+    const pressEnd = async () => {
+      await region.press('End')
+      return rows.last().innerText()
+    }
+    await expect.poll(pressEnd).toMatch(/^1000\b/)
     await page.context().close()
   })
 

@@ -1,24 +1,42 @@
 import { execFile } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core'
 import { afterAll, beforeAll, expect } from 'vitest'
 import { startApp, type TestApp } from './app.ts'
 import { executablePath, launchArgs } from './browser.ts'
+import { freshDatabase } from './database.ts'
 import { testPassword } from './users.ts'
 
 const run = promisify(execFile)
 
-/** Builds `client/console` as `npm run build` does. */
-export async function buildConsole(folder: string): Promise<void> {
+/** Where the run keeps its bundles, which it removes at its end. */
+const ofTheRun = process.env['TEST_PROGRAMS'] ?? tmpdir()
+
+/**
+ * Builds `client/console` as `npm run build` does, once for all files of a run.
+ *
+ * @returns the folder of the built files
+ */
+async function builtConsole(): Promise<string> {
+  const built = resolve(ofTheRun, 'console')
+  if (existsSync(built)) return built
+  const folder = mkdtempSync(resolve(ofTheRun, 'console-'))
   const vite = resolve('node_modules/vite/bin/vite.js')
   const options = ['--logLevel', 'warn', '--outDir', folder, '--emptyOutDir']
   await run(process.execPath, [vite, 'build', 'client/console', ...options], {
     // Vitest's own value would make a page for development.
     env: { ...process.env, NODE_ENV: 'production' },
   })
+  try {
+    renameSync(folder, built)
+  } catch {
+    // Another worker was faster.
+    rmSync(folder, { recursive: true })
+  }
+  return built
 }
 
 export type ConsoleRig = {
@@ -32,35 +50,37 @@ export type ConsoleRig = {
   readonly offences: string[]
 }
 
-/** One service, one browser and one build for the tests of a `describe.runIf(hasChromium)`. */
+/** One service and one browser for the tests of a `describe.runIf(hasChromium)`. */
 export function useConsole(
   env: Record<string, string> = {},
   options: Pick<NonNullable<Parameters<typeof startApp>[1]>, 'signingKeyReloadMs'> = {},
 ): ConsoleRig {
-  const folder = mkdtempSync(join(tmpdir(), 'token-ledger-console-'))
+  let folder = ''
   const offences: string[] = []
   let browser: Browser | undefined
   let app: TestApp | undefined
   beforeAll(async () => {
-    await Promise.all([
-      buildConsole(folder),
-      chromium
-        .launch({ executablePath: executablePath!, args: launchArgs })
-        .then((launched) => (browser = launched)),
+    const [built, owner, launched] = await Promise.all([
+      builtConsole(),
+      freshDatabase(),
+      chromium.launch({ executablePath: executablePath!, args: launchArgs }),
     ])
-    app = await startApp(env, { ...options, consoleFolder: folder })
+    folder = built
+    browser = launched
+    app = await startApp(env, { ...options, owner, consoleFolder: folder })
   })
   afterAll(async () => {
     await browser?.close()
     await app?.[Symbol.asyncDispose]()
-    rmSync(folder, { recursive: true })
     expect(offences).toEqual([])
   })
   return {
     get app() {
       return app!
     },
-    folder,
+    get folder() {
+      return folder
+    },
     offences,
     async open(path = '', { url = app!.url, ...options } = {}) {
       const context = await browser!.newContext({ reducedMotion: 'reduce', ...options })

@@ -2,7 +2,8 @@ import { useVirtualizer } from '@tanstack/react-virtual'
 import { useRef, type ReactNode } from 'react'
 import type { Column } from './table.tsx'
 
-const expectedRowHeight = 40
+/** Of two lines. Rather too much: the end of the list is then where the key End leads. */
+const expectedRowHeight = 64
 
 /**
  * A table of any length in a box that scrolls: only the rows in view are in the document. Its size in rows and the
