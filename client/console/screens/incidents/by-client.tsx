@@ -9,7 +9,7 @@ import { Table } from '../../parts/table.tsx'
 import { Ago } from '../../parts/time.tsx'
 import { trpc } from '../../service.ts'
 import { words } from '../../words/incidents.ts'
-import { fromOf, type Period } from './incidents.tsx'
+import { fromOf, type Period } from './period.ts'
 
 /** A release of a client that loses its tokens stands out here. */
 export function ByClient({ period }: { readonly period: Period }): ReactNode {

@@ -1,16 +1,14 @@
 import { Link, useLocation } from '@tanstack/react-router'
 import { useEffect, useRef, type ReactNode } from 'react'
 import { formatCount, formatDuration } from '../../format.ts'
-import type { Outputs } from '../../outputs.ts'
 import { Badge } from '../../parts/badge.tsx'
 import { Id } from '../../parts/copy.tsx'
 import { Foreign } from '../../parts/foreign.tsx'
 import { Ago, Time } from '../../parts/time.tsx'
 import { words } from '../../words/incidents.ts'
 import { EndAllOf } from './end-all.tsx'
+import type { Incident } from './incident.ts'
 import { Signs } from './signs.tsx'
-
-export type Incident = Outputs['admin']['incidents']['list']['items'][number]
 
 const tones = { theft: 'bad', client: 'plain', open: 'warn' } as const
 

@@ -8,17 +8,7 @@ import { screenNames } from '../../words/common.ts'
 import { words } from '../../words/incidents.ts'
 import { ByClient } from './by-client.tsx'
 import { IncidentCard } from './incident-card.tsx'
-
-const dayMs = 24 * 3_600_000
-const periods = { week: 7 * dayMs, month: 30 * dayMs, all: null } as const
-
-export type Period = keyof typeof periods
-
-/** @returns from when on incidents are listed, as the procedures take it */
-export function fromOf(period: Period): { from?: string } {
-  const lengthMs = periods[period]
-  return lengthMs === null ? {} : { from: new Date(Date.now() - lengthMs).toISOString() }
-}
+import { fromOf, type Period } from './period.ts'
 
 /** Every incident with what is known about it, and the client versions that cause most. */
 export function Incidents(): ReactNode {

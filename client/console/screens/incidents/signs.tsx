@@ -1,6 +1,6 @@
 import type { ReactNode } from 'react'
 import { words } from '../../words/incidents.ts'
-import type { Incident } from './incident-card.tsx'
+import type { Incident } from './incident.ts'
 
 /** What speaks for a theft and what for a broken client, as the service sees it. */
 export function Signs({ incident: { kind, signs } }: { readonly incident: Incident }): ReactNode {

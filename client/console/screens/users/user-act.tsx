@@ -4,7 +4,7 @@ import { formatCount } from '../../format.ts'
 import { Confirm } from '../../parts/confirm.tsx'
 import { trpc } from '../../service.ts'
 import { words } from '../../words/users.ts'
-import type { User } from './user-table.tsx'
+import type { User } from './user.ts'
 
 export type Act = keyof typeof words.acts
 

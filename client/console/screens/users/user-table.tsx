@@ -1,16 +1,14 @@
 import { Link } from '@tanstack/react-router'
 import { useState, type ReactNode } from 'react'
 import { formatNumber } from '../../format.ts'
-import type { Outputs } from '../../outputs.ts'
 import { Badge } from '../../parts/badge.tsx'
 import { Foreign } from '../../parts/foreign.tsx'
 import { Done } from '../../parts/states.tsx'
 import { Table } from '../../parts/table.tsx'
 import { Time } from '../../parts/time.tsx'
 import { words } from '../../words/users.ts'
+import type { User } from './user.ts'
 import { UserAct, type Act } from './user-act.tsx'
-
-export type User = Outputs['admin']['users']['list']['items'][number]
 
 type Chosen = { readonly act: Act; readonly user: User }
 
