@@ -53,7 +53,7 @@ export type ConsoleRig = {
 /** One service and one browser for the tests of a `describe.runIf(hasChromium)`. */
 export function useConsole(
   env: Record<string, string> = {},
-  options: Pick<NonNullable<Parameters<typeof startApp>[1]>, 'signingKeyReloadMs'> = {},
+  appOptions: Pick<NonNullable<Parameters<typeof startApp>[1]>, 'signingKeyReloadMs'> = {},
 ): ConsoleRig {
   let folder = ''
   const offences: string[] = []
@@ -67,7 +67,7 @@ export function useConsole(
     ])
     folder = built
     browser = launched
-    app = await startApp(env, { ...options, owner, consoleFolder: folder })
+    app = await startApp(env, { ...appOptions, owner, consoleFolder: folder })
   })
   afterAll(async () => {
     await browser?.close()
