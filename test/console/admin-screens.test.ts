@@ -144,7 +144,7 @@ describe.runIf(hasChromium)('the screens of admins', () => {
       update token_ledger.user_account set role = 'user' where email = 'admin@example.com'`
     await page.getByText('You are no longer an administrator.').waitFor()
     expect(await page.textContent('body')).not.toContain(robbed.email)
-    expect(await page.getByRole('link', { name: 'Ledger' }).count()).toBe(0)
+    expect(await page.getByRole('link', { name: 'Ledger', exact: true }).count()).toBe(0)
   })
 
   /** Follows a link by keyboard. */
