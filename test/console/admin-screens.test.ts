@@ -90,6 +90,7 @@ describe.runIf(hasChromium)('the screens of admins', () => {
       const reason = dialog.getByLabel('Reason')
       if ((await reason.count()) > 0) await reason.fill(hostileReason)
       await press(dialog.getByRole('button', { name, exact: true }))
+      await dialog.waitFor({ state: 'detached' })
       await page.getByText(outcome).waitFor()
     }
     await act('Make administrator', 'is an administrator. 0 sessions were ended, 2 go on.')
