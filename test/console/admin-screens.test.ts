@@ -90,6 +90,7 @@ describe.runIf(hasChromium)('the screens of admins', () => {
       const reason = dialog.getByLabel('Reason')
       if ((await reason.count()) > 0) await reason.fill(hostileReason)
       await press(dialog.getByRole('button', { name, exact: true }))
+      await dialog.waitFor({ state: 'detached' })
       await page.getByText(outcome).waitFor()
     }
     await act('Make administrator', 'is an administrator. 0 sessions were ended, 2 go on.')
@@ -144,7 +145,7 @@ describe.runIf(hasChromium)('the screens of admins', () => {
       update token_ledger.user_account set role = 'user' where email = 'admin@example.com'`
     await page.getByText('You are no longer an administrator.').waitFor()
     expect(await page.textContent('body')).not.toContain(robbed.email)
-    expect(await page.getByRole('link', { name: 'Ledger' }).count()).toBe(0)
+    expect(await page.getByRole('link', { name: 'Ledger', exact: true }).count()).toBe(0)
   })
 
   /** Follows a link by keyboard. */
