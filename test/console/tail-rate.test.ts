@@ -127,7 +127,7 @@ async function readSeqs(page: Page): Promise<number[]> {
       for (const row of box.querySelectorAll('.virtual-body [role=row]'))
         seqs.set(
           Number(row.getAttribute('aria-rowindex')),
-          Number(/#(\d+)/.exec(row.textContent)?.[1]),
+          Number(/#(\d+)$/.exec(row.querySelector('code')?.textContent ?? '')?.[1]),
         )
     }
     return [...seqs].toSorted(([a], [b]) => a - b).map(([, seq]) => seq)
