@@ -12,7 +12,7 @@ import { comparingWithLog, type EventOutsideLog } from '../evidence/export-in-lo
 import { readPublishedLog } from '../evidence/published.ts'
 import { verifyLog } from '../evidence/verify-log.ts'
 import { exactlyOne, periodOf } from './arguments.ts'
-import type { Command } from './command.ts'
+import { UsageError, type Command } from './command.ts'
 import { keyArgument, readFile } from './log.ts'
 import { asService, withDatabase } from './database.ts'
 import { counts, createProgress, pluralize, printable } from './output.ts'
@@ -72,17 +72,23 @@ export const ledgerExport: Command = {
 }
 
 export const ledgerVerifyExport: Command = {
-  usage: 'FILE [--log DIR --key VKEY]',
+  usage: 'FILE [--log DIR [--checkpoint FILE] --key VKEY]',
   summary:
     'checks an export without a database, and whether a published log has its events; exit 1 if it finds a problem',
   async run(args) {
     const { values, positionals } = parseArgs({
       args: [...args],
       allowPositionals: true,
-      options: { log: { type: 'string' }, key: { type: 'string' } },
+      options: {
+        log: { type: 'string' },
+        checkpoint: { type: 'string' },
+        key: { type: 'string' },
+      },
     })
     const name = exactlyOne(positionals, 'file')
-    const entries = values.log === undefined ? null : await openPublished(values.log, values.key)
+    if (values.log === undefined && values.checkpoint !== undefined)
+      throw new UsageError('--checkpoint needs --log: the published log that continues it')
+    const entries = values.log === undefined ? null : await openPublished(values.log, values)
     const file = createReadStream(name)
     const lines = createInterface({ input: file, crlfDelay: Infinity })
     const failed = new Promise<never>((_, reject) => file.once('error', reject))
@@ -109,10 +115,14 @@ function openKept(file: string, key: string | undefined) {
   return { key: verifierKey, checkpoint: openCheckpoint(readFile(file), [verifierKey]) }
 }
 
-/** The entries of a published log up to its checkpoint, which this key has signed. */
-async function openPublished(folder: string, key: string | undefined): Promise<Set<string>> {
-  const { checkpoint } = openKept(path.join(folder, 'checkpoint'), key)
-  return readPublishedLog(folder, checkpoint)
+/** The entries of a published log up to its checkpoint. It has to continue the kept one, if there is one. */
+async function openPublished(
+  folder: string,
+  { key, checkpoint }: { key?: string | undefined; checkpoint?: string | undefined },
+): Promise<Set<string>> {
+  const own = openKept(path.join(folder, 'checkpoint'), key)
+  const kept = checkpoint === undefined ? null : openKept(checkpoint, key).checkpoint
+  return readPublishedLog(folder, own.checkpoint, kept)
 }
 
 function verdict(found: { families: number; events: number; problems: number }): number {

@@ -9,13 +9,17 @@ import { entriesPath, tileWidth, unpackEntries } from './tiles.ts'
 /**
  * Reads the entries of a published log up to the size of a checkpoint, and computes the root again.
  *
+ * @param kept an older checkpoint, which the log has to continue
  * @returns each entry in hexadecimal
  * @throws {ProofError} when entries are missing, or are not those of the checkpoint
  */
 export async function readPublishedLog(
   folder: string,
   { size, root }: Checkpoint,
+  kept: Checkpoint | null = null,
 ): Promise<Set<string>> {
+  if (kept !== null && kept.size > size)
+    throw new ProofError(`the published log has ${size} leaves; the checkpoint has ${kept.size}`)
   const tree = createGrowingTree()
   const entries = new Set<string>()
   for (let index = 0; tree.size < size; index++) {
@@ -25,6 +29,10 @@ export async function readPublishedLog(
     for (const entry of bundle.slice(0, needed)) {
       tree.add(entry)
       entries.add(entry.toString('hex'))
+      if (tree.size === kept?.size && !tree.root().equals(kept.root))
+        throw new ProofError(
+          `the first ${kept.size} published entries are not those of the checkpoint`,
+        )
     }
   }
   if (!tree.root().equals(root))

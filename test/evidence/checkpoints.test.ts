@@ -157,6 +157,21 @@ test(
     expect(await cli(null, ['ledger', 'verify-export', exported, ...log])).toMatchObject({
       code: 0,
     })
+    const kept = join(folder, 'kept')
+    const beside = ['ledger', 'verify-export', exported, ...log, '--checkpoint', kept]
+    writeFileSync(kept, readFileSync(checkpoint))
+    expect(await cli(null, beside)).toMatchObject({ code: 0 })
+    const [origin = ''] = line.split('+')
+    const privateKey = await keyIn(app.owner)
+    for (const [size, problem] of [
+      [5, 'the first 5 published entries are not those of the checkpoint'],
+      [1_000, /^the published log has \d+ leaves; the checkpoint has 1000$/m],
+    ] as const) {
+      const text = formatCheckpoint({ origin, size, root: Buffer.alloc(32, 1) })
+      writeFileSync(kept, signNote(text, [{ name: origin, privateKey }]))
+      const forked = await cli(null, beside)
+      expect([forked.code, forked.stderr]).toEqual([1, expect.stringMatching(problem) as string])
+    }
     writeFileSync(exported, readFileSync(exported, 'utf8').replace(event!.hash, 'f'.repeat(64)))
     const foreign = await cli(null, ['ledger', 'verify-export', exported, ...log])
     expect(foreign).toMatchObject({ code: 1 })
