@@ -154,7 +154,12 @@ const recordSchema = z.discriminatedUnion('record', [
     hash: bytes(32),
     txid: z.string().regex(/^\d{1,20}$/),
     // An export of version 1 has neither.
-    methods: z.array(z.string()).nullable().default(null),
+    methods: z
+      .array(z.string().regex(/^[\w.:/-]{1,50}$/))
+      .min(1)
+      .max(10)
+      .nullable()
+      .default(null),
     authenticatedAt: instant.nullable().default(null),
   }),
   z.strictObject({

@@ -112,7 +112,8 @@ export function decideRotation(family: Family, command: RotateToken): Decision {
 
 /**
  * Decides a sign-out by an authentic token. The current token or its direct predecessor, which a client still has
- * after a lost answer, may end the session. An older one is a reuse, as it is at a refresh.
+ * after a lost answer, may end the session. An older one is a reuse, as it is at a refresh, and so is the predecessor
+ * that a new authentication replaced.
  *
  * @returns `'sign_out'`, the reuse to append, or null when the token may end nothing or nothing is left to end
  */
@@ -125,7 +126,8 @@ export function decideSignOut(
   const current = family.current.generation
   if (generation <= current && !presented.isIssued) return null
   if (!isActive(family, now)) return null
-  return generation < current - 1 ? detectReuse(family, generation, now) : 'sign_out'
+  const oldest = family.current.kind === 'reauthenticated' ? current : current - 1
+  return generation < oldest ? detectReuse(family, generation, now) : 'sign_out'
 }
 
 /** The reason for a family that has ended. */

@@ -4,6 +4,7 @@ import { uuidPattern } from '../audit/uuid.ts'
 import { iso } from '../audit/views.ts'
 import { AuthError } from '../errors.ts'
 import { endAllSessions } from '../sessions/revocation.ts'
+import { canonicalEmail } from '../users/email.ts'
 import { listingProcedure, recentProcedure } from './access.ts'
 import { isReadable, limit, pageOf } from './input.ts'
 import { mustFollowRule, mustNotBeBreached } from './new-password.ts'
@@ -26,7 +27,7 @@ export const changePassword = recentProcedure
     mustFollowRule(deps, { field: 'newPassword', password, email: session.email })
     const user = (await deps.users.findMany([session.userId])).get(session.userId) ?? null
     const attempt = {
-      accountHash: deps.accountHash(session.email),
+      accountHash: deps.accountHash(canonicalEmail(session.email) ?? session.email),
       ...whereFrom(ctx),
       // A thief of the access token has no guesses beyond those of a stranger.
       familyIds: [],

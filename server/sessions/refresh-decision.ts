@@ -165,7 +165,9 @@ function decide(
     next: { tokenHash: hashSecret(successor), salt },
     now,
     policy: deps.policy,
-    ...(pending.reauthentication && { reauthentication: provedBy(now, pending.reauthentication) }),
+    ...(pending.reauthentication && {
+      reauthentication: provedBy(pending.reauthentication, { family, now }),
+    }),
   })
   if (refusal !== null) {
     const { generation } = family.current
@@ -185,8 +187,13 @@ function decide(
   }
 }
 
-function provedBy(now: number, { methods, authenticatedAt }: ProofAgain): Authentication {
-  return { methods, authenticatedAt: Math.min(authenticatedAt ?? now, now) }
+/** A proof that is older than the session's own, such as one that a provider remembered, does not set its time back. */
+function provedBy(
+  { methods, authenticatedAt }: ProofAgain,
+  { family, now }: { family: Family; now: number },
+): Authentication {
+  const at = Math.min(authenticatedAt ?? now, now)
+  return { methods, authenticatedAt: Math.max(at, family.authentication?.authenticatedAt ?? 0) }
 }
 
 function grant(

@@ -224,7 +224,9 @@ describe.each(services)('over $scheme', ({ scheme, name, path, attacked, origin 
       const domains = scheme === 'https' ? ['auth.example.com', 'example.com'] : []
       expect(cleared).toEqual(
         domains.flatMap((domain) =>
-          ['/', '/auth', '/auth/', '/auth/refresh', '/auth/logout'].map((at) => [name, domain, at]),
+          ['/', '/auth', '/auth/', '/auth/refresh', '/auth/reauthenticate', '/auth/logout'].map(
+            (at) => [name, domain, at],
+          ),
         ),
       )
       // Within the buffer that nginx has for the headers of an answer.

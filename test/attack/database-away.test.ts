@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { allowService } from '../support/admin.ts'
 import { adminEmail, attackedServer } from '../support/attacked-server.ts'
@@ -19,6 +20,8 @@ beforeAll(async () => {
 function inputOf({ url, sample }: Procedure): unknown {
   const { refreshToken, familyId, userId } = admin
   if (url === '/auth/refresh' || url === '/auth/logout') return { refreshToken }
+  if (url === '/auth/reauthenticate')
+    return { refreshToken, password: testPassword, attemptId: randomUUID() }
   if (url === '/auth/login') return { email: adminEmail, password: testPassword }
   return {
     ...sample,

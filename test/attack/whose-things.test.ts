@@ -95,6 +95,25 @@ const idCases: Record<string, () => Promise<void>> = {
     }
     expect(await kindsOf(world, victim.familyId)).toEqual(before)
   },
+  '/auth/reauthenticate attemptId': async () => {
+    const own = await signIn(world, attacker.email)
+    const other = await signIn(world, victim.email)
+    const attemptId = randomUUID()
+    await auth(world.url, 'refresh', { refreshToken: other.refreshToken, attemptId })
+    const input = { refreshToken: own.refreshToken, password: testPassword, attemptId }
+    const { data } = await auth(world.url, 'reauthenticate', input)
+    expect(data).toMatchObject({ familyId: own.familyId, user: { id: attacker.userId } })
+    expect(await kindsOf(world, other.familyId)).toEqual(['issued', 'rotated'])
+  },
+  '/auth/reauthenticate familyId': async () => {
+    const { refreshToken } = await signIn(world, attacker.email)
+    const before = await kindsOf(world, victim.familyId)
+    for (const familyId of [victim.familyId, unknownId]) {
+      const input = { refreshToken, familyId, password: testPassword, attemptId: randomUUID() }
+      expect((await auth(world.url, 'reauthenticate', input)).reason).toBe('refresh_token_missing')
+    }
+    expect(await kindsOf(world, victim.familyId)).toEqual(before)
+  },
   '/auth/sessions user': () => expectOnlyServicesSignIn({ user: victim.userId }),
   '/auth/sessions attemptId': () => expectOnlyServicesSignIn({ attemptId: victim.familyId }),
   '/trpc/sessions.list cursor': async () => {

@@ -300,6 +300,14 @@ describe('a sign-out', () => {
     expect(signOut(0)).toEqual(reuse)
   })
 
+  test('the token that a new authentication replaced is a reuse at a sign-out, too', () => {
+    const proved = foldFamily([issued(), rotated(1, 5), reauthenticated(2, 6)])
+    expect(decideSignOut(proved, { generation: 1, isIssued: true }, 7)).toEqual(
+      reuseDetected(4, 7, { generation: 2, presentedGeneration: 1 }),
+    )
+    expect(decideSignOut(proved, { generation: 2, isIssued: true }, 7)).toBe('sign_out')
+  })
+
   test('a token that was not issued, and any token of a family that is over, ends nothing', () => {
     for (const generation of [0, 1, 2]) {
       expect(signOut(generation, false)).toBeNull()

@@ -146,13 +146,18 @@ export const calls = [
     [
       [
         'all requests of one packet are carried out at once',
-        'if (before === undefined || before.writableFinished) return done()',
+        'if (before.writableFinished) return done()',
         'return done()',
       ],
       [
         'a connection takes all of its turn of the event loop',
-        "before.once('close', () => setImmediate(done))",
-        "before.once('close', () => done())",
+        '    setImmediate(done)\n',
+        '    done()\n',
+      ],
+      [
+        'a connection may send as many requests ahead as it likes',
+        'connection.waiting >= maxWaiting',
+        'connection.waiting >= Infinity',
       ],
     ],
   ),

@@ -128,13 +128,18 @@ export const rules = [
     ],
     [
       'a sign-out by a token that was spent twice over is the act of the user',
-      "return generation < current - 1 ? detectReuse(family, generation, now) : 'sign_out'",
+      "return generation < oldest ? detectReuse(family, generation, now) : 'sign_out'",
       "return generation < 0 ? detectReuse(family, generation, now) : 'sign_out'",
     ],
     [
       'a sign-out by the direct predecessor is a reuse',
-      'return generation < current - 1 ?',
-      'return generation < current ?',
+      "family.current.kind === 'reauthenticated' ? current : current - 1\n",
+      'current\n',
+    ],
+    [
+      'a sign-out by a token that a new authentication replaced is the act of the user',
+      "family.current.kind === 'reauthenticated' ? current : current - 1\n",
+      'current - 1\n',
     ],
     [
       'a secret that was never issued signs out or is a reuse',
