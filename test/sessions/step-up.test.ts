@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { countActiveSessions, countSessionsOf } from '../../db/audit/session-counts.ts'
 import { foldFamily } from '../../server/ledger/family.ts'
 import { AuthError } from '../../server/errors.ts'
 import { hashSecret } from '../../server/tokens/refresh-token.ts'
@@ -77,6 +78,20 @@ test('a reauthentication that a refresh of the same client came before gets its 
     'replayed',
     'reauthenticated',
   ])
+})
+
+test('counts of active sessions know the token of a step-up', async () => {
+  const { ownerSql } = here.owner
+  const user = await here.makeUser()
+  const first = await here.start(user)
+  await moveClock(ownerSql, 4 * 24 * hourMs)
+  await stepUp(here, first, randomUUID())
+  await moveClock(ownerSql, 8 * 24 * hourMs)
+  const counts = await countSessionsOf(here.database.questions, [user.id])
+  const all = await countActiveSessions(here.database.questions)
+  await moveClock(ownerSql, 0)
+  expect([...counts]).toEqual([[user.id, 1]])
+  expect(all).toEqual({ count: 1, isExact: true })
 })
 
 test('step-up racing refreshes, replays and revocations in two processes: never two live tokens, no honest client signed out, the old token dead at once', async () => {
