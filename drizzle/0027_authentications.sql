@@ -929,3 +929,55 @@ begin
   order by 1;
 end
 $$;
+--> statement-breakpoint
+create or replace function token_ledger.end_sessions_of_deleted_user() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  open_id uuid;
+  last record;
+  end_at timestamptz;
+  first_end_at timestamptz;
+begin
+  insert into token_ledger.user_epoch (user_id, epoch)
+  values (old.user_id, 1)
+  on conflict (user_id) do update set epoch = user_epoch.epoch + 1;
+
+  for open_id in
+    select f.family_id
+    from token_ledger.token_family f
+    where f.family_id in (select o.family_id from token_ledger.open_family o where o.user_id = old.user_id)
+    order by f.family_id
+    for update
+  loop
+    -- In a statement of its own: it sees what was appended before this transaction had the lock.
+    select newest.seq, newest.kind, newest.generation, newest.occurred_at, made.expires_at into last
+    from (
+      select e.seq, e.kind, e.generation, e.occurred_at
+      from token_ledger.token_event e
+      where e.family_id = open_id
+      order by e.seq desc
+      limit 1
+    ) newest
+    cross join lateral (
+      select e.expires_at
+      from token_ledger.token_event e
+      where e.family_id = open_id and e.kind in ('issued', 'rotated', 'reauthenticated')
+      order by e.seq desc
+      limit 1
+    ) made;
+    end_at := greatest(token_ledger.clock(), last.occurred_at);
+    continue when last.kind in ('revoked', 'reuse_detected') or last.expires_at <= end_at;
+    insert into token_ledger.token_event (family_id, seq, kind, generation, occurred_at, reason)
+    values (open_id, last.seq + 1, 'revoked', last.generation, end_at, 'user_disabled');
+    first_end_at := least(first_end_at, end_at);
+  end loop;
+
+  -- As notifyFamilyEnds in db/ledger/ends.ts.
+  if first_end_at is not null then
+    perform pg_notify('token_ledger_ends', (extract(epoch from first_end_at) * 1000)::bigint::text);
+  end if;
+  return null;
+end
+$$;

@@ -1436,7 +1436,7 @@ begin
     cross join lateral (
       select e.expires_at
       from token_ledger.token_event e
-      where e.family_id = open_id and e.kind in ('issued', 'rotated')
+      where e.family_id = open_id and e.kind in ('issued', 'rotated', 'reauthenticated')
       order by e.seq desc
       limit 1
     ) made;

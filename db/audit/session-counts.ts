@@ -26,7 +26,7 @@ export async function countActiveSessions({ statements: sql }: Statements): Prom
     cross join lateral (
       select e.expires_at
       from token_ledger.token_event e
-      where e.family_id = o.family_id and e.kind in ('issued', 'rotated')
+      where e.family_id = o.family_id and e.kind in ('issued', 'rotated', 'reauthenticated')
       order by e.seq desc
       limit 1
     ) made`
@@ -54,7 +54,7 @@ export async function countSessionsOf(
     cross join lateral (
       select e.expires_at
       from token_ledger.token_event e
-      where e.family_id = o.family_id and e.kind in ('issued', 'rotated')
+      where e.family_id = o.family_id and e.kind in ('issued', 'rotated', 'reauthenticated')
       order by e.seq desc
       limit 1
     ) made

@@ -2,17 +2,17 @@ import type { Statements } from '../connection/connect.ts'
 import { epochMs } from '../instant.ts'
 
 /**
- * How a spent token came back, in a `replayed` or a `reuse_detected`: the rotation that had spent it, and
+ * How a spent token came back, in a `replayed` or a `reuse_detected`: the event that had spent it, and
  * whether it came from where the current token had gone.
  */
 export type ComeBack = {
   readonly seq: number
-  /** The event `rotated` that spent the presented token. A replay repeats its answer, which was lost. */
+  /** The `rotated` or `reauthenticated` that spent the presented token. A replay repeats its answer, which was lost. */
   readonly spentBySeq: number
   /** Epoch milliseconds. */
   readonly spentAt: number
   readonly sinceSpentMs: number
-  /** Compared with the newest rotation; null where one of the two is not known. */
+  /** Compared with the event that made the newest token; null where one of the two is not known. */
   readonly sameNetwork: boolean | null
   readonly sameUserAgent: boolean | null
 }
@@ -36,8 +36,9 @@ export async function listComeBacks(
       back.ip <<= network(set_masklen(newest.ip, case family(newest.ip) when 4 then 24 else 64 end)) as "sameNetwork",
       back.user_agent = newest.user_agent as "sameUserAgent"
     from event back
-    join event spent on spent.kind = 'rotated' and spent.generation = back.presented_generation + 1
-    join event newest on newest.kind = 'rotated' and newest.generation = back.generation
+    join event spent on spent.kind in ('rotated', 'reauthenticated')
+      and spent.generation = back.presented_generation + 1
+    join event newest on newest.kind in ('rotated', 'reauthenticated') and newest.generation = back.generation
     where back.kind in ('replayed', 'reuse_detected')
       and back.seq > (select max(seq) from event) - ${limit}::integer
     order by back.seq`

@@ -262,6 +262,21 @@ test('each act on a user answers what it did to the sessions', async () => {
   expect(await listed()).toBe(0)
 })
 
+test('an act that was committed is answered as one, also when the sessions that go on cannot be counted', async () => {
+  const { ownerSql } = app.owner
+  const { userId } = await signIn(app)
+  await ownerSql`revoke select on token_ledger.open_family from token_ledger_app`
+  try {
+    const effect = { success: true, revoked: 0, activeSessions: null }
+    const set = await act('admin.users.setRole', { userId, role: 'admin' })
+    expect([set.status, set.data]).toEqual([200, effect])
+    const enabled = await act('admin.users.enable', { userId })
+    expect([enabled.status, enabled.data]).toEqual([200, effect])
+  } finally {
+    await ownerSql`grant select on token_ledger.open_family to token_ledger_app`
+  }
+})
+
 describe("a person's own events", () => {
   test('are those of own sessions, in pages, and tell nothing of an admin', async () => {
     const { email } = await makeUser(app.owner.url)

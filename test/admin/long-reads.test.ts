@@ -1,4 +1,6 @@
+import postgres from 'postgres'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { followCheck, type CheckMessage } from '../../server/audit/ledger-check.ts'
 import { createLongReads } from '../../server/audit/long-reads.ts'
 import { verifyExport } from '../../server/audit/verify-export.ts'
 import { exportLedger } from '../../server/procedures/admin/export.ts'
@@ -115,6 +117,26 @@ test('an admin has one verification; others share it, and an export waits for it
   }
   // The one that stays gets the result of the check that the other began.
   expect((await shared).at(-1)).toMatchObject({ result: { intact: true } })
+})
+
+test('a ledger that cannot be counted in time is verified all the same', async () => {
+  const sql = postgres(app.owner.url, { max: 1, connection: { statement_timeout: 100 } })
+  const holder = await app.owner.ownerSql.reserve()
+  await holder`begin`
+  await holder`lock table token_ledger.token_family in access exclusive mode`
+  const { signal } = new AbortController()
+  const messages: CheckMessage[] = []
+  const database = { statements: sql, db: app.database.db }
+  const followed = (async () => {
+    for await (const message of followCheck(database, createLongReads(), { signal }))
+      messages.push(message)
+  })()
+  await waitFor(async () => messages.at(-1)?.progress?.total === null)
+  await holder`rollback`
+  holder.release()
+  await followed
+  await sql.end()
+  expect(messages.at(-1)).toMatchObject({ result: { intact: true } })
 })
 
 test('a verification without a follower ends, and the next one begins anew', async () => {

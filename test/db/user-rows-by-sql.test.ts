@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { canonicalEmail } from '../../server/users/email.ts'
@@ -6,6 +7,7 @@ import { cli } from '../support/cli.ts'
 import { moveClock } from '../support/clock.ts'
 import { auth, query } from '../support/http.ts'
 import { sqlStateOf } from '../support/ledger-rows.ts'
+import { kindsOf } from '../support/sessions.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 import { waitFor } from '../support/wait.ts'
 
@@ -184,5 +186,19 @@ describe('a user row that is deleted by SQL', () => {
     const [row] = await app.owner.ownerSql`
       select epoch from token_ledger.user_epoch where user_id = ${id}`
     expect(row).toEqual({ epoch: 1 })
+  })
+
+  test('ends a session whose only token that has not expired came with a step-up', async () => {
+    const { ownerSql } = app.owner
+    const dayMs = 24 * 3_600_000
+    const { id, familyId, refreshToken } = await signIn()
+    await moveClock(ownerSql, 4 * dayMs)
+    const proof = { refreshToken, attemptId: randomUUID(), password: testPassword }
+    expect((await auth(app.url, 'reauthenticate', proof)).status).toBe(200)
+    await moveClock(ownerSql, 8 * dayMs)
+    await deleteRow(id)
+    await moveClock(ownerSql, 0)
+    const kinds = await kindsOf(app, familyId!)
+    expect(kinds).toEqual(['issued', 'reauthenticated', 'revoked'])
   })
 })

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { countActiveSessions, countSessionsOf } from '../../db/audit/session-counts.ts'
+import { listComeBacks } from '../../db/audit/timeline.ts'
 import { foldFamily } from '../../server/ledger/family.ts'
 import { AuthError } from '../../server/errors.ts'
 import { hashSecret } from '../../server/tokens/refresh-token.ts'
@@ -76,6 +78,33 @@ test('a reauthentication that a refresh of the same client came before gets its 
     'rotated',
     'replayed',
     'reauthenticated',
+  ])
+})
+
+test('counts of active sessions know the token of a step-up', async () => {
+  const { ownerSql } = here.owner
+  const user = await here.makeUser()
+  const first = await here.start(user)
+  await moveClock(ownerSql, 4 * 24 * hourMs)
+  await stepUp(here, first, randomUUID())
+  await moveClock(ownerSql, 8 * 24 * hourMs)
+  const counts = await countSessionsOf(here.database.questions, [user.id])
+  const all = await countActiveSessions(here.database.questions)
+  await moveClock(ownerSql, 0)
+  expect([...counts]).toEqual([[user.id, 1]])
+  expect(all).toEqual({ count: 1, isExact: true })
+})
+
+test('a token that a step-up spent comes back: the story says when it was spent', async () => {
+  const first = await begin()
+  const attemptId = randomUUID()
+  await stepUp(here, first, attemptId)
+  await refresh(here, first, attemptId)
+  expect(await reasonOf(refresh(here, first, randomUUID()))).toBe('refresh_token_reused')
+  const known = { spentBySeq: 2, sameNetwork: true, sameUserAgent: true }
+  expect(await listComeBacks(here.database.questions, first.familyId, 50)).toMatchObject([
+    { seq: 3, ...known },
+    { seq: 4, ...known },
   ])
 })
 

@@ -46,6 +46,7 @@ export const words = {
   stop: 'Cancel',
   progress: 'Sessions checked',
   of: (checked: string, total: string) => `${checked} of ${total}.`,
+  checked: (checked: string) => `${checked} so far.`,
   cancelled: (checked: string, broken: number) =>
     `Cancelled after ${checked} sessions, ${broken === 0 ? 'all of them intact' : `${broken} of them broken`}.`,
   intact: (families: string, events: string) =>

@@ -48,6 +48,7 @@ export const words = {
   },
   ended: { one: 'session was ended,', other: 'sessions were ended,' },
   goOn: { one: 'goes on.', other: 'go on.' },
+  goOnUnknown: 'how many go on could not be counted.',
   activeSessions: 'Active sessions',
   create: 'Create a user',
   createVerb: 'Create',

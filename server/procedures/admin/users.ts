@@ -114,10 +114,13 @@ export const adminUsersRouter = appRouterOf({
   revokeSessions,
 })
 
-/** What an act did to the sessions of its user: how many it ended, and how many go on. */
+/**
+ * What an act did to the sessions of its user: how many it ended, and how many go on. Null if these could not be
+ * counted: the act is committed, so its answer is a success.
+ */
 async function effectOf({ database }: ServiceDeps, userId: string, revoked: number) {
-  const counts = await countSessionsOf(database.questions, [userId])
-  return { revoked, activeSessions: counts.get(userId) ?? 0 }
+  const counts = await countSessionsOf(database.questions, [userId]).catch(() => null)
+  return { revoked, activeSessions: counts === null ? null : (counts.get(userId) ?? 0) }
 }
 
 function accountsOf(deps: ServiceDeps): AccountStore {

@@ -3,7 +3,11 @@ import { noticeLostRole, trpc } from '../../service.ts'
 import type { Outputs } from '../../outputs.ts'
 
 export type Verdict = Outputs['admin']['ledger']['verify']
-export type Progress = { readonly checked: number; readonly total: number; readonly broken: number }
+export type Progress = {
+  readonly checked: number
+  readonly total: number | null
+  readonly broken: number
+}
 
 export type Check =
   | { readonly status: 'idle' }

@@ -57,9 +57,15 @@ function Bar({ progress: { checked, total, broken } }: { readonly progress: Prog
   return (
     <div className="field">
       <label htmlFor={id}>{words.progress}</label>
-      <progress id={id} max={Math.max(total, 1)} value={checked} />
+      {total === null ? (
+        <progress id={id} />
+      ) : (
+        <progress id={id} max={Math.max(total, 1)} value={checked} />
+      )}
       <p className="hint">
-        {words.of(formatNumber(checked), formatNumber(total))}
+        {total === null
+          ? words.checked(formatNumber(checked))
+          : words.of(formatNumber(checked), formatNumber(total))}
         {broken > 0 && ` ${words.broken(formatNumber(broken))}`}
       </p>
     </div>

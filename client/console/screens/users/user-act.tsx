@@ -25,7 +25,9 @@ export function UserAct({
   const run = async (reason: string) => {
     const { revoked, activeSessions } = await perform(act, user.userId, reason)
     const ended = formatCount(revoked, words.ended)
-    onDone(`${done(user.email)} ${ended} ${formatCount(activeSessions, words.goOn)}`)
+    const goOn =
+      activeSessions === null ? words.goOnUnknown : formatCount(activeSessions, words.goOn)
+    onDone(`${done(user.email)} ${ended} ${goOn}`)
     // Not awaited: the dialog closes at once, and the table follows.
     void queryClient.invalidateQueries({ queryKey: ['admin'] })
   }
@@ -42,7 +44,7 @@ export function UserAct({
   )
 }
 
-type Effect = { readonly revoked: number; readonly activeSessions: number }
+type Effect = { readonly revoked: number; readonly activeSessions: number | null }
 
 function perform(act: Act, userId: string, reason: string): Promise<Effect> {
   const { users } = trpc.admin
