@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createLongReads } from '../../server/audit/long-reads.ts'
+import { createLongReads, type LongReads } from '../../server/audit/long-reads.ts'
 import { verifyExport } from '../../server/audit/verify-export.ts'
 import { exportLedger } from '../../server/procedures/admin/export.ts'
 import { startApp, type TestApp } from '../support/app.ts'
@@ -189,20 +189,8 @@ test('an export is for admins alone, and takes a period alone', async () => {
 })
 
 test('an export is read no faster than it is taken, and a caller who leaves ends it', async () => {
-  const { familyId, userId } = admin
   const leave = new AbortController()
-  const longReads = createLongReads()
-  const deps = { database: app.database, longReads, logSecurityEvent: () => {} }
-  const claims = { familyId, userId, expiresAt: Infinity }
-  const call = {
-    bearer: { claims: async () => claims, mustBeAdmin: async () => {} },
-    caller: { ip: null, userAgent: null },
-    query: {},
-    signal: leave.signal,
-  }
-  const lines = await exportLedger(deps as any, call as any)
-  const errors: unknown[] = []
-  lines.on('error', (error) => errors.push(error))
+  const { lines, errors, longReads } = await beginExport({}, { signal: leave.signal })
   const waiting = async () => {
     const rows = await app.owner.ownerSql`
       select from pg_stat_activity
@@ -219,3 +207,53 @@ test('an export is read no faster than it is taken, and a caller who leaves ends
   expect(errors).toHaveLength(1)
   longReads.take()
 })
+
+test('an export whose caller takes nothing ends, and so does one whose access token expires or whose caller is demoted', async () => {
+  const demoted = await signIn(app)
+  const never = 3_600_000
+  const ends = [
+    [{}, { askMs: never, drainMs: 50 }, 'nothing was read for 50 ms'],
+    [{ expiresAt: Date.now() }, { askMs: 50, drainMs: never }, 'expired during the export'],
+    [demoted, { askMs: 50, drainMs: never }, 'not an admin now'],
+  ] as const
+  for (const [claims, times, expected] of ends) {
+    const { lines, errors, longReads } = await beginExport(claims, { times })
+    await waitFor(async () => lines.destroyed)
+    expect(errors.map(({ detail }) => detail)).toEqual([expected])
+    await waitFor(async () => isFree(longReads))
+  }
+})
+
+/** An export of which nothing is read. */
+async function beginExport(
+  claims: Partial<{ userId: string; familyId: string; expiresAt: number }>,
+  options: {
+    signal?: AbortSignal
+    times?: { askMs: number; drainMs: number }
+  },
+) {
+  const { familyId, userId } = admin
+  const longReads = createLongReads()
+  const users = { findMany: async () => new Map([[userId, { role: 'admin' }]]) }
+  const deps = { database: app.database, users, longReads, logSecurityEvent: () => {} }
+  const session = { familyId, userId, expiresAt: Infinity, ...claims }
+  const call = {
+    bearer: { claims: async () => session, mustBeAdmin: async () => {} },
+    caller: { ip: null, userAgent: null },
+    query: {},
+    signal: options.signal ?? new AbortController().signal,
+  }
+  const lines = await exportLedger(deps as any, call as any, options.times)
+  const errors: any[] = []
+  lines.on('error', (error) => errors.push(error))
+  return { lines, errors, longReads }
+}
+
+function isFree(longReads: LongReads): boolean {
+  try {
+    longReads.take()
+    return true
+  } catch {
+    return false
+  }
+}
