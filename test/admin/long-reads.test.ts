@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createLongReads, type LongReads } from '../../server/audit/long-reads.ts'
 import { verifyExport } from '../../server/audit/verify-export.ts'
+import { createTails } from '../../server/audit/tail.ts'
 import { exportLedger } from '../../server/procedures/admin/export.ts'
+import { adminLedgerRouter } from '../../server/procedures/admin/ledger.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import { mutate } from '../support/http.ts'
 import { tamper } from '../support/ledger.ts'
@@ -144,6 +146,27 @@ test('a verification ends when its admin is demoted', async () => {
   expect((await messages).at(-1)).toBe('role_required')
   expect(await messagesOf(verification(demoted.accessToken))).toEqual(['role_required'])
 })
+
+test.each(['verification', 'tail'] as const)(
+  'a caller of %s who leaves while it is asked who calls takes no place',
+  async (name) => {
+    const { familyId, userId } = admin
+    const leave = new AbortController()
+    const slots = createTails(1)
+    const ctx = {
+      deps: { database: app.database, tails: slots, checks: slots, logSecurityEvent: () => {} },
+      caller: { ip: null, userAgent: null },
+      bearer: {
+        claims: async () => ({ familyId, userId, expiresAt: Infinity }),
+        mustBeAdmin: async () => leave.abort(),
+      },
+    }
+    const caller = adminLedgerRouter.createCaller(ctx as any, { signal: leave.signal })
+    const stream: any = await caller[name]()
+    expect(slots.open()).toBe(0)
+    for await (const message of stream) expect.unreachable(`${message} after the end`)
+  },
+)
 
 test('an admin downloads the export that verifies without the database', async () => {
   const answer = await download(admin.accessToken)
