@@ -1,11 +1,14 @@
+import fastify from 'fastify'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createLongReads, type LongReads } from '../../server/audit/long-reads.ts'
 import { verifyExport } from '../../server/audit/verify-export.ts'
+import { mountExport } from '../../server/http/routes/export.ts'
 import { createTails } from '../../server/audit/tail.ts'
 import { exportLedger } from '../../server/procedures/admin/export.ts'
 import { adminLedgerRouter } from '../../server/procedures/admin/ledger.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import { mutate } from '../support/http.ts'
+import { raw } from '../support/raw-http.ts'
 import { tamper } from '../support/ledger.ts'
 import { beginSessions } from '../support/begun-sessions.ts'
 import { signIn, type BodySession } from '../support/sessions.ts'
@@ -245,6 +248,35 @@ test('an export whose caller takes nothing ends, and so does one whose access to
     expect(errors.map(({ detail }) => detail)).toEqual([expected])
     await waitFor(async () => isFree(longReads))
   }
+})
+
+test('an export with two Authorization headers is refused', async () => {
+  const one = `Bearer ${admin.accessToken}`
+  const answer = await raw(`${app.url}/admin/export`, {
+    method: 'GET',
+    headers: { authorization: [one, 'Bearer x'] },
+  })
+  expect([answer.status, answer.reason]).toEqual([400, 'validation_failed'])
+})
+
+test('an export that fails in mid-stream is reported', async () => {
+  const { familyId, userId } = admin
+  const reported: unknown[] = []
+  const broken = { begin: () => Promise.reject(new Error('the disk is gone')) }
+  const deps = {
+    database: { calls: app.database.calls, questions: { statements: broken } },
+    verifier: { verifyAuthorization: async () => ({ familyId, userId, expiresAt: Infinity }) },
+    endedSessions: { stateOf: () => 'active' },
+    callLimits: { count: async () => {} },
+    users: { findMany: async () => new Map([[userId, { role: 'admin' }]]) },
+    longReads: createLongReads(),
+    logSecurityEvent: () => {},
+    reportError: ({ message }: Error, procedure: string) => reported.push([message, procedure]),
+  }
+  await using server = fastify()
+  mountExport(server, deps as any)
+  await expect(server.inject('/admin/export')).rejects.toThrow()
+  expect(reported).toEqual([['the disk is gone', '/admin/export']])
 })
 
 /** An export of which nothing is read. */
