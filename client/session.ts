@@ -95,3 +95,7 @@ function userIn(session: Session): User | null {
 export function familyIdIn(session: Session): string | null {
   return session.status === 'signed-in' ? session.familyId : null
 }
+
+export function userIdIn(session: Session): string | null {
+  return userIn(session)?.id ?? null
+}

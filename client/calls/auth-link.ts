@@ -7,6 +7,7 @@ import {
 } from '@trpc/client'
 import type { AnyRouter } from '@trpc/server'
 import type { AuthClient } from '../public-types.ts'
+import { userIdIn } from '../session.ts'
 import { endpointOf, type AnyLinkOptions, type MakeLink } from './link-options.ts'
 import { linkResult } from './link-result.ts'
 import { refusalOf } from './trpc-reason.ts'
@@ -18,7 +19,8 @@ const maxBatchSize = 10
  * The terminating link of a tRPC client: it sends calls to `/trpc` of the service in batches, with the access
  * token of `auth`. A call that is refused because of its access token (`access_token_*`) has not run, so it is
  * repeated once with a new token, queries and mutations alike. So is one that needs a more recent authentication
- * (`step_up_required`), if the client's `onStepUp` gets it.
+ * (`step_up_required`), if the client's `onStepUp` gets it. When another user has signed in meanwhile, the refusal is
+ * the result: no user's call is sent with the token of another.
  *
  * Subscriptions need `authSubscriptionLink` beside it, by tRPC's `splitLink`.
  *
@@ -53,6 +55,8 @@ export const authLink: MakeLink = <Router extends AnyRouter>(
         const run = async (token: string | null, refusedFor: string[]): Promise<void> => {
           if (isOver) return
           const context = { ...op.context, [bearer]: token }
+          const userId = userIdIn(auth.session)
+          const isSameUser = () => userIdIn(auth.session) === userId
           running = send({ op: { ...op, context }, next }).subscribe({
             ...observer,
             error: (error) => {
@@ -64,9 +68,13 @@ export const authLink: MakeLink = <Router extends AnyRouter>(
               const isDone =
                 maxAgeSeconds === undefined ? true : auth.stepUp({ maxAgeSeconds, calledAt })
               Promise.resolve(isDone)
-                .then((may) => (may ? auth.getAccessToken({ audience, rejected: token }) : null))
+                .then((may) =>
+                  may && isSameUser() ? auth.getAccessToken({ audience, rejected: token }) : null,
+                )
                 .then((other) =>
-                  other === null ? observer.error?.(error) : run(other, [...refusedFor, about]),
+                  other !== null && isSameUser()
+                    ? run(other, [...refusedFor, about])
+                    : observer.error?.(error),
                 )
                 .catch(fail)
             },

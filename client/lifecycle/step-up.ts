@@ -4,7 +4,7 @@ import { AuthClientError, isTransient, toAuthClientError } from '../errors.ts'
 import type { AuthClientOptions } from '../options.ts'
 import type { AuthClient, Reauthentication } from '../public-types.ts'
 import { mayRepeat, untilAborted } from '../repeated-request.ts'
-import { familyIdIn, type SignedIn } from '../session.ts'
+import { familyIdIn, userIdIn, type SignedIn } from '../session.ts'
 import { sleep } from '../sleep.ts'
 import { stopwatch } from './held-token.ts'
 import type { SessionCore } from './session-core.ts'
@@ -72,18 +72,25 @@ export function createStepUps(
     reauthenticate,
     stepUp,
 
-    /** As `plainFetch`, and repeats a request once when its user had to authenticate again. */
+    /**
+     * As `plainFetch`, and repeats a request once when its user had to authenticate again. Not for another user, who has
+     * signed in meanwhile.
+     */
     async fetch(...[input, init]: Parameters<Fetch>): Promise<Response> {
       // Not `instanceof`: a test environment may have a `Request` of its own.
       const request = typeof input === 'object' && 'url' in input ? input : null
       const calledAt = performance.now()
       // Each try uses up the body of a copy.
       const send = () => plainFetch(request?.clone() ?? input, init)
+      const before = userIdIn(core.state.get())
       const response = await send()
+      // The first request of a client restores its session.
+      const userId = before ?? userIdIn(core.state.get())
       const maxAgeSeconds = await maxAgeIn(response)
       if (maxAgeSeconds === null || !mayRepeat(init, response)) return response
       const signal = init?.signal ?? request?.signal
-      return (await untilAborted(signal, stepUp({ maxAgeSeconds, calledAt }))) ? send() : response
+      const may = await untilAborted(signal, stepUp({ maxAgeSeconds, calledAt }))
+      return may && userIdIn(core.state.get()) === userId ? send() : response
     },
 
     /** Takes the access token of a tab in which the user has authenticated again: that of before is of too long ago. */

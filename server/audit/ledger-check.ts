@@ -49,6 +49,7 @@ export async function* followCheck(
   options: { signal: AbortSignal; stillMay?: () => Promise<void> },
 ): AsyncGenerator<CheckMessage, void> {
   const { signal, stillMay } = options
+  if (signal.aborted) return
   const check = underWay.get(database) ?? begin(database, longReads)
   check.followers += 1
   try {

@@ -32,6 +32,9 @@ export type Witness = {
 
 const answerWithinMs = 3_000
 
+/** Of an answer, no more is read: a cosignature and a size are shorter. */
+const maxAnswerBytes = 16_384
+
 /** After a failure, the witness is left alone for as long: callers of the checkpoint do not wait for it each time. */
 const pauseMs = 60_000
 
@@ -47,34 +50,43 @@ export function createWitness(witness: { url: string; key: string }): Witness {
   let known = 0
   let failure: { readonly error: WitnessError; readonly until: number } | null = null
 
-  async function ask(size: number, note: string, read: ReadSubtree): Promise<Response> {
-    if (known > size)
-      throw new WitnessError(`the witness knows a log of ${known} leaves, and this one has ${size}`)
+  async function ask(size: number, note: string, read: ReadSubtree): Promise<Answer> {
     const proof = await proveConsistency(known, size, read)
     const hashes = proof.map((hash) => hash.toString('base64'))
-    const answer = await fetch(address, {
-      method: 'POST',
-      body: [`old ${known}`, ...hashes, '', note].join('\n'),
-      redirect: 'error',
-      signal: AbortSignal.timeout(answerWithinMs),
-    }).catch((error: unknown) => {
+    try {
+      const answer = await fetch(address, {
+        method: 'POST',
+        body: [`old ${known}`, ...hashes, '', note].join('\n'),
+        redirect: 'error',
+        signal: AbortSignal.timeout(answerWithinMs),
+      })
+      return { status: answer.status, text: await beginningOf(answer) }
+    } catch (error) {
       throw new WitnessError('the witness cannot be reached', { cause: error })
-    })
-    return answer
+    }
   }
 
   async function cosign(size: number, note: string, read: ReadSubtree): Promise<string> {
+    mustNotKnowMore(size)
     let answer = await ask(size, note, read)
     if (answer.status === 409) {
-      known = sizeIn(await answer.text())
+      known = sizeIn(answer.text)
+      mustNotKnowMore(size)
       answer = await ask(size, note, read)
     }
     if (answer.status !== 200) throw new WitnessError(`the witness answered ${answer.status}`)
-    const lines = (await answer.text()).split('\n')
-    const line = lines.find((one) => isCosignature(one, note, key))
+    const line = answer.text.split('\n').find((one) => isCosignature(one, note, key))
     if (line === undefined) throw new WitnessError('the answer of the witness is no cosignature')
     known = size
     return `${line}\n`
+  }
+
+  function mustNotKnowMore(size: number): void {
+    if (known <= size) return
+    const problem = `the witness knows a log of ${known} leaves, and this one has ${size}`
+    // The next question begins anew: the witness may have been repaired.
+    known = 0
+    throw new WitnessError(problem)
   }
 
   return {
@@ -91,6 +103,19 @@ export function createWitness(witness: { url: string; key: string }): Witness {
     },
     hasCosigned: (note) => note.split('\n').some((line) => isCosignature(line, note, key)),
   }
+}
+
+type Answer = { readonly status: number; readonly text: string }
+
+async function beginningOf({ body }: Response): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of body ?? []) {
+    chunks.push(chunk)
+    length += chunk.length
+    if (length >= maxAnswerBytes) break
+  }
+  return Buffer.concat(chunks).subarray(0, maxAnswerBytes).toString()
 }
 
 function sizeIn(text: string): number {

@@ -1,11 +1,16 @@
+import fastify from 'fastify'
 import postgres from 'postgres'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { followCheck, type CheckMessage } from '../../server/audit/ledger-check.ts'
-import { createLongReads } from '../../server/audit/long-reads.ts'
+import { createLongReads, type LongReads } from '../../server/audit/long-reads.ts'
 import { verifyExport } from '../../server/audit/verify-export.ts'
+import { mountExport } from '../../server/http/routes/export.ts'
+import { createTails } from '../../server/audit/tail.ts'
 import { exportLedger } from '../../server/procedures/admin/export.ts'
+import { adminLedgerRouter } from '../../server/procedures/admin/ledger.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import { mutate } from '../support/http.ts'
+import { raw } from '../support/raw-http.ts'
 import { tamper } from '../support/ledger.ts'
 import { beginSessions } from '../support/begun-sessions.ts'
 import { signIn, type BodySession } from '../support/sessions.ts'
@@ -167,6 +172,27 @@ test('a verification ends when its admin is demoted', async () => {
   expect(await messagesOf(verification(demoted.accessToken))).toEqual(['role_required'])
 })
 
+test.each(['verification', 'tail'] as const)(
+  'a caller of %s who leaves while it is asked who calls takes no place',
+  async (name) => {
+    const { familyId, userId } = admin
+    const leave = new AbortController()
+    const slots = createTails(1)
+    const ctx = {
+      deps: { database: app.database, tails: slots, checks: slots, logSecurityEvent: () => {} },
+      caller: { ip: null, userAgent: null },
+      bearer: {
+        claims: async () => ({ familyId, userId, expiresAt: Infinity }),
+        mustBeAdmin: async () => leave.abort(),
+      },
+    }
+    const caller = adminLedgerRouter.createCaller(ctx as any, { signal: leave.signal })
+    const stream: any = await caller[name]()
+    expect(slots.open()).toBe(0)
+    for await (const message of stream) expect.unreachable(`${message} after the end`)
+  },
+)
+
 test('an admin downloads the export that verifies without the database', async () => {
   const answer = await download(admin.accessToken)
   expect(answer.headers.get('content-type')).toBe('application/jsonl')
@@ -211,20 +237,8 @@ test('an export is for admins alone, and takes a period alone', async () => {
 })
 
 test('an export is read no faster than it is taken, and a caller who leaves ends it', async () => {
-  const { familyId, userId } = admin
   const leave = new AbortController()
-  const longReads = createLongReads()
-  const deps = { database: app.database, longReads, logSecurityEvent: () => {} }
-  const claims = { familyId, userId, expiresAt: Infinity }
-  const call = {
-    bearer: { claims: async () => claims, mustBeAdmin: async () => {} },
-    caller: { ip: null, userAgent: null },
-    query: {},
-    signal: leave.signal,
-  }
-  const lines = await exportLedger(deps as any, call as any)
-  const errors: unknown[] = []
-  lines.on('error', (error) => errors.push(error))
+  const { lines, errors, longReads } = await beginExport({}, { signal: leave.signal })
   const waiting = async () => {
     const rows = await app.owner.ownerSql`
       select from pg_stat_activity
@@ -241,3 +255,82 @@ test('an export is read no faster than it is taken, and a caller who leaves ends
   expect(errors).toHaveLength(1)
   longReads.take()
 })
+
+test('an export whose caller takes nothing ends, and so does one whose access token expires or whose caller is demoted', async () => {
+  const demoted = await signIn(app)
+  const never = 3_600_000
+  const ends = [
+    [{}, { askMs: never, drainMs: 50 }, 'nothing was read for 50 ms'],
+    [{ expiresAt: Date.now() }, { askMs: 50, drainMs: never }, 'expired during the export'],
+    [demoted, { askMs: 50, drainMs: never }, 'not an admin now'],
+  ] as const
+  for (const [claims, times, expected] of ends) {
+    const { lines, errors, longReads } = await beginExport(claims, { times })
+    await waitFor(async () => lines.destroyed)
+    expect(errors.map(({ detail }) => detail)).toEqual([expected])
+    await waitFor(async () => isFree(longReads))
+  }
+})
+
+test('an export with two Authorization headers is refused', async () => {
+  const one = `Bearer ${admin.accessToken}`
+  const answer = await raw(`${app.url}/admin/export`, {
+    method: 'GET',
+    headers: { authorization: [one, 'Bearer x'] },
+  })
+  expect([answer.status, answer.reason]).toEqual([400, 'validation_failed'])
+})
+
+test('an export that fails in mid-stream is reported', async () => {
+  const { familyId, userId } = admin
+  const reported: unknown[] = []
+  const broken = { begin: () => Promise.reject(new Error('the disk is gone')) }
+  const deps = {
+    database: { calls: app.database.calls, questions: { statements: broken } },
+    verifier: { verifyAuthorization: async () => ({ familyId, userId, expiresAt: Infinity }) },
+    endedSessions: { stateOf: () => 'active' },
+    callLimits: { count: async () => {} },
+    users: { findMany: async () => new Map([[userId, { role: 'admin' }]]) },
+    longReads: createLongReads(),
+    logSecurityEvent: () => {},
+    reportError: ({ message }: Error, procedure: string) => reported.push([message, procedure]),
+  }
+  await using server = fastify()
+  mountExport(server, deps as any)
+  await expect(server.inject('/admin/export')).rejects.toThrow()
+  expect(reported).toEqual([['the disk is gone', '/admin/export']])
+})
+
+/** An export of which nothing is read. */
+async function beginExport(
+  claims: Partial<{ userId: string; familyId: string; expiresAt: number }>,
+  options: {
+    signal?: AbortSignal
+    times?: { askMs: number; drainMs: number }
+  },
+) {
+  const { familyId, userId } = admin
+  const longReads = createLongReads()
+  const users = { findMany: async () => new Map([[userId, { role: 'admin' }]]) }
+  const deps = { database: app.database, users, longReads, logSecurityEvent: () => {} }
+  const session = { familyId, userId, expiresAt: Infinity, ...claims }
+  const call = {
+    bearer: { claims: async () => session, mustBeAdmin: async () => {} },
+    caller: { ip: null, userAgent: null },
+    query: {},
+    signal: options.signal ?? new AbortController().signal,
+  }
+  const lines = await exportLedger(deps as any, call as any, options.times)
+  const errors: any[] = []
+  lines.on('error', (error) => errors.push(error))
+  return { lines, errors, longReads }
+}
+
+function isFree(longReads: LongReads): boolean {
+  try {
+    longReads.take()
+    return true
+  } catch {
+    return false
+  }
+}

@@ -95,6 +95,19 @@ test.each(asks)('%s repeats a call once even if the hook claims a success', asyn
   expect(runs).toBe(1)
 })
 
+test.each(asks)(
+  '%s repeats no call of a user with the token of another, who has signed in meanwhile',
+  async (_name, pay) => {
+    const auth = await signedInLongAgo(async () => {
+      await auth.login({ email: 'grace@example.com', password: 'right' })
+      return true
+    })
+    expect(reasonOf(await pay(auth).catch((cause: unknown) => cause))).toBe('step_up_required')
+    expect(payments).toBe(0)
+    expect(auth.session).toMatchObject({ user: { email: 'grace@example.com' } })
+  },
+)
+
 test.each(asks)('%s rejects with what the hook throws', async (_name, pay) => {
   const auth = await signedInLongAgo(async () => {
     throw new Error('the dialog is broken')

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { openCheckpoint } from '../../server/evidence/checkpoint.ts'
 import { createCheckpointSigner, verifierKeyOf } from '../../server/evidence/sign-checkpoints.ts'
 import { createWitness } from '../../server/evidence/witness.ts'
@@ -59,6 +59,21 @@ test.each([
     says: 'the witness answered 409 without a size',
   },
   {
+    what: 'resets its answer',
+    answer: { status: 409, body: '1', breaksOff: 'reset' as const },
+    says: 'the witness cannot be reached',
+  },
+  {
+    what: 'stalls in its answer',
+    answer: { status: 200, body: '— witness.example ', breaksOff: 'stalls' as const },
+    says: 'the witness cannot be reached',
+  },
+  {
+    what: 'answers without an end',
+    answer: { status: 200, body: '\n'.repeat(100_000), breaksOff: 'stalls' as const },
+    says: 'the answer of the witness is no cosignature',
+  },
+  {
     what: 'knows a longer log',
     answer: { status: 409, body: '1000000\n' },
     says: /^the witness knows a log of 1000000 leaves, and this one has \d+$/,
@@ -79,17 +94,47 @@ test.each([
   },
 )
 
-test('a witness of another log, or one that was shown another log, is asked once a minute', async () => {
+const read = () => Promise.resolve(Buffer.alloc(32))
+
+test.each([
+  {
+    what: 'of another log, or one that was shown another log,',
+    answer: { status: 422, body: '' },
+    says: 'the witness answered 422',
+  },
+  {
+    what: 'that breaks off its answer',
+    answer: { status: 200, body: '', breaksOff: 'reset' as const },
+    says: 'the witness cannot be reached',
+  },
+])('a witness $what is asked once a minute', async ({ answer, says }) => {
   await using witness = await startWitness(key)
   await signNext(witness)
-  witness.answerWith({ status: 422, body: '' })
+  const before = witness.answers.length
+  witness.answerWith(answer)
   const problems: string[] = []
   const client = createWitness(witness)
-  const read = () => Promise.resolve(Buffer.alloc(32))
   for (let i = 0; i < 3; i++)
     await client
       .cosign({ size: 5, note: 'nonsense' }, read)
       .catch(({ message }: Error) => void problems.push(message))
-  expect(problems).toEqual(Array.from({ length: 3 }, () => 'the witness answered 422'))
-  expect(witness.answers.filter((status) => status === 422)).toHaveLength(1)
+  expect(problems).toEqual(Array.from({ length: 3 }, () => says))
+  expect(witness.answers).toHaveLength(before + 1)
+})
+
+test('a witness that knew a longer log is asked again after the pause', async () => {
+  await using witness = await startWitness(key)
+  witness.answerWith({ status: 409, body: '1000000\n' })
+  const client = createWitness(witness)
+  const cosigning = () => client.cosign({ size: 5, note: 'nonsense' }, read)
+  const saysSo = 'the witness knows a log of 1000000 leaves, and this one has 5'
+  await expect(cosigning()).rejects.toThrow(saysSo)
+  const later = performance.now() + 61_000
+  const clock = vi.spyOn(performance, 'now').mockReturnValue(later)
+  try {
+    await expect(cosigning()).rejects.toThrow(saysSo)
+    expect(witness.answers).toEqual([409, 409])
+  } finally {
+    clock.mockRestore()
+  }
 })

@@ -37,6 +37,11 @@ export const screenRules = [
   ]),
   ...mutationsOf('server/procedures/admin/export.ts', longReads, [
     ['every user exports the ledger', 'await call.bearer.mustBeAdmin()\n', '\n'],
+    [
+      'an export goes on when its access token has expired',
+      'mustStill().catch((error: unknown) => refused.abort(error))',
+      '',
+    ],
   ]),
   ...mutationsOf('server/audit/write-export.ts', longReads, [
     [
@@ -44,6 +49,7 @@ export const screenRules = [
       "once(out, 'drain', { signal })",
       "once(out, 'drain')",
     ],
+    ['a caller who takes nothing holds an export', 'setTimeout(stall, drainMs)', 'undefined'],
   ]),
   ...mutationsOf('db/audit/statistics.ts', hours, [
     [

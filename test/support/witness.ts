@@ -21,8 +21,11 @@ export type TestWitness = AsyncDisposable & {
   /** The checkpoint that it cosigned last. */
   readonly known: () => Pick<Checkpoint, 'size' | 'root'>
   /** What it answers from now on instead, if anything. */
-  answerWith(broken: { status: number; body: string } | null): void
+  answerWith(broken: Answer | null): void
 }
+
+/** @property breaksOff after the body, the answer does not end: it stalls, or the connection is reset */
+type Answer = { status: number; body: string; breaksOff?: 'stalls' | 'reset' }
 
 /** A witness as C2SP tlog-witness describes it, for one log. */
 export async function startWitness(log: VerifierKey): Promise<TestWitness> {
@@ -30,9 +33,9 @@ export async function startWitness(log: VerifierKey): Promise<TestWitness> {
   const key = { name: 'witness.example', publicKey, algorithm: algorithms.cosignature }
   const answers: number[] = []
   let known: Pick<Checkpoint, 'size' | 'root'> = { size: 0, root: emptyRoot }
-  let broken: { status: number; body: string } | null = null
+  let broken: Answer | null = null
 
-  function answerTo(request: string): { status: number; body: string } {
+  function answerTo(request: string): Answer {
     const end = request.indexOf('\n\n')
     const [first = '', ...hashes] = request.slice(0, end).split('\n')
     const note = request.slice(end + 2)
@@ -58,10 +61,15 @@ export async function startWitness(log: VerifierKey): Promise<TestWitness> {
 
   const server = createServer((request, response) => {
     void text(request).then((body) => {
-      const { status, body: answer } =
+      const answer: Answer =
         request.url === '/add-checkpoint' ? (broken ?? answerTo(body)) : { status: 404, body: '' }
-      answers.push(status)
-      response.writeHead(status).end(answer)
+      answers.push(answer.status)
+      response.writeHead(answer.status)
+      if (answer.breaksOff === undefined) response.end(answer.body)
+      else
+        response.write(answer.body, () => {
+          if (answer.breaksOff === 'reset') setTimeout(() => response.socket?.resetAndDestroy(), 50)
+        })
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

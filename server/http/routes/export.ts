@@ -1,9 +1,12 @@
+import { getTRPCErrorFromUnknown } from '@trpc/server'
 import type { FastifyInstance } from 'fastify'
 import { exportLedger } from '../../procedures/admin/export.ts'
 import { bearerOf } from '../../procedures/bearer.ts'
 import type { ServiceDeps } from '../../procedures/deps.ts'
+import { asUnavailable } from '../../procedures/error-formatter.ts'
 import { bearerChallenge, invalidTokenChallenge } from '../../verifier/failure.ts'
 import { AuthError } from '../../errors.ts'
+import { authorizationOf } from '../authorization.ts'
 import { callerOf } from '../caller.ts'
 import { abortedWithout } from '../direct-calls.ts'
 
@@ -11,7 +14,7 @@ import { abortedWithout } from '../direct-calls.ts'
 export function mountExport(app: FastifyInstance, deps: ServiceDeps): void {
   // Without HEAD, which would read the whole ledger.
   app.get('/admin/export', { exposeHeadRoute: false }, async (request, reply) => {
-    const { authorization } = request.headers
+    const authorization = authorizationOf(request)
     const bearer = bearerOf(deps, { authorization, calls: 1 })
     const call = {
       bearer,
@@ -21,6 +24,12 @@ export function mountExport(app: FastifyInstance, deps: ServiceDeps): void {
     }
     try {
       const lines = await exportLedger(deps, call)
+      // The answer has begun, so the app's error handler does not get it.
+      lines.once('error', (error) => {
+        if (call.signal.aborted) return
+        const reported = asUnavailable(getTRPCErrorFromUnknown(error))
+        deps.reportError(reported, '/admin/export', call.caller.ip)
+      })
       return await reply
         .headers({
           'content-type': 'application/jsonl',

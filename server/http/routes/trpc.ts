@@ -8,6 +8,7 @@ import type { ServiceDeps } from '../../procedures/deps.ts'
 import { asUnavailable, toPublicError } from '../../procedures/error-formatter.ts'
 import { appRouter } from '../../procedures/router.ts'
 import { parseAddress } from '../address.ts'
+import { authorizationOf } from '../authorization.ts'
 import { callerOf } from '../caller.ts'
 import { answerDirectly, directCallsIn, type DirectAnswer } from '../direct-calls.ts'
 import { envelopeOf } from '../error-replies.ts'
@@ -30,15 +31,10 @@ export async function mountTrpc(app: FastifyInstance, deps: ServiceDeps): Promis
     const { path } = request.params as { path: string }
     if (!hasUrl(request))
       throw new AuthError('validation_failed', 'the request target is not a URL')
-    // Node would use the first of two headers where a proxy may have checked the second (RFC 6750 §2).
-    if (countOf(request.raw.rawHeaders, 'authorization') > 1)
-      throw new AuthError('validation_failed', 'two Authorization headers')
+    const authorization = authorizationOf(request)
     const calls = callsOf(request, path)
     const { isBatch, names } = calls
-    const bearer = bearerOf(deps, {
-      authorization: request.headers.authorization,
-      calls: names.length,
-    })
+    const bearer = bearerOf(deps, { authorization, calls: names.length })
     const onError = (error: TRPCError, procedure: string) =>
       deps.reportError(error, procedure, parseAddress(request.ip))
     // tRPC answers what is no call, also without a token: 404, 405, or 400 for a batch that is too large.
@@ -144,10 +140,6 @@ const trpcVary = 'trpc-accept, accept'
 
 /** Without it, Fastify would append a charset to the content type. */
 const asIs = (body: unknown) => body as string
-
-function countOf(rawHeaders: readonly string[], name: string): number {
-  return rawHeaders.filter((one, i) => i % 2 === 0 && one.toLowerCase() === name).length
-}
 
 /**
  * Whether tRPC can build a `Request` from the request target and `Host`. Where it could not, the caller

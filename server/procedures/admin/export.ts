@@ -15,8 +15,15 @@ const period = z.strictObject({ from: instant.optional(), to: instant.optional()
 const askEvery = 5_000
 
 /**
- * The export that `token-ledger ledger export` writes, read as fast as the caller takes it. A stream that is destroyed
- * lacks its last record, which says that it is whole.
+ * `askMs`: the caller's standing is asked so often as well, however slowly the records go.
+ * `drainMs`: a caller who takes nothing for as long has left, as far as the process can know.
+ */
+const usualTimes = { askMs: 10_000, drainMs: 30_000 }
+
+/**
+ * The export that `token-ledger ledger export` writes, read as fast as the caller takes it. It ends when the access token
+ * expires, when the caller is no admin any more, and when the caller stalls, because it holds a connection and a snapshot
+ * meanwhile. A stream that is destroyed lacks its last record, which says that it is whole.
  *
  * @param call.signal aborted when the caller leaves
  * @throws {AuthError} before the first byte; `too_many_attempts` while another export or verification runs
@@ -24,6 +31,7 @@ const askEvery = 5_000
 export async function exportLedger(
   deps: ServiceDeps,
   call: { bearer: Bearer; caller: Caller; query: unknown; signal: AbortSignal },
+  { askMs, drainMs } = usualTimes,
 ): Promise<Readable> {
   const session = await call.bearer.claims()
   await call.bearer.mustBeAdmin()
@@ -43,14 +51,20 @@ export async function exportLedger(
     await mustBeAdmin(deps, session, await mustBeAlive(sql, session))
   }
   const release = deps.longReads.take()
+  const refused = new AbortController()
+  const signal = AbortSignal.any([call.signal, refused.signal])
+  const asking = setInterval(() => {
+    mustStill().catch((error: unknown) => refused.abort(error))
+  }, askMs)
   const out = new PassThrough()
   let records = 0
   const source = {
     period: { fromAt: from, toAt: to },
-    signal: call.signal,
+    signal,
+    drainMs,
     read: (take: Parameters<typeof readLedger>[2]) =>
       readLedger(sql, source.period, async (record) => {
-        call.signal.throwIfAborted()
+        signal.throwIfAborted()
         records += 1
         if (records % askEvery === 0) await mustStill()
         await take(record)
@@ -59,9 +73,15 @@ export async function exportLedger(
   writeExport(out, source)
     .then(
       () => out.end(),
-      (error: unknown) => out.destroy(error instanceof Error ? error : new Error('failed')),
+      (error: unknown) => {
+        const cause: unknown = signal.aborted ? signal.reason : error
+        out.destroy(cause instanceof Error ? cause : new Error('failed'))
+      },
     )
-    .finally(release)
+    .finally(() => {
+      clearInterval(asking)
+      release()
+    })
     .catch(() => {})
   return out
 }

@@ -104,7 +104,7 @@ const verification = adminProcedure
   .subscription(async ({ ctx, signal }) => {
     const { deps, session } = ctx
     const slot = deps.checks.take(session.userId)
-    signal?.addEventListener('abort', () => slot.release(), { once: true })
+    releaseWhenLeft(slot, signal)
     const signals = [slot.closing, ...(signal === undefined ? [] : [signal])]
     return verificationOf(deps, session, { signal: AbortSignal.any(signals), slot })
   })
@@ -164,8 +164,7 @@ const tail = adminProcedure
   .subscription(async ({ ctx, input, signal }) => {
     const { deps, session } = ctx
     const slot = deps.tails.take(session.userId)
-    // Released on abort too: the generator's `finally` does not run if the stream is never read.
-    signal?.addEventListener('abort', () => slot.release(), { once: true })
+    releaseWhenLeft(slot, signal)
     const signals = [slot.closing, ...(signal === undefined ? [] : [signal])]
     const after = input.lastEventId ?? input.after ?? null
     const { kinds, userId, familyId } = input
@@ -198,6 +197,13 @@ async function* tailOf(
   } finally {
     slot.release()
   }
+}
+
+/** The `finally` of a stream's generator does not run if the stream is never read. */
+function releaseWhenLeft(slot: { release(): void }, signal: AbortSignal | undefined): void {
+  // A signal that was aborted before has no event any more.
+  if (signal?.aborted === true) slot.release()
+  signal?.addEventListener('abort', () => slot.release(), { once: true })
 }
 
 /** Asked again and again while a stream is open. */
