@@ -132,6 +132,20 @@ describe.runIf(hasChromium)('the screens of admins', () => {
     expect(lines.join()).toContain(robbed.familyId)
   })
 
+  test('an admin who was demoted reads so when an export is refused, and the screens of admins are gone', async () => {
+    const { owner } = rig.app
+    const { email } = await makeUser(owner.url, undefined, 'admin')
+    const other = await rig.open('ledger/proof')
+    await signInOnConsole(other, email)
+    await other.getByText('The log of hashes').first().waitFor()
+    await owner.ownerSql`
+      update token_ledger.user_account set role = 'user' where email = ${email}`
+    await other.getByRole('button', { name: 'Download' }).click()
+    await other.getByText('You are no longer an administrator.').waitFor()
+    expect(await other.getByRole('link', { name: 'Ledger', exact: true }).count()).toBe(0)
+    await other.context().close()
+  })
+
   test('an admin who is demoted while the tail is open reads so, and its events are gone', async () => {
     const { owner } = rig.app
     await follow('Ledger')

@@ -1,5 +1,5 @@
 import { TRPCClientError } from '@trpc/client'
-import { auth } from '../../service.ts'
+import { auth, noticeLostRole } from '../../service.ts'
 
 /**
  * Gets the export by the access token, which a link could not send, and hands it to the browser as a file.
@@ -15,7 +15,12 @@ export async function downloadExport(period: {
   const given = Object.entries(period).filter(([, moment]) => moment !== '')
   const bounds = given.map(([name, moment]) => [name, new Date(moment).toISOString()])
   const response = await auth.fetch(`/admin/export?${new URLSearchParams(bounds)}`)
-  if (!response.ok) throw TRPCClientError.from(await response.json())
+  if (!response.ok) {
+    const refusal = TRPCClientError.from(await response.json())
+    // `auth.fetch` does not go through the links, which notice it for calls.
+    noticeLostRole(refusal)
+    throw refusal
+  }
   save(await response.blob(), `ledger-${new Date().toISOString().slice(0, 10)}.jsonl`)
 }
 
