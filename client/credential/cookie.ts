@@ -2,8 +2,8 @@ import type { AuthApi, Grant } from '../auth-api.ts'
 import { AuthClientError, isDefinitive, isPermanent } from '../errors.ts'
 import type { Attempts } from './attempts.ts'
 import { askRefresh, type Credential } from './credential.ts'
-import { cookieDropped, mayDropCookie } from './dropped-cookie.ts'
-import { endOther, type Server } from './end-other.ts'
+import type { Server } from './end-other.ts'
+import { mayDropCookie } from './may-drop-cookie.ts'
 import { ownSession } from './own-session.ts'
 import { newAttemptId, type Notes } from './tab-storage.ts'
 
@@ -37,8 +37,8 @@ export function cookieCredential(
       if (reason === 'superseded') throw error
       // Without an answer it is unknown whether there is a cookie.
       if (reason !== 'refresh_token_missing') return grant
-      await endOther(server, grant, grant.familyId).catch(() => {})
-      throw cookieDropped(server.baseUrl)
+      const { giveUpSignIn } = await import('./dropped-cookie.ts')
+      return giveUpSignIn(server, grant)
     }
   }
   async function refresh(signal: AbortSignal, ask = askRefresh): Promise<Grant> {

@@ -1,20 +1,13 @@
+import type { Grant } from '../auth-api.ts'
 import { AuthClientError } from '../errors.ts'
+import { endOther, type Server } from './end-other.ts'
 
-/**
- * Whether the browser may have dropped the cookie that a sign-in set: of another host, which may be another site, in a
- * frame, or where it blocks cookies.
- */
-export function mayDropCookie(baseUrl: string): boolean {
-  const { location, navigator, window } = globalThis
-  if (window === undefined || location === undefined) return false
-  const isOtherHost = location.hostname !== new URL(baseUrl).hostname
-  return isOtherHost || window.top !== window || !navigator.cookieEnabled
-}
-
-export function cookieDropped(baseUrl: string): AuthClientError {
+/** Ends the session of a sign-in whose cookie the browser dropped, and says why it does not go on. */
+export async function giveUpSignIn(server: Server, grant: Grant): Promise<never> {
+  await endOther(server, grant, grant.familyId).catch(() => {})
   const message =
-    `The browser dropped the cookie of ${baseUrl}, so it is not signed in. It keeps one only for pages of the same ` +
+    `The browser dropped the cookie of ${server.baseUrl}, so it is not signed in. It keeps one only for pages of the same ` +
     `site: this page is of ${location.origin} ("localhost" and "127.0.0.1" are two sites). ` +
     'It may also block cookies, or those in frames of other sites.'
-  return new AuthClientError('cookie_dropped', { message })
+  throw new AuthClientError('cookie_dropped', { message })
 }

@@ -86,7 +86,7 @@ export const cookies = [
     ],
   ),
   ...mutationsOf(
-    'client/credential/dropped-cookie.ts',
+    'client/credential/may-drop-cookie.ts',
     ['test/browser/localhost.test.ts'],
     [
       [
