@@ -1,9 +1,7 @@
-import { getTRPCErrorFromUnknown, TRPCError } from '@trpc/server'
-import { getHTTPStatusCodeFromError } from '@trpc/server/http'
+import type { TRPCError } from '@trpc/server'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { ServiceDeps } from '../procedures/deps.ts'
-import { asUnavailable } from '../procedures/error-formatter.ts'
 import {
   provedAgain,
   reauthenticationInput,
@@ -11,7 +9,7 @@ import {
   takeProof,
   type Reauthenticated,
 } from '../procedures/reauthenticate.ts'
-import { parseAddress } from './address.ts'
+import { parsed, servingAppRoute } from './app-route.ts'
 import { authContextOf } from './auth-context.ts'
 import { envelopeOf } from './error-replies.ts'
 
@@ -59,25 +57,16 @@ declare module 'fastify' {
 const attemptInBody = z.object(reauthenticationInput.shape)
 
 export function reauthenticatedOf(deps: ServiceDeps): ReauthenticateBy {
-  return async (request, reply, proof) => {
-    try {
+  return (request, reply, proof) =>
+    servingAppRoute(deps, { request, name: 'reauthenticated', detailsOf }, async () => {
       const proved = parsed(provedAgain, proof)
       const ctx = authContextOf(deps, { request, reply, rules: 'page goes on' })
       void reply.header('cache-control', 'no-store')
       const attempt = parsed(attemptInBody, request.body)
-      return await replaceToken(ctx, attempt, (token) => takeProof(ctx, token, proved))
-    } catch (cause) {
-      const error = asUnavailable(getTRPCErrorFromUnknown(cause))
-      deps.reportError(error, 'reauthenticated', parseAddress(request.ip))
-      // What Fastify answers with, unless the app handles the error.
-      const refused = { statusCode: getHTTPStatusCodeFromError(error), body: envelopeOf(error) }
-      throw Object.assign(error, refused) satisfies RefusedProof
-    }
-  }
+      return replaceToken(ctx, attempt, (token) => takeProof(ctx, token, proved))
+    })
 }
 
-function parsed<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
-  const result = schema.safeParse(value)
-  if (result.success) return result.data
-  throw new TRPCError({ code: 'BAD_REQUEST', cause: result.error })
+function detailsOf(error: TRPCError): Pick<RefusedProof, 'body'> {
+  return { body: envelopeOf(error) }
 }

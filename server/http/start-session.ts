@@ -1,12 +1,9 @@
-import { getTRPCErrorFromUnknown, TRPCError } from '@trpc/server'
-import { getHTTPStatusCodeFromError } from '@trpc/server/http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { ServiceDeps } from '../procedures/deps.ts'
-import { asUnavailable } from '../procedures/error-formatter.ts'
 import type { Grant } from '../procedures/grant.ts'
 import { beginSession, provedSignIn } from '../procedures/proved-sign-in.ts'
-import { parseAddress } from './address.ts'
+import { parsed, servingAppRoute } from './app-route.ts'
 import { authContextOf } from './auth-context.ts'
 
 /** A user whom the app has just signed in, by any means of its own. */
@@ -55,18 +52,11 @@ const input = provedSignIn.extend({
 })
 
 export function startSessionOf(deps: ServiceDeps): StartSession {
-  return async (request, reply, signIn) => {
-    try {
-      const parsed = input.safeParse(signIn)
-      if (!parsed.success) throw new TRPCError({ code: 'BAD_REQUEST', cause: parsed.error })
+  return (request, reply, signIn) =>
+    servingAppRoute(deps, { request, name: 'startSession' }, async () => {
+      const proved = parsed(input, signIn)
       const ctx = authContextOf(deps, { request, reply, rules: 'page signs in' })
       void reply.header('cache-control', 'no-store')
-      return await beginSession(ctx, parsed.data)
-    } catch (cause) {
-      const error = asUnavailable(getTRPCErrorFromUnknown(cause))
-      deps.reportError(error, 'startSession', parseAddress(request.ip))
-      // What Fastify answers with, unless the app handles the error.
-      throw Object.assign(error, { statusCode: getHTTPStatusCodeFromError(error) })
-    }
-  }
+      return beginSession(ctx, proved)
+    })
 }
