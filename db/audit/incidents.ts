@@ -1,5 +1,6 @@
 import type { Statements } from '../connection/connect.ts'
 import { epochMs, instantParam } from '../instant.ts'
+import { isInNetworkOf } from '../network.ts'
 import type { EventFilter } from './events.ts'
 
 /** Why an incident is one: see docs/reference/http.md. */
@@ -71,7 +72,7 @@ export async function listIncidents(
       generations_behind as "generationsBehind",
       ${epochMs(sql, 'since_rotation')} as "sinceRotationMs",
       same_ip as "sameIp",
-      ip <<= network(set_masklen(rotation_ip, case family(rotation_ip) when 4 then 24 else 64 end)) as "sameNetwork",
+      ${isInNetworkOf(sql, 'ip', 'rotation_ip')} as "sameNetwork",
       same_user_agent as "sameUserAgent", host(ip) as ip, user_agent as "userAgent",
       host(rotation_ip) as "rotationIp", rotation_user_agent as "rotationUserAgent"
     from (${pageOf('reuse')} union all ${pageOf('replays_elsewhere')}) incidents
@@ -117,8 +118,7 @@ export async function listIncidentsByClient(
       count(*) filter (where kind = 'replays_elsewhere')::integer as "replaysElsewhere",
       count(distinct user_id)::integer as users,
       count(*) filter (
-        where same_user_agent
-          and ip <<= network(set_masklen(rotation_ip, case family(rotation_ip) when 4 then 24 else 64 end))
+        where same_user_agent and ${isInNetworkOf(sql, 'ip', 'rotation_ip')}
       )::integer as "likeTheClient",
       percentile_disc(0.5) within group (order by generations_behind) as "medianGenerationsBehind",
       ${epochMs(sql, 'min(occurred_at)')} as "firstAt",

@@ -6,6 +6,16 @@ const sampleSize = 2_000
 /** The bytes of one row of `open_family` with its header, alignment and pointer. */
 const openFamilyBytes = 88
 
+/** Joins the event `made` that made the newest token of each open family `o`. */
+const madeToken = (sql: Statements['statements']) => sql`
+    cross join lateral (
+      select e.expires_at
+      from token_ledger.token_event e
+      where e.family_id = o.family_id and e.kind in ('issued', 'rotated', 'reauthenticated')
+      order by e.seq desc
+      limit 1
+    ) made`
+
 export type ActiveCount = { readonly count: number; readonly isExact: boolean }
 
 /**
@@ -23,13 +33,7 @@ export async function countActiveSessions({ statements: sql }: Statements): Prom
         * 100 / (select percent from sampled))::float8 as count,
       (select percent from sampled) = 100 as "isExact"
     from token_ledger.open_family o tablesample system ((select percent from sampled))
-    cross join lateral (
-      select e.expires_at
-      from token_ledger.token_event e
-      where e.family_id = o.family_id and e.kind in ('issued', 'rotated', 'reauthenticated')
-      order by e.seq desc
-      limit 1
-    ) made`
+    ${madeToken(sql)}`
   return row ?? { count: 0, isExact: true }
 }
 
@@ -51,13 +55,7 @@ export async function countSessionsOf(
       order by own.family_id desc
       limit ${mostCounted}
     ) o
-    cross join lateral (
-      select e.expires_at
-      from token_ledger.token_event e
-      where e.family_id = o.family_id and e.kind in ('issued', 'rotated', 'reauthenticated')
-      order by e.seq desc
-      limit 1
-    ) made
+    ${madeToken(sql)}
     where made.expires_at > token_ledger.clock()
     group by o.user_id`
   return new Map(rows.map(({ userId, count }) => [userId, count]))

@@ -1,5 +1,6 @@
 import type { Statements } from '../connection/connect.ts'
 import { epochMs } from '../instant.ts'
+import { isInNetworkOf } from '../network.ts'
 
 /**
  * How a spent token came back, in a `replayed` or a `reuse_detected`: the event that had spent it, and
@@ -33,7 +34,7 @@ export async function listComeBacks(
       back.seq, spent.seq as "spentBySeq",
       ${epochMs(sql, 'spent.occurred_at')} as "spentAt",
       ${epochMs(sql, '(back.occurred_at - spent.occurred_at)')} as "sinceSpentMs",
-      back.ip <<= network(set_masklen(newest.ip, case family(newest.ip) when 4 then 24 else 64 end)) as "sameNetwork",
+      ${isInNetworkOf(sql, 'back.ip', 'newest.ip')} as "sameNetwork",
       back.user_agent = newest.user_agent as "sameUserAgent"
     from event back
     join event spent on spent.kind in ('rotated', 'reauthenticated')
