@@ -1,7 +1,7 @@
 import { useState, type ReactNode } from 'react'
 import { Dialog } from '../parts/dialog.tsx'
-import { Field } from '../parts/field.tsx'
 import { formText } from '../parts/form-text.ts'
+import { PasswordField } from '../parts/password-field.tsx'
 import { reasonOf } from '../problems.ts'
 import { auth } from '../service.ts'
 import { useStepUpQuestion, type StepUpQuestion } from '../step-up.ts'
@@ -36,17 +36,7 @@ function StepUpDialog({ question }: { readonly question: StepUpQuestion }): Reac
           void prove(new FormData(event.currentTarget))
         }}
       >
-        <Field label={words.yourPassword} hint={words.stepUpHint}>
-          {(props) => (
-            <input
-              {...props}
-              name="password"
-              type="password"
-              autoComplete="current-password"
-              required
-            />
-          )}
-        </Field>
+        <PasswordField label={words.yourPassword} hint={words.stepUpHint} name="password" />
         {problem !== null && (
           <p className="state failed" role="alert">
             {problem}

@@ -1,7 +1,7 @@
 import { useState, type ReactNode } from 'react'
 import { reasonOf } from '../../problems.ts'
-import { Field } from '../../parts/field.tsx'
 import { formText } from '../../parts/form-text.ts'
+import { PasswordField } from '../../parts/password-field.tsx'
 import { Section } from '../../parts/screen.tsx'
 import { Done } from '../../parts/states.tsx'
 import { queryClient, trpc } from '../../service.ts'
@@ -41,7 +41,7 @@ export function ChangePassword(): ReactNode {
         }}
       >
         <p className="faint">{words.passwordText}</p>
-        <PasswordField label={words.current} name="current" kind="current-password" />
+        <PasswordField label={words.current} name="current" />
         <PasswordField label={words.next} name="next" kind="new-password" />
         <PasswordField label={words.repeat} name="repeat" kind="new-password" />
         {outcome !== null &&
@@ -57,21 +57,5 @@ export function ChangePassword(): ReactNode {
         </button>
       </form>
     </Section>
-  )
-}
-
-function PasswordField({
-  label,
-  name,
-  kind,
-}: {
-  readonly label: string
-  readonly name: string
-  readonly kind: 'current-password' | 'new-password'
-}): ReactNode {
-  return (
-    <Field label={label}>
-      {(props) => <input {...props} name={name} type="password" autoComplete={kind} required />}
-    </Field>
   )
 }

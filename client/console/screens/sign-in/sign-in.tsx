@@ -4,6 +4,7 @@ import { useAuth } from '../../../react/index.ts'
 import { Id } from '../../parts/copy.tsx'
 import { Field } from '../../parts/field.tsx'
 import { formText } from '../../parts/form-text.ts'
+import { PasswordField } from '../../parts/password-field.tsx'
 import { Failed } from '../../parts/states.tsx'
 import { words as common } from '../../words/common.ts'
 import { farewellWords, words } from '../../words/sign-in.ts'
@@ -41,17 +42,7 @@ export function SignIn({ session }: { readonly session: SignedOut }): ReactNode 
             <input {...props} name="email" type="email" autoComplete="username" required />
           )}
         </Field>
-        <Field label={words.password}>
-          {(props) => (
-            <input
-              {...props}
-              name="password"
-              type="password"
-              autoComplete="current-password"
-              required
-            />
-          )}
-        </Field>
+        <PasswordField label={words.password} name="password" />
         {error !== null && <Failed error={error} />}
         <button type="submit" className="wide" disabled={isRunning}>
           {isRunning ? words.submitting : words.submit}
