@@ -38,6 +38,7 @@ import { loadSigningKeys } from './tokens/signing-keys.ts'
 import { createAccounts } from './users/accounts.ts'
 import type { FindBreachedPasswords } from './users/breached-passwords.ts'
 import type { UserDirectory } from './users/directory.ts'
+import { canonicalEmail } from './users/email.ts'
 import { createPasswords } from './users/passwords.ts'
 import { verifierOf } from './verifier/verifier.ts'
 import { version } from './version.ts'
@@ -170,6 +171,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
   followed = endedSessions
   // Closing it ends the streams of /revocations.
   app.addHook('preClose', () => endedSessions.close())
+  const accountHash = createAccountHash(config.authSecret)
   return {
     ...sessionDeps,
     processId,
@@ -188,7 +190,8 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     verifier,
     limits,
     signInAttempts: createSignInAttempts(counters),
-    accountHash: createAccountHash(config.authSecret),
+    // A directory of the embedder may spell an address in another way than the person who signs in.
+    accountHash: (email) => accountHash(canonicalEmail(email) ?? email),
     findBreachedPasswords: options.findBreachedPasswords,
     callLimits,
     turns: createTurns(),

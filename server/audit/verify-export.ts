@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { checkFamily } from '../ledger/chain.ts'
-import { eventKinds } from '../ledger/events.ts'
+import { eventKinds, maxMethods, methodPattern } from '../ledger/events.ts'
 import type { EventRecord, FamilyRecord, LedgerRecord } from '../ledger/record.ts'
 import { uuid } from './uuid.ts'
 
@@ -155,9 +155,9 @@ const recordSchema = z.discriminatedUnion('record', [
     txid: z.string().regex(/^\d{1,20}$/),
     // An export of version 1 has neither.
     methods: z
-      .array(z.string().regex(/^[\w.:/-]{1,50}$/))
+      .array(z.string().regex(methodPattern))
       .min(1)
-      .max(10)
+      .max(maxMethods)
       .nullable()
       .default(null),
     authenticatedAt: instant.nullable().default(null),

@@ -17,6 +17,11 @@ export const eventKinds = [
 
 export type EventKind = (typeof eventKinds)[number]
 
+/** A word for how a user proved who they are: a value of RFC 8176, or one of the service that asked the user. */
+export const methodPattern = /^[A-Za-z0-9_.:/-]{1,50}$/
+/** In one event. */
+export const maxMethods = 10
+
 /** How and when a user proved who they are. */
 export type Authentication = {
   /** In the words of RFC 8176 (`amr`), or of the service that asked the user. Never empty. */

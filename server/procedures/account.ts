@@ -1,12 +1,10 @@
 import { z } from 'zod'
 import { listOwnEvents } from '../../db/audit/own-events.ts'
-import { uuidPattern } from '../audit/uuid.ts'
 import { iso } from '../audit/views.ts'
 import { AuthError } from '../errors.ts'
 import { endAllSessions } from '../sessions/revocation.ts'
-import { canonicalEmail } from '../users/email.ts'
 import { listingProcedure, recentProcedure } from './access.ts'
-import { isReadable, limit, pageOf } from './input.ts'
+import { eventCursor, limit, pageOf } from './input.ts'
 import { mustFollowRule, mustNotBeBreached } from './new-password.ts'
 import { queueOf, whereFrom } from './where-from.ts'
 
@@ -27,7 +25,7 @@ export const changePassword = recentProcedure
     mustFollowRule(deps, { field: 'newPassword', password, email: session.email })
     const user = (await deps.users.findMany([session.userId])).get(session.userId) ?? null
     const attempt = {
-      accountHash: deps.accountHash(canonicalEmail(session.email) ?? session.email),
+      accountHash: deps.accountHash(session.email),
       ...whereFrom(ctx),
       // A thief of the access token has no guesses beyond those of a stranger.
       familyIds: [],
@@ -51,19 +49,9 @@ export const changePassword = recentProcedure
     return { success: true as const, revoked }
   })
 
-/** `<epoch ms>:<familyId>:<seq>` */
-const cursor = z
-  .string()
-  .regex(new RegExp(`^\\d{1,15}:${uuidPattern}:\\d{1,9}$`))
-  .transform((text) => {
-    const [at = '', familyId = '', seq = ''] = text.split(':')
-    return { at: Number(at), familyId, seq: Number(seq) }
-  })
-  .refine(({ at }) => isReadable(at), 'Invalid cursor')
-
 /** What happened to the caller's own sessions: where each began, and how it was ended. */
 export const events = listingProcedure
-  .input(z.strictObject({ cursor: cursor.optional(), limit }).prefault({}))
+  .input(z.strictObject({ cursor: eventCursor.optional(), limit }).prefault({}))
   .query(async ({ ctx, input }) => {
     const { userId, familyId } = ctx.session
     const rows = await listOwnEvents(ctx.deps.database.calls, userId, input)

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { positionOf, positionPattern } from '../audit/position.ts'
+import { uuidPattern } from '../audit/uuid.ts'
 
 export const limit = z.number().int().min(1).max(200).default(50)
 
@@ -23,6 +24,16 @@ export const reason = text.trim().min(1).max(500)
 
 /** `<txid>:<familyId>:<seq>` */
 export const position = z.string().regex(positionPattern).transform(positionOf)
+
+/** The place of an event in a list by time: `<epoch ms>:<familyId>:<seq>`. */
+export const eventCursor = z
+  .string()
+  .regex(new RegExp(`^\\d{1,15}:${uuidPattern}:\\d{1,9}$`))
+  .transform((given) => {
+    const [at = '', familyId = '', seq = ''] = given.split(':')
+    return { at: Number(at), familyId, seq: Number(seq) }
+  })
+  .refine(({ at }) => isReadable(at), 'Invalid cursor')
 
 /** One page, and the cursor of the next one; null when this was the last. */
 export function pageOf<Row, Item>(

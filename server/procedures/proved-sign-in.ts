@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { z } from 'zod'
 import { readEpoch } from '../../db/ledger/locks.ts'
 import { AuthError } from '../errors.ts'
+import { maxMethods, methodPattern } from '../ledger/events.ts'
 import { startSession } from '../sessions/sign-in.ts'
 import type { AuthContext } from './context.ts'
 import { toGrant, type Grant } from './grant.ts'
@@ -9,10 +10,7 @@ import { id, instant, text } from './input.ts'
 import { authMutation } from './trpc.ts'
 
 /** As the ledger takes them: `amr` of RFC 8176, or words of your own such as `urn:example:passkey`. */
-export const methods = z
-  .array(z.string().regex(/^[A-Za-z0-9_.:/-]{1,50}$/))
-  .min(1)
-  .max(10)
+export const methods = z.array(z.string().regex(methodPattern)).min(1).max(maxMethods)
 
 /** Without a zone, which Postgres does not take. */
 const address = z

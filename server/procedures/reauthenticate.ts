@@ -3,7 +3,6 @@ import { readOwner } from '../../db/audit/sessions.ts'
 import { AuthError } from '../errors.ts'
 import type { ProofAgain } from '../sessions/refresh-decision.ts'
 import type { RefreshToken } from '../tokens/refresh-token.ts'
-import { canonicalEmail } from '../users/email.ts'
 import { byPassword } from './auth.ts'
 import type { AuthContext } from './context.ts'
 import { toGrant } from './grant.ts'
@@ -71,7 +70,7 @@ async function provePassword(
   const { deps, caller } = ctx
   const userId = await readOwner(deps.database, familyId)
   const user = userId === null ? undefined : (await deps.users.findMany([userId])).get(userId)
-  const accountHash = deps.accountHash(canonicalEmail(user?.email ?? '') ?? 'no address')
+  const accountHash = deps.accountHash(user?.email ?? 'no address')
   const attempt = {
     accountHash,
     ...whereFrom(ctx),

@@ -17,6 +17,21 @@ export async function mustBeAlive(
 }
 
 /**
+ * Asked again and again while a stream is open.
+ *
+ * @param during the stream, for the log
+ */
+export async function mustStillBeAdmin(
+  deps: Pick<ServiceDeps, 'database' | 'users'>,
+  session: AccessTokenClaims,
+  during: string,
+): Promise<void> {
+  if (Date.now() >= session.expiresAt)
+    throw new AuthError('access_token_expired', `expired during ${during}`)
+  await mustBeAdmin(deps, session, await mustBeAlive(deps.database.questions.statements, session))
+}
+
+/**
  * Takes the account that was read with the session. A user directory of the embedder is asked.
  *
  * @throws {AuthError} `role_required`

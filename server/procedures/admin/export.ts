@@ -7,7 +7,7 @@ import type { Caller } from '../../../db/ledger/event-rows.ts'
 import type { Bearer } from '../bearer.ts'
 import type { ServiceDeps } from '../deps.ts'
 import { instant } from '../input.ts'
-import { mustBeAdmin, mustBeAlive } from '../standing.ts'
+import { mustStillBeAdmin } from '../standing.ts'
 
 const period = z.strictObject({ from: instant.optional(), to: instant.optional() })
 
@@ -45,11 +45,7 @@ export async function exportLedger(
   })
   const { from = null, to = null } = parsed.data
   const sql = deps.database.questions.statements
-  const mustStill = async () => {
-    if (Date.now() >= session.expiresAt)
-      throw new AuthError('access_token_expired', 'expired during the export')
-    await mustBeAdmin(deps, session, await mustBeAlive(sql, session))
-  }
+  const mustStill = () => mustStillBeAdmin(deps, session, 'the export')
   const release = deps.longReads.take()
   const refused = new AbortController()
   const signal = AbortSignal.any([call.signal, refused.signal])

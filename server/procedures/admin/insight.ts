@@ -2,11 +2,10 @@ import { z } from 'zod'
 import { listIncidents, listIncidentsByClient } from '../../../db/audit/incidents.ts'
 import { countEvents } from '../../../db/audit/statistics.ts'
 import { signsOf } from '../../audit/incident-signs.ts'
-import { uuidPattern } from '../../audit/uuid.ts'
 import { iso } from '../../audit/views.ts'
 import { invalid } from '../../errors.ts'
 import { askingProcedure } from '../access.ts'
-import { instant, isReadable, limit, pageOf } from '../input.ts'
+import { eventCursor, instant, limit, pageOf } from '../input.ts'
 import { appRouterOf } from '../trpc.ts'
 
 /** More than the minutes of a day (1,440); a chart needs no more points. */
@@ -14,23 +13,13 @@ const maxBuckets = 1_500
 
 const bucketMs = { minute: 60_000, hour: 3_600_000, day: 24 * 3_600_000 } as const
 
-/** `<epoch ms>:<incident id>` */
-const cursor = z
-  .string()
-  .regex(new RegExp(`^\\d{1,15}:${uuidPattern}:\\d{1,9}$`))
-  .transform((text) => {
-    const [at = '', familyId = '', seq = ''] = text.split(':')
-    return { at: Number(at), familyId, seq: Number(seq) }
-  })
-  .refine(({ at }) => isReadable(at), 'Invalid cursor')
-
 const list = askingProcedure
   .input(
     z
       .strictObject({
         from: instant.optional(),
         to: instant.optional(),
-        cursor: cursor.optional(),
+        cursor: eventCursor.optional(),
         limit,
       })
       .prefault({}),

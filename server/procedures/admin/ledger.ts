@@ -16,7 +16,7 @@ import type { AccessTokenClaims } from '../../verifier/index.ts'
 import { adminProcedure, askingProcedure } from '../access.ts'
 import type { ServiceDeps } from '../deps.ts'
 import { id, instant, isReadable, limit, pageOf, position } from '../input.ts'
-import { mustBeAdmin, mustBeAlive } from '../standing.ts'
+import { mustStillBeAdmin } from '../standing.ts'
 import { appRouterOf } from '../trpc.ts'
 
 /** Which events are listed or streamed. */
@@ -115,7 +115,7 @@ async function* verificationOf(
   { signal, slot }: { signal: AbortSignal; slot: { release(): void } },
 ) {
   try {
-    const stillMay = () => mustStillBeAdmin(deps, session)
+    const stillMay = () => mustStillBeAdmin(deps, session, 'the stream')
     yield* followCheck(deps.database.questions, deps.longReads, { signal, stillMay })
   } catch (error) {
     if (!isUnavailable(error)) throw error
@@ -187,7 +187,7 @@ async function* tailOf(
 ) {
   const { after, isWanted, signal, slot } = options
   const { questions } = deps.database
-  const check = () => mustStillBeAdmin(deps, session)
+  const check = () => mustStillBeAdmin(deps, session, 'the stream')
   try {
     for await (const event of followLedger(questions, { after, signal, check }))
       if (isWanted(event)) yield tracked(positionText(event.position), toEventView(event))
@@ -204,14 +204,6 @@ function releaseWhenLeft(slot: { release(): void }, signal: AbortSignal | undefi
   // A signal that was aborted before has no event any more.
   if (signal?.aborted === true) slot.release()
   signal?.addEventListener('abort', () => slot.release(), { once: true })
-}
-
-/** Asked again and again while a stream is open. */
-async function mustStillBeAdmin(deps: ServiceDeps, session: AccessTokenClaims): Promise<void> {
-  if (Date.now() >= session.expiresAt)
-    throw new AuthError('access_token_expired', 'expired during the stream')
-  const standing = await mustBeAlive(deps.database.questions.statements, session)
-  await mustBeAdmin(deps, session, standing)
 }
 
 type LogState = {
