@@ -10,7 +10,7 @@ import { blocksOf, codeIn, readPage, readPages, rowsOf, sectionOf, type Block } 
 const run = promisify(execFile)
 
 /** Ignored by git, and not among what `npm run typecheck` and the other tools read. */
-const folder = '.docs-snippets'
+const folder = 'test/.docs-snippets'
 
 /** One run of the compiler over all that the blocks import, on a machine that is busy with other tests. */
 const timeout = 180_000
@@ -75,14 +75,14 @@ function settings() {
   const ofService = Object.entries(exports).flatMap(([entry, to]) =>
     typeof to === 'string'
       ? []
-      : [[path.join('token-ledger', entry), to.types.replace(/^.*dist(.*)\.d\.ts$/, '..$1.ts')]],
+      : [[path.join('token-ledger', entry), to.types.replace(/^.*dist(.*)\.d\.ts$/, '../..$1.ts')]],
   )
   const ofOthers = Object.entries(packages).flatMap(([name, { entries }]) =>
-    Object.entries(entries).map(([entry, source]) => [path.join(name, entry), `../${source}`]),
+    Object.entries(entries).map(([entry, source]) => [path.join(name, entry), `../../${source}`]),
   )
   const paths = [...ofService, ...ofOthers].map(([name, source]) => [name, [source]])
   return {
-    extends: '../tsconfig.json',
+    extends: '../../tsconfig.json',
     compilerOptions: { paths: Object.fromEntries(paths), noUnusedLocals: false },
     include: ['*.ts', '*.tsx'],
   }
@@ -128,9 +128,9 @@ function nameChecks(): string {
     ([name = '', fields = '']) => `${codeIn(name)[0]}: ${keys(codeIn(fields))}`,
   )
   return `
-import type { AdminAction } from '../db/audit/admin-actions.ts'
-import type { LedgerEvent, ReplayReason, RevocationReason } from '../server/ledger/events.ts'
-import type { SecurityEvent } from '../server/observability/security-log.ts'
+import type { AdminAction } from '../../db/audit/admin-actions.ts'
+import type { LedgerEvent, ReplayReason, RevocationReason } from '../../server/ledger/events.ts'
+import type { SecurityEvent } from '../../server/observability/security-log.ts'
 
 type FieldsOf<Name, One = SecurityEvent> = One extends { event: infer Names }
   ? Name extends Names ? Exclude<keyof One, 'event'> : never

@@ -186,7 +186,7 @@ describe.each(postgresVersions)('a logical replica on Postgres %i', (version) =>
       expect(await sqlStateOf(replica.exec(change, 'ledger'))).toBe('TL001')
     const again = `
       insert into token_ledger.token_event (family_id, seq, kind, generation, occurred_at, reason, hash, origin_hash)
-      select family_id, seq + 2, 'revoked', generation, occurred_at, 'logout', hash, origin_hash
+      select family_id, seq + 1000, 'revoked', generation, occurred_at, 'logout', hash, origin_hash
       from token_ledger.token_event where kind = 'issued' limit 1`
     expect(await sqlStateOf(replica.exec(again, 'ledger'))).toBe('TL002')
     expect((await verify(replica)).code).toBe(0)

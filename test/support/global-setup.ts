@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync } from 'node:fs'
@@ -32,6 +32,9 @@ const oldMs = 6 * 3600 * 1000
 
 /** Once per run: starts a server and makes one migrated database, from which each test's own is copied. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  execFileSync('npm', ['run', '--silent', 'test:packages'], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
   const removePrograms = await buildPrograms()
   const server = await startServer()
   try {

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 
 /**
- * Copies what a fresh clone would hold, with changes that are not committed yet, and links `node_modules`.
+ * Copies what a fresh clone would hold, with changes that are not committed yet, and links both `node_modules`.
  * Files that git ignores are left out, and so is everything that was built.
  */
 export async function copyWorkingTree(target: string): Promise<void> {
@@ -15,5 +15,6 @@ export async function copyWorkingTree(target: string): Promise<void> {
     // A file that was deleted but whose deletion is not committed yet does not exist.
     await cp(file, path.join(target, file)).catch(() => {})
   }
-  await symlink(path.resolve('node_modules'), path.join(target, 'node_modules'))
+  for (const installed of ['node_modules', 'test/node_modules'])
+    await symlink(path.resolve(installed), path.join(target, installed))
 }
