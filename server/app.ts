@@ -15,6 +15,7 @@ import { sendError, toAuthError } from './http/error-replies.ts'
 import { hardeningHeaders } from './http/hardening.ts'
 import { isAllowedOrigin } from './http/origin.ts'
 import { oneAtATimePerConnection } from './http/pipelining.ts'
+import { refuseFloods } from './http/refuse-floods.ts'
 import { warnAboutProxies } from './http/proxy-warnings.ts'
 import { mountAuth } from './http/routes/auth.ts'
 import { mountConsole } from './http/routes/console.ts'
@@ -28,6 +29,7 @@ import { mountTrpc } from './http/routes/trpc.ts'
 import { reauthenticatedOf } from './http/reauthenticated.ts'
 import { startSessionOf } from './http/start-session.ts'
 import { refusingWhileStopping } from './http/stopping.ts'
+import { createFloods } from './limits/floods.ts'
 import type { TraceRequests } from './observability/tracing.ts'
 import type { ServiceDeps } from './procedures/deps.ts'
 import { procedurePaths } from './procedures/router.ts'
@@ -136,6 +138,7 @@ async function mountService(
   })
   // After CORS, so that a page can read the refusal.
   app.addHook('onRequest', refuseWhileStopping)
+  if (deps.config.rateLimits === 'on') refuseFloods(app, createFloods(deps.logSecurityEvent))
   // Loads the serializer that refresh-cookie.ts calls, also for routes outside of this scope. It parses no request.
   await app.register(cookie, { hook: false })
   app.setErrorHandler<FastifyError>((error, request, reply) => {

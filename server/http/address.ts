@@ -37,3 +37,14 @@ export function isIn(networks: readonly string[]): (text: string | undefined) =>
     return address !== null && list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
   }
 }
+
+/** Loopback, private (RFC 1918, 4193) and shared (RFC 6598) addresses: where a proxy of one's own is. */
+export const isNearby = isIn([
+  '127.0.0.0/8',
+  '10.0.0.0/8',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '100.64.0.0/10',
+  '::1/128',
+  'fc00::/7',
+])

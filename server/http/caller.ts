@@ -1,20 +1,9 @@
 import type { FastifyRequest } from 'fastify'
 import type { Caller } from '../../db/ledger/event-rows.ts'
-import { isIn, parseAddress } from './address.ts'
+import { isNearby, parseAddress } from './address.ts'
 
 /** Longer user agents are cut: people read them, nothing parses them. */
 const maxUserAgentLength = 512
-
-/** Loopback, private (RFC 1918, 4193) and shared (RFC 6598) addresses: where a proxy of one's own is. */
-const isNearby = isIn([
-  '127.0.0.0/8',
-  '10.0.0.0/8',
-  '172.16.0.0/12',
-  '192.168.0.0/16',
-  '100.64.0.0/10',
-  '::1/128',
-  'fc00::/7',
-])
 
 /** Who calls: IP address and user agent, as the ledger stores them, and whether the address is the caller's own. */
 export function callerOf(request: FastifyRequest): { caller: Caller; isAddressShared: boolean } {

@@ -56,6 +56,12 @@ export const registrationsOfNetwork: NetworkBounds = [
   { name: 'registration-network-48', points: 80, durationMs: hour },
 ]
 
+/**
+ * Answers in a second, of one process, that refuse an IPv4 address or an IPv6 /64, a /56, and a /48. An office whose
+ * clients have all lost their sessions at once stays below.
+ */
+export const refusalsOfNetwork = [100, 200, 400] as const
+
 /** A stolen access token must not keep its owner from signing in by ending all sessions again and again. */
 export const endingOthers: Bound = { name: 'end-others-family', points: 10, durationMs: minute }
 

@@ -90,6 +90,12 @@ export type SecurityEvent =
       readonly rows: number
       readonly ip: string | null
     }
+  | {
+      /** This process answers most requests of the network with 429, unread. At most once a minute for each network. */
+      readonly event: 'network_flooding'
+      readonly network: string
+      readonly ip: string
+    }
 
 export type LogSecurityEvent = (event: SecurityEvent) => void
 
@@ -126,6 +132,7 @@ const suspicious: ReadonlySet<Reason> = new Set<Reason>([
 /** Security events that are logged as warnings. */
 const alarming: ReadonlySet<SecurityEvent['event']> = new Set<SecurityEvent['event']>([
   'ledger_rows_exceeded',
+  'network_flooding',
   'replays_elsewhere',
   'reuse_detected',
   'token_ahead_of_ledger',

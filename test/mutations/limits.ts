@@ -112,4 +112,17 @@ export const limits = [
       ],
     ],
   ),
+  ...mutationsOf(
+    'server/http/refuse-floods.ts',
+    ['test/http/floods.test.ts'],
+    [
+      ['the address of an unknown proxy counts as one network', '&& !isNearby(request.ip)', ''],
+      [
+        'no request of a network that floods is answered as usual',
+        'Math.random() * oneIn < 1',
+        'false',
+      ],
+      ['a network that floods is answered as usual', '!floods.isFlooding(ip)', 'true'],
+    ],
+  ),
 ]

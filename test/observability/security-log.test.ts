@@ -118,6 +118,7 @@ test('LG-02 (ASVS 16.2.1, 16.3.1–16.3.4): each security event is logged once, 
     'token_ahead_of_ledger',
     'replays_elsewhere',
     'ledger_rows_exceeded',
+    'network_flooding',
   ])
     known.add(name)
   const isThere = (name: string) => known.has(name) || metrics.includes(`# HELP ${name} `)

@@ -1,0 +1,41 @@
+import type { FastifyInstance } from 'fastify'
+import { AuthError } from '../errors.ts'
+import type { Floods } from '../limits/floods.ts'
+import { isNearby, parseAddress } from './address.ts'
+import { envelopeOf } from './error-replies.ts'
+
+/** The statuses of what is refused because of who calls, or how often. */
+const refused: ReadonlySet<number> = new Set([401, 403, 429])
+
+/** Of the requests of a network that floods, one in so many is answered as usual. */
+const oneIn = 10
+
+const retryAfterSeconds = 1
+
+/**
+ * Answers most requests of a network that floods with 429 before they are read, parsed or logged: a refusal costs a tenth
+ * of the usual one. Others behind the same address get through after some attempts, and a spent refresh token among
+ * them is found.
+ */
+export function refuseFloods(app: FastifyInstance, floods: Floods): void {
+  const detail = 'many requests of this network were refused in this second'
+  const error = new AuthError('too_many_attempts', detail, { retryAfterSeconds })
+  const body = JSON.stringify(envelopeOf(error))
+  app.addHook('onRequest', (request, reply, done) => {
+    const ip = floods.isAny() ? parseAddress(request.ip) : null
+    if (ip === null || !floods.isFlooding(ip) || Math.random() * oneIn < 1) return done()
+    void reply
+      .code(429)
+      .header('retry-after', retryAfterSeconds)
+      .header('content-type', 'application/json; charset=utf-8')
+      .send(body)
+  })
+  app.addHook('onResponse', (request, reply, done) => {
+    // A nearby address is that of a proxy which the service does not know, and so of many callers.
+    if (refused.has(reply.statusCode) && !isNearby(request.ip)) {
+      const ip = parseAddress(request.ip)
+      if (ip !== null) floods.countRefusal(ip)
+    }
+    done()
+  })
+}
