@@ -62,6 +62,7 @@ const allowed: Record<string, readonly string[]> = {
     'server/config',
     'server/errors',
     'server/evidence',
+    'type server/limits',
     'server/procedures',
     'type server/observability',
     'type server/sessions',
