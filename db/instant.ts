@@ -9,12 +9,13 @@ export function instantParam(atMs: number | null): string | null {
 }
 
 /**
- * SQL that converts a timestamptz to epoch milliseconds, or an interval to milliseconds.
+ * SQL that converts a timestamptz to whole epoch milliseconds, or an interval to milliseconds.
  *
  * @param expression SQL text of this source, never input: `e.occurred_at`, `token_ledger.clock()`
  */
 export function epochMsText(expression: string): string {
-  return `(extract(epoch from ${expression}) * 1000)::float8`
+  // `extract` computes in numeric, which takes several times as long. Rounded, all years to 9999 are exact.
+  return `round(date_part('epoch', ${expression}) * 1000)`
 }
 
 /** `epochMsText` as a part of a statement. Each part costs a few microseconds: the hot path joins the text. */

@@ -37,6 +37,28 @@ returns timestamptz
 language sql
 return date_trunc('milliseconds', clock_timestamp());
 
+-- Whether a sign-in or a reauthentication has the methods and the instant that it may or must have: one to ten words
+-- that stay the same when they are joined by spaces, so that their hash has one meaning.
+create function token_ledger.is_authentication(
+  kind text, methods text[], authenticated_at timestamptz, occurred_at timestamptz
+)
+returns boolean
+language sql stable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select case
+    when kind = 'reauthenticated' or num_nonnulls(methods, authenticated_at) > 0 then (
+      cardinality(methods) between 1 and 10
+      and array_to_string(methods, ' ') ~ '^[A-Za-z0-9_.:/-]{1,50}( [A-Za-z0-9_.:/-]{1,50})*$'
+      and string_to_array(array_to_string(methods, ' '), ' ') = methods
+      and authenticated_at <= occurred_at
+      and authenticated_at >= '1970-01-01T00:00:00Z'::timestamptz
+      and authenticated_at = date_trunc('milliseconds', authenticated_at)
+    ) is true
+    else true
+  end
+$$;
+
 -- ----------------------------------------------------------------------------
 -- 2. The ledger
 -- ----------------------------------------------------------------------------
@@ -90,13 +112,13 @@ create table token_ledger.token_event (
   authenticated_at timestamptz,
   constraint token_event_family_id_seq_pk primary key (family_id, seq),
   constraint token_event_authentication check (
-    cardinality(methods) >= 1
-    and cardinality(methods) <= 10
-    and array_to_string(methods, ' ') ~ '^[A-Za-z0-9_.:/-]{1,50}( [A-Za-z0-9_.:/-]{1,50})*$'
-    and string_to_array(array_to_string(methods, ' '), ' ') = methods
-    and authenticated_at <= occurred_at
-    and authenticated_at >= '1970-01-01 00:00:00+00'::timestamptz
-    and authenticated_at = date_trunc('milliseconds', authenticated_at)
+    case
+      when kind = 'rotated' then num_nonnulls(methods, authenticated_at) <> 1
+      when kind in ('issued', 'reauthenticated') then token_ledger.is_authentication(
+          kind, methods, authenticated_at, occurred_at
+        )
+      else num_nonnulls(methods, authenticated_at) = 0
+    end
   ),
   constraint token_event_expires_in_time check (expires_at <= absolute_expires_at),
   constraint token_event_seq_positive check (seq >= 1),
@@ -105,17 +127,6 @@ create table token_ledger.token_event (
       when 'issued' then generation = 0
         and num_nonnulls(expires_at, user_id, absolute_expires_at, transport, token_hash) = 5
         and num_nonnulls(salt, attempt_hash, presented_generation, reason, actor_user_id) = 0
-        and (num_nonnulls(methods, authenticated_at) in (0, 2))
-      when 'rotated' then generation >= 1
-        and num_nonnulls(expires_at, absolute_expires_at, token_hash, salt) = 4
-        and num_nonnulls(
-          user_id, transport, presented_generation, reason, actor_user_id, methods, authenticated_at
-        ) = 0
-      when 'reauthenticated' then generation >= 1
-        and num_nonnulls(
-          expires_at, absolute_expires_at, token_hash, salt, methods, authenticated_at
-        ) = 6
-        and num_nonnulls(user_id, transport, presented_generation, reason, actor_user_id) = 0
       when 'replayed' then presented_generation >= 0
         and presented_generation <= generation - 1
         and (
@@ -123,14 +134,13 @@ create table token_ledger.token_event (
           or reason = 'grace_window' and presented_generation = generation - 1
         )
         and num_nonnulls(
-          expires_at, user_id, absolute_expires_at, transport, token_hash, salt, actor_user_id,
-          methods, authenticated_at
+          expires_at, user_id, absolute_expires_at, transport, token_hash, salt, actor_user_id
         ) = 0
       when 'reuse_detected' then presented_generation >= 0
         and presented_generation <= generation - 1
         and num_nonnulls(
           expires_at, user_id, absolute_expires_at, transport, token_hash, salt, attempt_hash,
-          reason, actor_user_id, methods, authenticated_at
+          reason, actor_user_id
         ) = 0
       when 'revoked' then reason in (
           'logout', 'logout_everywhere', 'user_revoked', 'admin_revoked', 'password_changed',
@@ -138,9 +148,12 @@ create table token_ledger.token_event (
         )
         and num_nonnulls(
           expires_at, user_id, absolute_expires_at, transport, token_hash, salt, attempt_hash,
-          presented_generation, methods, authenticated_at
+          presented_generation
         ) = 0
-      else false
+      else (kind in ('rotated', 'reauthenticated'))
+        and generation >= 1
+        and num_nonnulls(expires_at, absolute_expires_at, token_hash, salt) = 4
+        and num_nonnulls(user_id, transport, presented_generation, reason, actor_user_id) = 0
     end is true
   ),
   constraint token_event_sizes check (
@@ -161,8 +174,6 @@ create table token_ledger.token_event (
 )
 partition by range (family_id);
 alter table token_ledger.token_event alter column family_id set (n_distinct_inherited = -0.02);
-create index token_event_authentications on token_ledger.token_event (family_id, seq)
-where kind in ('issued', 'reauthenticated');
 create index token_event_by_time on token_ledger.token_event using brin (occurred_at)
 with (autosummarize='true');
 create index token_event_by_txid on token_ledger.token_event (txid, family_id, seq);
@@ -339,13 +350,28 @@ return token_ledger.event_hash_of(
   (e).authenticated_at
 );
 
+-- The newest event of a family that made a token.
+create function token_ledger.newest_token(of_family uuid)
+returns token_ledger.token_event
+language sql stable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select *
+  from token_ledger.token_event
+  where family_id = of_family and kind in ('issued', 'rotated', 'reauthenticated')
+  order by seq desc
+  limit 1
+$$;
+
 -- The rules of a legal history: the problem of an event after those before it, or null. `last_` is the newest event,
 -- `token_` the newest that made a token.
 create function token_ledger.history_problem(
   seq integer, kind text, generation integer, occurred_at timestamptz, expires_at timestamptz,
-  absolute_expires_at timestamptz, ip inet, user_agent text, origin_salt bytea, last_seq integer,
-  last_kind text, last_generation integer, last_occurred_at timestamptz, token_seq integer,
-  token_expires_at timestamptz, family_ends_at timestamptz, has_same_family boolean
+  absolute_expires_at timestamptz, reason text, methods text[], authenticated_at timestamptz,
+  ip inet, user_agent text, origin_salt bytea, last_seq integer, last_kind text,
+  last_generation integer, last_occurred_at timestamptz, token_seq integer, token_kind text,
+  token_expires_at timestamptz, token_methods text[], token_authenticated_at timestamptz,
+  family_ends_at timestamptz, has_same_family boolean
 )
 returns text
 language sql stable parallel safe
@@ -377,10 +403,21 @@ return case
       kind in ('rotated', 'reauthenticated') and (absolute_expires_at <> family_ends_at)
     ) then 'a rotation does not move the end of the family'
   when (
+      (kind = 'rotated')
+      and (methods is not null)
+      and (
+        (methods is distinct from token_methods)
+        or (authenticated_at is distinct from token_authenticated_at)
+      )
+    ) then 'a rotation does not change the authentication'
+  when (
       (kind <> all (array['rotated', 'reauthenticated'])) and (generation <> last_generation)
     ) then format('%s may not change the generation %s to %s', kind, last_generation, generation)
   when (occurred_at < last_occurred_at) then 'an event may not come before the last one'
   when (occurred_at >= token_expires_at) then format('%s after the token had expired', kind)
+  when (
+      (kind = 'replayed') and (reason = 'grace_window') and (token_kind = 'reauthenticated')
+    ) then 'a reauthentication leaves no grace window'
   when ((kind = 'replayed') and ((seq - token_seq) > 20)) then 'replayed more than 20 times'
 end;
 
@@ -395,26 +432,22 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
   last record;
-  -- Of the newest token where the last event made none.
-  token_seq integer;
-  token_expires_at timestamptz;
-  family_ends_at timestamptz;
+  -- The newest that made a token.
+  token record;
   has_same_family boolean;
   given_hash bytea := new.hash;
   problem text;
 begin
-  select seq, kind, generation, occurred_at, expires_at, absolute_expires_at, hash, txid into last
+  select seq, kind, generation, occurred_at, expires_at, absolute_expires_at, methods, authenticated_at, hash, txid
+  into last
   from token_ledger.token_event
   where family_id = new.family_id
   order by seq desc
   limit 1;
 
+  token := last;
   if last.kind = 'replayed' then
-    select seq, expires_at, absolute_expires_at into token_seq, token_expires_at, family_ends_at
-    from token_ledger.token_event
-    where family_id = new.family_id and kind in ('issued', 'rotated', 'reauthenticated')
-    order by seq desc
-    limit 1;
+    select t.* into token from token_ledger.newest_token(new.family_id) t;
   elsif last.seq is null then
     -- A malformed event passes here, and a CHECK of the table refuses it.
     select coalesce(
@@ -427,9 +460,10 @@ begin
   end if;
 
   problem := token_ledger.history_problem(
-    new.seq, new.kind, new.generation, new.occurred_at, new.expires_at, new.absolute_expires_at, new.ip, new.user_agent,
-    new.origin_salt, last.seq, last.kind, last.generation, last.occurred_at, coalesce(token_seq, last.seq),
-    coalesce(token_expires_at, last.expires_at), coalesce(family_ends_at, last.absolute_expires_at), has_same_family);
+    new.seq, new.kind, new.generation, new.occurred_at, new.expires_at, new.absolute_expires_at, new.reason, new.methods,
+    new.authenticated_at, new.ip, new.user_agent, new.origin_salt, last.seq, last.kind, last.generation,
+    last.occurred_at, token.seq, token.kind, token.expires_at, token.methods, token.authenticated_at,
+    token.absolute_expires_at, has_same_family);
   if problem is not null then
     raise exception 'illegal history of family %: %', new.family_id, problem using errcode = 'TL002';
   end if;
@@ -495,7 +529,9 @@ begin
     select
     from appended a
     left join lateral (
-      select p.seq, p.kind, p.generation, p.occurred_at, p.expires_at, p.absolute_expires_at, p.hash, p.txid
+      select
+        p.seq, p.kind, p.generation, p.occurred_at, p.expires_at, p.absolute_expires_at, p.methods, p.authenticated_at,
+        p.hash, p.txid
       from token_ledger.token_event p
       where p.family_id = a.family_id and p.seq = a.seq - 1 and p.family_id >= lowest
       offset 0
@@ -503,9 +539,9 @@ begin
     where (
       last.kind in ('issued', 'rotated', 'reauthenticated')
       and token_ledger.history_problem(
-        a.seq, a.kind, a.generation, a.occurred_at, a.expires_at, a.absolute_expires_at, a.ip, a.user_agent,
-        a.origin_salt, last.seq, last.kind, last.generation, last.occurred_at, last.seq, last.expires_at,
-        last.absolute_expires_at, null) is null
+        a.seq, a.kind, a.generation, a.occurred_at, a.expires_at, a.absolute_expires_at, a.reason, a.methods,
+        a.authenticated_at, a.ip, a.user_agent, a.origin_salt, last.seq, last.kind, last.generation, last.occurred_at,
+        last.seq, last.kind, last.expires_at, last.methods, last.authenticated_at, last.absolute_expires_at, null) is null
       and a.prev_hash = last.hash
       and a.txid = greatest(pg_current_xact_id(), last.txid)
       and a.origin_hash = token_ledger.origin_hash(a.origin_salt, a.ip, a.user_agent)
@@ -524,9 +560,10 @@ begin
       a.family_id, a.seq,
       coalesce(
         token_ledger.history_problem(
-          a.seq, a.kind, a.generation, a.occurred_at, a.expires_at, a.absolute_expires_at, a.ip, a.user_agent,
-          a.origin_salt, last.seq, last.kind, last.generation, last.occurred_at, token.seq, token.expires_at,
-          token.absolute_expires_at, family.is_same),
+          a.seq, a.kind, a.generation, a.occurred_at, a.expires_at, a.absolute_expires_at, a.reason, a.methods,
+          a.authenticated_at, a.ip, a.user_agent, a.origin_salt, last.seq, last.kind, last.generation, last.occurred_at,
+          token.seq, token.kind, token.expires_at, token.methods, token.authenticated_at, token.absolute_expires_at,
+          family.is_same),
         case
           when a.prev_hash is distinct from last.hash then 'it does not continue the chain'
           when a.txid <> greatest(pg_current_xact_id(), last.txid) then 'its txid is not the one of its transaction'
@@ -745,14 +782,16 @@ begin
   return query
   insert into token_ledger.token_event (
     family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, token_hash, salt,
-    attempt_hash, presented_generation, reason, ip, user_agent, origin_salt, origin_hash, prev_hash, hash, txid)
+    attempt_hash, presented_generation, reason, ip, user_agent, origin_salt, origin_hash, prev_hash, hash, methods,
+    authenticated_at, txid)
   select
     e.family_id, e.seq, e.kind, e.generation, e.occurred_at, e.expires_at, e.absolute_expires_at, e.token_hash, e.salt,
     e.attempt_hash, e.presented_generation, e.reason, e.ip, e.user_agent, e.origin_salt, o.origin_hash, last.hash,
     token_ledger.event_hash_of(
       e.family_id, e.seq, last.hash, e.kind, e.generation, e.occurred_at, e.expires_at, e.absolute_expires_at, null, null,
-      e.token_hash, e.salt, e.attempt_hash, e.presented_generation, e.reason, null, o.origin_hash, null,
-      null),
+      e.token_hash, e.salt, e.attempt_hash, e.presented_generation, e.reason, null, o.origin_hash,
+      last.methods, last.authenticated_at),
+    last.methods, last.authenticated_at,
     greatest(pg_current_xact_id(), last.txid)
   from json_to_recordset(events) as e(
     family_id uuid, seq integer, kind text, generation integer, occurred_at timestamptz, expires_at timestamptz,
@@ -763,7 +802,19 @@ begin
     offset 0
   ) o
   cross join lateral (
-    select newest.seq, newest.hash, newest.txid
+    -- What a rotation has of the token that it replaces.
+    select
+      newest.seq, newest.hash, newest.txid,
+      case
+        when e.kind <> 'rotated' then null
+        when newest.kind = 'replayed' then (token_ledger.newest_token(e.family_id)).methods
+        else newest.methods
+      end as methods,
+      case
+        when e.kind <> 'rotated' then null
+        when newest.kind = 'replayed' then (token_ledger.newest_token(e.family_id)).authenticated_at
+        else newest.authenticated_at
+      end as authenticated_at
     from token_ledger.token_event newest
     where newest.family_id = e.family_id and newest.family_id >= lowest
     order by newest.seq desc
@@ -2120,8 +2171,8 @@ select
   end as incident_id,
   made.ip,
   made.user_agent,
-  proved.methods,
-  proved.authenticated_at
+  made.methods,
+  made.authenticated_at
 from token_ledger.token_family f
 cross join lateral (
   select
@@ -2130,7 +2181,9 @@ cross join lateral (
     e.occurred_at,
     e.expires_at,
     e.ip,
-    e.user_agent
+    e.user_agent,
+    e.methods,
+    e.authenticated_at
   from token_ledger.token_event e
   where e.family_id = f.family_id and e.kind in ('issued', 'rotated', 'reauthenticated')
   order by e.seq desc
@@ -2147,15 +2200,6 @@ cross join lateral (
   order by e.seq desc
   limit 1
 ) last
-left join lateral (
-  select
-    e.methods,
-    e.authenticated_at
-  from token_ledger.token_event e
-  where e.family_id = f.family_id and e.kind in ('issued', 'reauthenticated')
-  order by e.seq desc
-  limit 1
-) proved on true
 left join token_ledger.user_account u on u.user_id = f.user_id;
 
 -- One row per reuse: how old the presented token was, and whether it came from where the current one had gone. The same
@@ -2267,10 +2311,10 @@ as $$
     case
       when last.kind in ('revoked', 'reuse_detected') then session_state_at.family_id || ':' || last.seq
     end,
-    proved.methods,
-    proved.authenticated_at
+    made.methods,
+    made.authenticated_at
   from (
-    select e.generation, e.expires_at
+    select e.generation, e.expires_at, e.methods, e.authenticated_at
     from token_ledger.token_event e
     where e.family_id = session_state_at.family_id
       and e.kind in ('issued', 'rotated', 'reauthenticated')
@@ -2286,15 +2330,6 @@ as $$
     order by e.seq desc
     limit 1
   ) last
-  left join (
-    select e.methods, e.authenticated_at
-    from token_ledger.token_event e
-    where e.family_id = session_state_at.family_id
-      and e.kind in ('issued', 'reauthenticated')
-      and e.occurred_at <= session_state_at.at
-    order by e.seq desc
-    limit 1
-  ) proved on true
 $$;
 
 -- The sessions that were active at an instant. E-mail addresses and device names are those of today.
@@ -2320,11 +2355,11 @@ as $$
     null::text,
     made.ip,
     made.user_agent,
-    proved.methods,
-    proved.authenticated_at
+    made.methods,
+    made.authenticated_at
   from token_ledger.token_family f
   cross join lateral (
-    select e.kind, e.generation, e.occurred_at, e.expires_at, e.ip, e.user_agent
+    select e.kind, e.generation, e.occurred_at, e.expires_at, e.ip, e.user_agent, e.methods, e.authenticated_at
     from token_ledger.token_event e
     where e.family_id = f.family_id
       and e.kind in ('issued', 'rotated', 'reauthenticated')
@@ -2332,15 +2367,6 @@ as $$
     order by e.seq desc
     limit 1
   ) made
-  left join lateral (
-    select e.methods, e.authenticated_at
-    from token_ledger.token_event e
-    where e.family_id = f.family_id
-      and e.kind in ('issued', 'reauthenticated')
-      and e.occurred_at <= sessions_at.at
-    order by e.seq desc
-    limit 1
-  ) proved on true
   left join token_ledger.user_account u on u.user_id = f.user_id
   where f.created_at <= sessions_at.at
     and f.absolute_expires_at > sessions_at.at
@@ -2375,6 +2401,8 @@ begin
       lag(e.kind) over history as before_kind,
       lag(e.generation) over history as before_generation,
       lag(e.occurred_at) over history as before_at,
+      lag(e.methods) over history as before_methods,
+      lag(e.authenticated_at) over history as before_authenticated_at,
       lag(e.hash) over history as before_hash,
       lag(e.txid) over history as before_txid,
       first_value(e.absolute_expires_at) over history as family_ends_at,
@@ -2415,6 +2443,15 @@ begin
         when e.occurred_at < e.before_at then 'it comes before the event before it'
         when e.kind in ('issued', 'rotated', 'reauthenticated') and e.absolute_expires_at is distinct from e.family_ends_at
           then 'the end of the family moved'
+        when e.kind = 'replayed' and e.reason = 'grace_window' and coalesce(token.kind, e.before_kind) = 'reauthenticated'
+          then 'replayed in the grace window, but a reauthentication leaves none'
+        when e.kind = 'rotated' and num_nonnulls(e.methods, e.authenticated_at) > 0
+          and (e.methods, e.authenticated_at) is distinct from (
+            coalesce(token.methods, e.before_methods), coalesce(token.authenticated_at, e.before_authenticated_at))
+          then 'a rotation changes the authentication'
+        when e.kind in ('issued', 'reauthenticated')
+          and not token_ledger.is_authentication(e.kind, e.methods, e.authenticated_at, e.occurred_at)
+          then 'its authentication is malformed'
         when e.expires_at > e.absolute_expires_at then 'the token outlives the family'
         when (extract(epoch from e.occurred_at) * 1000000)::bigint >= e.made[2]
           then format('%s after the token had expired', e.kind)
@@ -2428,6 +2465,13 @@ begin
     from event e
     left join token_ledger.token_family f
       on e.seq = 1 and f.family_id = e.family_id and f.family_id between first and last
+    left join lateral (
+      -- The newest token, where it was replayed since.
+      select t.kind, t.methods, t.authenticated_at
+      from token_ledger.token_event t
+      where e.before_kind = 'replayed' and t.family_id = e.family_id and t.seq = e.made[1]
+        and t.family_id between first and last
+    ) token on true
   ),
   family as (
     select

@@ -141,6 +141,7 @@ function columnsOf(event: LedgerEvent): InsertedColumns {
         ...(event.authentication && authenticationColumns(event.authentication)),
       }
     case 'rotated':
+      // `append_unless_changed` copies the authentication of the token before, which is faster than to parse it again.
       return successorColumns(event)
     case 'reauthenticated':
       return { ...successorColumns(event), ...authenticationColumns(event.authentication) }

@@ -1,15 +1,10 @@
 import type postgres from 'postgres'
-import type { Authentication, LedgerEvent, Transport } from '../../server/ledger/events.ts'
+import type { LedgerEvent, Transport } from '../../server/ledger/events.ts'
 import type { Witnessed } from '../../server/ledger/sighting.ts'
 import type { Transaction } from '../connection/transaction.ts'
 import { epochMsText } from '../instant.ts'
 import { lowestUuid } from '../uuid.ts'
-import {
-  toAuthentication,
-  toLedgerEvent,
-  type LedgerEventRow,
-  type LockedFamily,
-} from './event-rows.ts'
+import { toLedgerEvent, type LedgerEventRow, type LockedFamily } from './event-rows.ts'
 import type { UserRow } from '../users.ts'
 
 /** A family, the part of its history that a refresh decision needs, and its user's account as it is now. */
@@ -26,8 +21,6 @@ export type FamilyState = LockedFamily & {
   readonly history: readonly Witnessed[]
   /** The hash of the token of the generation asked for; null when the family has no such generation. */
   readonly tokenHash: Buffer | null
-  /** The newest of the family; null when none is known. `events` may have a newer one, read a moment later. */
-  readonly authentication: Authentication | null
   /** The user's row in `user_account`; null without one, as with a user directory of the embedder. */
   readonly account: UserRow | null
 }
@@ -45,13 +38,12 @@ const eventColumns = `
   e.actor_user_id, array_to_string(e.methods, ' ') as methods,
   ${epochMsText('e.authenticated_at')} as authenticated_at`
 
-/** The time, a family `f`, its user `u`, its newest event `e` and its newest authentication `a`. */
+/** The time, a family `f`, its user `u` and its newest event `e`. */
 const newestColumns = `
   ${epochMsText('token_ledger.clock()')} as now,
   f.family_id, f.user_id as family_user_id, f.transport as family_transport,
   ${epochMsText('f.created_at')} as created_at,
   u.user_id as account_id, u.email, u.role, u.disabled_at,
-  array_to_string(a.methods, ' ') as newest_methods, ${epochMsText('a.authenticated_at')} as newest_authenticated_at,
   ${eventColumns}`
 
 /**
@@ -90,13 +82,6 @@ export async function readFamilies(
       order by seq desc
       limit 1
     ) e
-    left join lateral (
-      select methods, authenticated_at
-      from token_ledger.token_event
-      where family_id = asked.family_id and family_id >= ${lowest}::uuid and kind in ('issued', 'reauthenticated')
-      order by seq desc
-      limit 1
-    ) a on true
     order by f.family_id`
   const newest = new Map(rows.map((row) => [row.family_id, row]))
   // Rare: the newest event did not issue the current token, or another token than that is presented.
@@ -209,8 +194,6 @@ type NewestRow = LedgerEventRow & {
   email: string | null
   role: UserRow['role']
   disabled_at: string | null
-  newest_methods: string | null
-  newest_authenticated_at: number | null
 }
 
 function toState(row: NewestRow, tail: Tail | undefined): FamilyState {
@@ -220,10 +203,6 @@ function toState(row: NewestRow, tail: Tail | undefined): FamilyState {
     userId: row.family_user_id,
     transport: row.family_transport,
     createdAt: row.created_at,
-    authentication: toAuthentication({
-      methods: row.newest_methods,
-      authenticated_at: row.newest_authenticated_at,
-    }),
     account: userId === null ? null : { userId, email, role, disabledAt },
     events: tail?.history.map(({ event }) => event) ?? [toLedgerEvent(row)],
     history: tail?.history ?? [],

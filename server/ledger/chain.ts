@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { maxReplays } from './events.ts'
+import { maxMethods, maxReplays, methodPattern } from './events.ts'
 import type { EventRecord, FamilyRecord } from './record.ts'
 
 /** The first wrong event of a family. SQL's `verify_family` reports the same problems in the same words. */
@@ -33,7 +33,7 @@ export function eventHash(e: EventRecord): string {
     uuid(e.actorUserId),
     hex(e.originHash),
   ]
-  const { methods = null, authenticatedAt = null } = e
+  const { methods, authenticatedAt } = authenticationOf(e)
   const isSecond = methods !== null || authenticatedAt !== null
   if (isSecond) fields.push(text(methods?.join(' ') ?? null), instant(authenticatedAt))
   const hash = createHash('sha256')
@@ -43,6 +43,11 @@ export function eventHash(e: EventRecord): string {
   hash.update(hex(e.prevHash) ?? noPrevHash)
   for (const value of fields) hash.update(field(value))
   return hash.digest('hex')
+}
+
+/** Missing in an export of version 1, which is the same as null. */
+function authenticationOf({ methods = null, authenticatedAt = null }: EventRecord) {
+  return { methods, authenticatedAt }
 }
 
 /** The value `originHash` must have, unless the IP address and the user agent were erased. */
@@ -73,6 +78,7 @@ export function checkFamily(
     const problem =
       linkProblem(event, before) ??
       historyProblem(event, before, first) ??
+      authenticationProblem(event, tokenEvent) ??
       timeProblem(event, before, tokenEvent) ??
       (before === null ? familyProblem(event, family) : null)
     if (problem !== null) return { seq: event.seq, problem }
@@ -124,6 +130,32 @@ function historyProblem(
     ? 'the end of the family moved'
     : null
 }
+
+/** @param token the newest event before `e` that made a token */
+function authenticationProblem(e: EventRecord, token: EventRecord | null): string | null {
+  const isOfGrace = e.kind === 'replayed' && e.reason === 'grace_window'
+  if (isOfGrace && token?.kind === 'reauthenticated')
+    return 'replayed in the grace window, but a reauthentication leaves none'
+  const { methods, authenticatedAt } = authenticationOf(e)
+  if (methods === null && authenticatedAt === null)
+    return e.kind === 'reauthenticated' ? malformed : null
+  if (e.kind === 'rotated') {
+    const before = token && authenticationOf(token)
+    const isSame =
+      methods?.join(' ') === before?.methods?.join(' ') &&
+      authenticatedAt === before?.authenticatedAt
+    return isSame ? null : 'a rotation changes the authentication'
+  }
+  if (methods === null || authenticatedAt === null) return malformed
+  const isWellFormed =
+    methods.length >= 1 &&
+    methods.length <= maxMethods &&
+    methods.every((method) => methodPattern.test(method)) &&
+    Date.parse(authenticatedAt) <= Date.parse(e.occurredAt)
+  return isWellFormed ? null : malformed
+}
+
+const malformed = 'its authentication is malformed'
 
 function timeProblem(
   e: EventRecord,

@@ -153,7 +153,7 @@ function succeed(
   family: Family,
   { presented, next, now, policy, reauthentication }: RotateToken,
 ): Succession {
-  const { generation, absoluteExpiresAt } = family.current
+  const { generation, absoluteExpiresAt, authentication } = family.current
   const successor = {
     ...after(family, now),
     generation: generation + 1,
@@ -164,7 +164,7 @@ function succeed(
     expiresAt: Math.min(now + policy.idleMs, absoluteExpiresAt),
     absoluteExpiresAt,
   }
-  if (reauthentication === undefined) return { kind: 'rotated', ...successor }
+  if (reauthentication === undefined) return { kind: 'rotated', ...successor, authentication }
   return { kind: 'reauthenticated', ...successor, authentication: reauthentication }
 }
 

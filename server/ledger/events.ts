@@ -56,13 +56,15 @@ export type Rotated = {
   readonly attemptHash: Uint8Array | null
   readonly expiresAt: number
   readonly absoluteExpiresAt: number
+  /** That of the token that it replaces. Null as there, and in rotations of versions that did not keep it. */
+  readonly authentication: Authentication | null
 }
 
 /**
  * The user proved again who they are, and the current token was replaced. Its predecessor is dead at once: no grace
  * window covers it (OWASP ASVS 5.0, 7.2.4).
  */
-export type Reauthenticated = Omit<Rotated, 'kind'> & {
+export type Reauthenticated = Omit<Rotated, 'kind' | 'authentication'> & {
   readonly kind: 'reauthenticated'
   readonly authentication: Authentication
 }

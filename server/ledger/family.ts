@@ -1,6 +1,5 @@
 import {
   isSuccession,
-  type Authentication,
   type Issued,
   type LedgerEvent,
   type ReuseDetected,
@@ -23,8 +22,6 @@ export type Family = {
   readonly current: Issued | Succession
   /** How often the current token was given out again. */
   readonly replays: number
-  /** The newest one; null in a family of a version that kept none. */
-  readonly authentication: Authentication | null
   readonly lastSeq: number
   readonly lastAt: number
   /** The event that ended the family; null if none did. The family may have expired all the same. */
@@ -35,24 +32,19 @@ export type Family = {
  * Folds the events of a family, oldest first: all of them, or only those from the event that made the current
  * token on. Both give the same family.
  *
- * @param authentication the newest one that precedes these events; null when they are all
  * @throws {Error} if the events do not follow one another, or start with one that made no token
  */
-export function foldFamily(
-  events: readonly LedgerEvent[],
-  authentication: Authentication | null = null,
-): Family {
+export function foldFamily(events: readonly LedgerEvent[]): Family {
   const [first, ...rest] = events
   if (first === undefined) throw new Error('ledger corrupt: a family without events')
-  return rest.reduce(evolve, begin(first, authentication))
+  return rest.reduce(evolve, begin(first))
 }
 
-function begin(first: LedgerEvent, before: Authentication | null): Family {
+function begin(first: LedgerEvent): Family {
   if (first.kind !== 'issued' && !isSuccession(first))
     throw new Error(`ledger corrupt: a history that starts with ${first.kind}`)
-  const authentication = first.kind === 'rotated' ? before : first.authentication
   const { seq: lastSeq, at: lastAt } = first
-  return { current: first, replays: 0, authentication, lastSeq, lastAt, end: null }
+  return { current: first, replays: 0, lastSeq, lastAt, end: null }
 }
 
 /** The family after `event`. */
@@ -67,9 +59,8 @@ export function evolve(family: Family, event: LedgerEvent): Family {
     case 'issued':
       throw new Error('ledger corrupt: a second issued event in a family')
     case 'rotated':
-      return { ...next, current: event, replays: 0 }
     case 'reauthenticated':
-      return { ...next, current: event, replays: 0, authentication: event.authentication }
+      return { ...next, current: event, replays: 0 }
     case 'replayed':
       return { ...next, replays: family.replays + 1 }
     case 'reuse_detected':

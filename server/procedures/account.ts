@@ -6,7 +6,8 @@ import { endAllSessions } from '../sessions/revocation.ts'
 import { listingProcedure, recentProcedure } from './access.ts'
 import { eventCursor, limit, pageOf } from './input.ts'
 import { mustFollowRule, mustNotBeBreached } from './new-password.ts'
-import { queueOf, whereFrom } from './where-from.ts'
+import { checkPasswordAgain } from './password-again.ts'
+import { queueOf } from './where-from.ts'
 
 /** Also ends every other session of the user; the calling one stays active (OWASP ASVS 5.0, 7.4.3). */
 export const changePassword = recentProcedure
@@ -23,19 +24,13 @@ export const changePassword = recentProcedure
       throw new AuthError('not_found', 'passwords are kept in another directory')
     const { newPassword: password } = input
     mustFollowRule(deps, { field: 'newPassword', password, email: session.email })
-    const user = (await deps.users.findMany([session.userId])).get(session.userId) ?? null
-    const attempt = {
-      accountHash: deps.accountHash(session.email),
-      ...whereFrom(ctx),
+    const { user } = await checkPasswordAgain(ctx, {
+      userId: session.userId,
       // A thief of the access token has no guesses beyond those of a stranger.
       familyIds: [],
-      findUserId: async () => session.userId,
-    }
-    const isRight = await deps.limits.countingPassword(attempt, () =>
-      deps.users.checkPassword(user, input.currentPassword, queueOf(ctx)),
-    )
-    if (!isRight || user === null)
-      throw new AuthError('invalid_credentials', 'the current password is wrong')
+      password: input.currentPassword,
+    })
+    if (user === null) throw new AuthError('invalid_credentials', 'the current password is wrong')
 
     await mustNotBeBreached(deps, { field: 'newPassword', password })
     const passwordHash = await accounts.hashPassword(password, queueOf(ctx))

@@ -8,9 +8,9 @@ import type { AuthContext } from './context.ts'
 import { toGrant } from './grant.ts'
 import { id } from './input.ts'
 import { attemptInput, nextToken, type Prove } from './next-token.ts'
+import { checkPasswordAgain } from './password-again.ts'
 import { methods } from './proved-sign-in.ts'
 import { authMutation } from './trpc.ts'
-import { queueOf, whereFrom } from './where-from.ts'
 
 /** Required: no grace window covers the replaced token, so a lost answer is repaired by its attempt alone. */
 export const reauthenticationInput = attemptInput.extend({ attemptId: z.uuid() })
@@ -69,18 +69,9 @@ async function provePassword(
 ): Promise<ProofAgain> {
   const { deps, caller } = ctx
   const userId = await readOwner(deps.database, familyId)
-  const user = userId === null ? undefined : (await deps.users.findMany([userId])).get(userId)
-  const accountHash = deps.accountHash(user?.email ?? 'no address')
-  const attempt = {
-    accountHash,
-    ...whereFrom(ctx),
-    familyIds: [familyId],
-    findUserId: async () => userId,
-  }
-  const isRight = await deps.limits.countingPassword(attempt, () =>
-    deps.users.checkPassword(user ?? null, password, queueOf(ctx)),
-  )
-  if (isRight) return { methods: byPassword, authenticatedAt: null }
+  const given = { userId, familyIds: [familyId], password }
+  const { user, accountHash } = await checkPasswordAgain(ctx, given)
+  if (user !== null) return { methods: byPassword, authenticatedAt: null }
   const reason = 'invalid_credentials'
   deps.logSecurityEvent({ event: 'sign_in_refused', reason, userId, accountHash, ip: caller.ip })
   throw new AuthError(reason, 'the password is wrong')

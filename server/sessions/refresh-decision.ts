@@ -146,7 +146,7 @@ function decide(
 ): Granted | Refused {
   const { pending, attemptHash, successor, salt } = candidate
   const { row, user } = known
-  const family = foldFamily(row.events, row.authentication)
+  const family = foldFamily(row.events)
   const now = Math.max(known.now, family.lastAt)
   const isSpent = pending.token.generation < family.current.generation
   const { event, refusal, sighting } = decideRotation(family, {
@@ -193,7 +193,10 @@ function provedBy(
   { family, now }: { family: Family; now: number },
 ): Authentication {
   const at = Math.min(authenticatedAt ?? now, now)
-  return { methods, authenticatedAt: Math.max(at, family.authentication?.authenticatedAt ?? 0) }
+  return {
+    methods,
+    authenticatedAt: Math.max(at, family.current.authentication?.authenticatedAt ?? 0),
+  }
 }
 
 function grant(
@@ -218,7 +221,7 @@ function grant(
     transport: row.transport,
     token,
     signedInAt: row.createdAt,
-    authentication: event.kind === 'reauthenticated' ? event.authentication : family.authentication,
+    authentication: made.authentication,
     isReauthenticated:
       made.kind === 'reauthenticated' &&
       (made === event || isSameAttempt(made.attemptHash, attemptHash)),

@@ -24,10 +24,12 @@ test('the golden export of version 1 holds every kind of event of its time, an e
   expect(first.events.some(({ ip }) => ip === '2001:db8::7')).toBe(true)
 })
 
-test('the golden export of version 2 holds every kind of event, and a session that began without methods', () => {
+test('the golden export of version 2 holds every kind of event, and sign-ins and rotations with and without methods', () => {
   expect(new Set(second.events.map(({ kind }) => kind))).toEqual(new Set(eventKinds))
-  const issued = second.events.filter(({ kind }) => kind === 'issued')
-  expect(new Set(issued.map(({ methods }) => methods === null))).toEqual(new Set([true, false]))
+  for (const made of ['issued', 'rotated']) {
+    const events = second.events.filter(({ kind }) => kind === made)
+    expect(new Set(events.map(({ methods }) => methods === null))).toEqual(new Set([true, false]))
+  }
 })
 
 test.each(golden)(

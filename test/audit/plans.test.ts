@@ -238,6 +238,6 @@ test('a batch of refreshes opens no partition of the months before its oldest fa
     for (const child of node.Plans ?? []) walk(child)
   }
   walk(row!['QUERY PLAN'][0].Plan)
-  // For the family, its newest event and its newest authentication.
-  expect(unopened).toEqual([closed, closed, closed])
+  // For the family and its newest event.
+  expect(unopened).toEqual([closed, closed])
 })

@@ -202,10 +202,54 @@ describe('LE-05 (ASVS 16.4.2): a recomputed chain is found when its history is i
        set kind = 'rotated', generation = 1, user_id = null, transport = null, methods = null, authenticated_at = null,
          salt = decode(repeat('00', 16), 'hex') ${event(1)}`,
     ],
+    [
+      'a rotation changes the authentication',
+      2,
+      `update token_ledger.token_event set methods = '{otp}' ${event(2)}`,
+    ],
+    [
+      'a rotation changes the authentication',
+      4,
+      `update token_ledger.token_event
+       set authenticated_at = authenticated_at - interval '1 ms' ${event(4)}`,
+    ],
+    [
+      'replayed in the grace window, but a reauthentication leaves none',
+      3,
+      `update token_ledger.token_event set kind = 'reauthenticated' ${event(2)};
+       update token_ledger.token_event set reason = 'grace_window' ${event(3)}`,
+    ],
   ])('a recomputed chain has the problem: %s', async (problem, seq, statement) => {
     const found = await after(`${statement}; ${rebuiltChain}`)
     expect(found.inSql).toEqual([[familyId, seq, problem]])
     expect(found.inTypeScript).toEqual(found.inSql)
+  })
+
+  test.each([
+    ['an instant after the event', `authenticated_at = occurred_at + interval '1 ms'`],
+    ['no method', `methods = '{}'`],
+    ['eleven methods', `methods = '{a,b,c,d,e,f,g,h,i,j,k}'`],
+    ['a method that is no word', `methods = '{pässword}'`],
+    ['two methods in one', `methods = '{"pwd otp"}'`],
+    ['no instant', 'authenticated_at = null'],
+  ])('a recomputed chain has a malformed authentication: %s', async (_what, set) => {
+    const without = ['authentication', 'shape']
+      .map((name) => `drop constraint token_event_${name}`)
+      .join(', ')
+    const found = await after(`
+      create table public.kept_check as
+      select conname, pg_get_constraintdef(oid) as definition from pg_constraint
+      where conrelid = 'token_ledger.token_event'::regclass and conname ~ '_(authentication|shape)$';
+      alter table token_ledger.token_event ${without};
+      update token_ledger.token_event set ${set} ${event(1)}; ${rebuiltChain}`)
+    await ledger.owner.ownerSql.unsafe(`
+      do $$ declare c record; begin
+        for c in select * from public.kept_check loop
+          execute format('alter table token_ledger.token_event add constraint %I %s', c.conname, c.definition);
+        end loop;
+        drop table public.kept_check;
+      end $$`)
+    expect(found.inSql).toEqual([[familyId, 1, 'its authentication is malformed']])
   })
 })
 

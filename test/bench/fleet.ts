@@ -72,7 +72,8 @@ async function insertEvents(
   await sql`
     insert into token_ledger.token_event (
       family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id, transport,
-      token_hash, salt, attempt_hash, ip, user_agent, origin_salt, origin_hash, prev_hash, hash)
+      token_hash, salt, attempt_hash, ip, user_agent, origin_salt, origin_hash, prev_hash, hash,
+      methods, authenticated_at)
     select
       family_id, ${seq}::integer, ${isFirst ? 'issued' : 'rotated'}, ${seq - 1}::integer, ${at},
       ${new Date(+at + 7 * day)}, ${absoluteAt},
@@ -84,7 +85,7 @@ async function insertEvents(
       '127.0.0.1',
       'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36',
       substr(random_bytes, 1, 16), random_bytes,
-      case when not ${isFirst} then random_bytes end, random_bytes
+      case when not ${isFirst} then random_bytes end, random_bytes, '{pwd}', ${firstAt}
     from seed
     cross join lateral (select sha256(uuid_send(family_id) || int4send(${seq}::integer)) as random_bytes) r`
 }

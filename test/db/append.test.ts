@@ -35,6 +35,16 @@ test('of a batch, events decided on the newest history are appended, and the oth
   expect(await ledger.owner.ownerSql`select * from token_audit.verify_ledger()`).toEqual([])
 })
 
+test('a rotation of an older process, which sends no authentication, has that of the token before', async () => {
+  await using ledger = await startLedger()
+  const [session] = await startSessions(ledger, 1)
+  await appendUnlessChanged(ledger.database.transactions, [await rotationOf(ledger, session!)])
+  const [rotated] = await ledger.owner.ownerSql`
+    select methods from token_ledger.token_event where family_id = ${session!.familyId} and kind = 'rotated'`
+  expect(rotated).toEqual({ methods: ['pwd'] })
+  expect(await ledger.owner.ownerSql`select * from token_audit.verify_ledger()`).toEqual([])
+})
+
 test('of twenty events decided on the same history at once, one is appended', async () => {
   await using ledger = await startLedger()
   const [session] = await startSessions(ledger, 1)
@@ -113,6 +123,7 @@ async function rotationOf(ledger: TestLedger, { familyId }: LiveSession): Promis
     attemptHash: null,
     expiresAt: now + 60_000,
     absoluteExpiresAt,
+    authentication: null,
   }
   return newAppend(familyId, event, testCaller)
 }

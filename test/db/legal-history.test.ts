@@ -76,6 +76,14 @@ describe('the database accepts a legal history', () => {
       ],
     ],
     [
+      'rotations with the authentication of the token before, also after a replay',
+      [issuedRow(proof), rotatedRow(1, proof), replayedRow(3), rotatedRow(2, { seq: 4, ...proof })],
+    ],
+    [
+      'a rotation without an authentication, as older processes write it',
+      [issuedRow(proof), rotatedRow(1), rotatedRow(2)],
+    ],
+    [
       'an event at the same instant, or later',
       [issuedRow(), rotatedRow(1, { occurred_at: later(1) })],
     ],
@@ -130,6 +138,37 @@ describe('the database itself refuses an illegal history', () => {
       'a reauthentication after a revocation',
       [issuedRow(), revokedRow(2), reauthenticatedRow(1, { seq: 3 })],
     ],
+    [
+      'a replay in the grace window after a reauthentication, which leaves none',
+      [issuedRow(proof), reauthenticatedRow(1), replayedRow(3)],
+    ],
+    [
+      'a second replay in the grace window after a reauthentication',
+      [
+        issuedRow(proof),
+        reauthenticatedRow(1),
+        replayedRow(3, { reason: 'same_attempt' }),
+        replayedRow(4),
+      ],
+    ],
+    [
+      'a rotation with other methods than the token before',
+      [issuedRow(proof), rotatedRow(1, { ...proof, methods: ['pwd', 'otp'] })],
+    ],
+    [
+      'a rotation with another instant than the token before',
+      [issuedRow(proof), rotatedRow(1, { ...proof, authenticated_at: later(-1) })],
+    ],
+    [
+      'a rotation with other methods than the token before a replay',
+      [
+        issuedRow(proof),
+        rotatedRow(1, proof),
+        replayedRow(3),
+        rotatedRow(2, { seq: 4, ...proof, methods: ['otp'] }),
+      ],
+    ],
+    ['a rotation with methods that no token before has', [issuedRow(), rotatedRow(1, proof)]],
     ['an event before the last one', [issuedRow(), rotatedRow(1, { occurred_at: later(-1) })]],
     ['an end before the last one', [issuedRow(), revokedRow(2, { occurred_at: later(-1) })]],
   ])('%s is illegal', async (_what, events) => {
@@ -155,7 +194,10 @@ describe('the database itself refuses an authentication that is malformed or in 
     ['methods without their instant', [issuedRow({ methods: ['pwd'] })]],
     ['an instant without methods', [issuedRow({ authenticated_at: authenticated })]],
     ['a reauthentication without methods', [issuedRow(), reauthenticatedRow(1, { methods: null })]],
-    ['a rotation with methods', [issuedRow(), rotatedRow(1, proof)]],
+    [
+      'a rotation with an instant alone',
+      [issuedRow(proof), rotatedRow(1, { authenticated_at: authenticated })],
+    ],
     ['a replay with methods', [issuedRow(), rotatedRow(1), replayedRow(3, proof)]],
     ['a reuse with methods', [issuedRow(), rotatedRow(1), reuseRow(3, proof)]],
     ['a revocation with methods', [issuedRow(), revokedRow(2, proof)]],

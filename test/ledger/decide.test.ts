@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import { decideRevocation, decideSignOut } from '../../server/ledger/decide.ts'
+import { decideRevocation, decideRotation, decideSignOut } from '../../server/ledger/decide.ts'
 import type { LedgerEvent } from '../../server/ledger/events.ts'
 import { foldFamily } from '../../server/ledger/family.ts'
 import {
   absoluteMs,
+  byOwner,
   graceMs,
   hashOf,
   idleMs,
@@ -421,6 +422,16 @@ describe('an older token', () => {
         .thenRefused('refresh_token_reused', reuse(0, 7))
     },
   )
+
+  test('a client that names the attempts of the rotations that were read does not name those before them', () => {
+    const history = byOwner(family.slice(2))
+    expect(
+      decideRotation(foldFamily(family), present(0, 7, { history, previousAttemptHashes: hashes })),
+    ).toEqual({
+      event: reuse(0, 7),
+      refusal: 'refresh_token_reused',
+    })
+  })
 
   test('a rotation without an attempt is named by no client', () => {
     given(issued(), rotated(1, 5), rotated(2, 6, { attemptHash: second }))

@@ -6,7 +6,7 @@ const never = 'when false then null\n'
 
 /** Rules that the database itself enforces, whatever the service does. */
 export const guards = [
-  ...mutationsOf('drizzle/0024_events_chained_in_batches.sql', history, [
+  ...mutationsOf('drizzle/0029_authentications_of_rotations.sql', history, [
     [
       'SQL: a family begins with seq 2',
       "when last_seq is null and seq <> 1 then 'a family begins with seq 1'\n",
@@ -34,13 +34,13 @@ export const guards = [
     ],
     [
       'SQL: a generation is missing or repeated',
-      "when kind = 'rotated' and generation <> last_generation + 1\n",
-      "when kind = 'rotated' and generation < last_generation\n",
+      "when kind in ('rotated', 'reauthenticated') and generation <> last_generation + 1\n",
+      "when kind in ('rotated', 'reauthenticated') and generation < last_generation\n",
     ],
     [
       'SQL: the end of a family moves',
-      "when kind = 'rotated' and absolute_expires_at <> family_ends_at\n",
-      "when kind = 'rotated' and absolute_expires_at < family_ends_at\n",
+      "when kind in ('rotated', 'reauthenticated') and absolute_expires_at <> family_ends_at\n",
+      "when kind in ('rotated', 'reauthenticated') and absolute_expires_at < family_ends_at\n",
     ],
     [
       'SQL: the end of a family moves after a replay',
@@ -49,12 +49,12 @@ export const guards = [
     ],
     [
       'SQL: a replay changes the generation',
-      "when kind <> 'rotated' and generation <> last_generation\n",
+      "when kind not in ('rotated', 'reauthenticated') and generation <> last_generation\n",
       "when kind = 'revoked' and generation <> last_generation\n",
     ],
     [
       'SQL: a revocation changes the generation',
-      "when kind <> 'rotated' and generation <> last_generation\n",
+      "when kind not in ('rotated', 'reauthenticated') and generation <> last_generation\n",
       "when kind = 'replayed' and generation <> last_generation\n",
     ],
     [
@@ -69,8 +69,23 @@ export const guards = [
     ],
     [
       'SQL: an event after the token had expired, after a replay',
-      'coalesce(token_expires_at, last.expires_at)',
-      'last.expires_at',
+      'token.seq, token.kind, token.expires_at, token.methods, token.authenticated_at,\n    token.absolute_expires_at, has_same_family);',
+      'token.seq, token.kind, last.expires_at, token.methods, token.authenticated_at,\n    token.absolute_expires_at, has_same_family);',
+    ],
+    [
+      'SQL: a rotation changes how its user was authenticated',
+      "when kind = 'rotated' and methods is not null\n    and (methods,",
+      'when false\n    and (methods,',
+    ],
+    [
+      'SQL: a rotation changes when its user was authenticated',
+      'is distinct from (token_methods, token_authenticated_at)',
+      'is distinct from (token_methods, authenticated_at)',
+    ],
+    [
+      'SQL: a reauthentication leaves its predecessor a grace window',
+      "when kind = 'replayed' and reason = 'grace_window' and token_kind = 'reauthenticated'\n",
+      'when false\n',
     ],
     ['SQL: 21 replays of one generation', 'seq - token_seq > 20', 'seq - token_seq > 21'],
     [
@@ -143,6 +158,12 @@ export const guards = [
         "where 'token_ledger.token_event'::regclass in (c.oid, i.inhparent)",
         "where 'token_ledger.token_event'::regclass in (c.oid)",
       ],
+    ],
+  ),
+  ...mutationsOf(
+    'drizzle/0029_authentications_of_rotations.sql',
+    ['test/db/chained-batches.test.ts'],
+    [
       [
         'SQL: a statement that becomes a replica goes unchecked',
         '    where a.hash <> token_ledger.event_hash(row(a.*)::token_ledger.token_event)\n',
@@ -161,7 +182,7 @@ export const guards = [
       ],
       [
         'SQL: a batch is checked without the token that a replay follows',
-        "      last.kind in ('issued', 'rotated')\n",
+        "      last.kind in ('issued', 'rotated', 'reauthenticated')\n",
         '      true\n',
       ],
       [
@@ -179,7 +200,7 @@ export const guards = [
     ],
   ]),
   ...mutationsOf(
-    'drizzle/0025_replays_of_older_tokens.sql',
+    'drizzle/0029_authentications_of_rotations.sql',
     ['test/db/legal-history.test.ts'],
     [
       [
@@ -190,13 +211,13 @@ export const guards = [
     ],
   ),
   ...mutationsOf(
-    'drizzle/0022_rows_past_the_service.sql',
+    'drizzle/0027_authentications.sql',
     ['test/db/applied-rows.test.ts'],
     [
       [
         'SQL: a row of a replica is not compared with its hash',
-        "      then 'the hash does not match the content'\n",
-        '      then null\n',
+        "new.authenticated_at)\n      then 'the hash does not match the content'\n",
+        'new.authenticated_at)\n      then null\n',
       ],
       [
         'SQL: a row of a replica is not compared with its neighbours',
@@ -205,8 +226,8 @@ export const guards = [
       ],
       [
         'SQL: a row of a replica with another address than was hashed',
-        "      then 'ip or user_agent do not match their hash'\n",
-        '      then null\n',
+        "new.user_agent)\n      then 'ip or user_agent do not match their hash'\n",
+        'new.user_agent)\n      then null\n',
       ],
     ],
   ),
@@ -258,12 +279,39 @@ export const guards = [
     ),
   ]),
   ...mutationsOf(
-    'drizzle/0024_events_chained_in_batches.sql',
+    'drizzle/0029_authentications_of_rotations.sql',
     ['test/audit/tampering.test.ts'],
-    [['SQL: an event does not name the one before', '  new.prev_hash := last.hash;\n', '']],
+    [
+      ['SQL: an event does not name the one before', '  new.prev_hash := last.hash;\n', ''],
+      [
+        'SQL: verification lets a rotation change the authentication',
+        "then 'a rotation changes the authentication'\n",
+        'then null\n',
+      ],
+      [
+        'SQL: verification compares a rotation with the replay before it',
+        'coalesce(token.methods, e.before_methods), coalesce(token.authenticated_at, e.before_authenticated_at))\n',
+        'e.before_methods, e.before_authenticated_at)\n',
+      ],
+      [
+        'SQL: any word is a method',
+        "and array_to_string(methods, ' ') ~ '",
+        "and array_to_string(methods, ' ') <> '",
+      ],
+      [
+        'SQL: verification takes a malformed authentication',
+        "then 'its authentication is malformed'\n",
+        'then null\n',
+      ],
+      [
+        'SQL: verification takes a replay in the grace window of a reauthentication',
+        "then 'replayed in the grace window, but a reauthentication leaves none'\n",
+        'then null\n',
+      ],
+    ],
   ),
   ...mutationsOf(
-    'drizzle/0012_event_hash_of_fields.sql',
+    'drizzle/0027_authentications.sql',
     ['test/audit/tampering.test.ts', 'test/audit/golden.test.ts'],
     [
       [
@@ -285,7 +333,7 @@ export const guards = [
     ],
   ),
   ...mutationsOf(
-    'drizzle/0024_events_chained_in_batches.sql',
+    'drizzle/0029_authentications_of_rotations.sql',
     ['test/audit/follow.test.ts'],
     [
       [

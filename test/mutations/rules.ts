@@ -185,6 +185,11 @@ export const rules = [
       '    absoluteExpiresAt: absoluteExpiresAt + policy.idleMs,\n  }\n  if (',
     ],
     [
+      'a rotation forgets how its user was authenticated',
+      "{ kind: 'rotated', ...successor, authentication }",
+      "{ kind: 'rotated', ...successor, authentication: null }",
+    ],
+    [
       'a reauthentication leaves its predecessor a grace window',
       "  if (current.kind === 'reauthenticated') return null\n",
       '',
@@ -289,11 +294,6 @@ export const rules = [
         'a history of forked generations is folded',
         'if (event.generation !== (isSuccession(event) ? generation + 1 : generation))',
         'if (event.generation < generation)',
-      ],
-      [
-        'a reauthentication leaves the methods as they were',
-        'replays: 0, authentication: event.authentication }',
-        'replays: 0 }',
       ],
       [
         'the absolute expiry is ignored',

@@ -62,7 +62,7 @@ export const stepUp = [
     'server/procedures/reauthenticate.ts',
     ['test/http/step-up.test.ts'],
     [
-      ['any password proves who a user is', 'if (isRight) return', 'if (true) return'],
+      ['any password proves who a user is', 'if (user !== null) return', 'if (true) return'],
       [
         'a reauthentication needs no attempt, and loses its session with its answer',
         'attemptInput.extend({ attemptId: z.uuid() })',

@@ -37,7 +37,18 @@ export const writes = [
       'if (family === undefined) return { pending, answer: abandoned() }',
     ],
   ]),
-  ...mutationsOf('drizzle/0024_events_chained_in_batches.sql', race, [
+  ...mutationsOf(
+    'drizzle/0029_authentications_of_rotations.sql',
+    ['test/sessions/authentications.test.ts'],
+    [
+      [
+        'a rotation after a replay forgets how its user was authenticated',
+        '(token_ledger.newest_token(e.family_id)).methods',
+        'newest.methods',
+      ],
+    ],
+  ),
+  ...mutationsOf('drizzle/0029_authentications_of_rotations.sql', race, [
     [
       'an event is appended to a history that has changed',
       '  where e.family_id = any(locked) and e.seq - 1 = last.seq\n',
@@ -45,7 +56,7 @@ export const writes = [
     ],
   ]),
   ...mutationsOf(
-    'drizzle/0017_open_families.sql',
+    'drizzle/0027_authentications.sql',
     ['test/db/open-families.test.ts'],
     [
       [
@@ -201,7 +212,7 @@ export const writes = [
       ['a family does not get its places back', '        leaveQueue(familyId)\n', ''],
     ],
   ),
-  ...mutationsOf('drizzle/0023_sign_ins_and_outs.sql', ends, [
+  ...mutationsOf('drizzle/0027_authentications.sql', ends, [
     ['a sign-in outlives the end of all sessions', 'when b.epoch <> (', 'when b.epoch > ('],
   ]),
   ...mutationsOf('server/sessions/revocation.ts', ends, [

@@ -22,6 +22,9 @@ export const rooms: readonly Room[] = [
       'schema token_ledger_migrations': 'Which migrations have been applied.',
       'function token_ledger.clock':
         'The only clock: every instant in the ledger and every expiry check comes from it. Whole milliseconds.',
+      'function token_ledger.is_authentication':
+        'Whether a sign-in or a reauthentication has the methods and the instant that it may or must have: one to ten words ' +
+        'that stay the same when they are joined by spaces, so that their hash has one meaning.',
     },
   },
   {
@@ -62,6 +65,7 @@ export const rooms: readonly Room[] = [
         'The hash of an event. Version 1 is this list of fields without the last two; an event that has one of them has ' +
         'version 2.',
       'function token_ledger.event_hash': 'The same, of a row.',
+      'function token_ledger.newest_token': 'The newest event of a family that made a token.',
       'function token_ledger.history_problem':
         'The rules of a legal history: the problem of an event after those before it, or null. `last_` is the newest event, ' +
         '`token_` the newest that made a token.',

@@ -73,10 +73,10 @@ test('a session keeps its methods and their instant through rotations, and SQL s
     select kind, methods from token_audit.events where family_id = ${familyId} order by seq`
   expect(events.map(({ kind, methods }) => [kind, methods])).toEqual([
     ['issued', ['fed']],
-    ['rotated', null],
-    ['rotated', null],
+    ['rotated', ['fed']],
+    ['rotated', ['fed']],
     ['reauthenticated', ['pwd', 'otp']],
-    ['rotated', null],
+    ['rotated', ['pwd', 'otp']],
     ['revoked', null],
   ])
 })
@@ -104,6 +104,24 @@ test('a reauthentication kills its predecessor at once, and the same attempt get
   const [incident] = await ledger.owner.ownerSql`
     select generations_behind from token_audit.reuse_incidents where family_id = ${first.familyId}`
   expect(incident).toEqual({ generations_behind: 1 })
+})
+
+test('a rotation after a replay has the authentication of the token that was replayed', async () => {
+  await passMinute()
+  const first = await ledger.start(await ledger.makeUser(), { methods: ['fed', 'mfa'] })
+  const attemptId = randomUUID()
+  await ledger.refresh(first, attemptId)
+  const replayed = await ledger.refresh(first, attemptId)
+  const next = await ledger.refresh(replayed)
+  expect(next.authentication).toEqual(first.authentication)
+  const events = await ledger.owner.ownerSql`
+    select kind, methods from token_audit.events where family_id = ${first.familyId} order by seq`
+  expect(events.map(({ kind, methods }) => [kind, methods])).toEqual([
+    ['issued', ['fed', 'mfa']],
+    ['rotated', ['fed', 'mfa']],
+    ['replayed', null],
+    ['rotated', ['fed', 'mfa']],
+  ])
 })
 
 test('after all of this, SQL and TypeScript find every hash and every history intact', async () => {

@@ -2,20 +2,14 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { countActiveSessions, countSessionsOf } from '../../db/audit/session-counts.ts'
 import { listComeBacks } from '../../db/audit/timeline.ts'
-import { foldFamily } from '../../server/ledger/family.ts'
 import { AuthError } from '../../server/errors.ts'
-import { hashSecret } from '../../server/tokens/refresh-token.ts'
 import type { RefreshRequest } from '../../server/sessions/refresh-decision.ts'
-import { endSession } from '../../server/sessions/revocation.ts'
 import type { LiveSession } from '../../server/sessions/session.ts'
 import { moveClock } from '../support/clock.ts'
-import { readHistory } from '../support/begun-sessions.ts'
 import { startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
-import { repeats } from '../support/long.ts'
-import { seeded } from '../support/proxy.ts'
 import { kindsOf } from '../support/sessions.ts'
 
-/** Two processes on one database. */
+/** Two pools of connections on one database, as two processes have them. */
 let here: TestLedger
 let there: TestLedger
 const byPassword = { methods: ['pwd'], authenticatedAt: null }
@@ -108,52 +102,6 @@ test('a token that a step-up spent comes back: the story says when it was spent'
   ])
 })
 
-test('step-up racing refreshes, replays and revocations in two processes: never two live tokens, no honest client signed out, the old token dead at once', async () => {
-  const random = seeded(20_261_126)
-  const draw = (most: number) => Math.floor(random() * (most + 1))
-  for (let way = 0; way < repeats(4, 50); way += 1) {
-    const first = await begin()
-    const isRevoked = way % 3 === 2
-    // The tabs of one client share the attempt of a token.
-    const attemptId = randomUUID()
-    const calls = [
-      ...Array.from({ length: 1 + draw(2) }, () => () => stepUp(either(), first, attemptId)),
-      ...Array.from({ length: draw(4) }, () => () => refresh(either(), first, attemptId)),
-    ].toSorted(() => random() - 0.5)
-    const either = () => (random() < 0.5 ? here : there)
-    const racing = calls.map((call) => call().catch(refusalOf))
-    if (isRevoked) await endSession(here.deps, { familyId: first.familyId }, byUser(first))
-    const answers = await Promise.all(racing)
-
-    const granted = answers.filter((answer) => typeof answer !== 'string')
-    const refused = answers.filter((answer) => typeof answer === 'string')
-    expect(new Set(refused)).toEqual(new Set(refused.length > 0 ? ['session_revoked'] : []))
-    // One successor, whichever call made it.
-    const tokens = new Map(granted.map(({ token }) => [token.value, token]))
-    expect(tokens.size).toBeLessThanOrEqual(1)
-    const history = await readHistory(here.owner.ownerSql, first.familyId)
-    const family = foldFamily(history)
-    for (const token of tokens.values())
-      expect(hashSecret(token)).toEqual(Buffer.from(family.current.tokenHash))
-    if (isRevoked) {
-      expect(family.end?.kind).toBe('revoked')
-      for (const session of granted)
-        expect(await reasonOf(refresh(here, session, randomUUID()))).toBe('session_revoked')
-      continue
-    }
-
-    expect(refused).toEqual([])
-    const [one] = granted
-    const done = one!.isReauthenticated === true ? one! : await stepUp(here, one!, randomUUID())
-    expect(done.isReauthenticated).toBe(true)
-    const old = done === one ? first : one!
-    // The client goes on, and a thief of the token of before is found.
-    const next = await refresh(there, done, randomUUID())
-    expect(next.authentication).toEqual(done.authentication)
-    expect(await reasonOf(refresh(here, old, randomUUID()))).toBe('refresh_token_reused')
-  }
-}, 120_000)
-
 async function begin(): Promise<LiveSession> {
   return here.start(await here.makeUser())
 }
@@ -168,10 +116,6 @@ function refresh(ledger: TestLedger, session: LiveSession, attemptId: string) {
 
 function requestOf({ token, transport }: LiveSession, attemptId: string): RefreshRequest {
   return { token, transport, attemptId, caller: testCaller }
-}
-
-function byUser({ user }: LiveSession) {
-  return { reason: 'user_revoked', actorUserId: user.id, caller: testCaller } as const
 }
 
 function refusalOf(error: unknown): string {

@@ -59,6 +59,7 @@ export function rotated(generation: number, at: number, changes: Partial<Rotated
     attemptHash: null,
     expiresAt: Math.min(at + idleMs, absoluteMs),
     absoluteExpiresAt: absoluteMs,
+    authentication: { methods: ['pwd'], authenticatedAt: 0 },
     ...changes,
   }
 }
