@@ -17,6 +17,11 @@ export const evidence = [
       'if (tree.size < 0)',
     ],
     [
+      'an event that was added without a leaf is not noticed',
+      'for (const row of await readRowsWithoutLeaf(database, maxProblems))',
+      'for (const row of [] as LoggedRow[])',
+    ],
+    [
       'the root is not compared with the checkpoint',
       'signed.set(checkpoint.size, checkpoint.root)',
       '',
@@ -35,6 +40,22 @@ export const evidence = [
         'a checkpoint is signed that does not continue an earlier one',
         '.equals(before.root)\n',
         '.equals(before.root) || true\n',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'server/evidence/sign-checkpoints.ts',
+    ['test/evidence/keys.test.ts'],
+    [
+      [
+        'a checkpoint of before a key was added keeps its lines',
+        'stored?.size === size && isSignedByAll(stored.note, keys)',
+        'stored?.size === size',
+      ],
+      [
+        'an added key of the log does not sign',
+        'return [privateKey, ...addedKeys].map(',
+        'return [privateKey].map(',
       ],
     ],
   ),
