@@ -75,6 +75,13 @@ export const evidence = [
       ],
     ],
   ),
+  ...mutationsOf('server/evidence/publish.ts', log, [
+    [
+      'a log is published over another one',
+      'if (published !== null) await assertContinues(database, checkpoint, published)',
+      '',
+    ],
+  ]),
   ...mutationsOf('drizzle/0026_ledger_log.sql', log, [
     [
       'SQL: a row of a running transaction is passed over',
