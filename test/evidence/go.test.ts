@@ -17,6 +17,7 @@ import { publishLog } from '../../server/evidence/publish.ts'
 import {
   createCheckpointSigner,
   verifierKeyOf,
+  verifierKeysOf,
   type LogIdentity,
 } from '../../server/evidence/sign-checkpoints.ts'
 import { formatVerifierKey, signNote } from '../../server/evidence/signed-note.ts'
@@ -47,7 +48,11 @@ describe.runIf(hasGo)(
     beforeAll(async () => {
       app = await startApp({ LEDGER_TOKEN: token })
       const { privateKeys } = await loadLogKeys(app.database, [testSecret])
-      identity = { origin: `${new URL(app.url).host}/ledger`, privateKey: privateKeys[0]! }
+      identity = {
+        origin: `${new URL(app.url).host}/ledger`,
+        privateKey: privateKeys[0]!,
+        addedKeys: [makeIdentity().privateKey],
+      }
       vkey = formatVerifierKey(verifierKeyOf(identity))
       await grow(40)
       writeFileSync(join(folder, 'checkpoint'), (await sign()).note)
@@ -116,8 +121,11 @@ root of all entries: good
       )
     }
 
-    test('verify the published folder', async () => {
-      expect(await checkChanged(() => {})).toEqual({ stdout: good, problem: '' })
+    test('verify the published folder by either of its two keys', async () => {
+      for (const key of verifierKeysOf(identity)) {
+        const found = await checkChanged(() => {}, formatVerifierKey(key))
+        expect(found).toEqual({ stdout: good, problem: '' })
+      }
     })
 
     const noteOf = (size: number, root: Buffer, origin = identity.origin) =>
