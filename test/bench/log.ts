@@ -95,7 +95,7 @@ async function benchRoot(bench: Bench, leaves: number): Promise<void> {
   bench.say(`seeding ${leaves} leaves`)
   await database.sql`
     insert into token_ledger.log_leaf (leaf_index, action_id, txid, hash)
-    select i, i, '3', sha256(int8send(i)) from generate_series(0, ${leaves - 1}::bigint) i`
+    select i, i, '3'::xid8, sha256(int8send(i)) from generate_series(0, ${leaves - 1}::bigint) i`
   await database.sql`vacuum analyze token_ledger.log_leaf`
   const child = startChild(new URL('root-process.ts', import.meta.url), {
     DATABASE_URL: database.url,
