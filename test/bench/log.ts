@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { appendLeaves, readLogLag, readLogSize } from '../../db/evidence/log.ts'
 import { startChild } from '../support/child.ts'
 import { median } from '../support/median.ts'
-import { ratio, type Bench, type BenchDatabase, type Line } from './bench.ts'
+import { ratio, type Bench, type BenchDatabase, type Line, type Row } from './bench.ts'
 import type { RecomputedRoot } from './root-process.ts'
 
 /** The log: what it costs rotations, how far it runs behind, and how long its root takes to compute again. */
@@ -41,6 +41,9 @@ async function benchBesideRotation(bench: Bench): Promise<void> {
   const [logged, unlogged] = await bench.rounds([withLog, withoutLog])
   const lags = await lagsWhile(database, beside())
   bench.facts['log behind under load, ms (median)'] = median(lags)
+  bench.facts['CPU of a rotation, with ÷ without the log'] = median(
+    logged!.map((row, round) => cpuOf(row) / cpuOf(unlogged![round]!)),
+  )
   bench.targets.push(
     {
       name: 'rotation with ÷ without the log, 64 connections',
@@ -54,6 +57,9 @@ async function benchBesideRotation(bench: Bench): Promise<void> {
     },
   )
 }
+
+/** Differs less from run to run than the rate, where other work shares the cores. */
+const cpuOf = ({ nodeCpu, postgresCpu }: Row) => nodeCpu + postgresCpu
 
 /** Appends all that is not in the log yet. Returns how many leaves a second. */
 async function takeIn({ sql }: BenchDatabase): Promise<number> {
