@@ -20,12 +20,15 @@ const gates: Record<Where, string> = {
   log_node: triggerOn('log_node'),
   log_checkpoint: triggerOn('log_checkpoint'),
   commit_leaves: `
+    drop trigger if exists a_gate_at_commit on token_ledger.log_leaf;
     create constraint trigger a_gate_at_commit after insert on token_ledger.log_leaf
     deferrable initially deferred for each row execute function public.pass_gate_first()`,
 }
 
 function triggerOn(table: string): string {
-  return `create or replace trigger a_gate before insert on token_ledger.${table}
+  return `
+    drop trigger if exists a_gate on token_ledger.${table};
+    create trigger a_gate before insert on token_ledger.${table}
     for each row execute function public.pass_gate_first()`
 }
 
