@@ -33,7 +33,7 @@ import { createRotation, type Rotate } from './sessions/rotation.ts'
 import { createSignOut } from './sessions/sign-out.ts'
 import { createAccessTokens } from './tokens/access-token.ts'
 import { deriveRefreshTokenKeys } from './tokens/refresh-token.ts'
-import { loadLogKey } from './tokens/log-key.ts'
+import { loadLogKeys } from './tokens/log-keys.ts'
 import { loadSigningKeys } from './tokens/signing-keys.ts'
 import { createAccounts } from './users/accounts.ts'
 import type { FindBreachedPasswords } from './users/breached-passwords.ts'
@@ -100,9 +100,11 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
   })
   const sequencer = startSequencer(database.questions, app.log)
   app.addHook('onClose', () => sequencer.close())
+  const { privateKeys, lockedKids } = await loadLogKeys(database, secrets)
+  if (lockedKids.length > 0) app.log.warn({ kids: lockedKids }, 'a key of the log does not sign')
   const checkpoints = keepCheckpoints(app, database.questions, {
     origin: logOriginOf(config.publicUrl),
-    privateKey: await loadLogKey(database, secrets),
+    privateKeys,
     shown: readLastCheckpoint(config.lastCheckpoint),
     witness: config.witness ? createWitness(config.witness) : null,
   })

@@ -30,6 +30,41 @@ export async function readCheckedLeaves(
     order by l.leaf_index`
 }
 
+/** An event or an admin action. */
+export type LoggedRow = Pick<CheckedLeaf, 'familyId' | 'seq' | 'actionId'>
+
+/**
+ * Rows that come before the newest leaf and have none: they were added behind the back of the log. While rows name
+ * transactions that this cluster has not reached, after a restore from a dump, the order does not say so.
+ */
+export async function readRowsWithoutLeaf(
+  { statements: sql }: LogDatabase,
+  limit: number,
+): Promise<LoggedRow[]> {
+  return sql<LoggedRow[]>`
+    with last as (
+      select txid, coalesce(family_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff') as family_id, coalesce(seq, action_id) as place
+      from token_ledger.log_leaf
+      order by leaf_index desc
+      limit 1
+    )
+    select e.family_id as "familyId", e.seq, null::float8 as "actionId"
+    from token_ledger.token_event e, last
+    where last.txid < pg_snapshot_xmax(pg_current_snapshot())
+      and (e.txid, e.family_id, e.seq) <= (last.txid, last.family_id, last.place)
+      and not exists (
+        select from token_ledger.log_leaf l where l.family_id = e.family_id and l.seq = e.seq
+      )
+    union all
+    select null, null, a.action_id::float8
+    from token_ledger.admin_action a, last
+    where last.txid < pg_snapshot_xmax(pg_current_snapshot())
+      and (a.txid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid, a.action_id)
+        <= (last.txid, last.family_id, last.place)
+      and not exists (select from token_ledger.log_leaf l where l.action_id = a.action_id)
+    limit ${limit}`
+}
+
 /** The months (`202601`) that `ledger archive` has recorded to have moved out of the database. */
 export async function readArchivedMonths({
   statements: sql,

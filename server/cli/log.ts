@@ -15,14 +15,14 @@ import {
   CheckpointRefused,
   createCheckpointSigner,
   logOriginOf,
-  verifierKeyOf,
+  verifierKeysOf,
   type LogIdentity,
   type SignedCheckpoint,
 } from '../evidence/sign-checkpoints.ts'
 import { formatVerifierKey, parseVerifierKey, type VerifierKey } from '../evidence/signed-note.ts'
 import { storedSubtrees } from '../evidence/stored-tiles.ts'
 import { createWitness } from '../evidence/witness.ts'
-import { loadLogKey } from '../tokens/log-key.ts'
+import { addLogKey, loadLogKeys } from '../tokens/log-keys.ts'
 import { exactlyOne, familyIdArgument, reasonArgument } from './arguments.ts'
 import { UsageError, type Command, type ReadConfig } from './command.ts'
 import { asService, withDatabase } from './database.ts'
@@ -43,7 +43,7 @@ export const ledgerCheckpoint: Command = {
       const reason = reasonArgument(values.reason)
       const overruled = readFile(overrule)
       return withLog(readConfig, async ({ database, identity }) => {
-        const checkpoint = openCheckpoint(overruled, [verifierKeyOf(identity)])
+        const checkpoint = openCheckpoint(overruled, verifierKeysOf(identity))
         await overruleCheckpoint(database, checkpoint, reason)
         console.error('the checkpoint does not count any more')
         return 0
@@ -117,12 +117,20 @@ export const ledgerVerifyProof: Command = {
 }
 
 export const keysLog: Command = {
-  usage: '',
-  summary: 'prints the verifier key of the log, which outsiders check checkpoints with',
+  usage: '[--add]',
+  summary:
+    'prints the verifier keys of the log, which outsiders check checkpoints with; --add makes one more, which signs as well',
   async run(args, readConfig) {
-    parseArgs({ args: [...args], options: {} })
+    const { values } = parseArgs({
+      args: [...args],
+      options: { add: { type: 'boolean', default: false } },
+    })
+    if (values.add) {
+      const config = readConfig('secret')
+      await withDatabase(config, asService, (database) => addLogKey(database, loadSecrets(config)))
+    }
     return withLog(readConfig, async ({ identity }) => {
-      console.log(formatVerifierKey(verifierKeyOf(identity)))
+      for (const key of verifierKeysOf(identity)) console.log(formatVerifierKey(key))
       return 0
     })
   },
@@ -152,14 +160,14 @@ type Log = {
 function withLog(readConfig: ReadConfig, work: (log: Log) => Promise<number>): Promise<number> {
   const config = readConfig('secret')
   return withDatabase(config, asService, async (database) => {
-    const privateKey = await loadLogKey(database, loadSecrets(config))
-    if (privateKey === null)
+    const { privateKeys, lockedKids } = await loadLogKeys(database, loadSecrets(config))
+    const [privateKey, ...addedKeys] = privateKeys
+    if (privateKey === undefined)
       throw new Error('AUTH_SECRET cannot decrypt the key of the log, or its row was changed')
-    return work({
-      database,
-      identity: { origin: logOriginOf(config.publicUrl), privateKey },
-      config,
-    })
+    if (lockedKids.length > 0)
+      console.error(`AUTH_SECRET cannot decrypt ${pluralize(lockedKids.length, 'key')} of the log`)
+    const origin = logOriginOf(config.publicUrl)
+    return work({ database, identity: { origin, privateKey, addedKeys }, config })
   })
 }
 

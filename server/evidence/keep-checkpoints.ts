@@ -27,8 +27,8 @@ export type Checkpoints = {
 
 type Options = {
   readonly origin: string
-  /** Null when `AUTH_SECRET` does not decrypt it. */
-  readonly privateKey: KeyObject | null
+  /** None when `AUTH_SECRET` decrypts none. */
+  readonly privateKeys: readonly KeyObject[]
   readonly shown: string | null
   readonly witness: Witness | null
 }
@@ -37,7 +37,7 @@ type Options = {
 export function keepCheckpoints(
   app: Pick<FastifyInstance, 'log' | 'addHook'>,
   database: LogDatabase,
-  { origin, privateKey, shown, witness }: Options,
+  { origin, privateKeys, shown, witness }: Options,
 ): Checkpoints {
   /** Reported once: the witness gives the same error until it is asked again. */
   let unwitnessed: WitnessError | null = null
@@ -45,9 +45,15 @@ export function keepCheckpoints(
     if (error !== unwitnessed) app.log.warn(describeError(error), 'a checkpoint has no cosignature')
     unwitnessed = error
   }
+  const [privateKey, ...addedKeys] = privateKeys
   const signer =
-    privateKey &&
-    createCheckpointSigner(database, { origin, privateKey }, { shown, witness, onUnwitnessed })
+    privateKey === undefined
+      ? null
+      : createCheckpointSigner(
+          database,
+          { origin, privateKey, addedKeys },
+          { shown, witness, onUnwitnessed },
+        )
   let refusal: string | null = null
   let isReported = false
 

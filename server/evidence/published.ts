@@ -56,7 +56,8 @@ async function readBundle(
   throw new ProofError(`the entries of tile ${index} are missing in the published log`)
 }
 
-async function orNone<T>(reading: Promise<T>): Promise<T | null> {
+/** Null where the file does not exist. */
+export async function orNone<T>(reading: Promise<T>): Promise<T | null> {
   try {
     return await reading
   } catch (error) {

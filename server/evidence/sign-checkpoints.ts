@@ -8,7 +8,7 @@ import {
 import { readLogSize, type LogDatabase } from '../../db/evidence/log.ts'
 import { formatCheckpoint, openCheckpoint, type Checkpoint } from './checkpoint.ts'
 import { rootOf } from './merkle.ts'
-import { NoteError, signNote, type VerifierKey } from './signed-note.ts'
+import { isSignedByAll, NoteError, signNote, type VerifierKey } from './signed-note.ts'
 import { storedSubtrees } from './stored-tiles.ts'
 import { WitnessError, type Witness } from './witness.ts'
 
@@ -27,6 +27,8 @@ export type LogIdentity = {
   /** The log's name: host and path of its address, without a scheme. */
   readonly origin: string
   readonly privateKey: KeyObject
+  /** Keys that an operator has added: each of them signs as well. */
+  readonly addedKeys?: readonly KeyObject[]
 }
 
 export type SignedCheckpoint = Checkpoint & Pick<StoredCheckpoint, 'note' | 'signedAt'>
@@ -56,19 +58,22 @@ export function createCheckpointSigner(
   { shown = null, witness = null, onUnwitnessed = () => {} }: SignerOptions = {},
 ): CheckpointSigner {
   const pauseMs = witness === null ? signEveryMs : witnessedEveryMs
-  const key = verifierKeyOf(identity)
+  const keys = verifierKeysOf(identity)
   let last: SignedCheckpoint | null = null
   let lastAt = -Infinity
   let running: Promise<SignedCheckpoint> | null = null
 
   async function sign(): Promise<SignedCheckpoint> {
     if (last !== null && performance.now() - lastAt < pauseMs) return last
-    const stored = newestOf(await readCheckpoints(database, maxStored), key)
+    const stored = newestOf(await readCheckpoints(database, maxStored), keys)
     const size = await readLogSize(database)
     const others = last?.note === stored?.note ? [stored] : [last, stored]
-    for (const before of [openShown(shown, key), ...others])
+    for (const before of [openShown(shown, keys), ...others])
       if (before !== null) await assertContinues(database, size, before)
-    last = stored?.size === size ? await witnessed(stored) : await signNew(size)
+    last =
+      stored?.size === size && isSignedByAll(stored.note, keys)
+        ? await witnessed(stored)
+        : await signNew(size)
     lastAt = performance.now()
     return last
   }
@@ -76,8 +81,7 @@ export function createCheckpointSigner(
   async function signNew(size: number): Promise<SignedCheckpoint> {
     const root = await rootOf(size, storedSubtrees(database, size))
     const checkpoint = { origin: identity.origin, size, root }
-    const signer = { name: identity.origin, privateKey: identity.privateKey }
-    const note = signNote(formatCheckpoint(checkpoint), [signer])
+    const note = signNote(formatCheckpoint(checkpoint), signersOf(identity))
     return store(checkpoint, note + ((await cosignatureOf({ size, note })) ?? ''))
   }
 
@@ -111,9 +115,21 @@ export function createCheckpointSigner(
   }
 }
 
-/** The public half of the log's key, under the log's name. */
+/** The public half of the log's first key, under the log's name. */
 export function verifierKeyOf({ origin, privateKey }: LogIdentity): VerifierKey {
   return { name: origin, publicKey: createPublicKey(privateKey) }
+}
+
+/** Of all its keys, the oldest first. */
+export function verifierKeysOf(identity: LogIdentity): VerifierKey[] {
+  return signersOf(identity).map(({ name, privateKey }) => ({
+    name,
+    publicKey: createPublicKey(privateKey),
+  }))
+}
+
+function signersOf({ origin, privateKey, addedKeys = [] }: LogIdentity) {
+  return [privateKey, ...addedKeys].map((key) => ({ name: origin, privateKey: key }))
 }
 
 /** By `PUBLIC_URL`: host and path of the log's address. */
@@ -137,21 +153,24 @@ async function assertContinues(
     throw new CheckpointRefused(problem)
 }
 
-/** The first that this key has signed. */
-function newestOf(stored: readonly StoredCheckpoint[], key: VerifierKey): SignedCheckpoint | null {
+/** The first that one of the keys has signed. */
+function newestOf(
+  stored: readonly StoredCheckpoint[],
+  keys: readonly VerifierKey[],
+): SignedCheckpoint | null {
   for (const { note, signedAt } of stored)
     try {
-      return { ...openCheckpoint(note, [key]), note, signedAt }
+      return { ...openCheckpoint(note, keys), note, signedAt }
     } catch (error) {
       if (!(error instanceof NoteError)) throw error
     }
   return null
 }
 
-function openShown(shown: string | null, key: VerifierKey): Checkpoint | null {
+function openShown(shown: string | null, keys: readonly VerifierKey[]): Checkpoint | null {
   if (shown === null) return null
   try {
-    return openCheckpoint(shown, [key])
+    return openCheckpoint(shown, keys)
   } catch (error) {
     if (!(error instanceof NoteError)) throw error
     throw new CheckpointRefused(`LAST_CHECKPOINT: ${error.message}`)

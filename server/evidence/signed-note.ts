@@ -120,6 +120,12 @@ export function openNote(note: string, keys: readonly VerifierKey[]): string {
   return text
 }
 
+/** Whether the note, which was opened before, has a line of each of these keys. */
+export function isSignedByAll(note: string, keys: readonly VerifierKey[]): boolean {
+  const ids = new Set(parseNote(note).signatures.map(({ keyId }) => keyId))
+  return keys.every((key) => ids.has(keyIdOf(key)))
+}
+
 export function keyIdOf(key: VerifierKey): number {
   return createHash('sha256')
     .update(`${key.name}\n`)

@@ -1,4 +1,10 @@
-import { readArchivedMonths, readCheckedLeaves, type CheckedLeaf } from '../../db/evidence/check.ts'
+import {
+  readArchivedMonths,
+  readCheckedLeaves,
+  readRowsWithoutLeaf,
+  type CheckedLeaf,
+  type LoggedRow,
+} from '../../db/evidence/check.ts'
 import { readCheckpoints } from '../../db/evidence/checkpoints.ts'
 import type { LogDatabase } from '../../db/evidence/log.ts'
 import { openCheckpoint, type Checkpoint } from './checkpoint.ts'
@@ -63,6 +69,8 @@ export async function verifyLog(
     }
     if (leaves.length < batchSize) break
   }
+  for (const row of await readRowsWithoutLeaf(database, maxProblems))
+    problems.push(`${nameOf(row)}  is not in the log`)
   if (tree.size < checkpoint.size)
     problems.push(`the log has ${tree.size} leaves; the checkpoint has ${checkpoint.size}`)
   if (firstWrong !== null)
@@ -71,12 +79,15 @@ export async function verifyLog(
 }
 
 function problemOf(leaf: CheckedLeaf, isArchived: (familyId: string) => boolean): string | null {
-  const { leafIndex, familyId, seq, actionId, hash, contentHash } = leaf
+  const { leafIndex, familyId, hash, contentHash } = leaf
   if (contentHash?.equals(hash) === true) return null
   if (contentHash === null && familyId !== null && isArchived(familyId)) return null
-  const what = familyId === null ? `admin action ${actionId}` : `${familyId}  event ${seq}`
   const how = contentHash === null ? 'is missing' : 'is not the one in the log'
-  return `${what}  ${how} (leaf ${leafIndex})`
+  return `${nameOf(leaf)}  ${how} (leaf ${leafIndex})`
+}
+
+function nameOf({ familyId, seq, actionId }: LoggedRow): string {
+  return familyId === null ? `admin action ${actionId}` : `${familyId}  event ${seq}`
 }
 
 /** Roots by size, of stored checkpoints that one of the keys has signed. */

@@ -3,6 +3,7 @@ import { createBench, type Bench } from './bench.ts'
 import { benchGrowth } from './growth.ts'
 import { benchIsolation } from './isolation.ts'
 import { benchListing } from './listing.ts'
+import { benchLog } from './log.ts'
 import { benchMemory } from './memory.ts'
 import { benchMonths } from './months.ts'
 import { benchProcedures } from './procedures.ts'
@@ -18,6 +19,7 @@ const parts: Record<string, (bench: Bench) => Promise<void>> = {
   growth: benchGrowth,
   months: benchMonths,
   listing: benchListing,
+  log: benchLog,
   processes: benchProcesses,
   isolation: benchIsolation,
   memory: benchMemory,

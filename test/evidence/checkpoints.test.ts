@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import type { KeyObject } from 'node:crypto'
-import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -13,7 +13,7 @@ import { createCheckpointSigner, verifierKeyOf } from '../../server/evidence/sig
 import { formatVerifierKey, signNote } from '../../server/evidence/signed-note.ts'
 import { subtreesFrom, tilePath, unpackEntries } from '../../server/evidence/tiles.ts'
 import { createGrowingTree } from '../../server/evidence/growing-tree.ts'
-import { loadLogKey } from '../../server/tokens/log-key.ts'
+import { loadLogKeys } from '../../server/tokens/log-keys.ts'
 import { blocksOf, readPage } from '../docs/pages.ts'
 import { serviceUrl } from '../support/admin.ts'
 import { startApp, type TestApp } from '../support/app.ts'
@@ -79,9 +79,9 @@ test('an outsider verifies the served log: signature, tiles, entries and root', 
 /** The log's key, which the service shares with everything that has its secret. */
 async function keyIn({ url }: FreshDatabase): Promise<KeyObject> {
   const database = connect(serviceUrl(url), { role: 'token_ledger_app' })
-  const key = await loadLogKey(database, [testSecret])
+  const { privateKeys } = await loadLogKeys(database, [testSecret])
   await database.close()
-  return key!
+  return privateKeys[0]!
 }
 
 test('the checkpoint is not cached, and what is not there is 404: without the token, too', async () => {
@@ -177,34 +177,64 @@ test(
     expect(foreign).toMatchObject({ code: 1 })
     expect(foreign.stdout).toContain(`${event!.family_id}  event 1  is not in the log`)
 
-    writeFileSync(join(folder, 'checkpoint'), readFileSync(checkpoint))
     const block = blocksOf(readPage('docs/guides/audit.md')).find(({ text }) =>
       text.includes('openssl'),
     )
-    const script = block!.text.replace(/^vkey=.*$/m, `vkey='${line}'`)
-    const { stdout } = await shell('bash', ['-euc', script], { cwd: folder })
-    expect(stdout).toContain('Signature Verified Successfully')
+    const bothKeys = (await cli(url, ['keys', 'log', '--add'])).stdout.trim().split('\n')
+    expect(bothKeys).toEqual([line, expect.stringContaining(`${origin}+`)])
+    const { stdout: signedByBoth } = await cli(url, ['ledger', 'checkpoint'])
+    writeFileSync(join(folder, 'checkpoint'), signedByBoth)
+    for (const vkey of bothKeys) {
+      const script = block!.text.replace(/^vkey=.*$/m, `vkey='${vkey}'`)
+      const { stdout } = await shell('bash', ['-euc', script], { cwd: folder })
+      expect(stdout).toContain('Signature Verified Successfully')
+    }
 
     writeFileSync(join(folder, 'changed'), readFileSync(checkpoint, 'utf8').replace(/^\d+$/m, '7'))
-    writeFileSync(join(folder, 'cut'), proved.stdout.slice(0, 40))
-    const other = formatVerifierKey(verifierKeyOf(makeIdentity()))
-    const bad: [string[], number][] = [
-      [['verify', '--checkpoint', join(folder, 'changed'), '--key', line], 1],
-      [['verify', '--checkpoint', checkpoint, '--key', other], 1],
-      [['verify', '--checkpoint', checkpoint], 3],
-      [['verify-proof', join(folder, 'cut'), '--key', line], 1],
-      [['verify-proof', join(folder, 'missing'), '--key', line], 3],
+    const proofPath = (name: string, text: string) => {
+      writeFileSync(join(folder, name), text)
+      return join(folder, name)
+    }
+    const beyond = proofPath('beyond', proved.stdout.replace(/^index \d+$/m, 'index 999999'))
+    const cut = proofPath('cut', proved.stdout.slice(0, 40))
+    const { privateKey: another } = makeIdentity()
+    const elsewhere = formatVerifierKey(verifierKeyOf(makeIdentity()))
+    const wrong = formatVerifierKey(verifierKeyOf({ origin, privateKey: another }))
+    truncateSync(join(to, 'tile/entries/000'), 1_000)
+    const bad: [args: string[], code: number, problem: string][] = [
+      [
+        ['verify', '--checkpoint', join(folder, 'changed'), '--key', line],
+        1,
+        'the note was changed',
+      ],
+      [
+        ['verify', '--checkpoint', checkpoint, '--key', elsewhere],
+        1,
+        'a checkpoint of another log',
+      ],
+      [['verify', '--checkpoint', checkpoint, '--key', wrong], 1, 'no given key has signed'],
+      [['verify', '--checkpoint', checkpoint, '--key', 'nonsense'], 1, 'this is no verifier key'],
+      [['verify', '--checkpoint', checkpoint], 3, '--key is required'],
+      [['verify-export', exported, ...log], 1, 'cut off'],
+      [['verify-proof', cut, '--key', line], 1, 'this is no proof'],
+      [['verify-proof', beyond, '--key', line], 1, 'the log has no leaf 999999'],
+      [['verify-proof', join(folder, 'missing'), '--key', line], 3, 'cannot read'],
+      [['prove', `${event!.family_id}:99`], 1, 'the log has no such event'],
     ]
-    for (const [args, code] of bad) {
-      const failed = await cli(url, ['ledger', ...args])
-      expect([args, failed.code]).toEqual([args, code])
-      expect(failed.stderr.trim().split('\n').length).toBeLessThanOrEqual(2)
-      expect(failed.stderr).not.toContain('    at ')
+    const failed = await Promise.all(bad.map(([args]) => cli(url, ['ledger', ...args])))
+    for (const [i, { code, stderr }] of failed.entries()) {
+      const [args, expectedCode, problem] = bad[i]!
+      expect([args, code, stderr]).toEqual([
+        args,
+        expectedCode,
+        expect.stringContaining(problem) as string,
+      ])
+      expect(stderr.trim().split('\n').length).toBeLessThanOrEqual(expectedCode === 3 ? 2 : 1)
     }
   },
 )
 
-test('a checkpoint that the log does not continue keeps the next from being signed, until an operator overrules it', async () => {
+test('LE-12: a checkpoint that the log does not continue keeps the next from being signed, until an operator overrules it', async () => {
   await using ledger = await startLedger()
   const identity = makeIdentity()
   const user = await ledger.makeUser()

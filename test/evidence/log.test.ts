@@ -1,15 +1,20 @@
 import { createHash } from 'node:crypto'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { insertAdminAction } from '../../db/audit/admin-actions.ts'
 import { fenced, inTransaction, type FencedTransaction } from '../../db/connection/transaction.ts'
 import { appendLeaves } from '../../db/evidence/log.ts'
 import { hashLeaf, hashNode, rootOf, type Hash } from '../../server/evidence/merkle.ts'
+import { publishLog } from '../../server/evidence/publish.ts'
 import { startSequencer } from '../../server/evidence/sequencer.ts'
+import { createCheckpointSigner, type LogIdentity } from '../../server/evidence/sign-checkpoints.ts'
 import { storedSubtrees } from '../../server/evidence/stored-tiles.ts'
 import { endSession } from '../../server/sessions/revocation.ts'
 import { startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
 import { sqlStateOf } from '../support/ledger-rows.ts'
-import { completeLog, logCounts, strayLeaves } from '../support/log.ts'
+import { completeLog, logCounts, makeIdentity, strayLeaves } from '../support/log.ts'
 import { waitFor } from '../support/wait.ts'
 
 let ledger: TestLedger
@@ -117,6 +122,31 @@ test('only one transaction appends at a time, and a process whose append fails g
   })
   await sequencer.close()
   expect(warnings).toEqual(['the log cannot be appended to'])
+})
+
+test('a log is published into an empty folder or over the log that it continues, and not over another', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'token-ledger-publish-'))
+  const size = await completeLog(ledger.owner)
+  const signed = (identity: LogIdentity) =>
+    createCheckpointSigner(ledger.database, identity).current()
+  const identity = makeIdentity()
+  const publish = async () => publishLog(ledger.database, await signed(identity), folder)
+  expect(await publish()).toBeGreaterThan(1)
+  expect(await publish()).toBe(0)
+  const file = join(folder, 'checkpoint')
+  const note = readFileSync(file, 'utf8')
+  const others = [
+    note.replace(`\n${size}\n`, `\n${size + 1}\n`),
+    note.replace(`\n${size}\n`, `\n${size - 1}\n`),
+    note.replace(identity.origin, 'other.example/ledger'),
+  ]
+  for (const other of others) {
+    writeFileSync(file, other)
+    await expect(publish()).rejects.toThrow('the folder has a log that this one does not continue')
+    expect(readFileSync(file, 'utf8')).toBe(other)
+  }
+  writeFileSync(file, 'nonsense')
+  await expect(publish()).rejects.toThrow('this is no signed note')
 })
 
 test('the service may append, and change nothing of the log', async () => {

@@ -48,7 +48,7 @@ test('a changed text, a wrong key and a missing signature are refused', () => {
   expect(() => openNote('', [key])).toThrow(NoteError)
 })
 
-test('signatures of unknown keys are skipped, and one wrong signature of a known key spoils the note', () => {
+test('LE-12: signatures of unknown keys are skipped, and one wrong signature of a known key spoils the note', () => {
   const [mine, other] = [newKey(), newKey('witness.example.com')]
   const note = signNote('text\n', [mine, other])
   expect(openNote(note, [mine])).toBe('text\n')
@@ -72,7 +72,7 @@ test('a verifier key with a part missing or of another algorithm is refused', ()
     expect(() => parseVerifierKey(line)).toThrow(NoteError)
 })
 
-test('a checkpoint is read again, and one of another log or with odd lines is refused', () => {
+test('LE-12: a checkpoint is read again, and one of another log or with odd lines is refused', () => {
   const key = newKey()
   const checkpoint = { origin, size: 1_234_567, root: hashLeaf(Buffer.from('x')) }
   const note = signNote(formatCheckpoint(checkpoint), [key])

@@ -119,6 +119,20 @@ test.each([
     `delete from token_ledger.log_leaf where leaf_index = 2`,
     ['leaf 2 is missing'],
   ],
+  [
+    'an event added to a family of before',
+    `insert into token_ledger.token_event (family_id, seq, kind, generation, occurred_at, reason, origin_hash, prev_hash, hash, txid)
+     select family_id, 2, 'revoked', 0, occurred_at, 'logout', origin_hash, hash, hash, txid
+     from token_ledger.token_event where kind = 'issued' and family_id > '%FAMILY%' order by family_id limit 1;
+     update token_ledger.token_event e set hash = token_ledger.event_hash(e) where seq = 2 and family_id > '%FAMILY%'`,
+    ['OTHER  event 2  is not in the log'],
+  ],
+  [
+    'an admin action added among those of before',
+    `insert into token_ledger.admin_action (action_id, action, txid, hash) overriding system value
+     select 77, action, (txid::text::bigint - 1)::text::xid8, hash from token_ledger.admin_action`,
+    ['admin action 77  is not in the log'],
+  ],
   ['two leaves swapped', swapped(1, 5), ['leaves 0 to 6 are not those that were signed']],
   [
     'a chain computed again together with its leaves',
@@ -130,6 +144,58 @@ test.each([
 ])('one kept checkpoint and one key find %s', async (_what, statements, expected) => {
   expect(await problemsAfter(statements)).toEqual(expected)
 })
+
+/** Erasable columns are under the salted hash `origin_hash`; the chain has the rest, which `ledger verify` checks too. */
+const notInHash = ['family_id', 'seq', 'ip', 'user_agent', 'origin_salt', 'hash', 'txid']
+
+test('a change of any column of an event is found, also where no constraint is left', async () => {
+  const columns = await ledger.owner.ownerSql<Column[]>`
+    select attname as name, atttypid::regtype::text as type, attnotnull as "isRequired"
+    from pg_attribute
+    where attrelid = 'token_ledger.token_event'::regclass and attnum > 0 and not attisdropped
+      and attname <> all(${notInHash})`
+  expect(columns.length).toBeGreaterThan(15)
+  const constraints = `
+    do $$ declare c text; begin
+      for c in select conname from pg_constraint
+        where conrelid = 'token_ledger.token_event'::regclass and contype = 'c' loop
+        execute format('alter table token_ledger.token_event drop constraint %I', c);
+      end loop;
+    end $$`
+  const found = await whileTampered(ledger.owner, constraints, async (database) => {
+    const sql = database.statements as unknown as { unsafe: (text: string) => Promise<unknown> }
+    const problems: Record<string, readonly string[]> = {}
+    for (const column of columns) {
+      await sql.unsafe(`savepoint before`)
+      await sql.unsafe(
+        `update token_ledger.token_event set ${column.name} = ${changed(column)} ${event(2)}`.replace(
+          '%FAMILY%',
+          family,
+        ),
+      )
+      problems[column.name] = (await verifyLog(database, kept, keys)).problems
+      await sql.unsafe('rollback to savepoint before')
+    }
+    return problems
+  })
+  const expected = [`${family}  event 2  is not the one in the log (leaf 2)`]
+  expect(found).toEqual(Object.fromEntries(columns.map(({ name }) => [name, expected])))
+})
+
+type Column = { name: string; type: string; isRequired: boolean }
+
+function changed({ name, type, isRequired }: Column): string {
+  const values: Record<string, string> = {
+    bytea: `sha256('x')`,
+    integer: `coalesce(${name}, 0) + 1`,
+    text: `'x'`,
+    'text[]': `array['x']`,
+    'timestamp with time zone': `coalesce(${name}, now()) + interval '1 ms'`,
+    uuid: 'gen_random_uuid()',
+  }
+  const other = values[type] ?? expect.fail(`no value of type ${type}`)
+  return isRequired ? other : `case when ${name} is null then ${other} end`
+}
 
 test('an erased person changes no leaf and no root', async () => {
   const found = await whileTampered(

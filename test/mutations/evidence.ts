@@ -17,6 +17,11 @@ export const evidence = [
       'if (tree.size < 0)',
     ],
     [
+      'an event that was added without a leaf is not noticed',
+      'for (const row of await readRowsWithoutLeaf(database, maxProblems))',
+      'for (const row of [] as LoggedRow[])',
+    ],
+    [
       'the root is not compared with the checkpoint',
       'signed.set(checkpoint.size, checkpoint.root)',
       '',
@@ -39,6 +44,22 @@ export const evidence = [
     ],
   ),
   ...mutationsOf(
+    'server/evidence/sign-checkpoints.ts',
+    ['test/evidence/keys.test.ts'],
+    [
+      [
+        'a checkpoint of before a key was added keeps its lines',
+        'stored?.size === size && isSignedByAll(stored.note, keys)',
+        'stored?.size === size',
+      ],
+      [
+        'an added key of the log does not sign',
+        'return [privateKey, ...addedKeys].map(',
+        'return [privateKey].map(',
+      ],
+    ],
+  ),
+  ...mutationsOf(
     'server/evidence/witness.ts',
     ['test/evidence/witness.test.ts'],
     [
@@ -54,6 +75,13 @@ export const evidence = [
       ],
     ],
   ),
+  ...mutationsOf('server/evidence/publish.ts', log, [
+    [
+      'a log is published over another one',
+      'if (published !== null) await assertContinues(database, checkpoint, published)',
+      '',
+    ],
+  ]),
   ...mutationsOf('drizzle/0026_ledger_log.sql', log, [
     [
       'SQL: a row of a running transaction is passed over',

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect } from 'vitest'
 import { beginSessions } from '../support/begun-sessions.ts'
 import { command, serve, startCluster, type Cluster } from '../support/cluster.ts'
+import { fillLedger } from '../support/filled-ledger.ts'
 import { longTest } from '../support/long.ts'
 import { auth, mutate, query } from '../support/http.ts'
 import { signIn } from '../support/sessions.ts'
@@ -94,34 +95,7 @@ longTest('a ledger of 300,000 events is verified and exported', { timeout: 300_0
   }
 })
 
-/** Families of three events each: a sign-in and two rotations. */
 async function fill(url: string, families: number): Promise<void> {
-  const sql = cluster.sql(new URL(url).pathname.slice(1))
   const { id } = await makeUser(url)
-  await sql`drop table if exists public.made`
-  await sql`
-    create table public.made as
-    select
-      (left(token_ledger.first_family_id(at)::text, 14) || '7' || right(gen_random_uuid()::text, 21))::uuid as id,
-      at
-    from generate_series(0, ${families - 1}::int) n,
-      lateral (select date_trunc('milliseconds', now()) - n * interval '1 millisecond' as at) t`
-  await sql.begin(async (tx) => {
-    await tx`
-      insert into token_ledger.token_family (family_id, user_id, transport, created_at, absolute_expires_at)
-      select id, ${id}::uuid, 'body', at, at + interval '30 days' from public.made`
-    await tx`
-      insert into token_ledger.token_event
-        (family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, user_id, transport, token_hash)
-      select id, 1, 'issued', 0, at, at + interval '7 days', at + interval '30 days', ${id}::uuid, 'body', sha256('x')
-      from public.made`
-  })
-  for (const generation of [1, 2])
-    await sql`
-      insert into token_ledger.token_event
-        (family_id, seq, kind, generation, occurred_at, expires_at, absolute_expires_at, token_hash, salt)
-      select
-        id, ${generation + 1}::int, 'rotated', ${generation}::int, at, at + interval '7 days',
-        at + interval '30 days', sha256('y'), decode(repeat('00', 16), 'hex')
-      from public.made`
+  await fillLedger(cluster.sql(new URL(url).pathname.slice(1)), { userId: id, families })
 }

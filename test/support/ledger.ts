@@ -1,10 +1,8 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { connect, type Database } from '../../db/connection/connect.ts'
 import { readLedger } from '../../db/audit/export.ts'
-import { createAccounts } from '../../server/users/accounts.ts'
+import type { createAccounts } from '../../server/users/accounts.ts'
 import type { ExportEnd, EventRecord, FamilyRecord } from '../../server/ledger/record.ts'
-import { createPasswords } from '../../server/users/passwords.ts'
-import { deriveRefreshTokenKeys } from '../../server/tokens/refresh-token.ts'
 import { createRotation, type Rotate } from '../../server/sessions/rotation.ts'
 import { startSession } from '../../server/sessions/sign-in.ts'
 import { createSignOut, type SignOut } from '../../server/sessions/sign-out.ts'
@@ -12,7 +10,7 @@ import type { LiveSession, SessionDeps, SessionPolicy } from '../../server/sessi
 import type { User } from '../../server/users/directory.ts'
 import { serviceUrl } from './admin.ts'
 import { freshDatabase, type FreshDatabase } from './database.ts'
-import { testSecret } from './server.ts'
+import { sessionDeps, testCaller, testSignIn } from './session-deps.ts'
 
 /** The service's functions in this process, on a database of its own, without HTTP. */
 export type TestLedger = AsyncDisposable & {
@@ -28,7 +26,7 @@ export type TestLedger = AsyncDisposable & {
   refresh(session: LiveSession, attemptId?: string | null): Promise<LiveSession>
 }
 
-export const testCaller = { ip: '192.0.2.7', userAgent: 'test browser' }
+export { testCaller }
 
 /** @param of another ledger or app, whose database this one shares as a second process would; without it, a new database */
 export async function startLedger(
@@ -37,22 +35,7 @@ export async function startLedger(
 ): Promise<TestLedger> {
   const owner = of?.owner ?? (await freshDatabase())
   const database = connect(serviceUrl(owner.url), { role: 'token_ledger_app' })
-  const users = createAccounts(database, createPasswords())
-  const deps = {
-    sql: database.transactions,
-    users,
-    refreshKeys: deriveRefreshTokenKeys([testSecret]),
-    policy: {
-      idleMs: 7 * 24 * 3_600_000,
-      absoluteMs: 30 * 24 * 3_600_000,
-      graceMs: 10_000,
-      reuseScope: 'family' as const,
-      replaysElsewhere: 'warn' as const,
-      maxSessionsPerUser: 100,
-      ...policy,
-    },
-    logSecurityEvent: () => {},
-  }
+  const deps = sessionDeps(database, policy)
   const { rotate } = createRotation(deps)
   return {
     owner,
@@ -68,16 +51,7 @@ export async function startLedger(
         values (${id}, ${email}, ${randomBytes(8).toString('hex')}, ${role})`
       return { id, email, role, disabled: false }
     },
-    start: (user, options) =>
-      startSession(deps, {
-        user,
-        epoch: 0,
-        transport: 'body',
-        deviceName: 'laptop',
-        caller: testCaller,
-        methods: ['pwd'],
-        ...options,
-      }),
+    start: (user, options) => startSession(deps, { user, ...testSignIn, ...options }),
     refresh: ({ token, transport }, attemptId = null) =>
       rotate({ token, transport, attemptId, caller: testCaller }),
     async [Symbol.asyncDispose]() {

@@ -32,11 +32,13 @@ export async function logCounts(sql: FreshDatabase['ownerSql']) {
 export async function strayLeaves(sql: FreshDatabase['ownerSql']) {
   return sql`
     select l.leaf_index
-    from token_ledger.log_leaf l
+    from (
+      select *, row_number() over (order by leaf_index) - 1 as place from token_ledger.log_leaf
+    ) l
     left join token_ledger.token_event e on e.family_id = l.family_id and e.seq = l.seq
     left join token_ledger.admin_action a on a.action_id = l.action_id
     where l.hash is distinct from coalesce(e.hash, a.hash)
-      or l.leaf_index <> (select count(*) from token_ledger.log_leaf b where b.leaf_index < l.leaf_index)
+      or l.leaf_index <> l.place
     order by l.leaf_index`
 }
 

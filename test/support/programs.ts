@@ -7,6 +7,7 @@ const programs = [
   'server/main.ts',
   'server/cli/main.ts',
   'test/support/embedded-postgres-owner.ts',
+  'test/evidence/log-process.ts',
   'test/support/flood-process.ts',
   'test/verifier/services.ts',
 ]
