@@ -1,11 +1,12 @@
 import type { AuthApi, Grant } from '../auth-api.ts'
 import { AuthClientError, isDefinitive, isPermanent } from '../errors.ts'
+import { newAttemptId } from './attempt-id.ts'
 import type { Attempts } from './attempts.ts'
 import { askRefresh, type Credential } from './credential.ts'
 import type { Server } from './end-other.ts'
 import { mayDropCookie } from './may-drop-cookie.ts'
 import { ownSession } from './own-session.ts'
-import { newAttemptId, type Notes } from './tab-storage.ts'
+import type { Notes } from './notes.ts'
 
 /**
  * For browsers: the refresh token is in a cookie that scripts cannot read.
@@ -30,16 +31,8 @@ export function cookieCredential(
     notes.remove('sign-out')
     own.begun(grant.familyId)
     if (!mayDropCookie(server.baseUrl)) return grant
-    try {
-      return await refresh(signal)
-    } catch (error) {
-      const reason = error instanceof AuthClientError ? error.reason : null
-      if (reason === 'superseded') throw error
-      // Without an answer it is unknown whether there is a cookie.
-      if (reason !== 'refresh_token_missing') return grant
-      const { giveUpSignIn } = await import('./dropped-cookie.ts')
-      return giveUpSignIn(server, grant)
-    }
+    const checking = await import('./dropped-cookie.ts').catch(() => null)
+    return checking === null ? grant : checking.checkCookie(server, grant, () => refresh(signal))
   }
   async function refresh(signal: AbortSignal, ask = askRefresh): Promise<Grant> {
     const familyId = own.expected()
