@@ -72,7 +72,10 @@ async function withTimeout<T>(
   signal?.addEventListener('abort', abort)
   try {
     if (signal?.aborted) throw new AuthClientError('superseded')
-    return await task(either.signal)
+    const answer = await task(either.signal)
+    // A `fetch` may answer all the same.
+    if (signal?.aborted) throw new AuthClientError('superseded')
+    return answer
   } catch (error) {
     if (error instanceof AuthClientError) throw error
     if (signal?.aborted) throw new AuthClientError('superseded', { cause: error })

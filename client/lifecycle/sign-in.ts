@@ -27,7 +27,9 @@ export function createSignIn(core: SessionCore) {
         const credential = await core.openCredential()
         if (await credential.isSigningOut()) await credential.signOut()
         const watch = stopwatch()
-        const session = core.accept(await ask(credential, signal), watch)
+        const grant = await ask(credential, signal)
+        if (signal.aborted) throw new AuthClientError('superseded')
+        const session = core.accept(grant, watch)
         core.notifyTabs({ kind: 'signed-in', familyId: session.familyId })
         return session
       })

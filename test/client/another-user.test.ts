@@ -1,5 +1,5 @@
 import { createTRPCClient } from '@trpc/client'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { field } from '../../client/auth-api.ts'
 import {
   createAuthClient,
@@ -22,6 +22,7 @@ let calls: (string | null)[]
 /** What happens before the service answers. */
 let onCall: () => unknown
 let onRefresh: () => unknown
+let onLogin: () => unknown
 
 /** Each call is refused because of its token. */
 const refusal = { error: { message: '', code: -32001, data: { reason: 'access_token_expired' } } }
@@ -30,7 +31,11 @@ let user = ann
 const service = grantingFetch(() => user)
 const fetch: typeof globalThis.fetch = async (input, init) => {
   const path = new URL(input as string).pathname
-  if (path === '/auth/login') user = (init?.body as string).includes(bob.email) ? bob : ann
+  if (path === '/auth/login') {
+    const isBob = (init?.body as string).includes(bob.email)
+    await onLogin()
+    user = isBob ? bob : ann
+  }
   if (path === '/auth/refresh') await onRefresh()
   if (path.startsWith('/auth/')) return service.fetch(input, init)
   calls.push(new Headers(init?.headers).get('authorization'))
@@ -45,7 +50,7 @@ function open(options: Pick<AuthClientOptions, 'onStepUp' | 'initial'> = {}): vo
 beforeEach(() => {
   calls = []
   storage = memoryStorage()
-  onCall = onRefresh = () => {}
+  onCall = onRefresh = onLogin = () => {}
 })
 afterEach(() => auth.dispose())
 
@@ -104,6 +109,20 @@ test.each(clients)(
     expect(auth.session).toMatchObject({ user: bob })
   },
 )
+
+test('of two sign-ins at once the later one counts, though the answer of the first comes last', async () => {
+  open()
+  let answer: (() => void) | undefined
+  onLogin = () => answer ?? new Promise<void>((resolve) => (answer = resolve))
+  const first = signIn(ann).catch((error: unknown) => field(error, 'reason'))
+  await vi.waitFor(() => expect(answer).toBeDefined())
+  await signIn(bob)
+  const stored = await storage.load()
+  answer?.()
+  expect(await first).toBe('superseded')
+  expect(auth.session).toMatchObject({ user: bob })
+  expect(await storage.load()).toBe(stored)
+})
 
 test('a subscription does not go on with the token of another user, who has signed in meanwhile', async () => {
   open()

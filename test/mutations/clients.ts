@@ -36,6 +36,13 @@ export const clients = [
       "if (token === '')",
     ],
   ]),
+  ...mutationsOf('client/auth-api.ts', anotherUser, [
+    [
+      'an answer that a later sign-in overtook is stored',
+      "    // A `fetch` may answer all the same.\n    if (signal?.aborted) throw new AuthClientError('superseded')\n",
+      '',
+    ],
+  ]),
   ...mutationsOf('client/calls/event-source.ts', anotherUser, [
     [
       'a subscription goes on as another user',
