@@ -4,6 +4,7 @@ import { newAttemptId } from './attempt-id.ts'
 import type { Attempts } from './attempts.ts'
 import { askRefresh, type Credential } from './credential.ts'
 import type { Server } from './end-other.ts'
+import { onDemand } from '../on-demand.ts'
 import { mayDropCookie } from './may-drop-cookie.ts'
 import { ownSession } from './own-session.ts'
 import type { Notes } from './notes.ts'
@@ -23,6 +24,7 @@ export function cookieCredential(
   adopts: boolean | Date,
 ): Credential {
   const own = ownSession(notes, adopts)
+  const droppedCookie = onDemand(() => import('./dropped-cookie.ts'))
   const settle = (attemptId: string) => {
     if (notes.get('attempt') === attemptId) notes.remove('attempt')
   }
@@ -31,8 +33,15 @@ export function cookieCredential(
     notes.remove('sign-out')
     own.begun(grant.familyId)
     if (!mayDropCookie(server.baseUrl)) return grant
-    const checking = await import('./dropped-cookie.ts').catch(() => null)
-    return checking === null ? grant : checking.checkCookie(server, grant, () => refresh(signal))
+    try {
+      return await refresh(signal)
+    } catch (error) {
+      const reason = error instanceof AuthClientError ? error.reason : null
+      if (reason === 'superseded') throw error
+      // Without an answer it is unknown whether there is a cookie.
+      if (reason !== 'refresh_token_missing') return grant
+      return (await droppedCookie()).giveUpSignIn(server, grant)
+    }
   }
   async function refresh(signal: AbortSignal, ask = askRefresh): Promise<Grant> {
     const familyId = own.expected()
