@@ -32,7 +32,7 @@ const service = grantingFetch(() => user)
 const fetch: typeof globalThis.fetch = async (input, init) => {
   const path = new URL(input as string).pathname
   if (path === '/auth/login') {
-    const isBob = (init?.body as string).includes(bob.email)
+    const isBob = JSON.stringify(init ?? {}).includes(bob.email)
     await onLogin()
     user = isBob ? bob : ann
   }
