@@ -86,8 +86,8 @@ export type AuthClient<Claims = unknown> = {
   /**
    * `fetch` with an access token as bearer, without one when signed out. A request that is refused (401) because of
    * the token is repeated once with a new one, unless its body is a stream, it was redirected, or another user has
-   * signed in meanwhile. So is one that needs a
-   * more recent authentication, if `onStepUp` gets it; otherwise its answer is that 401.
+   * signed in meanwhile. So is one that needs a more recent authentication, if `onStepUp` gets it; otherwise its answer
+   * is that 401.
    *
    * Takes only the origins of `baseUrl` and `origins`, and otherwise rejects with `origin_not_configured`. When no
    * token can be had for now, it rejects with the `AuthClientError` of the refresh. Everything else is as with the
