@@ -53,7 +53,7 @@ async function startWorker(entry: string): Promise<AsyncDisposable & { readonly 
   const exited = once(child, 'exit')
   const url = `http://127.0.0.1:${port}`
   const answers = () =>
-    fetch(url, { method: 'POST', body: '{}' }).then(
+    fetch(url).then(
       () => true,
       () => false,
     )

@@ -11,6 +11,7 @@ export type Visit = {
 /** A worker that signs in, calls, verifies the token as a service of its own would, and signs out. */
 export default {
   async fetch(request: Request): Promise<Response> {
+    if (request.method === 'GET') return new Response('It runs.')
     const { url, email, password } = (await request.json()) as Visit
     const auth = createAuthClient({ baseUrl: url })
     const verifier = createVerifier({ issuer: url, audience: url })
