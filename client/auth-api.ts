@@ -59,7 +59,7 @@ export async function askService(
     return { response: answer, body: await readJson(answer) }
   })
   if (!response.ok) throw refusalIn(response, body)
-  return field(field(body, 'result'), 'data')
+  return field(body, 'result', 'data')
 }
 
 async function withTimeout<T>(
@@ -72,7 +72,10 @@ async function withTimeout<T>(
   signal?.addEventListener('abort', abort)
   try {
     if (signal?.aborted) throw new AuthClientError('superseded')
-    return await task(either.signal)
+    const answer = await task(either.signal)
+    // A `fetch` may answer all the same.
+    if (signal?.aborted) throw new AuthClientError('superseded')
+    return answer
   } catch (error) {
     if (error instanceof AuthClientError) throw error
     if (signal?.aborted) throw new AuthClientError('superseded', { cause: error })
@@ -95,18 +98,17 @@ async function readJson(response: Response): Promise<unknown> {
 
 /** Only an error in the service's envelope counts: a proxy's 401 says nothing about the session. */
 function refusalIn(response: Response, body: unknown): AuthClientError {
-  const error = field(body, 'error')
-  const data = field(error, 'data')
+  const data = field(body, 'error', 'data')
   const reason = field(data, 'reason')
   if (typeof reason !== 'string' || field(data, 'httpStatus') !== response.status)
     return unreadable(response)
-  const message = field(error, 'message')
+  const message = field(body, 'error', 'message')
   const incidentId = field(data, 'incidentId')
   const retryAfterSeconds = field(data, 'retryAfterSeconds')
   return new AuthClientError(reason as Reason, {
-    ...(typeof message === 'string' && { message }),
-    ...(typeof incidentId === 'string' && { incidentId }),
-    ...(typeof retryAfterSeconds === 'number' && { retryAfterSeconds }),
+    message: typeof message === 'string' ? message : undefined,
+    incidentId: typeof incidentId === 'string' ? incidentId : undefined,
+    retryAfterSeconds: typeof retryAfterSeconds === 'number' ? retryAfterSeconds : undefined,
   })
 }
 
@@ -118,25 +120,26 @@ function outputOf<P extends AuthProcedure>(procedure: P, data: unknown): AuthOut
 
 export function isGrant(data: unknown): data is Grant {
   const expiresIn = field(data, 'expiresIn')
-  const texts = ['accessToken', 'familyId', 'refreshExpiresAt'].map((name) => field(data, name))
+  const texts = [['accessToken'], ['familyId'], ['refreshExpiresAt'], ['user', 'id']]
   return (
-    texts.every((text) => typeof text === 'string') &&
+    texts.every((path) => typeof field(data, ...path) === 'string') &&
     typeof expiresIn === 'number' &&
-    expiresIn > 0 &&
-    typeof field(field(data, 'user'), 'id') === 'string'
+    expiresIn > 0
   )
 }
 
 function unreadable(response: Response): AuthClientError {
-  const seconds = Number(response.headers.get('retry-after') ?? '')
+  const seconds = Number(response.headers.get('retry-after'))
   return new AuthClientError('unreadable_answer', {
     message: `The response (HTTP ${response.status}) is not from the service.`,
-    ...(seconds > 0 && { retryAfterSeconds: seconds }),
+    retryAfterSeconds: seconds > 0 ? seconds : undefined,
   })
 }
 
-export function field(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null
-    ? (value as Record<string, unknown>)[name]
-    : undefined
+/** What a value that was not checked has at this path of names; undefined if it does not reach so far. */
+export function field(value: unknown, ...path: string[]): unknown {
+  return path.reduce(
+    (at, name) => (at as Record<string, unknown> | null | undefined)?.[name],
+    value,
+  )
 }

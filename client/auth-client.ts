@@ -2,13 +2,12 @@ import { bearerFetch } from './calls/bearer-fetch.ts'
 import type { AuthClient, GetAccessToken } from './public-types.ts'
 import { AuthClientError, toAuthClientError } from './errors.ts'
 import { openCredential } from './credential/open.ts'
+import { onDemand } from './on-demand.ts'
 import { readOptions, type AuthClientOptions } from './options.ts'
 import { createSessionCore } from './lifecycle/session-core.ts'
-import { familyIdIn, initialSession, type Session, type SignedIn } from './session.ts'
+import { familyIdIn, initialSession, userIdIn, type Session, type SignedIn } from './session.ts'
 import { byUser, createSignIn } from './lifecycle/sign-in.ts'
 import { singleFlight } from './lifecycle/single-flight.ts'
-import type { StepUps } from './lifecycle/step-up.ts'
-import { createTokenExchange } from './lifecycle/token-exchange.ts'
 import { openTabChannel, type TabChannel, type TabMessage } from './tabs/channel.ts'
 import { withTabLock } from './tabs/lock.ts'
 import { onWake, untilShown, type WakeReason } from './tabs/page-lifecycle.ts'
@@ -34,21 +33,23 @@ export function createAuthClient<Claims = unknown>(
   const sharesCookie = settings.transport === 'cookie'
   const initial = initialSession(options.initial?.user)
   let channel: TabChannel | null = null
-  let stopWaking: (() => void) | null = null
+  let isWaking = false
+  const closing = new AbortController()
   const core = createSessionCore({
-    credential: openCredential(settings, options.storage),
+    openCredential: openCredential(settings, options.storage),
     withTabLock: (task, waitMs) => (sharesCookie ? withTabLock(name, task, waitMs) : task(true)),
     notifyTabs: (message) => channel?.post(message),
     initial,
   })
-  const { credential, state, refresher } = core
+  const { state, refresher } = core
   const { signIn, signOut } = createSignIn(core)
 
   /** Runs a call. The first one opens what a client leaves behind when it is not disposed. */
   async function used<T>(call: () => Promise<T>): Promise<T> {
     try {
       if (core.isDisposed()) throw disposed()
-      stopWaking ??= onWake(wake)
+      if (!isWaking) onWake(wake, closing.signal)
+      isWaking = true
       if (sharesCookie) channel ??= openTabChannel(name, onTabMessage)
       await untilShown()
       return await call()
@@ -68,6 +69,7 @@ export function createAuthClient<Claims = unknown>(
     if (state.get().status === 'signed-out' || core.heldToken() !== null) return
     try {
       await used(async () => {
+        const credential = await core.openCredential()
         if (await credential.isSigningOut()) core.end(byUser, 'this-tab')
         await refresher.now()
       })
@@ -104,28 +106,41 @@ export function createAuthClient<Claims = unknown>(
     return usable()
   }
 
-  const { heldToken } = core
-  const getTokenFor = createTokenExchange(settings, { getAccessToken: getOwnToken, heldToken })
-  const getAccessToken: GetAccessToken = ({ audience, rejected } = {}) =>
-    used(() =>
-      audience === undefined ? getOwnToken({ rejected }) : getTokenFor(audience, rejected),
+  const tokenExchange = onDemand(async () => {
+    const { createTokenExchange } = await import('./lifecycle/token-exchange.ts')
+    const { heldToken } = core
+    return createTokenExchange(settings, { getAccessToken: getOwnToken, heldToken })
+  })
+  const userId = () => userIdIn(state.get())
+  const getAccessToken: GetAccessToken = async ({ audience, rejected } = {}) => {
+    const before = userId()
+    const token = await used(async () =>
+      audience === undefined
+        ? getOwnToken({ rejected })
+        : (await tokenExchange())(audience, rejected),
     )
-
-  const plainFetch = bearerFetch(settings, getAccessToken)
-  const { onStepUp } = options
-  let loaded: StepUps | undefined
-  /** Most pages never need this code. */
-  async function later<T>(use: (stepUps: StepUps) => T): Promise<Awaited<T>> {
-    const { createStepUps } = await import('./lifecycle/step-up.ts')
-    return await use((loaded ??= createStepUps(core, onStepUp, plainFetch)))
+    // Another user has signed in meanwhile, whose token is not for this call.
+    if (token !== null && before !== null && before !== userId())
+      throw new AuthClientError('superseded')
+    return token
   }
+
+  const plainFetch = bearerFetch(settings, { getAccessToken, userId })
+  const { onStepUp } = options
+  const stepUps = onDemand(async () => {
+    const { createStepUps } = await import('./lifecycle/step-up.ts')
+    return createStepUps(core, onStepUp, plainFetch)
+  })
 
   function onTabMessage(message: TabMessage): void {
     const familyId = familyIdIn(state.get())
     switch (message.kind) {
       case 'refreshed':
         const { grant, record } = message
-        if (grant) later((stepUps) => stepUps.takeOver(grant, record.settledAt)).catch(() => {})
+        if (grant)
+          stepUps()
+            .then((loaded) => loaded.takeOver(grant, record.settledAt))
+            .catch(() => {})
         return core.observeRefresh(record)
       case 'signed-in':
         if (familyId === message.familyId) return
@@ -163,18 +178,19 @@ export function createAuthClient<Claims = unknown>(
     subscribe: (listener) => state.subscribe(listener),
     onUserChange: (listener) => state.onUserChange(listener),
     restore,
-    login: (input) => used(() => signIn((signal) => credential.login(input, signal))),
-    register: (input) => used(() => signIn((signal) => credential.register(input, signal))),
+    login: (input) => used(() => signIn((credential, signal) => credential.login(input, signal))),
+    register: (input) =>
+      used(() => signIn((credential, signal) => credential.register(input, signal))),
     logout: ({ everywhere = false } = {}) => used(() => signOut(everywhere)),
     refresh: () => used(refresh),
-    reauthenticate: (proof) => used(() => later((stepUps) => stepUps.reauthenticate(proof))),
-    stepUp: (asked) => used(() => later((stepUps) => stepUps.stepUp(asked))),
+    reauthenticate: (proof) => used(async () => (await stepUps()).reauthenticate(proof)),
+    stepUp: (asked) => used(async () => (await stepUps()).stepUp(asked)),
     getAccessToken,
-    fetch: onStepUp ? (...request) => later((stepUps) => stepUps.fetch(...request)) : plainFetch,
+    fetch: onStepUp ? async (...request) => (await stepUps()).fetch(...request) : plainFetch,
     settings,
     dispose() {
       core.dispose()
-      stopWaking?.()
+      closing.abort()
       channel?.close()
     },
   }

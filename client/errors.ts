@@ -37,13 +37,14 @@ export class AuthClientError extends Error {
   readonly retryAfterSeconds: number | null
 
   constructor(reason: Reason | ClientReason, details: ErrorDetails = {}) {
-    super(details.message ?? reason, details.cause === undefined ? {} : { cause: details.cause })
+    super(details.message ?? reason, details)
     this.reason = reason
     this.incidentId = details.incidentId ?? null
     this.retryAfterSeconds = details.retryAfterSeconds ?? null
   }
 }
 
+/** `cause` is that of `ErrorOptions`. */
 export type ErrorDetails = {
   readonly message?: string | undefined
   readonly incidentId?: string | undefined
@@ -66,19 +67,18 @@ const definitive = {
   refresh_token_reused: true,
 } satisfies Record<DefinitiveReason, true>
 
+const transient = new Set<AuthClientError['reason']>([
+  'network_error',
+  'timeout',
+  'unreadable_answer',
+  'storage_failed',
+  'internal_error',
+  'service_unavailable',
+])
+
 /** Whether the same request may succeed within a second or so. */
 export function isTransient(error: AuthClientError): boolean {
-  switch (error.reason) {
-    case 'network_error':
-    case 'timeout':
-    case 'unreadable_answer':
-    case 'storage_failed':
-    case 'internal_error':
-    case 'service_unavailable':
-      return (error.retryAfterSeconds ?? 0) <= 1
-    default:
-      return false
-  }
+  return transient.has(error.reason) && (error.retryAfterSeconds ?? 0) <= 1
 }
 
 export function toAuthClientError(error: unknown): AuthClientError {
@@ -89,5 +89,5 @@ export function toAuthClientError(error: unknown): AuthClientError {
 
 /** Whether the same request will never succeed: a noted sign-out is then given up, so that the next sign-in works. */
 export function isPermanent(error: AuthClientError): boolean {
-  return !isTransient(error) && (error.retryAfterSeconds ?? 0) === 0
+  return !isTransient(error) && !error.retryAfterSeconds
 }

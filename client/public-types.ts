@@ -75,7 +75,8 @@ export type AuthClient<Claims = unknown> = {
   readonly stepUp: (asked: StepUp & { readonly calledAt?: number }) => Promise<boolean>
   /**
    * The access token, refreshed first if it has expired; null when signed out. Do not store it. Rejects when a
-   * refresh is needed and fails for now; the session stays.
+   * refresh is needed and fails for now; the session stays. Rejects with `superseded` when another user signs in while it
+   * waits.
    *
    * @param options.audience Another service, for a token that only that service accepts. It is asked for once and
    * kept in memory as long as the client's own.
@@ -84,8 +85,9 @@ export type AuthClient<Claims = unknown> = {
   readonly getAccessToken: GetAccessToken
   /**
    * `fetch` with an access token as bearer, without one when signed out. A request that is refused (401) because of
-   * the token is repeated once with a new one, unless its body is a stream or it was redirected. So is one that needs a
-   * more recent authentication, if `onStepUp` gets it; otherwise its answer is that 401.
+   * the token is repeated once with a new one, unless its body is a stream, it was redirected, or another user has
+   * signed in meanwhile. So is one that needs a more recent authentication, if `onStepUp` gets it; otherwise its answer
+   * is that 401.
    *
    * Takes only the origins of `baseUrl` and `origins`, and otherwise rejects with `origin_not_configured`. When no
    * token can be had for now, it rejects with the `AuthClientError` of the refresh. Everything else is as with the

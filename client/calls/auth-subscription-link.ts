@@ -8,8 +8,8 @@ import { endpointOf, type AnyLinkOptions, type MakeLink } from './link-options.t
  * The link for a tRPC client's subscriptions, by Server-Sent Events. Each connection has a fresh access token, and
  * after an interruption the next one goes on behind the last event (`Last-Event-ID`).
  *
- * It ends with an error when the service refuses a connection for good, as after a sign-out. It needs a `fetch`
- * whose answers are streams, which React Native's are not.
+ * It ends with an error when the service refuses a connection for good, as after a sign-out, and when another user has
+ * signed in before it connects again. It needs a `fetch` whose answers are streams, which React Native's are not.
  *
  * @throws {AuthClientError} `origin_not_configured`
  * @example

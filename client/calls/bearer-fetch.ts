@@ -3,8 +3,11 @@ import type { Settings } from '../options.ts'
 import type { GetAccessToken } from '../public-types.ts'
 import { mayRepeat, untilAborted } from '../repeated-request.ts'
 
-/** See `AuthClient.fetch`. */
-export function bearerFetch(settings: Settings, getAccessToken: GetAccessToken): Fetch {
+/** See `AuthClient.fetch`. No request is repeated with the token of another user. */
+export function bearerFetch(
+  settings: Settings,
+  { getAccessToken, userId }: { getAccessToken: GetAccessToken; userId: () => string | null },
+): Fetch {
   return async (input, init = {}) => {
     // Not `instanceof`: a test environment may have a `Request` of its own.
     const request = typeof input === 'object' && 'url' in input ? input : null
@@ -18,11 +21,12 @@ export function bearerFetch(settings: Settings, getAccessToken: GetAccessToken):
       return settings.fetch(target, { ...init, headers })
     }
     const token = await tokenOf()
+    const own = userId()
     // The first try uses up the body of a copy.
     const response = await send(token, request?.clone() ?? href)
     if (token === null || !mayRepeat(init, response) || !(await refuses(response))) return response
     const other = await tokenOf(token)
-    return other === null ? response : send(other, request ?? href)
+    return other === null || userId() !== own ? response : send(other, request ?? href)
   }
 }
 
@@ -35,5 +39,5 @@ async function refuses(response: Response): Promise<boolean> {
     .clone()
     .json()
     .catch(() => null)
-  return String(field(field(field(body, 'error'), 'data'), 'reason')).startsWith('access_token_')
+  return String(field(body, 'error', 'data', 'reason')).startsWith('access_token_')
 }

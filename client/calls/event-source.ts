@@ -1,6 +1,7 @@
 import { field } from '../auth-api.ts'
 import { AuthClientError, isPermanent, toAuthClientError } from '../errors.ts'
 import type { AuthClient } from '../public-types.ts'
+import { userIdIn } from '../session.ts'
 import { readEvents, type StreamEvent } from './event-stream.ts'
 
 /** Until the server asks for another wait. Each failed connection doubles it, up to a minute. */
@@ -28,7 +29,7 @@ export type EventSourceClass = new (
 
 /**
  * An `EventSource` made of `fetch`, which sends a bearer token. When a stream ends or is refused because of its token,
- * it connects again with a new one. Listeners of `error` get an error, or the answer of a service in tRPC's shape.
+ * it connects again with a new one, unless another user has signed in meanwhile. Listeners of `error` get an error, or the answer of a service in tRPC's shape.
  */
 export function eventSourceOf(auth: AuthClient, audience: string | undefined): EventSourceClass {
   return class {
@@ -41,6 +42,7 @@ export function eventSourceOf(auth: AuthClient, audience: string | undefined): E
     #lastEventId = ''
     #waitMs = firstWaitMs
     #failures = 0
+    #userId: string | null = null
 
     constructor(url: string, _init?: object) {
       void this.#run(url)
@@ -82,6 +84,9 @@ export function eventSourceOf(auth: AuthClient, audience: string | undefined): E
     async #connect(url: string): Promise<Ending | 'renewed'> {
       const { signal } = this.#closing
       const token = await auth.getAccessToken({ audience })
+      const userId = userIdIn(auth.session)
+      this.#userId ??= userId
+      if (userId !== null && userId !== this.#userId) return ofAnotherUser()
       const response = await auth.fetch(url, {
         headers: {
           accept: 'text/event-stream',
@@ -110,6 +115,12 @@ export function eventSourceOf(auth: AuthClient, audience: string | undefined): E
       return endingOf(new AuthClientError('network_error', { message: 'The stream has ended.' }))
     }
   }
+}
+
+/** What the stream has delivered is of the user before. */
+function ofAnotherUser(): Ending {
+  const message = 'Another user has signed in: subscribe again.'
+  return { event: new AuthClientError('superseded', { message }), isFinal: true, waitMs: 0 }
 }
 
 /** tRPC reports a refusal within the stream. A transformer may have wrapped it. */

@@ -1,5 +1,5 @@
 import { keepOnDisk } from './disk-list.ts'
-import type { Notes } from './tab-storage.ts'
+import type { Notes } from './notes.ts'
 
 /** Chromium writes a changed cookie within 30 s. */
 const cookieIsWrittenMs = 60_000

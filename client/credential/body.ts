@@ -2,7 +2,7 @@ import type { AuthApi, Grant } from '../auth-api.ts'
 import { askRefresh, type Credential } from './credential.ts'
 import { endOther, type Server } from './end-other.ts'
 import { AuthClientError, isDefinitive, isPermanent } from '../errors.ts'
-import type { TokenStorage } from '../storage.ts'
+import { memoryStorage, type TokenStorage } from '../storage.ts'
 import { freshOf, grantIn, parse } from './stored-token.ts'
 import { openTokenStore, storeChanged } from './token-store.ts'
 
@@ -10,7 +10,11 @@ import { openTokenStore, storeChanged } from './token-store.ts'
 const maxAttempts = 5
 
 /** For native apps and tools: the refresh token is kept in the caller's storage and sent in request bodies. */
-export function bodyCredential(post: AuthApi, storage: TokenStorage, server: Server): Credential {
+export function bodyCredential(
+  post: AuthApi,
+  storage: TokenStorage = memoryStorage(),
+  server: Server,
+): Credential {
   const store = openTokenStore(storage)
   const { keepAccessToken } = storage
   /** The access token that this process had last. */

@@ -1,11 +1,13 @@
 import type { AuthApi, Grant } from '../auth-api.ts'
 import { AuthClientError, isDefinitive, isPermanent } from '../errors.ts'
+import { newAttemptId } from './attempt-id.ts'
 import type { Attempts } from './attempts.ts'
 import { askRefresh, type Credential } from './credential.ts'
 import type { Server } from './end-other.ts'
+import { onDemand } from '../on-demand.ts'
 import { mayDropCookie } from './may-drop-cookie.ts'
 import { ownSession } from './own-session.ts'
-import { newAttemptId, type Notes } from './tab-storage.ts'
+import type { Notes } from './notes.ts'
 
 /**
  * For browsers: the refresh token is in a cookie that scripts cannot read.
@@ -22,6 +24,7 @@ export function cookieCredential(
   adopts: boolean | Date,
 ): Credential {
   const own = ownSession(notes, adopts)
+  const droppedCookie = onDemand(() => import('./dropped-cookie.ts'))
   const settle = (attemptId: string) => {
     if (notes.get('attempt') === attemptId) notes.remove('attempt')
   }
@@ -37,8 +40,7 @@ export function cookieCredential(
       if (reason === 'superseded') throw error
       // Without an answer it is unknown whether there is a cookie.
       if (reason !== 'refresh_token_missing') return grant
-      const { giveUpSignIn } = await import('./dropped-cookie.ts')
-      return giveUpSignIn(server, grant)
+      return (await droppedCookie()).giveUpSignIn(server, grant)
     }
   }
   async function refresh(signal: AbortSignal, ask = askRefresh): Promise<Grant> {

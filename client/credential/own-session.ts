@@ -1,5 +1,5 @@
 import { AuthClientError } from '../errors.ts'
-import type { Notes } from './tab-storage.ts'
+import type { Notes } from './notes.ts'
 
 /** The note of which session the pages of this origin began. */
 export type OwnSession = {

@@ -2,8 +2,8 @@ import { requestTimeoutMs } from '../auth-api.ts'
 import { AuthClientError } from '../errors.ts'
 import { sleep } from '../sleep.ts'
 import type { TokenStorage } from '../storage.ts'
+import { newAttemptId } from './attempt-id.ts'
 import { parse, type Stored } from './stored-token.ts'
-import { newAttemptId } from './tab-storage.ts'
 
 /** How often another process may change the store between our read and our swap. */
 const maxSwaps = 50

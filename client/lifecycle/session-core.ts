@@ -20,13 +20,13 @@ export type SessionEnd = Pick<SignedOut, 'reason' | 'incidentId'>
 
 /** Holds the session and its access token, and updates them on refresh, sign-in and sign-out. */
 export function createSessionCore(parts: {
-  readonly credential: Credential
+  readonly openCredential: () => Credential | Promise<Credential>
   /** See `tabs/lock.ts`. */
   readonly withTabLock: <T>(task: (isAlone: boolean) => Promise<T>, waitMs?: number) => Promise<T>
   readonly notifyTabs: (message: TabMessage) => void
   readonly initial: Session
 }) {
-  const { credential, withTabLock, notifyTabs, initial } = parts
+  const { openCredential, withTabLock, notifyTabs, initial } = parts
   const state = createSessionState(initial)
   const refresher = createRefresher(
     () => attempt(),
@@ -48,11 +48,11 @@ export function createSessionCore(parts: {
   })
 
   /** Takes the token of another tab, for the same session and only in place of none. */
-  async function borrow(signal: AbortSignal): Promise<boolean> {
+  async function borrow(credential: Credential, signal: AbortSignal): Promise<boolean> {
     const watch = stopwatch()
     const grant = await sharedToken.ask()
-    if (grant === null || signal.aborted) return false
-    if (credential.isOwn?.(grant.familyId) !== true) return false
+    if (grant === null || signal.aborted || credential.isOwn?.(grant.familyId) !== true)
+      return false
     accept(grant, watch)
     return true
   }
@@ -63,11 +63,13 @@ export function createSessionCore(parts: {
     const calledAt = Date.now()
     const isWithout = held === null || held.leftMs() <= 0
     await withTabLock(async (isAlone) => {
+      const credential = await openCredential()
       if (await credential.isSigningOut()) {
         await credential.signOut()
         if (state.get().status === 'signed-out') return
       }
-      if (isWithout && cookieOrder.hasOtherSince(calledAt) && (await borrow(signal))) return
+      if (isWithout && cookieOrder.hasOtherSince(calledAt) && (await borrow(credential, signal)))
+        return
       const [watch, startedAt] = [stopwatch(), Date.now()]
       try {
         const grant = await credential.refresh(signal, ask)
@@ -80,7 +82,7 @@ export function createSessionCore(parts: {
       } catch (error) {
         if (signal.aborted) throw new AuthClientError('superseded', { cause: error })
         if (isDefinitive(error)) end(error, 'notify-tabs')
-        else if (isWithout && isTooMany(error) && (await borrow(signal))) return
+        else if (isWithout && isTooMany(error) && (await borrow(credential, signal))) return
         throw error
       }
     })
@@ -114,7 +116,7 @@ export function createSessionCore(parts: {
   }
 
   return {
-    credential,
+    openCredential,
     withTabLock,
     notifyTabs,
     state,

@@ -2,6 +2,7 @@ import { stopwatch } from './held-token.ts'
 import type { Grant } from '../auth-api.ts'
 import type { LogoutResult } from '../public-types.ts'
 import { AuthClientError, toAuthClientError } from '../errors.ts'
+import type { Credential } from '../credential/credential.ts'
 import type { SessionCore } from './session-core.ts'
 import type { SignedIn } from '../session.ts'
 
@@ -12,18 +13,23 @@ export const byUser = { reason: 'logout', incidentId: null } as const
 
 /** Sign-in and sign-out. A sign-in waits for the last sign-out to settle. */
 export function createSignIn(core: SessionCore) {
-  const { credential, withTabLock, state, refresher } = core
+  const { withTabLock, state, refresher } = core
   let lastSignOut: Promise<unknown> = Promise.resolve()
 
-  async function signIn(ask: (signal: AbortSignal) => Promise<Grant>): Promise<SignedIn> {
+  async function signIn(
+    ask: (credential: Credential, signal: AbortSignal) => Promise<Grant>,
+  ): Promise<SignedIn> {
     await lastSignOut
     if (core.isDisposed()) throw new AuthClientError('superseded')
     const signal = core.abortPending()
     try {
       return await withTabLock(async () => {
+        const credential = await core.openCredential()
         if (await credential.isSigningOut()) await credential.signOut()
         const watch = stopwatch()
-        const session = core.accept(await ask(signal), watch)
+        const grant = await ask(credential, signal)
+        if (signal.aborted) throw new AuthClientError('superseded')
+        const session = core.accept(grant, watch)
         core.notifyTabs({ kind: 'signed-in', familyId: session.familyId })
         return session
       })
@@ -35,6 +41,7 @@ export function createSignIn(core: SessionCore) {
   }
 
   async function signOut(everywhere: boolean): Promise<LogoutResult> {
+    const credential = await core.openCredential()
     await credential.noteSignOut(everywhere)
     core.end(byUser, 'notify-tabs')
     try {

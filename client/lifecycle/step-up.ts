@@ -122,6 +122,6 @@ async function maxAgeIn(response: Response): Promise<number | null> {
     .clone()
     .json()
     .catch(() => null)
-  const maxAgeSeconds = field(field(field(body, 'error'), 'data'), 'maxAgeSeconds')
+  const maxAgeSeconds = field(body, 'error', 'data', 'maxAgeSeconds')
   return typeof maxAgeSeconds === 'number' ? maxAgeSeconds : null
 }

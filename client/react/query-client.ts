@@ -64,8 +64,8 @@ function isUnauthorized(error: unknown): boolean {
   return [error, field(error, 'cause')].some((one) => {
     const statuses = [
       field(one, 'status'),
-      field(field(one, 'response'), 'status'),
-      field(field(one, 'data'), 'httpStatus'),
+      field(one, 'response', 'status'),
+      field(one, 'data', 'httpStatus'),
     ]
     const isOurs = /^(?:access_token|refresh_token|session)_/.test(String(field(one, 'reason')))
     return isOurs || statuses.includes(401)

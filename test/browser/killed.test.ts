@@ -11,10 +11,19 @@ import { countKinds } from '../support/ledger-counts.ts'
 import { makeProfile, type Profile } from '../support/profile.ts'
 import { makeUser } from '../support/users.ts'
 
-/** How many kills the long test makes; `npm run test:killed` makes 40, which takes a quarter of an hour. */
+/**
+ * How many kills the long test makes; `npm run test:killed` makes 40, which takes a quarter of an hour, and a quarter as
+ * many of a WebView.
+ */
 const kills = Number(process.env.TEST_KILLS ?? 0)
 const longTest = test.runIf(kills > 0)
 const lanes = 2
+
+/** As in an app: browser and pages are one process, which is killed with the app. */
+const webView = [
+  '--single-process',
+  '--user-agent=Mozilla/5.0 (Linux; Android 15; Pixel 9; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/140.0.0.0 Mobile Safari/537.36',
+]
 
 describe.runIf(hasChromium)('a browser that is killed', () => {
   const consoleFolder = mkdtempSync(join(tmpdir(), 'token-ledger-page-'))
@@ -32,9 +41,9 @@ describe.runIf(hasChromium)('a browser that is killed', () => {
   const pass = (ms: number) => moveClock(app.owner.ownerSql, (laterMs += ms))
 
   /** A profile whose cookie is on the disk: a browser that quits writes everything. */
-  async function signedIn(): Promise<Profile> {
+  async function signedIn(switches: readonly string[] = []): Promise<Profile> {
     const { email } = await makeUser(app.owner.url)
-    const profile = makeProfile()
+    const profile = makeProfile(switches)
     const browser = await profile.start()
     await signInOnPage(await openPage(browser.context, app.url), email)
     await browser.quit()
@@ -74,13 +83,16 @@ describe.runIf(hasChromium)('a browser that is killed', () => {
     expect(await countKinds(app)).toMatchObject({ replayed: 2 })
   })
 
-  longTest(
-    'CL-11: at any moment until 40 s after a refresh, comes back signed in, without an incident',
-    async () => {
+  longTest.each([
+    ['a browser', kills, []],
+    ['a WebView', Math.ceil(kills / 4), webView],
+  ])(
+    'CL-11: %s, at any moment until 40 s after a refresh, comes back signed in, without an incident (%i times)',
+    async (_name, times, switches) => {
       const killAll = async (lane: number) => {
-        using profile = await signedIn()
-        for (let kill = lane; kill < kills; kill += lanes) {
-          await killAfter(profile, [1, 5][Math.floor(kill / lanes) % 2]!, (kill * 40_000) / kills)
+        using profile = await signedIn(switches)
+        for (let kill = lane; kill < times; kill += lanes) {
+          await killAfter(profile, [1, 5][Math.floor(kill / lanes) % 2]!, (kill * 40_000) / times)
           await pass([0, 15_000, 5 * 60_000][kill % 3]!)
           await expectSignedIn(profile)
         }

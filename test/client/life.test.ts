@@ -74,8 +74,10 @@ test('a client that was made and not used leaves nothing behind: StrictMode make
   )
   const listeners: string[] = []
   const target = {
-    addEventListener: (type: string) => listeners.push(type),
-    removeEventListener: (type: string) => listeners.splice(listeners.indexOf(type), 1),
+    addEventListener: (type: string, _react: unknown, { signal }: { signal: AbortSignal }) => {
+      listeners.push(type)
+      signal.addEventListener('abort', () => listeners.splice(listeners.indexOf(type), 1))
+    },
   }
   vi.stubGlobal('document', target)
   vi.stubGlobal('window', target)

@@ -6,9 +6,21 @@ import { bundleApp, openApp, type App } from './expo/app.ts'
 import { installExample } from './project.ts'
 import { startService, type ExampleService } from './service.ts'
 
+/** What the compiler reads. Expo itself, a peer of its packages, is large and has no type that the example names. */
+const typed = [
+  '--legacy-peer-deps',
+  '@types/node@20.19.43',
+  '@types/react@19.3.0',
+  'expo-secure-store@57.0.4',
+  'react@19.3.1',
+  'react-native@0.88.1',
+  'react-native-get-random-values@2.0.0',
+  'typescript@5.9.3',
+]
+
 describe.runIf(runsLong)(
   'client/examples/expo, with what React Native has',
-  { timeout: 120_000 },
+  { timeout: 600_000 },
   () => {
     let service: ExampleService
     let bundle: string
@@ -21,6 +33,11 @@ describe.runIf(runsLong)(
       bundle = await bundleApp(project.folder, service.url)
     }, 600_000)
     afterAll(() => service?.[Symbol.asyncDispose]())
+
+    test('has the right types', async () => {
+      await using project = await installExample('expo', typed)
+      await project.run('tsc', ['--project', '.'])
+    })
 
     test('signs in, calls, and goes on after its access token has expired', async () => {
       await using device = await begin()

@@ -12,6 +12,8 @@ const start = async () => {
     SESSION_SECRET: 'a secret of the app, 32 characters or more',
   }
   await project.run('vite', ['build'], env)
+  // Also of what is in .svelte files. It needs the types that the build has made.
+  await project.run('svelte-check', ['--fail-on-warnings'])
   const serve = async () => {
     const port = String(await freePort())
     const url = `http://localhost:${port}`

@@ -1,5 +1,7 @@
 import { mutationsOf } from './mutation.ts'
 
+const anotherUser = ['test/client/another-user.test.ts']
+
 /** docs/guides/frontend.md and native.md: what frontends and tools rely on. */
 export const clients = [
   ...mutationsOf(
@@ -17,6 +19,46 @@ export const clients = [
         'a caller that gives up waits for the token',
         'untilAborted(signal, getAccessToken({ audience, rejected }))',
         'getAccessToken({ audience, rejected })',
+      ],
+    ],
+  ),
+  ...mutationsOf('client/calls/bearer-fetch.ts', anotherUser, [
+    [
+      'a refused request is repeated with the token of another user',
+      'other === null || userId() !== own ? response',
+      'other === null ? response',
+    ],
+  ]),
+  ...mutationsOf('client/auth-client.ts', anotherUser, [
+    [
+      'a call that waited is sent with the token of another user',
+      'if (token !== null && before !== null && before !== userId())',
+      "if (token === '')",
+    ],
+  ]),
+  ...mutationsOf('client/auth-api.ts', anotherUser, [
+    [
+      'an answer that a later sign-in overtook is stored',
+      "    // A `fetch` may answer all the same.\n    if (signal?.aborted) throw new AuthClientError('superseded')\n",
+      '',
+    ],
+  ]),
+  ...mutationsOf('client/calls/event-source.ts', anotherUser, [
+    [
+      'a subscription goes on as another user',
+      '      if (userId !== null && userId !== this.#userId) return ofAnotherUser()\n',
+      '',
+    ],
+  ]),
+  ...mutationsOf(
+    'client/on-demand.ts',
+    ['test/client/on-demand.test.ts'],
+    [
+      ['code that did not load is never loaded', '      loading = null\n', ''],
+      [
+        'code that does not load ends a call in an error without a reason',
+        'throw toAuthClientError(error)',
+        'throw error',
       ],
     ],
   ),
@@ -110,8 +152,8 @@ export const clients = [
     [
       [
         'a client listens as soon as it is made',
-        '  let stopWaking: (() => void) | null = null\n',
-        '  let stopWaking: (() => void) | null = onWake(wake)\n',
+        '  const closing = new AbortController()\n',
+        '  const closing = new AbortController()\n  onWake(wake, closing.signal)\n',
       ],
       ['a prerendered page refreshes', '      await untilShown()\n', ''],
     ],

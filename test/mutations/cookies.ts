@@ -75,13 +75,13 @@ export const cookies = [
     ],
   ),
   ...mutationsOf(
-    'client/credential/tab-storage.ts',
+    'client/credential/open.ts',
     ['test/browser/site.test.ts'],
     [
       [
         'apps of one site keep the notes for themselves',
-        'const place = site === undefined ? originStorage : siteCookies(site)',
-        'const place = originStorage',
+        'return withNotesIn(siteCookies(site))',
+        'return withNotesIn(originStorage)',
       ],
     ],
   ),

@@ -21,13 +21,14 @@ export type Profile = Disposable & {
   start(): Promise<Running>
 }
 
-export function makeProfile(): Profile {
+/** @param switches of the browser, beside those of every test */
+export function makeProfile(switches: readonly string[] = []): Profile {
   const folder = mkdtempSync(join(tmpdir(), 'token-ledger-profile-'))
   const alive = new Set<Running>()
   return {
     folder,
     async start() {
-      const browser = await launch(folder)
+      const browser = await launch(folder, switches)
       alive.add(browser)
       return browser
     },
@@ -38,9 +39,9 @@ export function makeProfile(): Profile {
   }
 }
 
-async function launch(folder: string): Promise<Running> {
+async function launch(folder: string, switches: readonly string[]): Promise<Running> {
   const settings = ['--headless=new', `--user-data-dir=${folder}`, '--remote-debugging-port=0']
-  const child = spawn(executablePath!, [...launchArgs, ...settings, 'about:blank'], {
+  const child = spawn(executablePath!, [...launchArgs, ...settings, ...switches, 'about:blank'], {
     stdio: ['ignore', 'ignore', 'pipe'],
     // With a process group of its own, which `kill` ends.
     detached: true,

@@ -1,0 +1,39 @@
+import { afterEach, expect, test, vi } from 'vitest'
+import { createAuthClient, memoryStorage } from '../../client/index.ts'
+import { grantingFetch } from '../support/granting-fetch.ts'
+
+const ann = { id: '1', email: 'ann@example.com', role: 'user' }
+const form = { email: ann.email, password: 'correct horse battery' }
+
+/** The code that the client loads when it needs it, and a call that needs it. */
+const laterCode = {
+  '../../client/credential/body.ts': (auth) => auth.refresh(),
+  '../../client/lifecycle/step-up.ts': (auth) => auth.reauthenticate({ password: form.password }),
+  '../../client/lifecycle/token-exchange.ts': (auth) => auth.getAccessToken({ audience: 'mail' }),
+} satisfies Record<string, (auth: ReturnType<typeof createAuthClient>) => Promise<unknown>>
+
+afterEach(() => vi.resetModules())
+
+test.each(Object.entries(laterCode))(
+  'code that does not load is a network that is down, and the next call loads it: %s',
+  async (file, call) => {
+    const storage = memoryStorage()
+    const open = () => {
+      const { fetch } = grantingFetch(() => ann)
+      return createAuthClient({ baseUrl: 'https://auth.example.com', storage, fetch })
+    }
+    await open().login(form)
+    const auth = open()
+    vi.doMock(file, () => {
+      throw new TypeError('Failed to fetch dynamically imported module')
+    })
+    await expect(call(auth)).rejects.toMatchObject({ reason: 'network_error' })
+    expect((await auth.restore()).status).not.toBe('signed-out')
+    vi.doUnmock(file)
+    expect(await auth.restore()).toMatchObject({ status: 'signed-in', problem: null })
+    await call(auth).catch((error: unknown) =>
+      expect(error).not.toMatchObject({ reason: 'network_error' }),
+    )
+    auth.dispose()
+  },
+)
