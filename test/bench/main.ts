@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { createBench, type Bench } from './bench.ts'
+import { benchConsoleScale } from './console-scale.ts'
 import { benchGrowth } from './growth.ts'
 import { benchIsolation } from './isolation.ts'
 import { benchListing } from './listing.ts'
@@ -18,6 +19,7 @@ const parts: Record<string, (bench: Bench) => Promise<void>> = {
   growth: benchGrowth,
   months: benchMonths,
   listing: benchListing,
+  'console-scale': benchConsoleScale,
   processes: benchProcesses,
   isolation: benchIsolation,
   memory: benchMemory,
