@@ -46,7 +46,11 @@ async function openLedger(bench: Bench, families: number) {
   const database = connect(owner.url)
   const countNext = createHourCounter(database.questions)
   while (await countNext());
-  return { title, questions: await questionsOf(owner, database), close: database.close }
+  return {
+    title,
+    questions: await questionsOf(owner, database),
+    close: () => database.close(),
+  }
 }
 
 /** Families of five a user, evenly over the last 90 days, each refreshed hourly. Events are written in order of time. */
@@ -126,11 +130,11 @@ async function questionsOf(
 
 /** In turns, so that a busy machine slows down all. */
 async function timeInTurns(
-  { options, say }: Bench,
+  bench: Bench,
   asked: readonly { name: string; ask: () => Promise<unknown> }[],
 ): Promise<Row[]> {
   const latencies: number[][] = asked.map(() => [])
-  for (let n = 0; n < (options.rounds + 1) * timesARound; n += 1)
+  for (let n = 0; n < (bench.options.rounds + 1) * timesARound; n += 1)
     for (const [i, { ask }] of asked.entries()) {
       const startedAt = performance.now()
       await ask()
@@ -139,7 +143,7 @@ async function timeInTurns(
   return asked.map(({ name }, i) => {
     const tookMs = latencies[i]!.reduce((sum, ms) => sum + ms, 0)
     const { count, seconds, p50Ms, p99Ms } = summarize(latencies[i]!, tookMs / 1000)
-    say(`  ${name}: ${p50Ms.toFixed(1)} ms`)
+    bench.say(`  ${name}: ${p50Ms.toFixed(1)} ms`)
     const none = Number.NaN
     return {
       name,
