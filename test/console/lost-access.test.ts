@@ -8,20 +8,36 @@ import { auth, mutate } from '../support/http.ts'
 import { runsLong } from '../support/long.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
-const press = (name: string) => (page: Page) => page.getByRole('button', { name }).first().click()
-const choose = (label: string) => (page: Page) =>
-  page.getByLabel(label, { exact: true }).selectOption({ index: 1 })
+type Act = (page: Page) => Promise<unknown>
+
+const press =
+  (name: string): Act =>
+  (page) =>
+    page.getByRole('button', { name, exact: true }).click()
+
+const choose =
+  (label: string, index: number): Act =>
+  (page) =>
+    page.getByLabel(label, { exact: true }).selectOption({ index })
+
+const inTurn =
+  (...acts: Act[]): Act =>
+  async (page) => {
+    for (const act of acts) await act(page)
+  }
+
+const typeAddress: Act = (page) => page.getByLabel('Address begins with').fill('g')
 
 /** Each screen of admins: what it shows once it is loaded, and the next thing that is done on it. */
-const screens: readonly (readonly [string, string, (page: Page) => Promise<unknown>])[] = [
-  ['overview', 'A spent token came back', choose('Range')],
-  ['sessions', 'grace@example.com', press('Find')],
+const screens: readonly (readonly [string, string, Act])[] = [
+  ['overview', 'A spent token came back', choose('Range', 0)],
+  ['sessions', 'grace@example.com', inTurn(choose('Status', 1), press('Search'))],
   ['sessions/', 'Came back from', press('Verify this chain')],
-  ['incidents', 'Speaks for theft', choose('Period')],
-  ['users', 'grace@example.com', press('Find')],
+  ['incidents', 'Speaks for theft', choose('Period', 0)],
+  ['users', 'grace@example.com', inTurn(typeAddress, press('Find'))],
   // The stream asks by itself.
   ['ledger', 'Live', () => Promise.resolve()],
-  ['ledger/search', 'grace@example.com', press('Find')],
+  ['ledger/search', 'grace@example.com', inTurn(choose('Kind', 1), press('Find'))],
   ['ledger/proof', 'The log of hashes', press('Verify')],
   ['ledger/admins', 'What administrators did', (page) => openScreen(page, 'Users')],
 ]
