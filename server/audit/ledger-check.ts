@@ -3,7 +3,7 @@ import { checkLedger, countFamilies, type BrokenFamily } from '../../db/audit/ch
 import type { Statements } from '../../db/connection/connect.ts'
 import type { LongReads } from './long-reads.ts'
 
-/** Families. `broken` is how many of those checked do not verify; `total` is null unless they were counted. */
+/** Families. `broken` is how many of those checked do not verify; `total` is null if they could not be counted. */
 export type CheckProgress = {
   readonly checked: number
   readonly total: number | null
@@ -84,7 +84,7 @@ function begin(database: Statements, longReads: LongReads): Check {
   const release = longReads.take()
   const leave = new AbortController()
   const check: Check = {
-    progress: { checked: 0, total: null, broken: 0 },
+    progress: { checked: 0, total: 0, broken: 0 },
     result: run(),
     followers: 0,
     leave,
