@@ -355,8 +355,8 @@ export const processMark = tokenLedgerSchema.table('process_mark', {
 })
 
 /**
- * The events of each hour that is over, counted once: a chart of months reads hours instead of events. Hours are
- * counted in order and without gaps, also those without events. The events of later hours are counted when asked.
+ * The events of each hour, counted once: a chart of months reads hours instead of events. Hours are counted in order and
+ * without gaps, also those without events, the newest one in parts. Later events are counted when asked.
  */
 export const eventHour = tokenLedgerSchema.table('event_hour', {
   hourAt: instant('hour_at').primaryKey(),
@@ -365,6 +365,8 @@ export const eventHour = tokenLedgerSchema.table('event_hour', {
   replayed: integer('replayed').notNull(),
   reuseDetected: integer('reuse_detected').notNull(),
   revoked: integer('revoked').notNull(),
+  /** Its events before this are counted; the end of the hour except in the newest row. */
+  countedTo: instant('counted_to').notNull(),
 })
 
 /** Counts of the rate limits. `expire` is in epoch milliseconds of the database's clock. */

@@ -2052,8 +2052,8 @@ $$;
 -- 9. Audit: views and functions
 -- ----------------------------------------------------------------------------
 
--- How many events each hour had, without gaps from the first event on, as soon as an hour is over. Charts read it;
--- later events are counted when asked. The counts of archived months stay.
+-- How many events each hour had, without gaps from the first event on, up to counted_to in the newest one. Charts read
+-- it; later events are counted when asked. The counts of archived months stay.
 create table token_ledger.event_hour (
   hour_at timestamptz not null,
   issued integer not null,
@@ -2061,31 +2061,32 @@ create table token_ledger.event_hour (
   replayed integer not null,
   reuse_detected integer not null,
   revoked integer not null,
+  counted_to timestamptz not null,
   constraint event_hour_pkey primary key (hour_at)
 );
 
--- Counts hours that are over, for a second at most. Returns how many: 0 when none is left, or another transaction
--- counts. Each process calls it.
-create function token_ledger.count_hours()
+-- Counts the next part of an hour, no longer than asked. Returns 0 when less than a minute is left, or another
+-- transaction counts, else 1. Each process calls it.
+create function token_ledger.count_hours(longest interval default '01:00:00'::interval)
 returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   hour constant interval := '1 hour';
-  next_at timestamptz;
-  -- Hours that end by then have all their events.
+  from_at timestamptz;
+  to_at timestamptz;
+  -- What happened before this is complete.
   final_at timestamptz;
-  counted integer := 0;
 begin
   perform from token_ledger.turn t where t.name = 'event_hours' for update skip locked;
   if not found then
     return 0;
   end if;
 
-  select max(h.hour_at) + hour into next_at from token_ledger.event_hour h;
-  if next_at is null then
-    select date_trunc('hour', f.created_at, 'UTC') into next_at
+  select max(h.counted_to) into from_at from token_ledger.event_hour h;
+  if from_at is null then
+    select date_trunc('hour', f.created_at, 'UTC') into from_at
     from token_ledger.token_family f
     order by f.family_id
     limit 1;
@@ -2098,21 +2099,33 @@ begin
   order by e.txid desc, e.family_id desc, e.seq desc
   limit 1;
 
-  while next_at + hour <= final_at and clock_timestamp() < statement_timestamp() + interval '1 second' loop
-    insert into token_ledger.event_hour (hour_at, issued, rotated, replayed, reuse_detected, revoked)
-    select
-      next_at,
-      count(*) filter (where e.kind = 'issued'),
-      count(*) filter (where e.kind in ('rotated', 'reauthenticated')),
-      count(*) filter (where e.kind = 'replayed'),
-      count(*) filter (where e.kind = 'reuse_detected'),
-      count(*) filter (where e.kind = 'revoked')
-    from token_ledger.token_event e
-    where e.occurred_at >= next_at and e.occurred_at < next_at + hour;
-    counted := counted + 1;
-    next_at := next_at + hour;
-  end loop;
-  return counted;
+  to_at := least(from_at + longest, date_trunc('hour', from_at, 'UTC') + hour);
+  -- Of what is not over yet, a minute or more.
+  if least(to_at, from_at + interval '1 minute') <= final_at then
+    to_at := least(to_at, final_at);
+  else
+    return 0;
+  end if;
+
+  insert into token_ledger.event_hour as h (hour_at, issued, rotated, replayed, reuse_detected, revoked, counted_to)
+  select
+    date_trunc('hour', from_at, 'UTC'),
+    count(*) filter (where e.kind = 'issued'),
+    count(*) filter (where e.kind in ('rotated', 'reauthenticated')),
+    count(*) filter (where e.kind = 'replayed'),
+    count(*) filter (where e.kind = 'reuse_detected'),
+    count(*) filter (where e.kind = 'revoked'),
+    to_at
+  from token_ledger.token_event e
+  where e.occurred_at >= from_at and e.occurred_at < to_at
+  on conflict (hour_at) do update set
+    issued = h.issued + excluded.issued,
+    rotated = h.rotated + excluded.rotated,
+    replayed = h.replayed + excluded.replayed,
+    reuse_detected = h.reuse_detected + excluded.reuse_detected,
+    revoked = h.revoked + excluded.revoked,
+    counted_to = excluded.counted_to;
+  return 1;
 end
 $$;
 

@@ -17,7 +17,7 @@ const hourMs = 3_600_000
  * Counts events per bucket of `bucketMs`, aligned to the epoch (UTC). Buckets without events are included.
  *
  * Whole hours come from `event_hour`, so that a chart costs its points and not its events. What is not counted there is
- * counted here: the last hours, and the parts of hours at both ends of the period.
+ * counted here: the last minutes, and the parts of hours at both ends of the period.
  *
  * @param period epoch milliseconds; `fromAt` is included, `toAt` is not
  */
@@ -34,7 +34,7 @@ export async function countEvents(
       select greatest(
         ${instantParam(fromAt)}::timestamptz,
         least(
-          coalesce(max(hour_at) + interval '1 hour', '-infinity'),
+          coalesce(max(counted_to), '-infinity'),
           ${instantParam(toAt)}::timestamptz
         )
       ) as from_at

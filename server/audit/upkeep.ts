@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { countHours } from '../../db/audit/event-hours.ts'
+import { createHourCounter } from '../../db/audit/event-hours.ts'
 import type { Database } from '../../db/connection/connect.ts'
 import { sweepOpenFamilies } from '../../db/ledger/open-families.ts'
 import { ensurePartitions } from '../../db/ledger/partitions.ts'
@@ -31,18 +31,19 @@ export async function keepTables(app: FastifyInstance, database: Database): Prom
   app.addHook('onClose', async () => clearInterval(timer))
 }
 
-/** How soon an hour that is over is counted; until then each chart reads its events. */
-const countEveryMs = 10 * 60_000
+/** How soon events are counted by the hour; until then each chart reads them. */
+const countEveryMs = 60_000
 
 /**
- * Counts the events of hours that are over, from now on and every ten minutes, in the background: see `countEvents`. One
- * process counts at a time. A failure is logged; charts then read more events.
+ * Counts the events of each hour, from now on and every minute, in the background: see `countEvents`. One process counts
+ * at a time. A failure is logged; charts then read more events.
  */
 export function keepEventHours(app: FastifyInstance, database: Database): void {
   const closing = new AbortController()
+  const countNext = createHourCounter(database.questions)
   const count = async () => {
     try {
-      while (!closing.signal.aborted && (await countHours(database.questions)) > 0);
+      while (!closing.signal.aborted && (await countNext()));
     } catch (error) {
       if (!closing.signal.aborted)
         app.log.warn(describeError(error), 'could not count the events of past hours')

@@ -43,6 +43,7 @@ const access: Record<string, 'public' | 'sign-in service' | 'signed in' | 'admin
   '/trpc/admin.ledger.verification': 'admin',
   '/trpc/admin.ledger.checkpoint': 'admin',
   '/trpc/admin.ledger.checkpoints': 'admin',
+  '/trpc/admin.ledger.position': 'admin',
   '/trpc/admin.ledger.tail': 'admin',
   '/trpc/admin.incidents.list': 'admin',
   '/trpc/admin.incidents.byClient': 'admin',

@@ -324,6 +324,7 @@ test('AD-02, TR-16 (ASVS 15.3.1, 14.2.6): no answer to an admin or a user holds 
     '/trpc/admin.ledger.verify': {},
     '/trpc/admin.ledger.checkpoint': {},
     '/trpc/admin.ledger.checkpoints': { limit: 200 },
+    '/trpc/admin.ledger.position': {},
     '/trpc/admin.incidents.list': { limit: 200 },
     '/trpc/admin.incidents.byClient': {},
     '/trpc/admin.actions.list': { limit: 200 },

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { countHours } from '../../db/audit/event-hours.ts'
+import postgres from 'postgres'
+import { createHourCounter } from '../../db/audit/event-hours.ts'
 import { countEvents } from '../../db/audit/statistics.ts'
 import { startLedger, type TestLedger } from '../support/ledger.ts'
 import { waitFor } from '../support/wait.ts'
@@ -45,17 +46,42 @@ async function begin(beganAt: number, rotations: number): Promise<void> {
 
 const database = () => ledger.database.questions
 
-/** A transaction of any database of the cluster may hold hours back. */
-async function countUntil(hours: number): Promise<void> {
-  let counted = 0
-  await waitFor(async () => (counted += await countAll()) >= hours)
-  expect(counted).toBe(hours)
+const minuteMs = 60_000
+
+/** A transaction of any database of the cluster may hold events back. */
+async function countUntil(at: number): Promise<void> {
+  await waitFor(async () => {
+    await countAll()
+    return (await countedTo()) >= at
+  })
+  expect(await countedTo()).toBe(at)
 }
 
-async function countAll(): Promise<number> {
-  let counted = 0
-  for (let more = -1; more !== 0; counted += more) more = await countHours(database())
-  return counted
+async function countAll(): Promise<void> {
+  const countNext = createHourCounter(database())
+  while (await countNext());
+}
+
+async function countedTo(): Promise<number> {
+  const [row] = await ledger.owner.ownerSql<{ at: number }[]>`
+    select extract(epoch from max(counted_to))::float8 * 1000 as at from token_ledger.event_hour`
+  return row!.at
+}
+
+/** Hours whose count is not that of their events. */
+async function wrongHours() {
+  return ledger.owner.ownerSql`
+    select hour_at
+    from token_ledger.event_hour
+    join lateral (
+      select
+        count(*) filter (where kind = 'issued') as issued,
+        count(*) filter (where kind = 'rotated') as rotated,
+        count(*) filter (where kind = 'revoked') as revoked
+      from token_ledger.token_event
+      where occurred_at >= hour_at and occurred_at < counted_to
+    ) e on (e.issued, e.rotated, e.revoked)
+      is distinct from (event_hour.issued, event_hour.rotated, event_hour.revoked)`
 }
 
 /** Charts of every kind: whole hours and parts of them, in hours and days. */
@@ -73,44 +99,53 @@ async function charts() {
   return Promise.all(asked)
 }
 
-test('hours that are over are counted once and without gaps, and change no chart', async () => {
+test('hours are counted once and without gaps, the running one up to its last minutes, and change no chart', async () => {
   for (const [hour, rotations] of [
     [0, 3],
     [1, 12],
     [7, 0],
     [30, 20],
   ] as const)
-    await begin(startAt + hour * hourMs + 5 * 60_000, rotations)
+    await begin(startAt + hour * hourMs + 5 * minuteMs, rotations)
   await begin(startAt + 50 * hourMs, 1)
   const before = await charts()
   // The newest event is ten minutes into the 51st hour.
-  await countUntil(50)
-  expect(await countAll()).toBe(0)
+  await countUntil(startAt + 50 * hourMs + 5 * minuteMs)
   expect(await charts()).toEqual(before)
-  const wrong = await ledger.owner.ownerSql`
-    select hour_at
-    from token_ledger.event_hour
-    join lateral (
-      select
-        count(*) filter (where kind = 'issued') as issued,
-        count(*) filter (where kind = 'rotated') as rotated,
-        count(*) filter (where kind = 'revoked') as revoked
-      from token_ledger.token_event
-      where occurred_at >= hour_at and occurred_at < hour_at + interval '1 hour'
-    ) e on (e.issued, e.rotated, e.revoked)
-      is distinct from (event_hour.issued, event_hour.rotated, event_hour.revoked)`
-  expect(wrong).toEqual([])
+  expect(await wrongHours()).toEqual([])
 })
 
-test('an hour is counted when every transaction that may add an event to it is over', async () => {
+test('events are counted when every transaction that may add one to them is over', async () => {
   const holder = await ledger.owner.ownerSql.reserve()
   await holder`begin`
   await holder`select pg_current_xact_id()`
+  const before = await countedTo()
   await begin(startAt + 55 * hourMs, 1)
-  expect(await countAll()).toBe(0)
+  await countAll()
+  expect(await countedTo()).toBe(before)
   await holder`rollback`
   holder.release()
-  await countUntil(5)
+  await countUntil(startAt + 55 * hourMs + 5 * minuteMs)
+})
+
+test('an hour that takes too long to count is counted in parts, and the hours after it go on', async () => {
+  const { url, ownerSql } = ledger.owner
+  await begin(startAt + 56 * hourMs + minuteMs, 5)
+  const before = await charts()
+  await ownerSql`alter function token_ledger.count_hours(interval) rename to count_hours_fast`
+  await ownerSql`
+    create function token_ledger.count_hours(longest interval) returns integer language sql
+    begin atomic
+      select pg_sleep(extract(epoch from longest) / 9000);
+      select token_ledger.count_hours_fast(longest);
+    end`
+  const slow = postgres(url, { max: 1, connection: { statement_timeout: 150 }, onnotice: () => {} })
+  const countNext = createHourCounter({ statements: slow })
+  while (await countNext());
+  await slow.end()
+  expect(await countedTo()).toBe(startAt + 56 * hourMs + 46 * minuteMs)
+  expect(await wrongHours()).toEqual([])
+  expect(await charts()).toEqual(before)
 })
 
 test('a chart of hours that were counted reads no event of them', async () => {
@@ -134,16 +169,4 @@ test('the service counts hours, and cannot write what it counted', async () => {
   await expect(statements`update token_ledger.event_hour set rotated = 0`).rejects.toThrow(
     /permission denied/,
   )
-})
-
-test('an hour may take longer to count than an admin may ask', async () => {
-  const { ownerSql } = ledger.owner
-  await ownerSql`alter function token_ledger.count_hours() rename to count_hours_fast`
-  await ownerSql`
-    create function token_ledger.count_hours() returns integer language sql security definer
-    begin atomic
-      select pg_sleep(3.2);
-      select token_ledger.count_hours_fast() + 1;
-    end`
-  expect(await countHours(database())).toBe(1)
 })

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { createBench, type Bench } from './bench.ts'
+import { benchConsoleScale } from './console-scale.ts'
 import { benchGrowth } from './growth.ts'
 import { benchIsolation } from './isolation.ts'
 import { benchListing } from './listing.ts'
@@ -20,6 +21,7 @@ const parts: Record<string, (bench: Bench) => Promise<void>> = {
   months: benchMonths,
   listing: benchListing,
   log: benchLog,
+  'console-scale': benchConsoleScale,
   processes: benchProcesses,
   isolation: benchIsolation,
   memory: benchMemory,

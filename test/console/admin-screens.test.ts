@@ -6,6 +6,7 @@ import { moveClock } from '../support/clock.ts'
 import { signInOnConsole, useConsole } from '../support/console.ts'
 import { expectAccessible, expectNoSidewaysScroll } from '../support/console-checks.ts'
 import { auth } from '../support/http.ts'
+import { tamper } from '../support/ledger.ts'
 import { signIn, type BodySession } from '../support/sessions.ts'
 import { waitForLiveTail } from '../support/tail.ts'
 import { makeUser } from '../support/users.ts'
@@ -75,7 +76,7 @@ describe.runIf(hasChromium)('the screens of admins', () => {
     await page.getByLabel('Kind').selectOption('rotated')
     await expect.poll(() => rows.count()).toBe(3)
     await page.getByLabel('Contains').fill('no such address')
-    await page.getByText('No event yet.').waitFor()
+    await page.getByText('None of the newest events matches the filter.').waitFor()
   })
 
   test('each act on a user says what it did to the sessions, and is listed with its reason', async () => {
@@ -130,6 +131,41 @@ describe.runIf(hasChromium)('the screens of admins', () => {
     const lines = (await readFile(await download.path(), 'utf8')).trimEnd().split('\n')
     expect(JSON.parse(lines.at(-1)!)).toMatchObject({ record: 'end' })
     expect(lines.join()).toContain(robbed.familyId)
+  })
+
+  test('a verification that is cancelled says how far it came, and ends in the service', async () => {
+    const { ownerSql } = rig.app.owner
+    // The check waits for this table as long as its lock is held.
+    const holder = await ownerSql.reserve()
+    await holder`begin`
+    await holder`lock table token_ledger.token_event in access exclusive mode`
+    await press(page.getByRole('button', { name: 'Verify again' }))
+    await page.getByRole('progressbar', { name: 'Sessions checked' }).waitFor()
+    await press(page.getByRole('button', { name: 'Cancel' }))
+    await page.getByText('Cancelled. 0 sessions checked, 0 of them broken.').waitFor()
+    await expectAccessible(page)
+    await holder`rollback`
+    holder.release()
+    await press(page.getByRole('button', { name: 'Verify again' }))
+    await page.getByText(/^Intact: /).waitFor()
+  })
+
+  test('a verification of a ledger that was changed names the first broken session and its event, and leads there', async () => {
+    const { familyId } = robbed
+    await tamper(
+      rig.app.owner,
+      `update token_ledger.token_event set expires_at = expires_at - interval '1 day' where family_id = '${familyId}' and seq = 2`,
+    )
+    await press(page.getByRole('button', { name: 'Verify again' }))
+    await page.getByText('Broken sessions: 1.').waitFor()
+    const row = page.getByRole('table', { name: 'Broken sessions' }).getByRole('row').nth(1)
+    await row.getByRole('cell', { name: '2', exact: true }).waitFor()
+    await expectAccessible(page)
+    await expectNoSidewaysScroll(page)
+    await press(row.getByRole('link', { name: familyId }))
+    await press(page.getByRole('button', { name: 'Verify this chain' }))
+    await page.getByText('First broken event: 2.').waitFor()
+    await expectAccessible(page)
   })
 
   test('an admin who was demoted reads so when an export is refused, and the screens of admins are gone', async () => {

@@ -1,73 +1,90 @@
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { hasChromium } from '../support/browser.ts'
 import { signInOnConsole, useConsole } from '../support/console.ts'
+import { hashOfLook } from '../support/console-look.ts'
 import { makeDemoLedger, type DemoLedger } from '../support/demo-ledger.ts'
 
-/** `npm run screenshots` writes them here. */
-const folder = process.env.SCREENSHOTS
+/** `npm run screenshots` writes them, and what they were made from. */
+const isWriting = process.env.SCREENSHOTS === 'write'
+const folder = 'docs/console'
+const manifest = join(folder, 'made-from.json')
 const wide = { width: 1280, height: 800 }
+const schemes = ['light', 'dark'] as const
 
-describe.runIf(hasChromium && folder !== undefined)('screenshots of the console', () => {
+type MadeFrom = { readonly look: string; readonly screens: readonly string[] }
+
+test.runIf(!isWriting)('the screenshots were made with the styles and words of now', () => {
+  const { look, screens } = JSON.parse(readFileSync(manifest, 'utf8')) as MadeFrom
+  const files = screens.flatMap((name) => schemes.map((scheme) => fileOf(name, scheme)))
+  expect(files.filter((file) => !existsSync(file))).toEqual([])
+  expect(look, 'run: npm run screenshots').toBe(hashOfLook())
+})
+
+describe.runIf(hasChromium && isWriting)('screenshots of the console', () => {
   const console = useConsole({ TRUSTED_PROXIES: '127.0.0.1/32' })
+  const screens = new Set<string>()
   let demo: DemoLedger
 
   beforeAll(async () => {
     demo = await makeDemoLedger(console.app.url, console.app.owner)
-    mkdirSync(folder!, { recursive: true })
+    mkdirSync(folder, { recursive: true })
   })
 
-  test.each(['light', 'dark'] as const)('%s', async (colorScheme) => {
+  afterAll(() => {
+    const madeFrom: MadeFrom = { look: hashOfLook(), screens: [...screens] }
+    writeFileSync(manifest, `${JSON.stringify(madeFrom, null, 2)}\n`)
+  })
+
+  test.each(schemes)('%s', async (colorScheme) => {
     const options = { viewport: wide, colorScheme, locale: 'en-GB', timezoneId: 'Europe/Berlin' }
+    const show = async (page: Page, name: string, isLoaded: () => Promise<unknown>) => {
+      await isLoaded()
+      await page.waitForLoadState('networkidle')
+      const path = fileOf(name, colorScheme)
+      await page.screenshot({ path, fullPage: true, animations: 'disabled' })
+      screens.add(name)
+    }
+
     const visitor = await console.open('', options)
-    await visitor.getByRole('heading', { name: 'Sign in' }).waitFor()
-    await save(visitor, 'sign-in', colorScheme)
+    await show(visitor, 'sign-in', () =>
+      visitor.getByRole('heading', { name: 'Sign in' }).waitFor(),
+    )
     await signInOnConsole(visitor, demo.person)
-    await visitor.getByText('You signed in').first().waitFor()
-    await save(visitor, 'account', colorScheme)
+    await show(visitor, 'account', async () => {
+      await visitor.getByText('You signed in').first().waitFor()
+      await visitor.getByRole('rowheader', { name: 'this one' }).waitFor()
+    })
     await visitor.context().close()
 
-    const page = await console.open('sessions', options)
+    const page = await console.open('overview', options)
     await signInOnConsole(page, demo.admin)
-    await page.getByRole('link', { name: demo.person }).first().waitFor()
-    await save(page, 'sessions', colorScheme)
-    for (const [name, familyId] of [
-      ['session', demo.stolen],
-      ['session-active', demo.lively],
+    for (const [path, name, loaded] of [
+      [
+        'overview',
+        'overview',
+        ['A spent token came back', 'Active sessions', 'Processes of the service'],
+      ],
+      ['sessions', 'sessions', [demo.person]],
+      [`sessions/${demo.stolen}`, 'session', ['Came back from', 'generation 4']],
+      [`sessions/${demo.lively}`, 'session-active', ['Work laptop', 'generation 9']],
+      ['incidents', 'incidents', ['Speaks for theft', 'Tokens behind (median)']],
+      ['users', 'users', ['Make administrator']],
+      ['ledger/search', 'ledger', ['reuse detected']],
     ] as const) {
-      await page.goto(`${console.app.url}/console/sessions/${familyId}`)
-      await page.getByRole('img', { name: /^Timeline/ }).waitFor()
-      await page.getByRole('status').filter({ hasText: 'generation' }).waitFor()
-      await save(page, name, colorScheme)
+      await page.goto(`${console.app.url}/console/${path}`)
+      await show(page, name, async () => {
+        for (const text of loaded)
+          await page.getByRole('main').getByText(text).locator('visible=true').first().waitFor()
+      })
     }
     await page.context().close()
     expect(console.offences).toEqual([])
   })
-
-  test.each(['light', 'dark'] as const)(
-    'of the service and its ledger, %s',
-    async (colorScheme) => {
-      const options = { viewport: wide, colorScheme, locale: 'en-GB', timezoneId: 'Europe/Berlin' }
-      const page = await console.open('overview', options)
-      await signInOnConsole(page, demo.admin)
-      for (const [path, loaded] of [
-        ['overview', 'A spent token came back'],
-        ['incidents', 'Speaks for theft'],
-        ['users', 'Make administrator'],
-        ['ledger/search', 'reuse detected'],
-      ] as const) {
-        await page.goto(`${console.app.url}/console/${path}`)
-        await page.getByRole('main').getByText(loaded).locator('visible=true').first().waitFor()
-        await save(page, path.split('/')[0]!, colorScheme)
-      }
-      await page.context().close()
-    },
-  )
 })
 
-async function save(page: Page, name: string, colorScheme: string): Promise<void> {
-  const path = join(folder!, `${name}-${colorScheme}.png`)
-  await page.screenshot({ path, fullPage: true, animations: 'disabled' })
+function fileOf(name: string, scheme: string): string {
+  return join(folder, `${name}-${scheme}.png`)
 }

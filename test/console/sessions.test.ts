@@ -97,14 +97,20 @@ describe.runIf(hasChromium)('the sessions in the console', () => {
   longTest.each([
     ['by network', 'Network', '203.0.113', 'linus@example.com'],
     ['by device', 'Device', 'family', demoPerson()],
-  ])('sessions are found %s', async (_how, label, typed, expected) => {
-    const page = await console.open('sessions')
-    await signInOnConsole(page, demo.admin)
-    await page.getByLabel(label).fill(typed)
-    await page.keyboard.press('Enter')
-    await expect.poll(() => page.getByRole('rowheader').allInnerTexts()).toEqual([expected])
-    await page.context().close()
-  })
+  ])(
+    'sessions are found %s, and none of them is selected',
+    async (_how, label, typed, expected) => {
+      const page = await console.open('sessions')
+      await signInOnConsole(page, demo.admin)
+      await page.getByRole('button', { name: 'Select all that are shown and active' }).click()
+      await page.getByText(/^[1-9] sessions selected/).waitFor()
+      await page.getByLabel(label).fill(typed)
+      await page.keyboard.press('Enter')
+      await expect.poll(() => page.getByRole('rowheader').allInnerTexts()).toEqual([expected])
+      await page.getByText('0 sessions selected').waitFor()
+      await page.context().close()
+    },
+  )
 
   longTest.each([
     [

@@ -38,7 +38,7 @@ export const consoleRules = [
     ],
     [
       'an admin who lost the role keeps what the tail has shown',
-      "setState('ended')\n          noticeLostRole(error)",
+      "setState('ended')\n            noticeLostRole(error)",
       "setState('ended')",
     ],
   ]),

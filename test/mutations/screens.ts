@@ -54,15 +54,24 @@ export const screenRules = [
   ...mutationsOf('db/audit/statistics.ts', hours, [
     [
       'a chart counts events of hours that were counted',
-      "coalesce(max(hour_at) + interval '1 hour', '-infinity')",
+      "coalesce(max(counted_to), '-infinity')",
       "'-infinity'::timestamptz",
     ],
   ]),
-  ...mutationsOf('drizzle/0028_overview.sql', hours, [
+  ...mutationsOf('db/audit/event-hours.ts', hours, [
+    ['an hour that takes too long stops all hours after it', 'longestMs /= 2', 'throw error'],
+  ]),
+  ...mutationsOf('drizzle/0031_event_hours_in_parts.sql', hours, [
     [
-      'an hour is counted while a transaction may still add to it',
+      'events are counted while a transaction may still add to them',
       'where e.txid < pg_snapshot_xmin(pg_current_snapshot())',
       'where true',
     ],
+    [
+      'the parts of an hour take the place of each other',
+      'issued = h.issued + excluded.issued',
+      'issued = excluded.issued',
+    ],
+    ['the running hour is counted when it is over', 'to_at := least(to_at, final_at)', 'return 0'],
   ]),
 ]

@@ -227,11 +227,11 @@ export const rooms: readonly Room[] = [
     title: 'Audit: views and functions',
     objects: {
       'table token_ledger.event_hour':
-        'How many events each hour had, without gaps from the first event on, as soon as an hour is over. Charts read it; ' +
-        'later events are counted when asked. The counts of archived months stay.',
+        'How many events each hour had, without gaps from the first event on, up to counted_to in the newest one. Charts ' +
+        'read it; later events are counted when asked. The counts of archived months stay.',
       'function token_ledger.count_hours':
-        'Counts hours that are over, for a second at most. Returns how many: 0 when none is left, or another transaction ' +
-        'counts. Each process calls it.',
+        'Counts the next part of an hour, no longer than asked. Returns 0 when less than a minute is left, or another ' +
+        'transaction counts, else 1. Each process calls it.',
       'view token_audit.events': 'One row per event.',
       'view token_audit.sessions':
         'One row per session, as it is now. ip and user_agent are those of its last sign-in or rotation.',

@@ -80,7 +80,10 @@ export async function exportLines(database: Database): Promise<string[]> {
 }
 
 /** Runs a statement with all triggers disabled, as a superuser can. */
-export async function tamper(owner: FreshDatabase, statement: string): Promise<void> {
+export async function tamper(
+  owner: Pick<FreshDatabase, 'ownerSql'>,
+  statement: string,
+): Promise<void> {
   const tables = ['token_event', 'token_family']
   const partitions = await owner.ownerSql<{ name: string }[]>`
     select inhrelid::regclass::text as name from pg_inherits

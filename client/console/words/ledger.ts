@@ -23,6 +23,7 @@ export const words = {
   contains: 'Contains',
   containsHint: 'Part of an e-mail or IP address, an id, or a browser or program',
   noEventYet: 'No event yet. They appear here within half a second.',
+  noMatch: 'None of the newest events matches the filter.',
   when: 'When',
   person: 'Person',
   session: 'Session',
@@ -47,11 +48,12 @@ export const words = {
   progress: 'Sessions checked',
   of: (checked: string, total: string) => `${checked} of ${total}.`,
   checked: (checked: string) => `${checked} so far.`,
-  cancelled: (checked: string, broken: number) =>
-    `Cancelled after ${checked} sessions, ${broken === 0 ? 'all of them intact' : `${broken} of them broken`}.`,
+  cancelled: (checked: string, broken: string) =>
+    `Cancelled. ${checked} checked, ${broken} of them broken.`,
   intact: (families: string, events: string) =>
     `Intact: ${families} with ${events}, each chained to the one before.`,
   broken: (count: string) => `Broken sessions: ${count}.`,
+  cut: 'There may be more.',
   keepIt: 'Keep the database as it is, and compare it with a backup.',
   brokenCaption: 'Broken sessions',
   firstBroken: 'First broken event',

@@ -1,6 +1,6 @@
 import { tracked } from '@trpc/server'
 import { z } from 'zod'
-import { listEvents, type ListedEvent } from '../../../db/audit/events.ts'
+import { listEvents, readHorizon, type ListedEvent } from '../../../db/audit/events.ts'
 import { verifyFamily } from '../../../db/audit/sessions.ts'
 import { listCheckpoints } from '../../../db/evidence/checkpoints.ts'
 import { readLogLag } from '../../../db/evidence/log.ts'
@@ -146,6 +146,13 @@ const listedCheckpoints = askingProcedure
     })
   })
 
+/** Where a tail would begin now: one that begins after it misses nothing when it connects again before its first event. */
+const tailPosition = askingProcedure
+  .input(z.strictObject({}).prefault({}))
+  .query(async ({ ctx }) => ({
+    position: positionText(await readHorizon(ctx.deps.database.questions)),
+  }))
+
 /**
  * Streams every event that the filter takes from now on, or after `after`, once and in the order of the ledger, as SSE.
  * The stream ends when the access token expires; a client continues with a new token and the id of its last event.
@@ -227,5 +234,6 @@ export const adminLedgerRouter = appRouterOf({
   verification,
   checkpoint,
   checkpoints: listedCheckpoints,
+  position: tailPosition,
   tail,
 })

@@ -7,7 +7,7 @@ import { ChangePassword } from './change-password.tsx'
 import { Lately } from './lately.tsx'
 import { OwnSessions } from './own-sessions.tsx'
 
-/** Screen 2, for everyone: where you are signed in, what happened, and your password. */
+/** For everyone: where you are signed in, what happened, and your password. */
 export function Account(): ReactNode {
   const user = useUser()
   return (

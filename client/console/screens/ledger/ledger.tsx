@@ -59,7 +59,7 @@ export function Ledger(): ReactNode {
         {isPaused && <p className="hint">{words.resumeHint}</p>}
         {tail.problem !== null && <Failed error={tail.problem} />}
         {events.length === 0 ? (
-          <Empty>{words.noEventYet}</Empty>
+          <Empty>{received === 0 ? words.noEventYet : words.noMatch}</Empty>
         ) : (
           <div className="tail">
             <VirtualTable

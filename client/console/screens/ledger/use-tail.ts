@@ -43,26 +43,36 @@ export function useTail(accepts: (event: LedgerEvent) => boolean): Tail {
   useEffect(() => buffer.filter(accepts), [buffer, accepts])
   useEffect(() => {
     if (isPaused) return
-    const stream = trpc.admin.ledger.tail.subscribe(
-      { after: lastPosition.current },
-      {
-        onStarted: () => setState('live'),
-        onData: ({ id, data }) => {
-          lastPosition.current = id
-          buffer.push(data)
+    let stream: { unsubscribe(): void } | null = null
+    let hasLeft = false
+    const begin = async () => {
+      lastPosition.current ??= await positionOfNow()
+      if (hasLeft) return
+      stream = trpc.admin.ledger.tail.subscribe(
+        { after: lastPosition.current },
+        {
+          onStarted: () => setState('live'),
+          onData: ({ id, data }) => {
+            lastPosition.current = id
+            buffer.push(data)
+          },
+          onConnectionStateChange: ({ state: connection, error }) => {
+            setProblem(error)
+            if (connection === 'connecting') setState(error === null ? 'connecting' : 'waiting')
+          },
+          onError: (error) => {
+            setProblem(error)
+            setState('ended')
+            noticeLostRole(error)
+          },
         },
-        onConnectionStateChange: ({ state: connection, error }) => {
-          setProblem(error)
-          if (connection === 'connecting') setState(error === null ? 'connecting' : 'waiting')
-        },
-        onError: (error) => {
-          setProblem(error)
-          setState('ended')
-          noticeLostRole(error)
-        },
-      },
-    )
-    return () => stream.unsubscribe()
+      )
+    }
+    void begin()
+    return () => {
+      hasLeft = true
+      stream?.unsubscribe()
+    }
   }, [buffer, isPaused])
 
   return {
@@ -76,5 +86,14 @@ export function useTail(accepts: (event: LedgerEvent) => boolean): Tail {
       buffer.clear()
       setState('connecting')
     },
+  }
+}
+
+/** So that a stream which is interrupted before its first event misses none. Undefined where the service does not say. */
+async function positionOfNow(): Promise<string | undefined> {
+  try {
+    return (await trpc.admin.ledger.position.query()).position
+  } catch {
+    return undefined
   }
 }

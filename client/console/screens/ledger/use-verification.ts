@@ -15,7 +15,7 @@ export type Check =
   | { readonly status: 'done'; readonly verdict: Verdict }
   | { readonly status: 'failed'; readonly error: unknown }
 
-const none: Progress = { checked: 0, total: 0, broken: 0 }
+const none: Progress = { checked: 0, total: null, broken: 0 }
 
 /** A check of the whole ledger, which runs in the service as long as a page follows it. */
 export function useVerification() {

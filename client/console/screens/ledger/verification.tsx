@@ -8,6 +8,9 @@ import { words as common } from '../../words/common.ts'
 import { words } from '../../words/ledger.ts'
 import { useVerification, type Check, type Progress, type Verdict } from './use-verification.ts'
 
+/** As many the service names at most. */
+const mostListed = 1_000
+
 /** Checks every chain of the ledger, says how far it is, and can be cancelled. */
 export function Verification(): ReactNode {
   const { check, start, cancel } = useVerification()
@@ -42,7 +45,10 @@ function State({ check, start }: { readonly check: Check; readonly start: () => 
     case 'cancelled':
       return (
         <p className="state" role="status">
-          {words.cancelled(formatNumber(check.progress.checked), check.progress.broken)}
+          {words.cancelled(
+            formatCount(check.progress.checked, words.families),
+            formatNumber(check.progress.broken),
+          )}
         </p>
       )
     case 'failed':
@@ -83,7 +89,8 @@ function Outcome({ verdict }: { readonly verdict: Verdict }): ReactNode {
   return (
     <>
       <p className="state failed" role="alert">
-        {words.broken(formatNumber(broken.length))} {words.keepIt}
+        {words.broken(formatNumber(broken.length))} {broken.length >= mostListed && words.cut}{' '}
+        {words.keepIt}
       </p>
       <Table
         caption={words.brokenCaption}

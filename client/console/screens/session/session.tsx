@@ -18,7 +18,7 @@ import { Timeline } from './timeline.tsx'
 
 const route = getRouteApi('/admins/sessions/$familyId')
 
-/** Screen 4: the life of one session. */
+/** The life of one session. */
 export function Session(): ReactNode {
   const { familyId } = route.useParams()
   const query = useQuery({

@@ -8,6 +8,7 @@ import { Done, Empty } from '../../parts/states.tsx'
 import { formatCount } from '../../format.ts'
 import { queryClient, trpc } from '../../service.ts'
 import { words } from '../../words/sessions.ts'
+import type { SessionSearch } from './search.ts'
 import { SessionFilter } from './session-filter.tsx'
 import { SessionTable, type SessionItem } from './session-table.tsx'
 
@@ -16,9 +17,20 @@ const route = getRouteApi('/admins/sessions')
 /** The service ends no more in one transaction. */
 const maxSelected = 100
 
-/** Screen 4: find sessions, and end several with one reason. */
+/** Finds sessions, and ends several with one reason. */
 export function Sessions(): ReactNode {
-  const { person, ...search } = route.useSearch()
+  const search = route.useSearch()
+  const key = JSON.stringify(search)
+  return (
+    <Screen title={words.title}>
+      <SessionFilter key={`filter ${key}`} search={search} />
+      <Found key={key} search={search} />
+    </Screen>
+  )
+}
+
+/** What a search has found. Another search begins with nothing selected: what is ended is on the screen. */
+function Found({ search: { person, ...search } }: { readonly search: SessionSearch }): ReactNode {
   const filter = { ...search, emailPrefix: person }
   const query = useInfiniteQuery({
     queryKey: ['admin', 'sessions', 'list', filter],
@@ -39,11 +51,7 @@ export function Sessions(): ReactNode {
     await queryClient.invalidateQueries({ queryKey: ['admin'] })
   }
   return (
-    <Screen title={words.title}>
-      <SessionFilter
-        key={JSON.stringify(filter)}
-        search={{ ...search, ...(person !== undefined && { person }) }}
-      />
+    <>
       <section className="card" aria-label={words.caption}>
         {done !== null && <Done>{done}</Done>}
         <Pages query={query} empty={<Empty>{words.none}</Empty>}>
@@ -72,7 +80,7 @@ export function Sessions(): ReactNode {
           <p>{words.endText}</p>
         </Confirm>
       )}
-    </Screen>
+    </>
   )
 }
 

@@ -1,5 +1,4 @@
-import { expect } from 'vitest'
-import { countHours } from '../../db/audit/event-hours.ts'
+import { createHourCounter } from '../../db/audit/event-hours.ts'
 import { listFamilyEvents } from '../../db/audit/events.ts'
 import { listOwnEvents } from '../../db/audit/own-events.ts'
 import { countActiveSessions } from '../../db/audit/session-counts.ts'
@@ -7,61 +6,63 @@ import { searchSessions } from '../../db/audit/session-search.ts'
 import { listSessions, readSession, verifyFamily } from '../../db/audit/sessions.ts'
 import { countEvents } from '../../db/audit/statistics.ts'
 import { listComeBacks } from '../../db/audit/timeline.ts'
+import { connect, type Database } from '../../db/connection/connect.ts'
 import { listUsers } from '../../db/users.ts'
-import { startLedger, tamper, type TestLedger } from '../support/ledger.ts'
-import { longTest } from '../support/long.ts'
-import { median } from '../support/median.ts'
+import { tamper } from '../support/ledger.ts'
+import type { Bench, BenchDatabase, Row } from './bench.ts'
+import { summarize } from './statistics.ts'
 
-/** `CONSOLE_FAMILIES=1000000` makes as many, with ten times the events. */
-const many = Number(process.env.CONSOLE_FAMILIES ?? 200_000)
 const few = 10_000
 const eventsEach = 10
 const days = 90
-const rounds = 40
+/** Of each question, for each round of the options. The first round of all is not counted. */
+const timesARound = 15
 
-/**
- * Milliseconds beyond the ratio; 1 for a busy machine. A chart that reaches to now also reads the end of each month's
- * table, up to 128 pages that its index of time does not summarise yet, whatever the number of sessions.
- */
-const mayTakeMore: Record<string, number> = { 'the chart of the last day': 10 }
+/** What the screens ask, in a small ledger and in a large one over the same 90 days: 1 million sessions with `--large`. */
+export async function benchConsoleScale(bench: Bench): Promise<void> {
+  const small = await openLedger(bench, few)
+  const large = await openLedger(bench, bench.options.large ? 1_000_000 : 100_000)
+  for (const [name, ask] of Object.entries(small.questions)) {
+    const rows = await timeInTurns(bench, [
+      { name: `${name}, ${small.title}`, ask },
+      { name: `${name}, ${large.title}`, ask: large.questions[name]! },
+    ])
+    bench.rows.push(...rows)
+    bench.targets.push({
+      name: `${name}, ${large.title} ÷ ${small.title}`,
+      value: rows[1]!.p50Ms / rows[0]!.p50Ms,
+      atMost: 1.5,
+    })
+  }
+  await small.close()
+  await large.close()
+}
 
-/** What the screens ask, in a small ledger and in a large one over the same 90 days. */
-longTest(
-  'a large ledger answers the screens within 1.5 times what a small one takes',
-  { timeout: 3_600_000 },
-  async () => {
-    await using small = await startLedger()
-    await using large = await startLedger()
-    await fill(small, few)
-    await fill(large, many)
-    const [before, after] = [await questionsOf(small), await questionsOf(large)]
-    const table: Record<string, { few: number; many: number; ratio: number; more: number }> = {}
-    for (const [name, ask] of Object.entries(before)) {
-      const [fewMs, manyMs] = await mediansOf(ask, after[name]!)
-      table[name] = {
-        few: round(fewMs),
-        many: round(manyMs),
-        ratio: round(manyMs / fewMs),
-        more: round(manyMs - fewMs),
-      }
-    }
-    console.table(table)
-    const slow = Object.entries(table).filter(([, times]) => times.ratio > 1.5)
-    expect(slow.filter(([name, { more }]) => more > (mayTakeMore[name] ?? 1))).toEqual([])
-  },
-)
+async function openLedger(bench: Bench, families: number) {
+  const title = families >= 1e6 ? `${families / 1e6} M` : `${families / 1e3} k`
+  bench.say(`seeding ${title} families`)
+  const owner = await bench.database(`console_${families}`)
+  await fill(owner, families)
+  const database = connect(owner.url)
+  const countNext = createHourCounter(database.questions)
+  while (await countNext());
+  return {
+    title,
+    questions: await questionsOf(owner, database),
+    close: () => database.close(),
+  }
+}
 
 /** Families of five a user, evenly over the last 90 days, each refreshed hourly. Events are written in order of time. */
-async function fill(ledger: TestLedger, families: number): Promise<void> {
-  const { ownerSql } = ledger.owner
-  await ownerSql`
+async function fill({ sql }: BenchDatabase, families: number): Promise<void> {
+  await sql`
     insert into token_ledger.user_account (user_id, email, password_hash, role)
     select md5(n::text)::uuid, 'user-' || n || '@example.com', 'x', 'user'
     from generate_series(0, ${Math.ceil(families / 5)}::int) n`
-  await ownerSql`
+  await sql`
     select token_ledger.make_month(date_trunc('month', now()) - ago * interval '1 month')
     from generate_series(0, 4) ago`
-  await ownerSql.unsafe(`
+  await sql.unsafe(`
     create table public.made as
     select
       (left(token_ledger.first_family_id(at)::text, 14) || '7' || right(md5(n::text)::uuid::text, 21))::uuid as id,
@@ -70,7 +71,7 @@ async function fill(ledger: TestLedger, families: number): Promise<void> {
       lateral (select date_trunc('milliseconds', now() - interval '${days} days' + n * interval '${days} days' / ${families}) as at) t`)
   const zeros = `decode(repeat('00', 32), 'hex')`
   await tamper(
-    ledger.owner,
+    { ownerSql: sql },
     `insert into token_ledger.token_family (family_id, user_id, transport, created_at, absolute_expires_at)
      select id, user_id, 'body', at, at + interval '30 days' from public.made;
      insert into token_ledger.token_event
@@ -83,22 +84,21 @@ async function fill(ledger: TestLedger, families: number): Promise<void> {
        ('10.' || n / 65536 % 256 || '.' || n / 256 % 256 || '.' || n % 256)::inet, 'shop/2.1',
        substr(${zeros}, 1, 16), ${zeros}, case when g > 0 then ${zeros} end, ${zeros}
      from public.made cross join generate_series(0, ${eventsEach - 1}) g
+     where at + g * interval '1 hour' < now()
      order by at + g * interval '1 hour'`,
   )
-  await ownerSql`
+  await sql`
     insert into token_ledger.open_family (family_id, user_id, absolute_expires_at)
     select id, user_id, at + interval '30 days' from public.made where at > now() - interval '30 days'`
-  await ownerSql`vacuum analyze`
-  while ((await countHours(ledger.database.questions)) > 0);
+  await sql`vacuum analyze`
 }
 
-async function questionsOf({
-  owner,
-  database,
-}: TestLedger): Promise<Record<string, () => Promise<unknown>>> {
-  const { questions } = database
-  const [row] = await owner.ownerSql<{ id: string; user: string }[]>`
-    select id, user_id as user from public.made order by id desc offset 500 limit 1`
+async function questionsOf(
+  { sql }: BenchDatabase,
+  { questions }: Database,
+): Promise<Record<string, () => Promise<unknown>>> {
+  const [row] = await sql<{ id: string; user: string }[]>`
+    select id, user_id as user from public.made where at < now() - interval '1 day' order by id desc limit 1`
   const { id, user } = row!
   const limit = 50
   const dayMs = 24 * 3_600_000
@@ -128,21 +128,33 @@ async function questionsOf({
   }
 }
 
-/** In turns, so that a busy machine slows down both. */
-async function mediansOf(
-  first: () => Promise<unknown>,
-  second: () => Promise<unknown>,
-): Promise<[number, number]> {
-  const times: [number[], number[]] = [[], []]
-  for (let i = 0; i < rounds + 5; i++)
-    for (const [at, ask] of [first, second].entries()) {
+/** In turns, so that a busy machine slows down all. */
+async function timeInTurns(
+  bench: Bench,
+  asked: readonly { name: string; ask: () => Promise<unknown> }[],
+): Promise<Row[]> {
+  const latencies: number[][] = asked.map(() => [])
+  for (let n = 0; n < (bench.options.rounds + 1) * timesARound; n += 1)
+    for (const [i, { ask }] of asked.entries()) {
       const startedAt = performance.now()
       await ask()
-      if (i >= 5) times[at]!.push(performance.now() - startedAt)
+      if (n >= timesARound) latencies[i]!.push(performance.now() - startedAt)
     }
-  return [median(times[0]), median(times[1])]
-}
-
-function round(value: number): number {
-  return Math.round(value * 100) / 100
+  return asked.map(({ name }, i) => {
+    const tookMs = latencies[i]!.reduce((sum, ms) => sum + ms, 0)
+    const { count, seconds, p50Ms, p99Ms } = summarize(latencies[i]!, tookMs / 1000)
+    bench.say(`  ${name}: ${p50Ms.toFixed(1)} ms`)
+    const none = Number.NaN
+    return {
+      name,
+      connections: 1,
+      perSecond: count / seconds,
+      p50Ms,
+      p99Ms,
+      nodeCpu: none,
+      mainThreadCpu: none,
+      postgresCpu: none,
+      loadCpu: none,
+    }
+  })
 }
