@@ -3,6 +3,7 @@ import { listOwnEvents } from '../../db/audit/own-events.ts'
 import { iso } from '../audit/views.ts'
 import { AuthError } from '../errors.ts'
 import { endAllSessions } from '../sessions/revocation.ts'
+import { findUser } from '../users/team-directory.ts'
 import { listingProcedure, recentProcedure } from './access.ts'
 import { eventCursor, limit, pageOf } from './input.ts'
 import { mustFollowRule, mustNotBeBreached } from './new-password.ts'
@@ -23,13 +24,13 @@ export const changePassword = recentProcedure
       throw new AuthError('not_found', 'passwords are kept in another directory')
     const { newPassword: password } = input
     mustFollowRule(deps, { field: 'newPassword', password, email: session.email })
-    const user = (await deps.users.findMany([session.userId])).get(session.userId) ?? null
+    const user = (await findUser(deps.users, session.userId)) ?? null
     const attempt = {
       accountHash: deps.accountHash(session.email),
       ...whereFrom(ctx),
       // A thief of the access token has no guesses beyond those of a stranger.
       familyIds: [],
-      findUserId: async () => session.userId,
+      findUserId: async () => ctx.by.actorUserId,
     }
     const isRight = await deps.limits.countingPassword(attempt, () =>
       deps.users.checkPassword(user, input.currentPassword, queueOf(ctx)),
@@ -39,13 +40,17 @@ export const changePassword = recentProcedure
 
     await mustNotBeBreached(deps, { field: 'newPassword', password })
     const passwordHash = await accounts.hashPassword(password, queueOf(ctx))
-    const revoked = await endAllSessions(deps, user.id, {
+    const revoked = await endAllSessions(deps, ctx.by.actorUserId, {
       by: { ...ctx.by, reason: 'password_changed' },
       exceptFamilyId: session.familyId,
       inSameTransaction: (transaction) =>
         accounts.setPasswordHash(transaction, user.id, passwordHash),
     })
-    deps.logSecurityEvent({ event: 'password_changed', userId: user.id, ip: caller.ip })
+    deps.logSecurityEvent({
+      event: 'password_changed',
+      userId: ctx.by.actorUserId,
+      ip: caller.ip,
+    })
     return { success: true as const, revoked }
   })
 
@@ -53,8 +58,8 @@ export const changePassword = recentProcedure
 export const events = listingProcedure
   .input(z.strictObject({ cursor: eventCursor.optional(), limit }).prefault({}))
   .query(async ({ ctx, input }) => {
-    const { userId, familyId } = ctx.session
-    const rows = await listOwnEvents(ctx.deps.database.calls, userId, input)
+    const { familyId } = ctx.session
+    const rows = await listOwnEvents(ctx.deps.database.calls, ctx.by.actorUserId, input)
     return pageOf(rows, input.limit, {
       item: ({ seq, occurredAt, ...event }) => ({
         ...event,

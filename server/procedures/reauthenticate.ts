@@ -3,10 +3,11 @@ import { readOwner } from '../../db/audit/sessions.ts'
 import { AuthError } from '../errors.ts'
 import type { ProofAgain } from '../sessions/refresh-decision.ts'
 import type { RefreshToken } from '../tokens/refresh-token.ts'
+import { findOwner } from '../users/team-directory.ts'
 import { byPassword } from './auth.ts'
 import type { AuthContext } from './context.ts'
 import { toGrant } from './grant.ts'
-import { id } from './input.ts'
+import { userId } from './input.ts'
 import { attemptInput, nextToken, type Prove } from './next-token.ts'
 import { methods } from './proved-sign-in.ts'
 import { authMutation } from './trpc.ts'
@@ -47,7 +48,7 @@ export function replaceToken(
 export const provedAgain = z.strictObject({
   methods,
   authenticatedAt: z.number().int().min(0).optional(),
-  user: id.optional(),
+  user: userId.optional(),
 })
 
 /** @throws {AuthError} `invalid_credentials` for a proof about another user than that of the session */
@@ -68,20 +69,21 @@ async function provePassword(
   password: string,
 ): Promise<ProofAgain> {
   const { deps, caller } = ctx
-  const userId = await readOwner(deps.database, familyId)
-  const user = userId === null ? undefined : (await deps.users.findMany([userId])).get(userId)
+  const ownerId = await readOwner(deps.database, familyId)
+  const user = ownerId === null ? undefined : await findOwner(deps.users, ownerId)
   const accountHash = deps.accountHash(user?.email ?? 'no address')
   const attempt = {
     accountHash,
     ...whereFrom(ctx),
     familyIds: [familyId],
-    findUserId: async () => userId,
+    findUserId: async () => ownerId,
   }
   const isRight = await deps.limits.countingPassword(attempt, () =>
     deps.users.checkPassword(user ?? null, password, queueOf(ctx)),
   )
   if (isRight) return { methods: byPassword, authenticatedAt: null }
   const reason = 'invalid_credentials'
-  deps.logSecurityEvent({ event: 'sign_in_refused', reason, userId, accountHash, ip: caller.ip })
+  const about = { reason, userId: ownerId, accountHash, ip: caller.ip } as const
+  deps.logSecurityEvent({ event: 'sign_in_refused', ...about })
   throw new AuthError(reason, 'the password is wrong')
 }
