@@ -25,7 +25,7 @@ import { timeline, userText } from './timeline.ts'
 const pageSize = 200
 
 export const sessionsList: Command = {
-  usage: '[--user E | --user-id ID] [--status S] [--json]',
+  usage: '[--user E|--user-id ID] [--status S] [--json]',
   summary: 'lists sessions, newest first; --json prints one JSON object per line',
   async run(args, readConfig) {
     const { values } = parseArgs({
@@ -107,7 +107,7 @@ export const sessionsRevoke: Command = {
 }
 
 export const sessionsRevokeUser: Command = {
-  usage: '{E | --user-id ID} --reason R',
+  usage: 'E|--user-id ID --reason R',
   summary: 'ends all sessions of a user; prints how many were active',
   async run(args, readConfig) {
     const { values, positionals } = parseArgs({

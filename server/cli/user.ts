@@ -62,7 +62,7 @@ export const userEnable: Command = {
 }
 
 export const userErase: Command = {
-  usage: '{E | --user-id ID}',
+  usage: 'E|--user-id ID',
   summary: 'ends all sessions of the user and erases their personal data; cannot be undone',
   async run(args, readConfig) {
     const { values, positionals } = parseArgs({

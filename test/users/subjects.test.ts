@@ -131,7 +131,7 @@ describe.each(Object.entries(texts))('%s', (_what, subject) => {
 })
 
 test('lists its own sessions, and ends the others', async () => {
-  const subject = add('customer-17')
+  const subject = add('Customer-17')
   const [first, second] = [await begin(subject), await begin(subject)]
   const listed = await query(other.url, 'sessions.list', first.accessToken)
   expect(listed.data.items).toHaveLength(2)
