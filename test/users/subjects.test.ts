@@ -103,7 +103,7 @@ const texts: Record<string, string> = {
 describe.each(Object.entries(texts))('%s', (_what, subject) => {
   test('begins sessions in all ways, rotates in another process, and is found when it is stolen', async () => {
     add(subject)
-    expect([...longest]).toHaveLength(255)
+    expect(Array.from(longest)).toHaveLength(255)
     const byLogin = await auth(app.url, 'login', {
       email: people.get(subject)!.email,
       password,
