@@ -406,8 +406,8 @@ describe('a refresh', () => {
   test('asks a directory of UUIDs with nothing in between', async () => {
     const promise = Promise.resolve(new Map())
     const never = { of: () => expect.unreachable() }
-    const { findOwners } = createTeamDirectory({ ...directory, findMany: () => promise }, never)
-    expect(findOwners([randomUUID(), randomUUID()])).toBe(promise)
+    const team = createTeamDirectory({ ...directory, findMany: () => promise }, never)
+    expect(team.findOwners([randomUUID(), randomUUID()])).toBe(promise)
   })
 
   test('of derived ids reads their texts once, in one statement', async () => {
@@ -419,9 +419,9 @@ describe('a refresh', () => {
     const read = async () => (statements++, batch)
     const subjects = createSubjects({ statements: read as never })
     const ids = batch.map(({ userId }) => userId)
-    const { findOwners } = createTeamDirectory(users, subjects)
+    const team = createTeamDirectory(users, subjects)
     for (const { subject } of batch) add(subject)
-    for (let i = 0; i < 3; i++) expect([...(await findOwners(ids)).keys()]).toEqual(ids)
+    for (let i = 0; i < 3; i++) expect([...(await team.findOwners(ids)).keys()]).toEqual(ids)
     expect(statements).toBe(1)
     expect(subjects.of(ids)).toBeInstanceOf(Map)
   })
