@@ -11,7 +11,7 @@ import { uuid, uuidOf } from './uuid.ts'
  */
 
 /** Characters are code points, as Postgres counts them. A lone surrogate is none, and Postgres stores no NUL. */
-const subjectPattern = /^[^\p{Control}\p{Surrogate}]{1,255}$/u
+export const subjectPattern = /^[^\p{Control}\p{Surrogate}]{1,255}$/u
 
 export const subjectRule = 'Must have 1 to 255 characters, none of them a control character.'
 

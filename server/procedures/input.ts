@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { isSubject, ledgerIdOf, subjectRule } from '../../db/subjects.ts'
+import { ledgerIdOf, subjectPattern, subjectRule } from '../../db/subjects.ts'
 import { uuidPattern } from '../../db/uuid.ts'
 import { positionOf, positionPattern } from '../audit/position.ts'
 
@@ -9,7 +9,7 @@ export const limit = z.number().int().min(1).max(200).default(50)
 export const id = z.uuid().transform((given) => given.toLowerCase())
 
 /** A user's id, as the user directory has it. */
-export const subject = z.string().refine(isSubject, subjectRule)
+export const subject = z.string().regex(subjectPattern, subjectRule)
 
 /** The same, as the ledger has it: for a filter. */
 export const userId = subject.transform(ledgerIdOf)

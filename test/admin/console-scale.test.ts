@@ -56,7 +56,7 @@ async function fill(ledger: TestLedger, families: number): Promise<void> {
   const { ownerSql } = ledger.owner
   await ownerSql`
     insert into token_ledger.user_account (user_id, email, password_hash, role)
-    select md5(n::text)::uuid, 'user-' || n || '@example.com', 'x', 'user'
+    select overlay(md5(n::text) placing '4' from 13)::uuid, 'user-' || n || '@example.com', 'x', 'user'
     from generate_series(0, ${Math.ceil(families / 5)}::int) n`
   await ownerSql`
     select token_ledger.make_month(date_trunc('month', now()) - ago * interval '1 month')
@@ -65,7 +65,7 @@ async function fill(ledger: TestLedger, families: number): Promise<void> {
     create table public.made as
     select
       (left(token_ledger.first_family_id(at)::text, 14) || '7' || right(md5(n::text)::uuid::text, 21))::uuid as id,
-      md5((n % ${Math.ceil(families / 5)})::text)::uuid as user_id, n, at
+      overlay(md5((n % ${Math.ceil(families / 5)})::text) placing '4' from 13)::uuid as user_id, n, at
     from generate_series(0, ${families - 1}) n,
       lateral (select date_trunc('milliseconds', now() - interval '${days} days' + n * interval '${days} days' / ${families}) as at) t`)
   const zeros = `decode(repeat('00', 32), 'hex')`
