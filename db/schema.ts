@@ -222,6 +222,30 @@ export const userEpoch = tokenLedgerSchema.table('user_epoch', {
   epoch: integer('epoch').notNull().default(0),
 })
 
+/**
+ * The ids of a team's own users that are no UUIDs, each with the id that the ledger has instead: see `db/subjects.ts`. A
+ * row is never changed. Erasing a person deletes it.
+ */
+export const userSubject = tokenLedgerSchema.table(
+  'user_subject',
+  {
+    userId: uuid('user_id').primaryKey(),
+    subject: text('subject').notNull(),
+  },
+  (t) => [
+    // As `subjectProblem`: characters, and no control character.
+    check(
+      'user_subject_shape',
+      sql`char_length(${t.subject}) between 1 and 255 and ${t.subject} collate "C" !~ '[\\u0001-\\u001f\\u007f-\\u009f]'`,
+    ),
+    // The id follows from the text, so a row cannot give one person's sessions to another.
+    check(
+      'user_subject_derived',
+      sql`${t.userId} = token_audit.user_id(${t.subject}) and ${t.userId}::text <> ${t.subject}`,
+    ),
+  ],
+)
+
 /** An SQL literal. A dot-atom in lower case, and a host name. */
 const canonicalEmail = (() => {
   const atom = "[a-z0-9!#$%&''*+/=?^_`{|}~-]+"
@@ -247,6 +271,8 @@ export const userAccount = tokenLedgerSchema.table(
   (t) => [
     // For prefixes: the unique index is in the order of the database's language.
     index('user_account_by_prefix').on(sql`${t.email} collate "C"`),
+    // Such an id would be taken for that of another directory: see `db/subjects.ts`.
+    check('user_account_not_derived', sql`${t.userId}::text !~ '^.{14}8.{4}[89ab]'`),
     check('user_account_role_known', sql`${t.role} in ('user', 'admin')`),
     check('user_account_email_length', sql`length(${t.email}) between 3 and 254`),
     // As `server/users/email.ts`, but for broken Punycode.
@@ -409,6 +435,7 @@ export const auditSessions = tokenAuditSchema
     userAgent: text('user_agent'),
     methods: text('methods').array().$type<readonly string[]>(),
     authenticatedAt: instant('authenticated_at'),
+    subject: text('subject').notNull(),
   })
   .existing()
 
@@ -431,6 +458,8 @@ export const auditEvents = tokenAuditSchema
     prevHash: bytea('prev_hash'),
     methods: text('methods').array().$type<readonly string[]>(),
     authenticatedAt: instant('authenticated_at'),
+    subject: text('subject').notNull(),
+    actorSubject: text('actor_subject'),
   })
   .existing()
 

@@ -4,6 +4,7 @@
 revoke all on function
   token_audit.session_state_at,
   token_audit.sessions_at,
+  token_audit.user_id,
   token_audit.verify_family,
   token_audit.verify_ledger,
   token_ledger.append_ends,
@@ -31,6 +32,7 @@ revoke all on function
   token_ledger.guard_partition,
   token_ledger.keep_an_admin,
   token_ledger.keep_open_families,
+  token_ledger.keep_subject,
   token_ledger.make_closed_months,
   token_ledger.make_month,
   token_ledger.network_of,
@@ -96,9 +98,11 @@ grant select, insert, update on
   token_ledger.user_account,
   token_ledger.user_epoch
 to token_ledger_app;
+grant select, insert on token_ledger.user_subject to token_ledger_app;
 grant execute on function
   token_audit.session_state_at,
   token_audit.sessions_at,
+  token_audit.user_id,
   token_audit.verify_family,
   token_audit.verify_ledger,
   token_ledger.append_ends,
@@ -109,6 +113,7 @@ grant execute on function
   token_ledger.check_open_families,
   token_ledger.count_hours,
   token_ledger.ensure_partitions,
+  token_ledger.keep_subject,
   token_ledger.sweep_open_families,
   token_ledger.take_turn
 to token_ledger_app;
@@ -125,6 +130,7 @@ to token_ledger_auditor;
 grant execute on function
   token_audit.session_state_at,
   token_audit.sessions_at,
+  token_audit.user_id,
   token_audit.verify_family,
   token_audit.verify_ledger
 to token_ledger_auditor;
@@ -166,7 +172,9 @@ begin
       ('token_ledger.token_family'::regclass, 'refuse_update', 'A'),
       ('token_ledger.turn'::regclass, 'skip_known_turn', 'A'),
       ('token_ledger.user_account'::regclass, 'end_sessions_of_deleted_user', 'A'),
-      ('token_ledger.user_account'::regclass, 'keep_an_admin', 'O')
+      ('token_ledger.user_account'::regclass, 'keep_an_admin', 'O'),
+      ('token_ledger.user_subject'::regclass, 'refuse_truncate', 'A'),
+      ('token_ledger.user_subject'::regclass, 'refuse_update', 'A')
     ) due (guarded, name, state)
     join pg_trigger t on t.tgname = due.name and t.tgenabled <> due.state::"char"
     left join pg_inherits i on i.inhrelid = t.tgrelid

@@ -893,7 +893,7 @@ begin
   from json_to_record(beginning) as r(
     user_id uuid, epoch integer, max_open integer, random_id uuid, transport text, device_name text,
     idle_ms float8, absolute_ms float8, token_hash bytea, ip inet, user_agent text, origin_salt bytea,
-    methods text[], authenticated_at timestamptz);
+    methods text[], authenticated_at timestamptz, subject text);
 
   insert into token_ledger.user_epoch (user_id)
   values (b.user_id)
@@ -911,6 +911,7 @@ begin
     else 'begun'
   end;
   if outcome = 'begun' then
+    perform token_ledger.keep_subject(b.subject) where b.subject is not null;
     began_at := token_ledger.clock();
     ends_at := began_at + b.absolute_ms * interval '1 millisecond';
     -- The first 48 bits of a UUIDv7 are the time: the first two groups and their hyphens.
@@ -1329,6 +1330,81 @@ $$;
 -- 7. Users, admins, keys and limits
 -- ----------------------------------------------------------------------------
 
+-- The id that the ledger has for a user: a UUID in lower case stands for itself, unless its version is 8. Those are
+-- derived from every other text, by SHA-256. db/subjects.ts does the same.
+create function token_audit.user_id(subject text)
+returns uuid
+language sql immutable parallel safe strict
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    case
+      when subject ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+        and subject !~ '^.{14}8.{4}[89ab]'
+        then subject::uuid
+      else (
+        select
+          encode(
+            set_byte(
+              set_byte(h.bytes, 6, get_byte(h.bytes, 6) & 15 | 128),
+              8, get_byte(h.bytes, 8) & 63 | 128
+            ),
+            'hex'
+          )::uuid
+        from (
+          select substr(sha256(convert_to('token-ledger user: ' || subject, 'UTF8')), 1, 16) as bytes
+        ) h
+      )
+    end
+$$;
+
+-- The text of each derived id. A check binds the id to the text, so a row cannot give one user the sessions of another.
+-- Written once; erasing a person deletes the row.
+create table token_ledger.user_subject (
+  user_id uuid not null,
+  subject text not null,
+  constraint user_subject_pkey primary key (user_id),
+  constraint user_subject_derived check (
+    user_id = token_audit.user_id(subject) and user_id::text <> subject
+  ),
+  constraint user_subject_shape check (
+    char_length(subject) >= 1
+    and char_length(subject) <= 255
+    and (subject collate "C") !~ '[\u0001-\u001f\u007f-\u009f]'
+  )
+);
+
+create trigger refuse_truncate before truncate on token_ledger.user_subject
+for each statement execute function token_ledger.refuse_change();
+alter table token_ledger.user_subject enable always trigger refuse_truncate;
+
+create trigger refuse_update before update on token_ledger.user_subject
+for each row execute function token_ledger.refuse_change();
+alter table token_ledger.user_subject enable always trigger refuse_update;
+
+-- Writes the text of a derived id, where there is one and it is not known.
+create function token_ledger.keep_subject(kept text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  id constant uuid := token_audit.user_id(kept);
+begin
+  if id::text = kept then
+    return;
+  end if;
+  insert into token_ledger.user_subject (user_id, subject)
+  values (id, kept)
+  on conflict (user_id) do nothing;
+  -- In a statement of its own, which sees a row that another transaction has just written. 122 bits of SHA-256 do not
+  -- collide by chance; if they ever do, no session begins.
+  if not exists (select from token_ledger.user_subject s where s.user_id = id and s.subject = kept) then
+    raise exception 'the ids of two users have the same hash';
+  end if;
+end
+$$;
+
 -- The service's own user directory. The ledger does not refer to it: an application may bring its own.
 create table token_ledger.user_account (
   user_id uuid not null,
@@ -1347,6 +1423,7 @@ create table token_ledger.user_account (
     and strpos(email, '@') <= 65
   ),
   constraint user_account_email_length check (length(email) >= 3 and length(email) <= 254),
+  constraint user_account_not_derived check (user_id::text !~ '^.{14}8.{4}[89ab]'),
   constraint user_account_role_known check (role in ('user', 'admin'))
 );
 create index user_account_by_prefix on token_ledger.user_account (email collate "C");
@@ -1641,8 +1718,8 @@ create table token_ledger.rate_limit (
 );
 create index rate_limit_expire on token_ledger.rate_limit (expire);
 
--- Nulls the addresses, user agents and device names of a user. The hashes stay. Returns the number of rows that held
--- something.
+-- Nulls the addresses, user agents and device names of a user, and deletes the text of a derived id. The hashes stay.
+-- Returns the number of rows that held something.
 create function token_ledger.erase_traces(erased_user_id uuid)
 returns integer
 language plpgsql
@@ -1651,6 +1728,7 @@ as $$
 declare
   erased integer;
   renamed integer;
+  forgotten integer;
 begin
   update token_ledger.token_event e
   set ip = null, user_agent = null, origin_salt = null
@@ -1664,7 +1742,9 @@ begin
   set device_name = null
   where f.user_id = erased_user_id and f.device_name is not null;
   get diagnostics renamed = row_count;
-  return erased + renamed;
+  delete from token_ledger.user_subject s where s.user_id = erased_user_id;
+  get diagnostics forgotten = row_count;
+  return erased + renamed + forgotten;
 end
 $$;
 
@@ -2147,10 +2227,14 @@ select
   e.hash,
   e.prev_hash,
   e.methods,
-  e.authenticated_at
+  e.authenticated_at,
+  coalesce(s.subject, f.user_id::text) as subject,
+  coalesce(actor.subject, e.actor_user_id::text) as actor_subject
 from token_ledger.token_event e
 join token_ledger.token_family f using (family_id)
-left join token_ledger.user_account u on u.user_id = f.user_id;
+left join token_ledger.user_account u on u.user_id = f.user_id
+left join token_ledger.user_subject s on s.user_id = f.user_id
+left join token_ledger.user_subject actor on actor.user_id = e.actor_user_id;
 
 -- One row per session, as it is now. ip and user_agent are those of its last sign-in or rotation.
 create view token_audit.sessions as
@@ -2185,7 +2269,8 @@ select
   made.ip,
   made.user_agent,
   made.methods,
-  made.authenticated_at
+  made.authenticated_at,
+  coalesce(s.subject, f.user_id::text) as subject
 from token_ledger.token_family f
 cross join lateral (
   select
@@ -2213,7 +2298,8 @@ cross join lateral (
   order by e.seq desc
   limit 1
 ) last
-left join token_ledger.user_account u on u.user_id = f.user_id;
+left join token_ledger.user_account u on u.user_id = f.user_id
+left join token_ledger.user_subject s on s.user_id = f.user_id;
 
 -- One row per reuse: how old the presented token was, and whether it came from where the current one had gone. The same
 -- address and the same user agent suggest a bug in the client rather than a theft.
@@ -2234,7 +2320,8 @@ select
   e.ip,
   e.user_agent,
   newest.ip as rotation_ip,
-  newest.user_agent as rotation_user_agent
+  newest.user_agent as rotation_user_agent,
+  coalesce(s.subject, f.user_id::text) as subject
 from token_ledger.token_event e
 join token_ledger.token_family f using (family_id)
 join token_ledger.token_event spent on spent.family_id = e.family_id
@@ -2244,6 +2331,7 @@ join token_ledger.token_event newest on newest.family_id = e.family_id
   and newest.kind in ('rotated', 'reauthenticated')
   and newest.generation = e.generation
 left join token_ledger.user_account u on u.user_id = f.user_id
+left join token_ledger.user_subject s on s.user_id = f.user_id
 where e.kind = 'reuse_detected';
 
 -- One row per suspicion, with the columns of reuse_incidents. The session goes on.
@@ -2264,14 +2352,16 @@ select
   e.ip,
   e.user_agent,
   rotation.ip as rotation_ip,
-  rotation.user_agent as rotation_user_agent
+  rotation.user_agent as rotation_user_agent,
+  coalesce(named.subject, f.user_id::text) as subject
 from token_ledger.replay_suspicion s
 join token_ledger.token_event e on e.family_id = s.family_id and e.seq = s.seq
 join token_ledger.token_family f on f.family_id = s.family_id
 join token_ledger.token_event rotation on rotation.family_id = s.family_id
   and rotation.kind in ('rotated', 'reauthenticated')
   and rotation.generation = e.generation
-left join token_ledger.user_account u on u.user_id = f.user_id;
+left join token_ledger.user_account u on u.user_id = f.user_id
+left join token_ledger.user_subject named on named.user_id = f.user_id;
 
 -- One row per signed checkpoint of the log, with the note as it is published.
 create view token_audit.checkpoints as
@@ -2294,10 +2384,14 @@ select
   target.email as target_email,
   a.family_id,
   a.role,
-  a.reason
+  a.reason,
+  coalesce(actor_named.subject, a.actor_user_id::text) as actor_subject,
+  coalesce(target_named.subject, a.target_user_id::text) as target_subject
 from token_ledger.admin_action a
 left join token_ledger.user_account actor on actor.user_id = a.actor_user_id
-left join token_ledger.user_account target on target.user_id = a.target_user_id;
+left join token_ledger.user_account target on target.user_id = a.target_user_id
+left join token_ledger.user_subject actor_named on actor_named.user_id = a.actor_user_id
+left join token_ledger.user_subject target_named on target_named.user_id = a.target_user_id;
 
 -- What a session was at an instant, events of that very instant included. No row when it had not begun.
 create function token_audit.session_state_at(family_id uuid, at timestamptz)
@@ -2369,7 +2463,8 @@ as $$
     made.ip,
     made.user_agent,
     made.methods,
-    made.authenticated_at
+    made.authenticated_at,
+    coalesce(s.subject, f.user_id::text)
   from token_ledger.token_family f
   cross join lateral (
     select e.kind, e.generation, e.occurred_at, e.expires_at, e.ip, e.user_agent, e.methods, e.authenticated_at
@@ -2381,6 +2476,7 @@ as $$
     limit 1
   ) made
   left join token_ledger.user_account u on u.user_id = f.user_id
+  left join token_ledger.user_subject s on s.user_id = f.user_id
   where f.created_at <= sessions_at.at
     and f.absolute_expires_at > sessions_at.at
     and made.expires_at > sessions_at.at
@@ -2559,6 +2655,7 @@ $$;
 revoke all on function
   token_audit.session_state_at,
   token_audit.sessions_at,
+  token_audit.user_id,
   token_audit.verify_family,
   token_audit.verify_ledger,
   token_ledger.append_ends,
@@ -2586,6 +2683,7 @@ revoke all on function
   token_ledger.guard_partition,
   token_ledger.keep_an_admin,
   token_ledger.keep_open_families,
+  token_ledger.keep_subject,
   token_ledger.make_closed_months,
   token_ledger.make_month,
   token_ledger.network_of,
@@ -2651,9 +2749,11 @@ grant select, insert, update on
   token_ledger.user_account,
   token_ledger.user_epoch
 to token_ledger_app;
+grant select, insert on token_ledger.user_subject to token_ledger_app;
 grant execute on function
   token_audit.session_state_at,
   token_audit.sessions_at,
+  token_audit.user_id,
   token_audit.verify_family,
   token_audit.verify_ledger,
   token_ledger.append_ends,
@@ -2664,6 +2764,7 @@ grant execute on function
   token_ledger.check_open_families,
   token_ledger.count_hours,
   token_ledger.ensure_partitions,
+  token_ledger.keep_subject,
   token_ledger.sweep_open_families,
   token_ledger.take_turn
 to token_ledger_app;
@@ -2680,6 +2781,7 @@ to token_ledger_auditor;
 grant execute on function
   token_audit.session_state_at,
   token_audit.sessions_at,
+  token_audit.user_id,
   token_audit.verify_family,
   token_audit.verify_ledger
 to token_ledger_auditor;

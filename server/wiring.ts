@@ -40,6 +40,8 @@ import type { FindBreachedPasswords } from './users/breached-passwords.ts'
 import type { UserDirectory } from './users/directory.ts'
 import { canonicalEmail } from './users/email.ts'
 import { createPasswords } from './users/passwords.ts'
+import { createSubjects } from './users/subjects.ts'
+import { createTeamDirectory } from './users/team-directory.ts'
 import { verifierOf } from './verifier/verifier.ts'
 import { version } from './version.ts'
 
@@ -125,10 +127,16 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     checkpointLeaves: () => checkpoints.size(),
     checkpointRefused: () => (checkpoints.refusal() === null ? 0 : 1),
   })
-  const { logSecurityEvent, reportError } = createSecurityLog(app.log, metrics.countSecurityEvent)
+  const subjects = createSubjects(database)
+  const { logSecurityEvent, reportError } = createSecurityLog(app.log, {
+    count: metrics.countSecurityEvent,
+    subjects,
+  })
   const sessionDeps = {
     sql: database.transactions,
-    users: options.users ?? createAccounts(database, passwords),
+    users: options.users
+      ? createTeamDirectory(options.users, subjects)
+      : createAccounts(database, passwords),
     refreshKeys: deriveRefreshTokenKeys(secrets),
     policy: {
       idleMs: config.refreshIdleMs,

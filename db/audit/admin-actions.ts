@@ -29,6 +29,7 @@ export async function insertAdminAction(
 
 export type AdminActionRow = {
   readonly occurredAt: number
+  /** The subject, as is `targetUserId`. */
   readonly actorUserId: string | null
   readonly actorEmail: string | null
   readonly action: AdminAction['action']
@@ -43,7 +44,7 @@ export async function listFamilyActions(
   return sql<AdminActionRow[]>`
     select
       ${epochMs(sql, 'occurred_at')} as "occurredAt",
-      actor_user_id as "actorUserId", actor_email as "actorEmail", action, reason
+      actor_subject as "actorUserId", actor_email as "actorEmail", action, reason
     from token_audit.admin_actions a
     where a.family_id = ${familyId}::uuid
       or (
@@ -99,8 +100,8 @@ export async function listAdminActions(
     select
       action_id::float8 as "actionId",
       ${epochMs(sql, 'occurred_at')} as "occurredAt",
-      actor_user_id as "actorUserId", actor_email as "actorEmail", action,
-      target_user_id as "targetUserId", target_email as "targetEmail",
+      actor_subject as "actorUserId", actor_email as "actorEmail", action,
+      target_subject as "targetUserId", target_email as "targetEmail",
       family_id as "familyId", role, reason
     from token_audit.admin_actions
     where true

@@ -16,6 +16,7 @@ export type ListedEvent = {
   readonly kind: EventKind
   readonly generation: number
   readonly presentedGeneration: number | null
+  /** The subject, as is `actorUserId`. */
   readonly userId: string | null
   readonly email: string | null
   readonly occurredAt: number
@@ -51,6 +52,7 @@ export async function listEvents(
     from token_ledger.token_event e
     join token_ledger.token_family f on f.family_id = e.family_id
     left join token_ledger.user_account u on u.user_id = f.user_id
+    ${subjects(sql)}
     where true
       ${kinds === undefined ? sql`` : sql`and e.kind = any(${kinds as string[]})`}
       ${userId === undefined ? sql`` : sql`and f.user_id = ${userId}::uuid`}
@@ -74,6 +76,7 @@ export async function listFamilyEvents(
     from token_ledger.token_event e
     join token_ledger.token_family f on f.family_id = e.family_id
     left join token_ledger.user_account u on u.user_id = f.user_id
+    ${subjects(sql)}
     where e.family_id = ${familyId}::uuid
     order by e.seq desc
     limit ${limit}`
@@ -94,6 +97,7 @@ export async function readForward(
     from token_ledger.token_event e
     left join token_ledger.token_family f on f.family_id = e.family_id
     left join token_ledger.user_account u on u.user_id = f.user_id
+    ${subjects(sql)}
     where (e.txid, e.family_id, e.seq) > ${positionRow(sql, position)}
       and e.txid < pg_snapshot_xmin(pg_current_snapshot())
     order by e.txid, e.family_id, e.seq
@@ -110,11 +114,19 @@ export async function readHorizon({ statements: sql }: Statements): Promise<Posi
 
 function columns(sql: postgres.Sql) {
   return sql`
-    e.txid::text as txid, e.family_id, e.seq, e.kind, e.generation, e.presented_generation, f.user_id, u.email,
+    e.txid::text as txid, e.family_id, e.seq, e.kind, e.generation, e.presented_generation,
+    coalesce(s.subject, f.user_id::text) as user_id, u.email,
     ${epochMs(sql, 'e.occurred_at')} as occurred_at,
     ${epochMs(sql, 'e.expires_at')} as expires_at,
-    e.reason, e.actor_user_id, host(e.ip) as ip, e.user_agent, encode(e.hash, 'hex') as hash,
+    e.reason, coalesce(actor.subject, e.actor_user_id::text) as actor_user_id, host(e.ip) as ip, e.user_agent, encode(e.hash, 'hex') as hash,
     array_to_string(e.methods, ' ') as methods, ${epochMs(sql, 'e.authenticated_at')} as authenticated_at`
+}
+
+/** Names the user and the actor of an event. */
+function subjects(sql: postgres.Sql) {
+  return sql`
+    left join token_ledger.user_subject s on s.user_id = f.user_id
+    left join token_ledger.user_subject actor on actor.user_id = e.actor_user_id`
 }
 
 function positionRow(sql: postgres.Sql, { txid, familyId, seq }: Position) {

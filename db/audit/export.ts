@@ -48,10 +48,11 @@ export async function readRecords(
   for await (const { first, last } of pieces(tx, bounds.first, bounds.last)) {
     const families = await tx<ExportedFamilyRow[]>`
       select
-        family_id, user_id, transport, device_name,
-        ${epochMs(tx, 'created_at')} as created_at,
-        ${epochMs(tx, 'absolute_expires_at')} as absolute_expires_at
-      from token_ledger.token_family
+        f.family_id, f.user_id, f.transport, f.device_name, s.subject,
+        ${epochMs(tx, 'f.created_at')} as created_at,
+        ${epochMs(tx, 'f.absolute_expires_at')} as absolute_expires_at
+      from token_ledger.token_family f
+      left join token_ledger.user_subject s using (user_id)
       where family_id between ${first}::uuid and ${last}::uuid
       order by family_id`
     const unread = families.map(toFamilyRecord)
@@ -132,6 +133,7 @@ type ExportedFamilyRow = {
   user_id: string
   transport: string
   device_name: string | null
+  subject: string | null
   created_at: number
   absolute_expires_at: number
 }
@@ -153,6 +155,7 @@ function toFamilyRecord(row: ExportedFamilyRow): FamilyRecord {
     userId: row.user_id,
     transport: row.transport,
     deviceName: row.device_name,
+    subject: row.subject,
     createdAt: instantParam(row.created_at),
     absoluteExpiresAt: instantParam(row.absolute_expires_at),
   }

@@ -12,6 +12,7 @@ export type Incident = {
   readonly incidentId: string
   readonly familyId: string
   readonly seq: number
+  /** The subject. */
   readonly userId: string
   readonly email: string | null
   readonly occurredAt: number
@@ -66,7 +67,7 @@ export async function listIncidents(
     ${newest})`
   return sql<Incident[]>`
     select
-      kind, incident_id as "incidentId", family_id as "familyId", seq, user_id as "userId", email,
+      kind, incident_id as "incidentId", family_id as "familyId", seq, subject as "userId", email,
       ${epochMs(sql, 'occurred_at')} as "occurredAt",
       presented_generation as "presentedGeneration", current_generation as "currentGeneration",
       generations_behind as "generationsBehind",

@@ -8,6 +8,8 @@ import { bytes } from './event-rows.ts'
 
 export type NewFamily = {
   readonly userId: string
+  /** What `userId` is derived from; null for an id that stands for itself. */
+  readonly subject: string | null
   /** From `readEpoch`. */
   readonly epoch: number
   /** Of the user, before this one; null for any number. */
@@ -50,6 +52,7 @@ export async function beginFamily(
   const { caller, ...columns } = family
   const beginning = {
     user_id: columns.userId,
+    subject: columns.subject,
     epoch: columns.epoch,
     max_open: columns.maxOpen,
     random_id: columns.randomId,

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { insertAdminAction } from '../../db/audit/admin-actions.ts'
 import { eraseTraces } from '../../db/ledger/erasure.ts'
 import type { Caller } from '../../db/ledger/event-rows.ts'
+import { ledgerIdOf } from '../../db/subjects.ts'
 import { eraseUserRow } from '../../db/users.ts'
 import { endAllSessions, type EndDeps } from '../sessions/revocation.ts'
 import type { AccountStore } from '../users/directory.ts'
@@ -9,8 +10,8 @@ import { rejectingLastAdmin } from './users.ts'
 
 /**
  * Ends all sessions of a user and erases the personal data, in one transaction: e-mail, password, IP
- * addresses, user agents, device names. The events stay, under a user id that no longer identifies a
- * person, and the ledger still verifies.
+ * addresses, user agents, device names, and the subject if the ledger's id is derived from it. The events stay, and the
+ * ledger still verifies.
  *
  * @param deps.sql as the owner of the tables
  * @returns how many sessions were ended, and how many rows held personal data
@@ -18,11 +19,12 @@ import { rejectingLastAdmin } from './users.ts'
  */
 export async function eraseUser(
   deps: EndDeps & { readonly accounts: Pick<AccountStore, 'hashPassword'> },
-  userId: string,
+  subject: string,
   { actorUserId, caller }: { actorUserId: string | null; caller: Caller },
 ): Promise<{ ended: number; erased: number }> {
   const unknownPassword = randomBytes(32).toString('base64url')
   const passwordHash = await deps.accounts.hashPassword(unknownPassword)
+  const userId = ledgerIdOf(subject)
   let erased = 0
   const ended = await rejectingLastAdmin(() =>
     endAllSessions(deps, userId, {

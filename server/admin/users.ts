@@ -2,10 +2,13 @@ import { randomBytes } from 'node:crypto'
 import { insertAdminAction } from '../../db/audit/admin-actions.ts'
 import { isLastAdmin } from '../../db/connection/errors.ts'
 import type { Caller } from '../../db/ledger/event-rows.ts'
+import { keepSubject, ledgerIdOf } from '../../db/subjects.ts'
 import { AuthError } from '../errors.ts'
 import { type Actor, inAct, lockForAct } from '../sessions/act.ts'
 import { endAllSessions, type EndDeps } from '../sessions/revocation.ts'
 import type { AccountStore, Role, User } from '../users/directory.ts'
+
+/* Users are named by their subjects here, as the account store has them. */
 
 type UserAdminDeps = EndDeps & { readonly accounts: AccountStore }
 
@@ -28,7 +31,7 @@ export async function createUser(
     await insertAdminAction(transaction, {
       action: 'user_created',
       actorUserId,
-      targetUserId: user.id,
+      targetUserId: await keepSubject(transaction, user.id),
       role: user.role,
     })
   })
@@ -51,14 +54,14 @@ export async function disableUser(
   by: By & { readonly caller: Caller },
 ): Promise<number> {
   return rejectingLastAdmin(() =>
-    endAllSessions(deps, userId, {
+    endAllSessions(deps, ledgerIdOf(userId), {
       by: { ...by, reason: 'user_disabled' },
       inSameTransaction: async (transaction) => {
         await deps.accounts.setDisabled(transaction, userId, true)
         await insertAdminAction(transaction, {
           action: 'user_disabled',
           actorUserId: by.actorUserId,
-          targetUserId: userId,
+          targetUserId: await keepSubject(transaction, userId),
         })
       },
     }),
@@ -70,14 +73,15 @@ export async function enableUser(
   userId: string,
   { actorUserId, actor }: By,
 ): Promise<void> {
-  await inAct(deps.sql, userId, {
-    concerned: { actor, users: [userId] },
+  const id = ledgerIdOf(userId)
+  await inAct(deps.sql, id, {
+    concerned: { actor, users: [id] },
     async work(transaction) {
       await deps.accounts.setDisabled(transaction, userId, false)
       await insertAdminAction(transaction, {
         action: 'user_enabled',
         actorUserId,
-        targetUserId: userId,
+        targetUserId: await keepSubject(transaction, userId),
       })
     },
   })
@@ -90,15 +94,16 @@ export async function setRole(
   { actorUserId, actor }: By,
 ): Promise<void> {
   const { userId, role } = change
+  const id = ledgerIdOf(userId)
   await rejectingLastAdmin(() =>
-    inAct(deps.sql, userId, {
-      concerned: { actor, users: [userId] },
+    inAct(deps.sql, id, {
+      concerned: { actor, users: [id] },
       async work(transaction) {
         await deps.accounts.setRole(transaction, userId, role)
         await insertAdminAction(transaction, {
           action: 'role_set',
           actorUserId,
-          targetUserId: userId,
+          targetUserId: await keepSubject(transaction, userId),
           role,
         })
       },

@@ -1,5 +1,5 @@
 import type { Position } from '../../db/audit/events.ts'
-import { uuidPattern } from './uuid.ts'
+import { uuidPattern } from '../../db/uuid.ts'
 
 /** `<txid>:<familyId>:<seq>` */
 export const positionPattern = new RegExp(`^\\d{1,19}:${uuidPattern}:\\d{1,9}$`)

@@ -2,7 +2,8 @@ import { z } from 'zod'
 import { checkFamily } from '../ledger/chain.ts'
 import { eventKinds, maxMethods, methodPattern } from '../ledger/events.ts'
 import type { EventRecord, FamilyRecord, LedgerRecord } from '../ledger/record.ts'
-import { uuid } from './uuid.ts'
+import { isSubject, ledgerIdOf, subjectRule } from '../../db/subjects.ts'
+import { uuid } from '../../db/uuid.ts'
 
 /** What is wrong with an export, and where. */
 export type ExportProblem = {
@@ -64,6 +65,8 @@ class ExportCheck {
       case 'family':
         this.found.families += 1
         this.#begin(record.familyId, record)
+        if (record.subject && ledgerIdOf(record.subject) !== record.userId)
+          this.#complain('the user id is not derived from the subject', record.familyId)
         return
       case 'event':
         this.found.events += 1
@@ -116,7 +119,7 @@ const integer = z
 const recordSchema = z.discriminatedUnion('record', [
   z.strictObject({
     record: z.literal('export'),
-    version: z.literal([1, 2]),
+    version: z.literal([1, 2, 3]),
     from: instant.nullable(),
     to: instant.nullable(),
   }),
@@ -126,6 +129,8 @@ const recordSchema = z.discriminatedUnion('record', [
     userId: id,
     transport: z.string(),
     deviceName: z.string().nullable(),
+    // An export of version 1 or 2 has none.
+    subject: z.string().refine(isSubject, subjectRule).nullable().default(null),
     createdAt: instant,
     absoluteExpiresAt: instant,
   }),

@@ -6,7 +6,7 @@ import { positionText } from './position.ts'
 export function toSessionView(row: AuditSession) {
   return {
     familyId: row.familyId,
-    userId: row.userId,
+    userId: row.subject,
     email: row.email,
     status: row.status,
     transport: row.transport,

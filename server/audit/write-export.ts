@@ -38,7 +38,7 @@ export async function writeExport(
   const { fromAt, toAt } = period
   const begin: ExportBegin = {
     record: 'export',
-    version: 2,
+    version: 3,
     from: iso(fromAt),
     to: iso(toAt),
   }

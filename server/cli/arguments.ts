@@ -1,5 +1,6 @@
 import type { Period } from '../../db/audit/export.ts'
-import { uuid } from '../audit/uuid.ts'
+import { isSubject, subjectRule } from '../../db/subjects.ts'
+import { uuid } from '../../db/uuid.ts'
 import { canonicalEmail } from '../users/email.ts'
 import { UsageError } from './command.ts'
 
@@ -21,6 +22,26 @@ export function familyIdArgument(text: string): string {
   if (!uuid.test(id))
     throw new UsageError(`not a family id, which is a UUID: ${JSON.stringify(text)}`)
   return id
+}
+
+/** A user's id, as the user directory has it. */
+export function subjectArgument(text: string): string {
+  if (!isSubject(text)) throw new UsageError(`--user-id: ${subjectRule}`)
+  return text
+}
+
+/** The user whom a command is about: an address, or an id of any user directory. */
+export type Person = { readonly email: string } | { readonly subject: string }
+
+/** @throws {UsageError} unless there is exactly one of the two */
+export function personArgument(
+  positionals: readonly string[],
+  subject: string | undefined,
+): Person {
+  if (subject === undefined) return { email: emailOf(exactlyOne(positionals, 'e-mail address')) }
+  if (positionals.length > 0)
+    throw new UsageError('expected an e-mail address or --user-id, not both')
+  return { subject: subjectArgument(subject) }
 }
 
 /** The reason that the audit trail records. */

@@ -1,29 +1,38 @@
 import { parseArgs } from 'node:util'
 import { listFamilyActions } from '../../db/audit/admin-actions.ts'
-import { listSessions, readSession } from '../../db/audit/sessions.ts'
+import { listSessions, readSession, type UserFilter } from '../../db/audit/sessions.ts'
 import type { AuditSession } from '../../db/schema.ts'
+import { ledgerIdOf } from '../../db/subjects.ts'
 import { listFamilyEvents } from '../../db/audit/events.ts'
 import { sessionStatuses } from '../ledger/family.ts'
 import { jsonLine } from '../audit/json-line.ts'
 import { revokeSession, revokeUserSessions } from '../admin/sessions.ts'
 import { toEventView, toSessionView } from '../audit/views.ts'
-import { actDeps, commandLine, findUser } from './acts.ts'
-import { emailOf, exactlyOne, familyIdArgument, reasonArgument } from './arguments.ts'
+import { actDeps, commandLine, subjectOf } from './acts.ts'
+import {
+  emailOf,
+  exactlyOne,
+  familyIdArgument,
+  personArgument,
+  reasonArgument,
+  subjectArgument,
+} from './arguments.ts'
 import { UsageError, type Command } from './command.ts'
 import { asService, withDatabase } from './database.ts'
 import { dateTime, pluralize, printable, table } from './output.ts'
-import { timeline } from './timeline.ts'
+import { timeline, userText } from './timeline.ts'
 
 const pageSize = 200
 
 export const sessionsList: Command = {
-  usage: '[--user E] [--status S] [--json]',
+  usage: '[--user E|--user-id ID] [--status S] [--json]',
   summary: 'lists sessions, newest first; --json prints one JSON object per line',
   async run(args, readConfig) {
     const { values } = parseArgs({
       args: [...args],
       options: {
         user: { type: 'string' },
+        'user-id': { type: 'string' },
         status: { type: 'string' },
         json: { type: 'boolean', default: false },
       },
@@ -31,12 +40,12 @@ export const sessionsList: Command = {
     const status = sessionStatuses.find((one) => one === values.status)
     if (values.status !== undefined && status === undefined)
       throw new UsageError(`--status: must be one of ${sessionStatuses.join(', ')}`)
-    const email = values.user === undefined ? undefined : emailOf(values.user)
+    const filter = { status, ...userFilter(values.user, values['user-id']) }
     let count = 0
     await withDatabase(readConfig(), asService, async (database) => {
       let cursor: string | undefined
       do {
-        const page = await listSessions(database, { email, status }, { cursor, limit: pageSize })
+        const page = await listSessions(database, filter, { cursor, limit: pageSize })
         cursor = page.length === pageSize ? page.at(-1)?.familyId : undefined
         show(page, { asJson: values.json, isFirst: count === 0 })
         count += page.length
@@ -98,24 +107,32 @@ export const sessionsRevoke: Command = {
 }
 
 export const sessionsRevokeUser: Command = {
-  usage: 'E --reason R',
+  usage: 'E|--user-id ID --reason R',
   summary: 'ends all sessions of a user; prints how many were active',
   async run(args, readConfig) {
     const { values, positionals } = parseArgs({
       args: [...args],
       allowPositionals: true,
-      options: { reason: { type: 'string' } },
+      options: { reason: { type: 'string' }, 'user-id': { type: 'string' } },
     })
-    const email = emailOf(exactlyOne(positionals, 'e-mail address'))
+    const person = personArgument(positionals, values['user-id'])
     const reason = reasonArgument(values.reason)
     const revoked = await withDatabase(readConfig(), asService, async (database) => {
       const deps = actDeps(database)
-      const user = await findUser(deps, email)
-      return revokeUserSessions(deps, user.id, { ...commandLine, reason })
+      return revokeUserSessions(deps, await subjectOf(deps, person), { ...commandLine, reason })
     })
     console.log(revoked)
     return 0
   },
+}
+
+function userFilter(email: string | undefined, subject: string | undefined): UserFilter {
+  if (email !== undefined && subject !== undefined)
+    throw new UsageError('expected --user or --user-id, not both')
+  return {
+    ...(email !== undefined && { email: emailOf(email) }),
+    ...(subject !== undefined && { userId: ledgerIdOf(subjectArgument(subject)) }),
+  }
 }
 
 function show(
@@ -134,7 +151,7 @@ function show(
 function toTableRow(row: AuditSession): string[] {
   return [
     row.familyId,
-    printable(row.email ?? '(erased)', 40),
+    printable(userText(row), 40),
     row.endReason === null || row.endReason === row.status
       ? row.status
       : `${row.status} (${row.endReason})`,

@@ -12,6 +12,11 @@ export type FamilyStory = {
   readonly actions: readonly AdminActionRow[]
 }
 
+/** The address; without one the id in a team's own directory. */
+export function userText({ email, subject, userId }: AuditSession): string {
+  return email ?? (subject === userId ? '(erased)' : subject)
+}
+
 /** One session from sign-in to end, for support staff. Instants are UTC. */
 export function timeline({ session, events, actions }: FamilyStory): readonly string[] {
   const lines = fold(events)
@@ -29,7 +34,7 @@ export function timeline({ session, events, actions }: FamilyStory): readonly st
   })
   return [
     `session  ${session.familyId}`,
-    `user     ${printable(session.email ?? '(erased)')}  ${session.userId}`,
+    `user     ${printable(userText(session))}  ${session.userId}`,
     `device   ${printable(session.deviceName ?? '(no name)')}, refresh token in the ${session.transport}`,
     `status   ${statusOf(session)}`,
     `proof    ${proofOf(session)}`,

@@ -1,13 +1,14 @@
 import { text } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
+import { ledgerIdOf } from '../../db/subjects.ts'
 import { eraseUser } from '../admin/erasure.ts'
 import { createUser, disableUser, enableUser, newPassword } from '../admin/users.ts'
 import type { Config } from '../config/config.ts'
 import type { User } from '../users/directory.ts'
 import { canonicalEmail } from '../users/email.ts'
 import { passwordProblem } from '../users/passwords.ts'
-import { actDeps, commandLine, findUser } from './acts.ts'
-import { emailOf, exactlyOne } from './arguments.ts'
+import { actDeps, commandLine, findUser, subjectOf } from './acts.ts'
+import { exactlyOne, personArgument } from './arguments.ts'
 import { UsageError, type Command, type ReadConfig } from './command.ts'
 import { asService, withDatabase } from './database.ts'
 import { pluralize } from './output.ts'
@@ -61,18 +62,22 @@ export const userEnable: Command = {
 }
 
 export const userErase: Command = {
-  usage: 'E',
+  usage: 'E|--user-id ID',
   summary: 'ends all sessions of the user and erases their personal data; cannot be undone',
   async run(args, readConfig) {
-    const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} })
-    const email = emailOf(exactlyOne(positionals, 'e-mail address'))
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: { 'user-id': { type: 'string' } },
+    })
+    const person = personArgument(positionals, values['user-id'])
     // As the owner: the role of the service has no right to change an event.
     const { userId, ended, erased } = await withDatabase(readConfig(), {}, async (database) => {
       const deps = actDeps(database)
-      const user = await findUser(deps, email)
+      const subject = await subjectOf(deps, person)
       // Events of the erasure carry no caller: it would be erased in the same transaction.
       const by = { ...commandLine, caller: { ip: null, userAgent: null } }
-      return { userId: user.id, ...(await eraseUser(deps, user.id, by)) }
+      return { userId: ledgerIdOf(subject), ...(await eraseUser(deps, subject, by)) }
     })
     console.log(userId)
     console.error(`${pluralize(ended, 'session')} ended, ${pluralize(erased, 'row')} erased`)

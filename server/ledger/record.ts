@@ -6,8 +6,8 @@ export type LedgerRecord = ExportBegin | FamilyRecord | EventRecord | ExportEnd
 
 export type ExportBegin = {
   readonly record: 'export'
-  /** 1 in exports without `methods` and `authenticatedAt`. */
-  readonly version: 1 | 2
+  /** 1 in exports without `methods` and `authenticatedAt`, 2 in those without `subject`. */
+  readonly version: 1 | 2 | 3
   /** Only families that started at this instant or later; null for no limit. */
   readonly from: string | null
   /** Only families that started before this instant; null for no limit. */
@@ -21,6 +21,11 @@ export type FamilyRecord = {
   readonly transport: string
   /** Not covered by a hash, because it can be erased. */
   readonly deviceName: string | null
+  /**
+   * What `userId` is derived from; null if it stands for itself, or the subject was erased. Missing in an export of
+   * version 1 or 2, which is the same as null.
+   */
+  readonly subject?: string | null
   readonly createdAt: string
   readonly absoluteExpiresAt: string
 }

@@ -3,7 +3,10 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { ReplayReason, RevocationReason } from '../ledger/events.ts'
 import { AuthError, type Reason } from '../errors.ts'
 
-/** A security-relevant event (OWASP ASVS 5.0, 16.3). It never holds a secret, a hash or a token. */
+/**
+ * A security-relevant event (OWASP ASVS 5.0, 16.3). It never holds a secret, a hash or a token. Users are named by the
+ * ledger's ids; the log has their subjects instead.
+ */
 export type SecurityEvent =
   | {
       readonly event: 'session_started' | 'session_reauthenticated' | 'reuse_detected'
@@ -129,6 +132,31 @@ const suspicious: ReadonlySet<Reason> = new Set<Reason>([
   'transport_mismatch',
 ])
 
+/** Where a user's subject comes from. It is a promise only where the database has to be asked. */
+export type Subjects = {
+  of(
+    ledgerIds: readonly string[],
+  ): ReadonlyMap<string, string> | Promise<ReadonlyMap<string, string>>
+}
+
+/** The users whom the event names. */
+type Named = { readonly userId?: string | null; readonly actorUserId?: string | null }
+
+function userIdsIn({ userId, actorUserId }: Named): string[] {
+  return [userId, actorUserId].filter((id) => typeof id === 'string')
+}
+
+/** The event with the subjects of its users. */
+function naming(event: SecurityEvent & Named, subjects: ReadonlyMap<string, string>): object {
+  if (subjects.size === 0) return event
+  const { userId, actorUserId } = event
+  return {
+    ...event,
+    ...(userId && { userId: subjects.get(userId) ?? userId }),
+    ...(actorUserId && { actorUserId: subjects.get(actorUserId) ?? actorUserId }),
+  }
+}
+
 /** Security events that are logged as warnings. */
 const alarming: ReadonlySet<SecurityEvent['event']> = new Set<SecurityEvent['event']>([
   'ledger_rows_exceeded',
@@ -141,15 +169,20 @@ const alarming: ReadonlySet<SecurityEvent['event']> = new Set<SecurityEvent['eve
 /**
  * Writes security events, and errors of which the caller got only the public part, as one JSON line each.
  *
- * @param count is called with each security event as well
+ * @param options.count is called with each security event as well
+ * @param options.subjects of ledger ids; an id without one is logged as it is
  */
 export function createSecurityLog(
   log: FastifyBaseLogger,
-  count: LogSecurityEvent,
+  { count, subjects }: { count: LogSecurityEvent; subjects: Subjects },
 ): { logSecurityEvent: LogSecurityEvent; reportError: ReportError } {
-  const logSecurityEvent: LogSecurityEvent = (event) => {
+  const logSecurityEvent = (event: SecurityEvent & Named) => {
     count(event)
-    log[alarming.has(event.event) ? 'warn' : 'info'](event)
+    const write = (known: ReadonlyMap<string, string>) =>
+      log[alarming.has(event.event) ? 'warn' : 'info'](naming(event, known))
+    const known = subjects.of(userIdsIn(event))
+    if (known instanceof Promise) known.then(write, () => write(new Map()))
+    else write(known)
   }
   return {
     logSecurityEvent,

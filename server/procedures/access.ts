@@ -1,4 +1,5 @@
 import type { Transaction } from '../../db/connection/transaction.ts'
+import { ledgerIdOf } from '../../db/subjects.ts'
 import { AuthError } from '../errors.ts'
 import type { Actor } from '../sessions/act.ts'
 import type { AccessTokenClaims } from '../verifier/index.ts'
@@ -49,7 +50,7 @@ export const adminProcedure = bearerProcedure.use(async ({ ctx, path, next }) =>
   deps.logSecurityEvent({
     event: 'admin_called',
     procedure: path,
-    actorUserId: session.userId,
+    actorUserId: ledgerIdOf(session.userId),
     ip: caller.ip,
   })
   const mayAct = async (tx: Transaction) =>
@@ -71,12 +72,12 @@ export const adminActProcedure = adminProcedure.use(async ({ ctx, next }) => {
 
 /** For a list of the caller's own: one at a time per user in this process. */
 export const listingProcedure = liveProcedure.use(async ({ ctx, next }) =>
-  ctx.deps.turns(ctx.session.userId, () => next({ ctx })),
+  ctx.deps.turns(ctx.by.actorUserId, () => next({ ctx })),
 )
 
 /** For a question that may read much: one at a time per admin in this process. */
 export const askingProcedure = adminProcedure.use(async ({ ctx, next }) =>
-  ctx.deps.turns(ctx.session.userId, () => next({ ctx })),
+  ctx.deps.turns(ctx.by.actorUserId, () => next({ ctx })),
 )
 
 /** @throws {AuthError} `step_up_required`: by the time of the database, as the token's `auth_time` is */
@@ -95,8 +96,8 @@ function byCaller(
   { caller, session }: AppContext & { readonly session: AccessTokenClaims },
   mayAct: Actor['mayAct'],
 ) {
-  const { userId, familyId } = session
-  const actor: Actor = { userId, familyId, mayAct }
+  const userId = ledgerIdOf(session.userId)
+  const actor: Actor = { userId, familyId: session.familyId, mayAct }
   return { actor, actorUserId: userId, caller }
 }
 

@@ -25,7 +25,7 @@ export const changePassword = recentProcedure
     const { newPassword: password } = input
     mustFollowRule(deps, { field: 'newPassword', password, email: session.email })
     const { user } = await checkPasswordAgain(ctx, {
-      userId: session.userId,
+      userId: ctx.by.actorUserId,
       // A thief of the access token has no guesses beyond those of a stranger.
       familyIds: [],
       password: input.currentPassword,
@@ -34,13 +34,17 @@ export const changePassword = recentProcedure
 
     await mustNotBeBreached(deps, { field: 'newPassword', password })
     const passwordHash = await accounts.hashPassword(password, queueOf(ctx))
-    const revoked = await endAllSessions(deps, user.id, {
+    const revoked = await endAllSessions(deps, ctx.by.actorUserId, {
       by: { ...ctx.by, reason: 'password_changed' },
       exceptFamilyId: session.familyId,
       inSameTransaction: (transaction) =>
         accounts.setPasswordHash(transaction, user.id, passwordHash),
     })
-    deps.logSecurityEvent({ event: 'password_changed', userId: user.id, ip: caller.ip })
+    deps.logSecurityEvent({
+      event: 'password_changed',
+      userId: ctx.by.actorUserId,
+      ip: caller.ip,
+    })
     return { success: true as const, revoked }
   })
 
@@ -48,8 +52,8 @@ export const changePassword = recentProcedure
 export const events = listingProcedure
   .input(z.strictObject({ cursor: eventCursor.optional(), limit }).prefault({}))
   .query(async ({ ctx, input }) => {
-    const { userId, familyId } = ctx.session
-    const rows = await listOwnEvents(ctx.deps.database.calls, userId, input)
+    const { familyId } = ctx.session
+    const rows = await listOwnEvents(ctx.deps.database.calls, ctx.by.actorUserId, input)
     return pageOf(rows, input.limit, {
       item: ({ seq, occurredAt, ...event }) => ({
         ...event,

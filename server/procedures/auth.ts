@@ -1,10 +1,12 @@
 import { z } from 'zod'
 import { readEpoch } from '../../db/ledger/locks.ts'
+import { ledgerIdOf } from '../../db/subjects.ts'
 import { nilUuid } from '../../db/uuid.ts'
 import { AuthError, invalid } from '../errors.ts'
 import { startSession } from '../sessions/sign-in.ts'
 import type { User } from '../users/directory.ts'
 import { canonicalEmail } from '../users/email.ts'
+import { findUser } from '../users/team-directory.ts'
 import type { AuthContext } from './context.ts'
 import { toGrant } from './grant.ts'
 import { mustFollowRule, mustNotBeBreached } from './new-password.ts'
@@ -38,8 +40,9 @@ export const register = authMutation(credentials, async ({ ctx, input }) => {
   await deps.limits.beforeRegistration(caller.ip)
   await mustNotBeBreached(deps, { field: 'password', password })
   const user = await accounts.create({ email, password, role: 'user', network: queueOf(ctx) })
-  deps.logSecurityEvent({ event: 'user_registered', userId: user.id, ip: caller.ip })
-  const epoch = await readEpoch(deps.database, user.id)
+  const userId = ledgerIdOf(user.id)
+  deps.logSecurityEvent({ event: 'user_registered', userId, ip: caller.ip })
+  const epoch = await readEpoch(deps.database, userId)
   const signIn = { user, epoch, transport: 'cookie', deviceName: null, caller } as const
   return toGrant(ctx, await startSession(deps, { ...signIn, methods: byPassword }))
 })
@@ -65,7 +68,7 @@ export const login = authMutation(
     const deviceName = input.deviceName?.toWellFormed().replaceAll('\0', '') ?? null
     const signIn = { user, epoch, transport, deviceName, caller, methods: byPassword }
     const session = await startSession(deps, signIn)
-    deps.limits.afterSignIn({ userId: user.id, ip: caller.ip })
+    deps.limits.afterSignIn({ userId: session.userId, ip: caller.ip })
     return toGrant(ctx, session)
   },
 )
@@ -100,22 +103,26 @@ async function checkCredentials(
   const { deps } = ctx
   const email = canonicalEmail(input.email)
   const accountHash = deps.accountHash(email ?? 'no address')
-  const findUser = once(async () => (email === null ? null : deps.users.findByEmail(email)))
-  const findUserId = async () => (await findUser())?.id ?? null
+  const findOnce = once(async () => (email === null ? null : deps.users.findByEmail(email)))
+  const findUserId = async () => {
+    const found = await findOnce()
+    return found && ledgerIdOf(found.id)
+  }
   let epoch = 0
   const attempt = { accountHash, ...whereFrom(ctx), familyIds: deviceFamilies(ctx), findUserId }
   const isRight = await deps.limits.countingPassword(attempt, async () => {
-    const found = await findUser()
+    const found = await findOnce()
     // Read before the password hash: whatever ends all sessions from here on also fails this sign-in. Read for an
     // unknown address as well, so that it costs the same queries.
-    epoch = await readEpoch(deps.database, found?.id ?? nilUuid)
+    epoch = await readEpoch(deps.database, found === null ? nilUuid : ledgerIdOf(found.id))
     return deps.users.checkPassword(found, input.password, queueOf(ctx))
   })
+  const signedIn = await findOnce()
   const userId = await findUserId()
-  if (!isRight || userId === null) return { user: null, epoch, userId, accountHash }
+  if (!isRight || signedIn === null) return { user: null, epoch, userId, accountHash }
   // Catches a user disabled before the epoch was read; `startSession` compares the epoch and catches
   // one disabled later.
-  const current = (await deps.users.findMany([userId])).get(userId)
+  const current = await findUser(deps.users, signedIn.id)
   const user = current === undefined || current.disabled ? null : current
   return { user, epoch, userId, accountHash }
 }

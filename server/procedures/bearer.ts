@@ -1,3 +1,4 @@
+import { ledgerIdOf } from '../../db/subjects.ts'
 import { AuthError } from '../errors.ts'
 import { type AccessTokenClaims, AccessTokenError } from '../verifier/index.ts'
 import type { ServiceDeps } from './deps.ts'
@@ -26,7 +27,8 @@ export function bearerOf(
     const session = await verify(deps, request.authorization)
     if (deps.endedSessions.stateOf(session.familyId) === 'ended')
       throw new AuthError('access_token_revoked', 'the session is over')
-    await deps.callLimits.count(session, request.calls)
+    const { userId, familyId } = session
+    await deps.callLimits.count({ userId: ledgerIdOf(userId), familyId }, request.calls)
     return session
   })
   const standing = once(async () => mustBeAlive(deps.database.calls.statements, await claims()))

@@ -1,11 +1,18 @@
 import { z } from 'zod'
+import { ledgerIdOf, subjectPattern, subjectRule } from '../../db/subjects.ts'
+import { uuidPattern } from '../../db/uuid.ts'
 import { positionOf, positionPattern } from '../audit/position.ts'
-import { uuidPattern } from '../audit/uuid.ts'
 
 export const limit = z.number().int().min(1).max(200).default(50)
 
 /** A UUID, in lower case as the database returns it. */
 export const id = z.uuid().transform((given) => given.toLowerCase())
+
+/** A user's id, as the user directory has it. */
+export const subject = z.string().regex(subjectPattern, subjectRule)
+
+/** The same, as the ledger has it: for a filter. */
+export const userId = subject.transform(ledgerIdOf)
 
 /** The years 1 to 9999: JavaScript writes others in a form that Postgres cannot read. */
 export const isReadable = (at: number) => at >= -62_135_596_800_000 && at < 253_402_300_800_000

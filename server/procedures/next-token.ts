@@ -50,8 +50,8 @@ export async function nextToken<Answer>(
   }
   try {
     const session = await deps.rotate(request)
-    const { familyId, user } = session
-    deps.limits.afterRefresh({ familyId, userId: user.id, ip: caller.ip })
+    const { familyId, userId } = session
+    deps.limits.afterRefresh({ familyId, userId, ip: caller.ip })
     return answer(session)
   } catch (error) {
     // Clear the cookie only if it can never work again: after a lost race the browser already holds

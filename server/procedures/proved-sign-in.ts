@@ -1,12 +1,14 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { readEpoch } from '../../db/ledger/locks.ts'
+import { ledgerIdOf } from '../../db/subjects.ts'
 import { AuthError } from '../errors.ts'
 import { maxMethods, methodPattern } from '../ledger/events.ts'
 import { startSession } from '../sessions/sign-in.ts'
+import { findUser } from '../users/team-directory.ts'
 import type { AuthContext } from './context.ts'
 import { toGrant, type Grant } from './grant.ts'
-import { id, instant, text } from './input.ts'
+import { id, instant, subject, text } from './input.ts'
 import { authMutation } from './trpc.ts'
 
 /** As the ledger takes them: `amr` of RFC 8176, or words of your own such as `urn:example:passkey`. */
@@ -20,7 +22,7 @@ const address = z
 
 /** The part of a sign-in that does not depend on how it reaches the service. */
 export const provedSignIn = z.strictObject({
-  user: id,
+  user: subject,
   methods,
   transport: z.enum(['cookie', 'body']),
   deviceName: z.string().max(100).optional(),
@@ -39,11 +41,12 @@ export type ProvedSignIn = z.output<typeof provedSignIn> & {
  */
 export async function beginSession(ctx: AuthContext, proved: ProvedSignIn): Promise<Grant> {
   const { deps, caller } = ctx
-  const epoch = await readEpoch(deps.database, proved.user)
-  const user = (await deps.users.findMany([proved.user])).get(proved.user)
+  const userId = ledgerIdOf(proved.user)
+  const epoch = await readEpoch(deps.database, userId)
+  const user = await findUser(deps.users, proved.user)
   if (user === undefined || user.disabled)
     throw new AuthError('sign_in_refused', 'an unknown or a disabled user')
-  await deps.limits.beforeProvedSignIn(user.id)
+  await deps.limits.beforeProvedSignIn(userId)
   const session = await startSession(deps, {
     user,
     epoch,
@@ -53,7 +56,7 @@ export async function beginSession(ctx: AuthContext, proved: ProvedSignIn): Prom
     methods: proved.methods,
     authenticatedAt: proved.authenticatedAt ?? null,
   })
-  deps.limits.afterSignIn({ userId: user.id, ip: caller.ip })
+  deps.limits.afterSignIn({ userId, ip: caller.ip })
   return toGrant(ctx, session)
 }
 

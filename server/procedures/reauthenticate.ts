@@ -6,7 +6,7 @@ import type { RefreshToken } from '../tokens/refresh-token.ts'
 import { byPassword } from './auth.ts'
 import type { AuthContext } from './context.ts'
 import { toGrant } from './grant.ts'
-import { id } from './input.ts'
+import { userId } from './input.ts'
 import { attemptInput, nextToken, type Prove } from './next-token.ts'
 import { checkPasswordAgain } from './password-again.ts'
 import { methods } from './proved-sign-in.ts'
@@ -47,7 +47,7 @@ export function replaceToken(
 export const provedAgain = z.strictObject({
   methods,
   authenticatedAt: z.number().int().min(0).optional(),
-  user: id.optional(),
+  user: userId.optional(),
 })
 
 /** @throws {AuthError} `invalid_credentials` for a proof about another user than that of the session */
@@ -68,11 +68,12 @@ async function provePassword(
   password: string,
 ): Promise<ProofAgain> {
   const { deps, caller } = ctx
-  const userId = await readOwner(deps.database, familyId)
-  const given = { userId, familyIds: [familyId], password }
+  const ownerId = await readOwner(deps.database, familyId)
+  const given = { userId: ownerId, familyIds: [familyId], password }
   const { user, accountHash } = await checkPasswordAgain(ctx, given)
   if (user !== null) return { methods: byPassword, authenticatedAt: null }
   const reason = 'invalid_credentials'
-  deps.logSecurityEvent({ event: 'sign_in_refused', reason, userId, accountHash, ip: caller.ip })
+  const about = { reason, userId: ownerId, accountHash, ip: caller.ip } as const
+  deps.logSecurityEvent({ event: 'sign_in_refused', ...about })
   throw new AuthError(reason, 'the password is wrong')
 }

@@ -11,8 +11,9 @@ import { appRouterOf } from './trpc.ts'
 const list = listingProcedure
   .input(z.strictObject({ cursor: id.optional(), limit }).prefault({}))
   .query(async ({ ctx, input }) => {
-    const { userId, familyId } = ctx.session
-    const rows = await listActiveSessions(ctx.deps.database.calls, { userId }, input)
+    const { familyId } = ctx.session
+    const filter = { userId: ctx.by.actorUserId }
+    const rows = await listActiveSessions(ctx.deps.database.calls, filter, input)
     return pageOf(rows, input.limit, {
       item: (row) => toItem(row, familyId),
       cursor: (row) => row.familyId,
@@ -22,10 +23,9 @@ const list = listingProcedure
 const revoke = liveProcedure
   .input(z.strictObject({ familyId: id }))
   .mutation(async ({ ctx, input }) => {
-    const { userId } = ctx.session
     const wasActive = await endSession(
       ctx.deps,
-      { familyId: input.familyId, ownerId: userId },
+      { familyId: input.familyId, ownerId: ctx.by.actorUserId },
       { ...ctx.by, reason: 'user_revoked' },
     )
     // The same answer for an unknown session and for one of another user.
@@ -34,9 +34,9 @@ const revoke = liveProcedure
   })
 
 const revokeOthers = recentProcedure.mutation(async ({ ctx }) => {
-  const { userId, familyId } = ctx.session
+  const { familyId } = ctx.session
   await ctx.deps.limits.beforeEndingOthers(familyId)
-  const revoked = await endAllSessions(ctx.deps, userId, {
+  const revoked = await endAllSessions(ctx.deps, ctx.by.actorUserId, {
     by: { ...ctx.by, reason: 'user_revoked' },
     exceptFamilyId: familyId,
   })

@@ -2,6 +2,7 @@ import type postgres from 'postgres'
 import { readStanding, type Standing } from '../../db/audit/standing.ts'
 import type { Transaction } from '../../db/connection/transaction.ts'
 import { AuthError } from '../errors.ts'
+import { findUser } from '../users/team-directory.ts'
 import type { AccessTokenClaims } from '../verifier/index.ts'
 import type { ServiceDeps } from './deps.ts'
 
@@ -44,7 +45,7 @@ export async function mustBeAdmin(
   const user =
     'fromAccountRow' in users
       ? account && users.fromAccountRow(account)
-      : (await users.findMany([userId])).get(userId)
+      : await findUser(users, userId)
   if (user?.role !== 'admin' || user.disabled)
     throw new AuthError('role_required', 'not an admin now')
 }

@@ -3,6 +3,7 @@ import type postgres from 'postgres'
 import { readFamilies, type FamilyState } from '../../db/ledger/families.ts'
 import type { Caller } from '../../db/ledger/event-rows.ts'
 import type { Transaction } from '../../db/connection/transaction.ts'
+import { ownerIn } from '../../db/subjects.ts'
 import type { AuthError } from '../errors.ts'
 import { decideRotation, isSameAttempt } from '../ledger/decide.ts'
 import {
@@ -76,6 +77,7 @@ export type Granted = {
 export type Snapshot = {
   readonly now: number
   readonly families: ReadonlyMap<string, FamilyState>
+  /** By the ledger's ids. */
   readonly users: ReadonlyMap<string, User>
 }
 
@@ -112,7 +114,7 @@ export async function readSnapshot(
   const users =
     'fromAccountRow' in directory
       ? usersOfAccounts(directory, found)
-      : await directory.findMany([...new Set(found.map(({ userId }) => userId))])
+      : await directory.findOwners([...new Set(found.map(({ userId }) => userId))])
   return { now, families, users }
 }
 
@@ -132,7 +134,7 @@ export function decideOne(deps: SessionDeps, candidate: Candidate, snapshot: Sna
   const family = snapshot.families.get(pending.familyId)
   if (!isClientWaiting(pending)) return { pending, answer: abandoned() }
   if (family === undefined) return { pending, answer: unknownFamily() }
-  const user = snapshot.users.get(family.userId)
+  const user = ownerIn(snapshot.users, family.userId)
   const answer = decide(deps, candidate, { row: family, now: snapshot.now, user })
   if (pending.refusalUnlessReuse && !isReuse(answer))
     return { pending, answer: { refusal: pending.refusalUnlessReuse, family: null, event: null } }
@@ -217,6 +219,7 @@ function grant(
   if (token === null) throw new Error('no configured key derives the successors in the ledger')
   return {
     familyId: row.familyId,
+    userId: row.userId,
     user,
     transport: row.transport,
     token,

@@ -8,7 +8,7 @@ export function replayEvents(
   { ip, userAgent }: Caller,
 ): SecurityEvent[] {
   if (event.kind !== 'replayed' || sighting === undefined) return []
-  const of = { familyId: session.familyId, userId: session.user.id }
+  const of = { familyId: session.familyId, userId: session.userId }
   const { rotation, isElsewhere } = sighting
   const { reason } = event
   const replayed = {

@@ -164,6 +164,6 @@ function logAnswer(
   if (answer.refusal !== null) return
   for (const event of replayEvents(answer, caller)) logSecurityEvent(event)
   if (answer.event.kind !== 'reauthenticated') return
-  const { familyId, user } = answer.session
-  logSecurityEvent({ event: 'session_reauthenticated', familyId, userId: user.id, ip })
+  const { familyId, userId } = answer.session
+  logSecurityEvent({ event: 'session_reauthenticated', familyId, userId, ip })
 }

@@ -4,7 +4,8 @@ import type { Authentication, Transport } from '../ledger/events.ts'
 import type { LogSecurityEvent } from '../observability/security-log.ts'
 import type { RefreshToken, RefreshTokenKeys } from '../tokens/refresh-token.ts'
 import type { OwnDirectory } from '../users/accounts.ts'
-import type { User, UserDirectory } from '../users/directory.ts'
+import type { User } from '../users/directory.ts'
+import type { TeamDirectory } from '../users/team-directory.ts'
 
 export type SessionPolicy = RotationPolicy & {
   readonly absoluteMs: number
@@ -16,7 +17,7 @@ export type SessionPolicy = RotationPolicy & {
 
 export type SessionDeps = {
   readonly sql: postgres.Sql
-  readonly users: UserDirectory | OwnDirectory
+  readonly users: OwnDirectory | TeamDirectory
   readonly refreshKeys: RefreshTokenKeys
   readonly policy: SessionPolicy
   readonly logSecurityEvent: LogSecurityEvent
@@ -25,6 +26,8 @@ export type SessionDeps = {
 /** A session with the next refresh token for its client. */
 export type LiveSession = {
   readonly familyId: string
+  /** The ledger's id of the user, whose own is `user.id`. */
+  readonly userId: string
   readonly user: User
   readonly transport: Transport
   readonly token: RefreshToken

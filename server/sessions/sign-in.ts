@@ -8,6 +8,7 @@ import { beginFamily, type Begun, type NewFamily } from '../../db/ledger/begin-f
 import type { Caller, LockedFamily } from '../../db/ledger/event-rows.ts'
 import { readFamilies } from '../../db/ledger/families.ts'
 import { listOpenFamilies, lockFamilies, lockUsers } from '../../db/ledger/locks.ts'
+import { ledgerIdOf } from '../../db/subjects.ts'
 import { AuthError } from '../errors.ts'
 import type { Transport } from '../ledger/events.ts'
 import { foldFamily, isActive } from '../ledger/family.ts'
@@ -40,15 +41,16 @@ export type NewSession = {
  */
 export async function startSession(deps: SessionDeps, signIn: NewSession): Promise<LiveSession> {
   const { user, transport, caller } = signIn
+  const userId = ledgerIdOf(user.id)
   const secret = randomSecret()
-  const family = newFamily(deps, signIn, secret)
+  const family = newFamily(deps, { ...signIn, userId }, secret)
   const by: EndedBy = { reason: 'session_limit', actorUserId: null, caller }
-  const { begun, ended } = await oneAtATimePer(deps.sql, user.id, async () => {
+  const { begun, ended } = await oneAtATimePer(deps.sql, userId, async () => {
     const first = await retryOnConflict(() => beginFamily(deps.sql, family))
     if (first.outcome !== 'too_many_open') return { begun: mustHaveBegun(first), ended: [] }
     return inTransaction(deps.sql, async (tx) => {
-      const { txid } = await lockUsers(tx, [user.id])
-      const madeRoom = await makeRoom(deps, tx, { userId: user.id, txid, by })
+      const { txid } = await lockUsers(tx, [userId])
+      const madeRoom = await makeRoom(deps, tx, { userId, txid, by })
       const second = await beginFamily(tx, { ...family, maxOpen: null }, txid)
       return { begun: mustHaveBegun(second), ended: madeRoom }
     })
@@ -56,10 +58,11 @@ export async function startSession(deps: SessionDeps, signIn: NewSession): Promi
   const { familyId, beganAt } = begun
   const authenticatedAt = Math.min(family.authenticatedAt ?? beganAt, beganAt)
   logRevocations(deps, ended, by)
-  deps.logSecurityEvent({ event: 'session_started', familyId, userId: user.id, ip: caller.ip })
+  deps.logSecurityEvent({ event: 'session_started', familyId, userId, ip: caller.ip })
   const refreshRemainingMs = Math.min(family.idleMs, family.absoluteMs)
   return {
     familyId,
+    userId,
     user,
     transport,
     token: createRefreshToken(deps.refreshKeys, familyId, secret),
@@ -72,12 +75,15 @@ export async function startSession(deps: SessionDeps, signIn: NewSession): Promi
 
 function newFamily(
   { policy }: SessionDeps,
-  { user, epoch, transport, deviceName, caller, methods, authenticatedAt = null }: NewSession,
+  signIn: NewSession & { readonly userId: string },
   secret: Buffer,
 ): NewFamily {
+  const { userId, user, epoch, transport, deviceName, caller, methods } = signIn
+  const { authenticatedAt = null } = signIn
   const { idleMs, absoluteMs, maxSessionsPerUser } = policy
   return {
-    userId: user.id,
+    userId,
+    subject: userId === user.id ? null : user.id,
     epoch,
     maxOpen: maxSessionsPerUser,
     randomId: createFamilyId(0),

@@ -13,6 +13,7 @@ import {
   updateRole,
   type UserRow,
 } from '../../db/users.ts'
+import { uuid } from '../../db/uuid.ts'
 import { fenced, inTransaction } from '../../db/connection/transaction.ts'
 import { AuthError } from '../errors.ts'
 import type { Passwords } from './passwords.ts'
@@ -35,7 +36,9 @@ export function createAccounts(database: Database, passwords: Passwords): OwnDir
       return row && toUser(row)
     },
     async findMany(userIds) {
-      const users = (await findUsers(database, userIds)).map(toUser)
+      // A text that is no UUID is the id of a user in another directory.
+      const own = userIds.filter((id) => uuid.test(id))
+      const users = (await findUsers(database, own)).map(toUser)
       return new Map(users.map((user) => [user.id, user]))
     },
     fromAccountRow: toUser,

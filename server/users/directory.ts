@@ -3,7 +3,10 @@ import type { FencedTransaction } from '../../db/connection/transaction.ts'
 export type Role = 'user' | 'admin'
 
 export type User = {
-  /** A UUID; the `sub` of the access token and the `user_id` of the ledger. */
+  /**
+   * Any text of 1 to 255 characters without control characters, compared byte for byte: the `sub` of the access token. A
+   * UUID in lower case is the `user_id` of the ledger as well; from any other text the ledger derives one.
+   */
   readonly id: string
   readonly email: string
   readonly role: Role
@@ -20,7 +23,7 @@ export interface UserDirectory {
   /** @param email canonical: ASCII, lower case */
   findByEmail(email: string): Promise<User | null>
   /**
-   * The users as they are now, by id. Deleted users are missing. Called once for each batch of refreshes,
+   * The users as they are now, by the very ids that are asked for. Deleted users are missing. Called once for each batch of refreshes,
    * so that the next access token has a new role or address.
    */
   findMany(userIds: readonly string[]): Promise<ReadonlyMap<string, User>>

@@ -290,7 +290,7 @@ test('an export that fails in mid-stream is reported', async () => {
     verifier: { verifyAuthorization: async () => ({ familyId, userId, expiresAt: Infinity }) },
     endedSessions: { stateOf: () => 'active' },
     callLimits: { count: async () => {} },
-    users: { findMany: async () => new Map([[userId, { role: 'admin' }]]) },
+    users: { findMany: async () => new Map([[userId, { id: userId, role: 'admin' }]]) },
     longReads: createLongReads(),
     logSecurityEvent: () => {},
     reportError: ({ message }: Error, procedure: string) => reported.push([message, procedure]),
@@ -311,7 +311,7 @@ async function beginExport(
 ) {
   const { familyId, userId } = admin
   const longReads = createLongReads()
-  const users = { findMany: async () => new Map([[userId, { role: 'admin' }]]) }
+  const users = { findMany: async () => new Map([[userId, { id: userId, role: 'admin' }]]) }
   const deps = { database: app.database, users, longReads, logSecurityEvent: () => {} }
   const session = { familyId, userId, expiresAt: Infinity, ...claims }
   const call = {

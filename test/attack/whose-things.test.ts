@@ -63,7 +63,7 @@ async function expectRefused(
 
 /** Whether the field names something that belongs to a user. */
 function isId(name: string, { format, pattern = '' }: FieldSchema): boolean {
-  return format === 'uuid' || name.endsWith('Id') || pattern.includes('[0-9a-f]')
+  return format === 'uuid' || name === 'user' || name.endsWith('Id') || pattern.includes('[0-9a-f]')
 }
 
 const idFields = procedures.flatMap(({ url, fields }) =>

@@ -29,14 +29,14 @@ beforeAll(async () => {
   const { ownerSql } = owner
   await ownerSql`
     insert into token_ledger.user_account (user_id, email, password_hash, role)
-    select md5(n::text)::uuid, 'user-' || n || '@example.com', 'x', 'user'
+    select overlay(md5(n::text) placing '4' from 13)::uuid, 'user-' || n || '@example.com', 'x', 'user'
     from generate_series(0, ${users - 1}::int) n`
   // A minute apart, from now on, so that they reach into the months ahead.
   await ownerSql`
     create table public.made as
     select
       (left(token_ledger.first_family_id(at)::text, 14) || '7' || right(md5(n::text)::uuid::text, 21))::uuid as id,
-      md5((n % ${users}::int)::text)::uuid as user_id,
+      overlay(md5((n % ${users}::int)::text) placing '4' from 13)::uuid as user_id,
       at
     from generate_series(0, ${families - 1}::int) n,
       lateral (select date_trunc('milliseconds', now()) + n * interval '1 minute' as at) t`

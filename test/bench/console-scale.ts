@@ -57,7 +57,7 @@ async function openLedger(bench: Bench, families: number) {
 async function fill({ sql }: BenchDatabase, families: number): Promise<void> {
   await sql`
     insert into token_ledger.user_account (user_id, email, password_hash, role)
-    select md5(n::text)::uuid, 'user-' || n || '@example.com', 'x', 'user'
+    select overlay(md5(n::text) placing '4' from 13)::uuid, 'user-' || n || '@example.com', 'x', 'user'
     from generate_series(0, ${Math.ceil(families / 5)}::int) n`
   await sql`
     select token_ledger.make_month(date_trunc('month', now()) - ago * interval '1 month')
@@ -66,7 +66,7 @@ async function fill({ sql }: BenchDatabase, families: number): Promise<void> {
     create table public.made as
     select
       (left(token_ledger.first_family_id(at)::text, 14) || '7' || right(md5(n::text)::uuid::text, 21))::uuid as id,
-      md5((n % ${Math.ceil(families / 5)})::text)::uuid as user_id, n, at
+      overlay(md5((n % ${Math.ceil(families / 5)})::text) placing '4' from 13)::uuid as user_id, n, at
     from generate_series(0, ${families - 1}) n,
       lateral (select date_trunc('milliseconds', now() - interval '${days} days' + n * interval '${days} days' / ${families}) as at) t`)
   const zeros = `decode(repeat('00', 32), 'hex')`

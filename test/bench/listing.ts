@@ -55,14 +55,14 @@ async function seedCrowd(bench: Bench, { sql }: BenchDatabase, families: number)
   bench.say(`seeding ${families} families`)
   await sql`
     insert into token_ledger.user_account (user_id, email, password_hash, role)
-    select md5(n::text)::uuid, 'crowd-' || n || '@bench.example.com', 'x', 'user'
+    select overlay(md5(n::text) placing '4' from 13)::uuid, 'crowd-' || n || '@bench.example.com', 'x', 'user'
     from generate_series(0, ${Math.ceil(families / sessionsPerUser)}::int) n`
   await sql`
     create temporary table crowd as
     select
       (left(token_ledger.first_family_id(at)::text, 14) || '7' || right(md5(n::text), 3) || '-8' ||
         substr(md5(n::text), 5, 3) || '-' || right(md5('f' || n), 12))::uuid as family_id,
-      md5((n % ${Math.ceil(families / sessionsPerUser)}::int)::text)::uuid as user_id,
+      overlay(md5((n % ${Math.ceil(families / sessionsPerUser)}::int)::text) placing '4' from 13)::uuid as user_id,
       at
     from generate_series(0, ${families - 1}::int) n,
       lateral (

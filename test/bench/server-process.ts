@@ -55,6 +55,7 @@ function rotateNothing(secret: string): Rotate {
     await batch
     return {
       familyId: token.familyId,
+      userId: user.id,
       user,
       transport,
       token: deriveSuccessor(keys[0], token, randomBytes(16)),

@@ -20,7 +20,7 @@ test.each(['sessions list --help', 'help sessions list', 'sessions list --status
     expect(await cli(nowhere, line.split(' '))).toEqual({
       code: 0,
       stdout:
-        'usage: token-ledger sessions list [--user E] [--status S] [--json]\n' +
+        'usage: token-ledger sessions list [--user E|--user-id ID] [--status S] [--json]\n' +
         'lists sessions, newest first; --json prints one JSON object per line\n',
       stderr: '',
     })

@@ -106,6 +106,7 @@ test('LE-01 (ASVS 16.4.2): the service and the auditor have these rights on tabl
     [app, 'token_ledger.token_family', 'select'],
     [app, 'token_ledger.user_account', 'insert select update'],
     [app, 'token_ledger.user_epoch', 'insert select update'],
+    [app, 'token_ledger.user_subject', 'insert select'],
   ])
 })
 

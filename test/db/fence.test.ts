@@ -57,6 +57,7 @@ describe('a write with the id of another transaction changes nothing', () => {
     const family = {
       userId: user.id,
       epoch: 0,
+      subject: null,
       maxOpen: null,
       randomId: createFamilyId(0),
       transport: 'body',

@@ -72,12 +72,12 @@ export const calls = [
     ],
   ]),
   ...mutationsOf('server/procedures/bearer.ts', limits, [
-    ['calls are not counted', '    await deps.callLimits.count(session, request.calls)\n', ''],
     [
-      'a batch counts as one call',
-      'deps.callLimits.count(session, request.calls)',
-      'deps.callLimits.count(session, 1)',
+      'calls are not counted',
+      '    await deps.callLimits.count({ userId: ledgerIdOf(userId), familyId }, request.calls)\n',
+      '',
     ],
+    ['a batch counts as one call', 'familyId }, request.calls)', 'familyId }, 1)'],
   ]),
   ...mutationsOf('server/limits/call-limits.ts', limits, [
     [

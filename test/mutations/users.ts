@@ -4,8 +4,69 @@ const passwords = ['test/users/passwords.test.ts']
 const proved = ['test/users/proved-sign-in.test.ts']
 const breached = ['test/users/breached-passwords.test.ts']
 
+const subjects = ['test/users/subjects.test.ts']
+
 /** What new passwords are refused, what a token says about an address, and sign-ins of the team's own. */
 export const users = [
+  ...mutationsOf('db/subjects.ts', subjects, [
+    [
+      'the text of a derived id makes its user the other one',
+      'uuid.test(subject) && !isDerived(subject)',
+      'uuid.test(subject)',
+    ],
+    [
+      'a user id may have a control character',
+      '[^\\p{Control}\\p{Surrogate}]',
+      '[^\\p{Surrogate}]',
+    ],
+    ['a user id may have 256 characters', '{1,255}$/u', '{1,256}$/u'],
+    [
+      'users whose ids differ in case share their sessions',
+      'derivedFrom + subject,',
+      'derivedFrom + subject.toLowerCase(),',
+    ],
+    [
+      'a refresh takes a user whom the directory has under another id',
+      'user?.id === ledgerId || isDerived(ledgerId)',
+      'user !== undefined || isDerived(ledgerId)',
+    ],
+  ]),
+  ...mutationsOf('server/users/team-directory.ts', subjects, [
+    [
+      'a sign-in takes a user whom the directory has under another id',
+      '  return user?.id === id ? user : undefined\n',
+      '  return user\n',
+    ],
+    [
+      'a directory is asked by derived ids',
+      'const subject = isDerived(id) ? texts.get(id) : id',
+      'const subject = texts.has(id) ? id : id',
+    ],
+  ]),
+  ...mutationsOf('server/procedures/access.ts', subjects, [
+    [
+      'a caller acts for the user whose id differs in case',
+      '  const userId = ledgerIdOf(session.userId)\n',
+      '  const userId = ledgerIdOf(session.userId.toLowerCase())\n',
+    ],
+  ]),
+  ...mutationsOf('server/sessions/sign-in.ts', subjects, [
+    [
+      'the text of a derived id is not kept',
+      'subject: userId === user.id ? null : user.id,',
+      'subject: null,',
+    ],
+  ]),
+  ...mutationsOf('server/audit/verify-export.ts', subjects, [
+    [
+      'an export may have a text that its user id is not derived from',
+      'if (record.subject && ledgerIdOf(record.subject) !== record.userId)',
+      'if (record.subject === "")',
+    ],
+  ]),
+  ...mutationsOf('server/observability/security-log.ts', subjects, [
+    ['the log names users by derived ids', 'subjects.get(userId) ?? userId }', 'userId }'],
+  ]),
   ...mutationsOf('server/http/auth-context.ts', proved, [
     [
       'a service without SIGN_IN_TOKEN signs users in',
@@ -26,7 +87,7 @@ export const users = [
       'if (!(await ctx.deps.signInAttempts.claim(attemptId)))',
       'if (attemptId === "")',
     ],
-    ['sign-ins by a proof have no budget', '  await deps.limits.beforeProvedSignIn(user.id)\n', ''],
+    ['sign-ins by a proof have no budget', '  await deps.limits.beforeProvedSignIn(userId)\n', ''],
     ['the instant of a proof is lost', 'proved.authenticatedAt ?? null', 'null'],
   ]),
   ...mutationsOf('server/users/password-rule.ts', passwords, [

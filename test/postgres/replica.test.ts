@@ -16,8 +16,8 @@ import { makeUser, testPassword } from '../support/users.ts'
 import { waitFor } from '../support/wait.ts'
 
 const tables =
-  'token_family token_event open_family replay_suspicion user_account user_epoch admin_action ' +
-  'signing_key signing_key_removal turn incarnation log_leaf log_node log_checkpoint log_key'
+  'token_family token_event open_family replay_suspicion user_account user_epoch user_subject ' +
+  'admin_action signing_key signing_key_removal turn incarnation log_leaf log_node log_checkpoint log_key'
 
 /** Every row of the ledger, byte for byte. */
 async function contentOf(cluster: Cluster): Promise<Record<string, string[]>> {

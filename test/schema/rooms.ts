@@ -150,6 +150,14 @@ export const rooms: readonly Room[] = [
   {
     title: 'Users, admins, keys and limits',
     objects: {
+      'function token_audit.user_id':
+        'The id that the ledger has for a user: a UUID in lower case stands for itself, unless its version is 8. Those are ' +
+        'derived from every other text, by SHA-256. db/subjects.ts does the same.',
+      'table token_ledger.user_subject':
+        'The text of each derived id. A check binds the id to the text, so a row cannot give one user the sessions of ' +
+        'another. Written once; erasing a person deletes the row.',
+      'function token_ledger.keep_subject':
+        'Writes the text of a derived id, where there is one and it is not known.',
       'table token_ledger.user_account':
         "The service's own user directory. The ledger does not refer to it: an application may bring its own.",
       'table token_ledger.turn':
@@ -187,8 +195,8 @@ export const rooms: readonly Room[] = [
       'table token_ledger.rate_limit':
         'Counts of the rate limits. A key is a limit and what it counts; accounts are keyed hashes. expire is in epoch ms.',
       'function token_ledger.erase_traces':
-        'Nulls the addresses, user agents and device names of a user. The hashes stay. Returns the number of rows ' +
-        'that held something.',
+        'Nulls the addresses, user agents and device names of a user, and deletes the text of a derived id. The hashes ' +
+        'stay. Returns the number of rows that held something.',
       'function token_ledger.revoke_create_from_public':
         'Revokes TEMPORARY on the database and CREATE on the schema public from PUBLIC, so that a login can create no ' +
         'function or type. Returns what the caller may not revoke. Each migrate calls it.',

@@ -46,7 +46,10 @@ test('the security log writes a suspicion as a warning', () => {
   const lines: string[] = []
   const write = (level: string) => (event: SecurityEvent) => lines.push(`${level} ${event.event}`)
   const log = { info: write('info'), warn: write('warn') } as unknown as FastifyBaseLogger
-  const { logSecurityEvent } = createSecurityLog(log, () => {})
+  const { logSecurityEvent } = createSecurityLog(log, {
+    count: () => {},
+    subjects: { of: () => new Map() },
+  })
   const of = { familyId: 'f', userId: 'u', ip: null, rotationIp: null }
   logSecurityEvent({ event: 'session_replayed', ...of, reason: 'same_attempt', isElsewhere: true })
   const agents = { userAgent: null, rotationUserAgent: null }

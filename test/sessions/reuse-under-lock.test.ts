@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { createRotation } from '../../server/sessions/rotation.ts'
-import type { UserDirectory } from '../../server/users/directory.ts'
+import type { TeamDirectory } from '../../server/users/team-directory.ts'
 import { waitFor } from '../support/wait.ts'
 import { spentOnce, startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
 import { isBlocked, lockFamily } from '../support/locks.ts'
@@ -49,9 +49,9 @@ test('RT-09: the backend dies between two statements of a reuse, while a user di
   const { accounts: _, fromAccountRow: __, ...own } = ledger.deps.users
   let asked = 0
   let goOn = () => {}
-  const users: UserDirectory = {
+  const users: TeamDirectory = {
     ...own,
-    async findMany(ids) {
+    async findOwners(ids) {
       // The second time it is asked under the lock, by a transaction that is idle meanwhile.
       if (++asked === 2) await new Promise<void>((resolve) => (goOn = resolve))
       return own.findMany(ids)

@@ -75,7 +75,7 @@ export async function exportLines(database: Database): Promise<string[]> {
     records.push(record)
   })
   const end: ExportEnd = { record: 'end', ...found }
-  const begin = { record: 'export', version: 2, from: null, to: null }
+  const begin = { record: 'export', version: 3, from: null, to: null }
   return [begin, ...records, end].map((record) => JSON.stringify(record))
 }
 

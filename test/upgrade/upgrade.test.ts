@@ -1,9 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { migrate } from '../../db/migrate.ts'
+import { ledgerIdOf } from '../../db/subjects.ts'
 import { verifyExport } from '../../server/audit/verify-export.ts'
 import { dumpSchema } from '../schema/dump.ts'
 import { startApp, type TestApp } from '../support/app.ts'
+import { beginSessions } from '../support/begun-sessions.ts'
 import type { FreshDatabase } from '../support/database.ts'
 import { claimsOf } from '../support/forge.ts'
 import { auth, query, refreshCookieIn, type Answer } from '../support/http.ts'
@@ -136,6 +138,19 @@ test('a token of an archived month answers session_revoked', async () => {
       status: 401,
       reason: 'session_revoked',
     })
+})
+
+test('users of before keep their ids, and one with an id of any text joins them', async () => {
+  const user = { id: 'auth0|new', email: 'new@example.com', role: 'user', disabled: false } as const
+  const [begun] = await beginSessions(owner.url, user, 1)
+  const [row] = await owner.ownerSql`
+    select user_id, subject from token_audit.sessions where family_id = ${begun!.familyId}`
+  expect(row).toEqual({ user_id: ledgerIdOf(user.id), subject: user.id })
+  const others = await owner.ownerSql`
+    select from token_audit.events
+    where family_id <> ${begun!.familyId} and subject is distinct from user_id::text`
+  expect(others).toHaveLength(0)
+  expect(await owner.ownerSql`select * from token_audit.verify_ledger()`).toEqual([])
 })
 
 test('an erased person stays erased', async () => {

@@ -207,6 +207,7 @@ describe('the service credential is refused, in one way and with nothing written
     ['a page that has the token', anyUser, { ...bearer, origin: page }],
     ['a disabled user', disabledUser, bearer],
     ['a user who does not exist', unknownUser, bearer],
+    ['an id of another directory', async () => ({ user: 'auth0|17' }), bearer],
   ])('%s', async (_what, who, headers) => {
     await expectRefused({ ...proof, ...(await who()) }, headers)
   })

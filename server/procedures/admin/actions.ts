@@ -3,7 +3,7 @@ import { listAdminActions } from '../../../db/audit/admin-actions.ts'
 import { adminActions } from '../../../db/schema.ts'
 import { iso } from '../../audit/views.ts'
 import { askingProcedure } from '../access.ts'
-import { id, instant, limit, pageOf } from '../input.ts'
+import { instant, limit, pageOf, userId } from '../input.ts'
 import { appRouterOf } from '../trpc.ts'
 
 /** The number of an action: a bigint that JavaScript can hold. */
@@ -18,8 +18,8 @@ const list = askingProcedure
     z
       .strictObject({
         actions: z.array(z.enum(adminActions)).min(1).max(adminActions.length).optional(),
-        actorUserId: id.optional(),
-        targetUserId: id.optional(),
+        actorUserId: userId.optional(),
+        targetUserId: userId.optional(),
         from: instant.optional(),
         to: instant.optional(),
         cursor: cursor.optional(),

@@ -1,6 +1,7 @@
 import { PassThrough, type Readable } from 'node:stream'
 import { z } from 'zod'
 import { readLedger } from '../../../db/audit/export.ts'
+import { ledgerIdOf } from '../../../db/subjects.ts'
 import { writeExport } from '../../audit/write-export.ts'
 import { AuthError } from '../../errors.ts'
 import type { Caller } from '../../../db/ledger/event-rows.ts'
@@ -40,7 +41,7 @@ export async function exportLedger(
   deps.logSecurityEvent({
     event: 'admin_called',
     procedure: 'ledger.export',
-    actorUserId: session.userId,
+    actorUserId: ledgerIdOf(session.userId),
     ip: call.caller.ip,
   })
   const { from = null, to = null } = parsed.data

@@ -5,24 +5,25 @@ import { verifyFamily } from '../../../db/audit/sessions.ts'
 import { listCheckpoints } from '../../../db/evidence/checkpoints.ts'
 import { readLogLag } from '../../../db/evidence/log.ts'
 import { isUnavailable } from '../../../db/connection/errors.ts'
+import { ledgerIdOf } from '../../../db/subjects.ts'
+import { uuidPattern } from '../../../db/uuid.ts'
 import { followCheck, type CheckResult } from '../../audit/ledger-check.ts'
 import { positionText } from '../../audit/position.ts'
 import { followLedger } from '../../audit/tail.ts'
-import { uuidPattern } from '../../audit/uuid.ts'
 import { iso, toEventView } from '../../audit/views.ts'
 import { AuthError } from '../../errors.ts'
 import { eventKinds } from '../../ledger/events.ts'
 import type { AccessTokenClaims } from '../../verifier/index.ts'
 import { adminProcedure, askingProcedure } from '../access.ts'
 import type { ServiceDeps } from '../deps.ts'
-import { id, instant, isReadable, limit, pageOf, position } from '../input.ts'
+import { id, instant, isReadable, limit, pageOf, position, subject } from '../input.ts'
 import { mustStillBeAdmin } from '../standing.ts'
 import { appRouterOf } from '../trpc.ts'
 
 /** Which events are listed or streamed. */
 const filter = {
   kinds: z.array(z.enum(eventKinds)).min(1).max(eventKinds.length).optional(),
-  userId: id.optional(),
+  userId: subject.optional(),
   familyId: id.optional(),
 }
 
@@ -40,7 +41,8 @@ const events = askingProcedure
   )
   .query(async ({ ctx, input }) => {
     const { kinds, userId, familyId, from, to, cursor } = input
-    const wanted = { kinds, userId, familyId, fromAt: from, toAt: to }
+    const ofUser = userId === undefined ? undefined : ledgerIdOf(userId)
+    const wanted = { kinds, userId: ofUser, familyId, fromAt: from, toAt: to }
     const page = { cursor, limit: input.limit }
     const rows = await listEvents(ctx.deps.database.questions, wanted, page)
     return pageOf(rows, input.limit, {

@@ -10,7 +10,7 @@ import { AuthError } from '../../errors.ts'
 import { sessionStatuses } from '../../ledger/family.ts'
 import { canonicalEmail } from '../../users/email.ts'
 import { adminActProcedure, askingProcedure } from '../access.ts'
-import { id, instant, limit, pageOf, reason, text } from '../input.ts'
+import { id, instant, limit, pageOf, reason, text, userId } from '../input.ts'
 import { network } from '../network-input.ts'
 import { appRouterOf } from '../trpc.ts'
 
@@ -21,7 +21,7 @@ const list = askingProcedure
   .input(
     z
       .strictObject({
-        userId: id.optional(),
+        userId: userId.optional(),
         email: z.string().max(1_000).optional(),
         /** The beginning of an address. */
         emailPrefix: text.max(254).optional(),

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { countSessionsOf } from '../../../db/audit/session-counts.ts'
+import { ledgerIdOf } from '../../../db/subjects.ts'
 import { revokeUserSessions } from '../../admin/sessions.ts'
 import {
   createUser,
@@ -11,9 +12,10 @@ import {
 import { AuthError, invalid } from '../../errors.ts'
 import type { AccountStore } from '../../users/directory.ts'
 import { canonicalEmail } from '../../users/email.ts'
+import { findUser } from '../../users/team-directory.ts'
 import { adminActProcedure, askingProcedure } from '../access.ts'
 import type { ServiceDeps } from '../deps.ts'
-import { id, limit, pageOf, reason, text } from '../input.ts'
+import { limit, pageOf, reason, subject, text } from '../input.ts'
 import { mustFollowRule, mustNotBeBreached } from '../new-password.ts'
 import { appRouterOf } from '../trpc.ts'
 
@@ -34,13 +36,13 @@ const list = askingProcedure
     const emailPrefix = input.email?.toLowerCase()
     const page = { cursor: input.cursor, limit: input.limit }
     const users = await accountsOf(ctx.deps).list({ emailPrefix }, page)
-    const ids = users.map((user) => user.id)
+    const ids = users.map((user) => ledgerIdOf(user.id))
     const counts = await countSessionsOf(ctx.deps.database.questions, ids)
     return pageOf(users, input.limit, {
       item: ({ id: userId, ...user }) => ({
         userId,
         ...user,
-        activeSessions: counts.get(userId) ?? 0,
+        activeSessions: counts.get(ledgerIdOf(userId)) ?? 0,
       }),
       cursor: (user) => user.email,
     })
@@ -73,7 +75,7 @@ const create = adminActProcedure
   })
 
 const setRole = adminActProcedure
-  .input(z.strictObject({ userId: id, role }))
+  .input(z.strictObject({ userId: subject, role }))
   .mutation(async ({ ctx, input }) => {
     const deps = await depsFor(ctx.deps, input.userId)
     await changeRole(deps, input, ctx.by)
@@ -81,7 +83,7 @@ const setRole = adminActProcedure
   })
 
 const disable = adminActProcedure
-  .input(z.strictObject({ userId: id }))
+  .input(z.strictObject({ userId: subject }))
   .mutation(async ({ ctx, input: { userId } }) => {
     const deps = await depsFor(ctx.deps, userId)
     const revoked = await disableUser(deps, userId, ctx.by)
@@ -89,7 +91,7 @@ const disable = adminActProcedure
   })
 
 const enable = adminActProcedure
-  .input(z.strictObject({ userId: id }))
+  .input(z.strictObject({ userId: subject }))
   .mutation(async ({ ctx, input: { userId } }) => {
     const deps = await depsFor(ctx.deps, userId)
     await enableUser(deps, userId, ctx.by)
@@ -97,7 +99,7 @@ const enable = adminActProcedure
   })
 
 const revokeSessions = adminActProcedure
-  .input(z.strictObject({ userId: id, reason }))
+  .input(z.strictObject({ userId: subject, reason }))
   .mutation(async ({ ctx, input: { userId, reason: why } }) => {
     const { deps } = ctx
     await mustKnow(deps, userId)
@@ -119,8 +121,9 @@ export const adminUsersRouter = appRouterOf({
  * counted: the act is committed, so its answer is a success.
  */
 async function effectOf({ database }: ServiceDeps, userId: string, revoked: number) {
-  const counts = await countSessionsOf(database.questions, [userId]).catch(() => null)
-  return { revoked, activeSessions: counts === null ? null : (counts.get(userId) ?? 0) }
+  const id = ledgerIdOf(userId)
+  const counts = await countSessionsOf(database.questions, [id]).catch(() => null)
+  return { revoked, activeSessions: counts === null ? null : (counts.get(id) ?? 0) }
 }
 
 function accountsOf(deps: ServiceDeps): AccountStore {
@@ -140,6 +143,6 @@ async function depsFor(
 }
 
 async function mustKnow({ users }: ServiceDeps, userId: string): Promise<void> {
-  if (!(await users.findMany([userId])).has(userId))
+  if ((await findUser(users, userId)) === undefined)
     throw new AuthError('not_found', 'no such user')
 }

@@ -4,6 +4,7 @@ import { formatCount, formatDuration } from '../../format.ts'
 import { Badge } from '../../parts/badge.tsx'
 import { Id } from '../../parts/copy.tsx'
 import { Foreign } from '../../parts/foreign.tsx'
+import { personOf } from '../../parts/person.ts'
 import { Ago, Time } from '../../parts/time.tsx'
 import { words } from '../../words/incidents.ts'
 import { EndAllOf } from './end-all.tsx'
@@ -20,7 +21,7 @@ function leaningOf({ sameNetwork, sameUserAgent }: Incident): keyof typeof tones
 
 /** One incident: both uses beside each other, what they suggest, and what can be done. */
 export function IncidentCard({ incident }: { readonly incident: Incident }): ReactNode {
-  const { incidentId, kind, email, occurredAt, familyId } = incident
+  const { incidentId, kind, occurredAt, familyId } = incident
   const card = useRef<HTMLElement>(null)
   const isChosen = useLocation({ select: ({ hash }) => hash === incidentId })
   useEffect(() => {
@@ -43,7 +44,7 @@ export function IncidentCard({ incident }: { readonly incident: Incident }): Rea
       <dl className="facts">
         <dt>{words.person}</dt>
         <dd>
-          <Foreign text={email} />
+          <Foreign text={personOf(incident, '')} />
         </dd>
         <dt>{words.incidentId}</dt>
         <dd>

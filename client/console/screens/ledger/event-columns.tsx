@@ -1,6 +1,7 @@
 import { Link } from '@tanstack/react-router'
 import type { Outputs } from '../../outputs.ts'
 import { Foreign } from '../../parts/foreign.tsx'
+import { personOf } from '../../parts/person.ts'
 import { Kind } from '../../parts/kind.tsx'
 import type { Column } from '../../parts/table.tsx'
 import { Time } from '../../parts/time.tsx'
@@ -12,7 +13,7 @@ export type LedgerEvent = Outputs['admin']['ledger']['events']['items'][number]
 export const eventColumns: readonly Column<LedgerEvent>[] = [
   { title: words.when, isHeader: true, cell: ({ occurredAt }) => <Time at={occurredAt} /> },
   { title: words.kind, cell: ({ kind }) => <Kind kind={kind} /> },
-  { title: words.person, cell: ({ email }) => <Foreign text={email} /> },
+  { title: words.person, cell: (event) => <Foreign text={personOf(event, '')} /> },
   {
     title: words.session,
     cell: ({ familyId, seq }) => (

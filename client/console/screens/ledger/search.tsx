@@ -3,9 +3,11 @@ import { useState, type ReactNode } from 'react'
 import { Field } from '../../parts/field.tsx'
 import { formText } from '../../parts/form-text.ts'
 import { pages, Pages } from '../../parts/more.tsx'
+import { uuid } from '../../parts/person.ts'
 import { Screen, Section } from '../../parts/screen.tsx'
 import { Empty } from '../../parts/states.tsx'
 import { Table } from '../../parts/table.tsx'
+import { reasonOf } from '../../problems.ts'
 import { trpc } from '../../service.ts'
 import { words } from '../../words/ledger.ts'
 import { eventColumns } from './event-columns.tsx'
@@ -71,7 +73,7 @@ function SearchForm({ ask: search }: { readonly ask: (asked: Asked) => void }): 
     >
       <KindSelect kind={kind} choose={setKind} />
       <Field label={words.personAsked}>
-        {(props) => <input {...props} name="person" maxLength={254} autoComplete="off" />}
+        {(props) => <input {...props} name="person" maxLength={255} autoComplete="off" />}
       </Field>
       <Field label={words.sessionId}>
         {(props) => (
@@ -89,11 +91,8 @@ function SearchForm({ ask: search }: { readonly ask: (asked: Asked) => void }): 
   )
 }
 
-const uuid = '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'
-
 async function ask({ kind, person, familyId, from, to }: Asked, cursor: string | undefined) {
   const userId = person === '' ? undefined : await userIdOf(person)
-  if (userId === null) return { items: [], nextCursor: null }
   return trpc.admin.ledger.events.query({
     ...(kind !== '' && { kinds: [kind] }),
     ...(userId !== undefined && { userId }),
@@ -104,10 +103,15 @@ async function ask({ kind, person, familyId, from, to }: Asked, cursor: string |
   })
 }
 
-/** @returns null when no account has that address */
-async function userIdOf(person: string): Promise<string | null> {
-  if (new RegExp(`^${uuid}$`).test(person)) return person
-  const { items } = await trpc.admin.users.list.query({ email: person, limit: 1 })
-  const [found] = items
-  return found?.email === person.toLowerCase() ? found.userId : null
+/** What is not the address of an account is an id. */
+async function userIdOf(person: string): Promise<string> {
+  if (new RegExp(`^${uuid}$`).test(person)) return person.toLowerCase()
+  try {
+    const [found] = (await trpc.admin.users.list.query({ email: person, limit: 1 })).items
+    return found?.email === person.toLowerCase() ? found.userId : person
+  } catch (error) {
+    // A directory of the team's own keeps the users, and is not searched by address.
+    if (reasonOf(error) === 'not_found') return person
+    throw error
+  }
 }

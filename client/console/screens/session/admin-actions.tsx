@@ -14,10 +14,11 @@ export function AdminActions({
   if (actions.length === 0) return <Empty>{words.noActions}</Empty>
   return (
     <ol className="lately">
-      {actions.map(({ occurredAt, actorEmail, action, reason }) => (
+      {actions.map(({ occurredAt, actorEmail, actorUserId, action, reason }) => (
         <li key={`${occurredAt} ${action}`}>
           <p>
-            {actionWords[action]} · <Foreign text={actorEmail ?? words.commandLine} />
+            {actionWords[action]} ·{' '}
+            <Foreign text={actorEmail ?? actorUserId ?? words.commandLine} />
           </p>
           <p className="faint">
             <Time at={occurredAt} />

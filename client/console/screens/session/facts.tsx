@@ -4,6 +4,7 @@ import { formatNumber } from '../../format.ts'
 import { Id } from '../../parts/copy.tsx'
 import { Device } from '../../parts/device.tsx'
 import { Foreign } from '../../parts/foreign.tsx'
+import { personOf } from '../../parts/person.ts'
 import { Status } from '../../parts/status.tsx'
 import { Time } from '../../parts/time.tsx'
 import { reasonWords } from '../../words/session-terms.ts'
@@ -11,7 +12,7 @@ import { words } from '../../words/session.ts'
 import type { SessionLife } from './session-life.ts'
 
 export function Facts({ session }: { readonly session: SessionLife }): ReactNode {
-  const { familyId, userId, email, endReason, incidentId } = session
+  const { familyId, userId, endReason, incidentId } = session
   return (
     <dl className="facts">
       <Fact name={words.person}>
@@ -19,7 +20,7 @@ export function Facts({ session }: { readonly session: SessionLife }): ReactNode
           words.erased
         ) : (
           <Link to="/sessions" search={{ userId }}>
-            <Foreign text={email ?? words.erased} />
+            <Foreign text={personOf(session, words.erased)} />
           </Link>
         )}
       </Fact>

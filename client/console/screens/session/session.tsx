@@ -4,6 +4,7 @@ import { useState, type ReactNode } from 'react'
 import { Answer } from '../../parts/answer.tsx'
 import { Confirm } from '../../parts/confirm.tsx'
 import { Foreign } from '../../parts/foreign.tsx'
+import { personOf } from '../../parts/person.ts'
 import { Screen, Section } from '../../parts/screen.tsx'
 import { Done } from '../../parts/states.tsx'
 import { Status } from '../../parts/status.tsx'
@@ -32,7 +33,7 @@ export function Session(): ReactNode {
       lead={
         data !== undefined && (
           <>
-            <Status status={data.status} /> <Foreign text={data.email ?? words.erased} />
+            <Status status={data.status} /> <Foreign text={personOf(data, words.erased)} />
           </>
         )
       }

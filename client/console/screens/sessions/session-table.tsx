@@ -4,6 +4,7 @@ import type { ReactNode } from 'react'
 import type { AppRouter } from '../../../trpc.ts'
 import { Device } from '../../parts/device.tsx'
 import { Foreign } from '../../parts/foreign.tsx'
+import { personOf } from '../../parts/person.ts'
 import { Status } from '../../parts/status.tsx'
 import { Table, type Column } from '../../parts/table.tsx'
 import { Ago, Time } from '../../parts/time.tsx'
@@ -30,10 +31,10 @@ export function SessionTable({
     {
       title: words.select,
       isNarrow: true,
-      cell: ({ familyId, status, email }) => (
+      cell: ({ familyId, status, ...user }) => (
         <input
           type="checkbox"
-          aria-label={`${words.selectOne} ${email ?? words.erased}`}
+          aria-label={`${words.selectOne} ${personOf(user, words.erased)}`}
           disabled={status !== 'active'}
           checked={selected.has(familyId)}
           onChange={() => toggle(familyId)}
@@ -43,9 +44,9 @@ export function SessionTable({
     {
       title: words.who,
       isHeader: true,
-      cell: ({ familyId, email }) => (
+      cell: ({ familyId, ...user }) => (
         <Link to="/sessions/$familyId" params={{ familyId }} className="row-link">
-          <Foreign text={email ?? words.erased} />
+          <Foreign text={personOf(user, words.erased)} />
         </Link>
       ),
     },
