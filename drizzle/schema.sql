@@ -2007,6 +2007,7 @@ create function token_ledger.append_nodes(size_before bigint, size_after bigint)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 declare
   at_level smallint := 1;
@@ -2045,6 +2046,7 @@ returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
 as $$
 declare
   no_family constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';

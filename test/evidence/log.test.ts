@@ -12,6 +12,7 @@ import { startSequencer } from '../../server/evidence/sequencer.ts'
 import { createCheckpointSigner, type LogIdentity } from '../../server/evidence/sign-checkpoints.ts'
 import { storedSubtrees } from '../../server/evidence/stored-tiles.ts'
 import { endSession } from '../../server/sessions/revocation.ts'
+import { fillLedger } from '../support/filled-ledger.ts'
 import { startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
 import { sqlStateOf } from '../support/ledger-rows.ts'
 import { completeLog, logCounts, makeIdentity, strayLeaves } from '../support/log.ts'
@@ -217,3 +218,20 @@ function plainRoot(leaves: readonly Hash[]): Hash {
   const middle = 2 ** Math.ceil(Math.log2(leaves.length) - 1)
   return hashNode(plainRoot(leaves.slice(0, middle)), plainRoot(leaves.slice(middle)))
 }
+
+test('tables that have no statistics yet are not read as a whole for each batch', async () => {
+  await using fresh = await startLedger()
+  const { ownerSql } = fresh.owner
+  const { id: userId } = await fresh.makeUser()
+  await fillLedger(ownerSql, { userId, families: 3_000 })
+  const rowsRead = async () => {
+    await ownerSql`select pg_stat_force_next_flush()`
+    const [read] = await ownerSql`
+      select sum(seq_tup_read)::int as rows from pg_stat_user_tables
+      where relname like 'token_event%' or relname like 'log_%'`
+    return read!.rows as number
+  }
+  const before = await rowsRead()
+  while (((await appendLeaves({ statements: ownerSql })) ?? 0) > 0);
+  expect((await rowsRead()) - before).toBe(0)
+})
