@@ -392,7 +392,7 @@ export const eventHour = tokenLedgerSchema.table('event_hour', {
   reuseDetected: integer('reuse_detected').notNull(),
   revoked: integer('revoked').notNull(),
   /** Its events before this are counted; the end of the hour except in the newest row. */
-  countedTo: instant('counted_to').notNull(),
+  countedTo: instant('counted_to'),
 })
 
 /** Counts of the rate limits. `expire` is in epoch milliseconds of the database's clock. */

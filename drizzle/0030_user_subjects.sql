@@ -27,6 +27,23 @@ as $$
     end
 $$;
 --> statement-breakpoint
+-- UUIDs of version 8.
+create function token_ledger.is_derived(user_id uuid) returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select user_id::text ~ '^.{14}8.{4}[89ab]'
+$$;
+--> statement-breakpoint
+do $$
+begin
+  if exists (select from token_ledger.open_family o where token_ledger.is_derived(o.user_id)) then
+    raise exception 'sessions of users whose ids are UUIDs of version 8 are open'
+      using hint = 'Such ids are derived from a text now. End these sessions, so that their users sign in again.';
+  end if;
+end
+$$;
+--> statement-breakpoint
 CREATE TABLE "token_ledger"."user_subject" (
 	"user_id" uuid PRIMARY KEY NOT NULL,
 	"subject" text NOT NULL,
@@ -82,6 +99,11 @@ begin
     user_id uuid, epoch integer, max_open integer, random_id uuid, transport text, device_name text,
     idle_ms float8, absolute_ms float8, token_hash bytea, ip inet, user_agent text, origin_salt bytea,
     methods text[], authenticated_at timestamptz, subject text);
+
+  -- Older processes take a directory's UUID as it is, also one that is derived from the id of another user.
+  if token_ledger.is_derived(b.user_id) and b.subject is null then
+    raise exception 'the user id % has the form of one that is derived from a text', b.user_id;
+  end if;
 
   insert into token_ledger.user_epoch (user_id)
   values (b.user_id)
@@ -365,10 +387,11 @@ as $$
   order by f.family_id
 $$;
 --> statement-breakpoint
-revoke all on function token_audit.user_id(text), token_ledger.keep_subject(text) from public;
+revoke all on function token_audit.user_id(text), token_ledger.keep_subject(text), token_ledger.is_derived(uuid)
+from public;
 --> statement-breakpoint
 grant execute on function token_audit.user_id(text) to token_ledger_app, token_ledger_auditor;
 --> statement-breakpoint
-grant execute on function token_ledger.keep_subject(text) to token_ledger_app;
+grant execute on function token_ledger.keep_subject(text), token_ledger.is_derived(uuid) to token_ledger_app;
 --> statement-breakpoint
 grant select, insert on token_ledger.user_subject to token_ledger_app;

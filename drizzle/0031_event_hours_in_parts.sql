@@ -1,11 +1,8 @@
 -- Hours of events are counted in parts, the running one as well. Older processes may run beside this: yes, because they call the same function; their charts lack the newest minutes.
 
--- A part that takes too long is counted in shorter ones, so that no hour stops the hours after it.
+-- A part that takes too long is counted in shorter ones, so that no hour stops the hours after it. Null is the end of the
+-- hour: in rows that an older version counted, also in those that come later from its dump or its primary.
 alter table token_ledger.event_hour add column counted_to timestamptz;
---> statement-breakpoint
-update token_ledger.event_hour set counted_to = hour_at + interval '1 hour';
---> statement-breakpoint
-alter table token_ledger.event_hour alter column counted_to set not null;
 --> statement-breakpoint
 drop function token_ledger.count_hours();
 --> statement-breakpoint
@@ -27,7 +24,7 @@ begin
     return 0;
   end if;
 
-  select max(h.counted_to) into from_at from token_ledger.event_hour h;
+  select max(coalesce(h.counted_to, h.hour_at + hour)) into from_at from token_ledger.event_hour h;
   if from_at is null then
     select date_trunc('hour', f.created_at, 'UTC') into from_at
     from token_ledger.token_family f
@@ -42,6 +39,7 @@ begin
   order by e.txid desc, e.family_id desc, e.seq desc
   limit 1;
 
+  longest := greatest(longest, interval '1 second');
   to_at := least(from_at + longest, date_trunc('hour', from_at, 'UTC') + hour);
   -- Of what is not over yet, a minute or more.
   if least(to_at, from_at + interval '1 minute') <= final_at then

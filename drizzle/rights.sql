@@ -30,6 +30,7 @@ revoke all on function
   token_ledger.expect_long_families,
   token_ledger.finish_partition,
   token_ledger.guard_partition,
+  token_ledger.is_derived,
   token_ledger.keep_an_admin,
   token_ledger.keep_open_families,
   token_ledger.keep_subject,
@@ -113,6 +114,7 @@ grant execute on function
   token_ledger.check_open_families,
   token_ledger.count_hours,
   token_ledger.ensure_partitions,
+  token_ledger.is_derived,
   token_ledger.keep_subject,
   token_ledger.sweep_open_families,
   token_ledger.take_turn

@@ -895,6 +895,11 @@ begin
     idle_ms float8, absolute_ms float8, token_hash bytea, ip inet, user_agent text, origin_salt bytea,
     methods text[], authenticated_at timestamptz, subject text);
 
+  -- Older processes take a directory's UUID as it is, also one that is derived from the id of another user.
+  if token_ledger.is_derived(b.user_id) and b.subject is null then
+    raise exception 'the user id % has the form of one that is derived from a text', b.user_id;
+  end if;
+
   insert into token_ledger.user_epoch (user_id)
   values (b.user_id)
   on conflict (user_id) do nothing;
@@ -1381,6 +1386,15 @@ alter table token_ledger.user_subject enable always trigger refuse_truncate;
 create trigger refuse_update before update on token_ledger.user_subject
 for each row execute function token_ledger.refuse_change();
 alter table token_ledger.user_subject enable always trigger refuse_update;
+
+-- Whether an id has the form of those that are derived from a text: UUIDs of version 8.
+create function token_ledger.is_derived(user_id uuid)
+returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select user_id::text ~ '^.{14}8.{4}[89ab]'
+$$;
 
 -- Writes the text of a derived id, where there is one and it is not known.
 create function token_ledger.keep_subject(kept text)
@@ -2143,7 +2157,7 @@ create table token_ledger.event_hour (
   replayed integer not null,
   reuse_detected integer not null,
   revoked integer not null,
-  counted_to timestamptz not null,
+  counted_to timestamptz,
   constraint event_hour_pkey primary key (hour_at)
 );
 
@@ -2166,7 +2180,7 @@ begin
     return 0;
   end if;
 
-  select max(h.counted_to) into from_at from token_ledger.event_hour h;
+  select max(coalesce(h.counted_to, h.hour_at + hour)) into from_at from token_ledger.event_hour h;
   if from_at is null then
     select date_trunc('hour', f.created_at, 'UTC') into from_at
     from token_ledger.token_family f
@@ -2181,6 +2195,7 @@ begin
   order by e.txid desc, e.family_id desc, e.seq desc
   limit 1;
 
+  longest := greatest(longest, interval '1 second');
   to_at := least(from_at + longest, date_trunc('hour', from_at, 'UTC') + hour);
   -- Of what is not over yet, a minute or more.
   if least(to_at, from_at + interval '1 minute') <= final_at then
@@ -2683,6 +2698,7 @@ revoke all on function
   token_ledger.expect_long_families,
   token_ledger.finish_partition,
   token_ledger.guard_partition,
+  token_ledger.is_derived,
   token_ledger.keep_an_admin,
   token_ledger.keep_open_families,
   token_ledger.keep_subject,
@@ -2766,6 +2782,7 @@ grant execute on function
   token_ledger.check_open_families,
   token_ledger.count_hours,
   token_ledger.ensure_partitions,
+  token_ledger.is_derived,
   token_ledger.keep_subject,
   token_ledger.sweep_open_families,
   token_ledger.take_turn

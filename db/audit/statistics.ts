@@ -34,7 +34,7 @@ export async function countEvents(
       select greatest(
         ${instantParam(fromAt)}::timestamptz,
         least(
-          coalesce(max(counted_to), '-infinity'),
+          coalesce(max(coalesce(counted_to, hour_at + interval '1 hour')), '-infinity'),
           ${instantParam(toAt)}::timestamptz
         )
       ) as from_at

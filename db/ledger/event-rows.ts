@@ -141,8 +141,10 @@ function columnsOf(event: LedgerEvent): InsertedColumns {
         ...(event.authentication && authenticationColumns(event.authentication)),
       }
     case 'rotated':
-      // `append_unless_changed` copies the authentication of the token before, which is faster than to parse it again.
-      return successorColumns(event)
+      return {
+        ...successorColumns(event),
+        ...(event.authentication && authenticationColumns(event.authentication)),
+      }
     case 'reauthenticated':
       return { ...successorColumns(event), ...authenticationColumns(event.authentication) }
     case 'replayed':

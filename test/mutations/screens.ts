@@ -54,7 +54,7 @@ export const screenRules = [
   ...mutationsOf('db/audit/statistics.ts', hours, [
     [
       'a chart counts events of hours that were counted',
-      "coalesce(max(counted_to), '-infinity')",
+      "coalesce(max(coalesce(counted_to, hour_at + interval '1 hour')), '-infinity')",
       "'-infinity'::timestamptz",
     ],
   ]),

@@ -156,6 +156,8 @@ export const rooms: readonly Room[] = [
       'table token_ledger.user_subject':
         'The text of each derived id. A check binds the id to the text, so a row cannot give one user the sessions of ' +
         'another. Written once; erasing a person deletes the row.',
+      'function token_ledger.is_derived':
+        'Whether an id has the form of those that are derived from a text: UUIDs of version 8.',
       'function token_ledger.keep_subject':
         'Writes the text of a derived id, where there is one and it is not known.',
       'table token_ledger.user_account':
