@@ -138,7 +138,6 @@ async function mountService(
   })
   // After CORS, so that a page can read the refusal.
   app.addHook('onRequest', refuseWhileStopping)
-  if (deps.config.rateLimits === 'on') refuseFloods(app, createFloods(deps.logSecurityEvent))
   // Loads the serializer that refresh-cookie.ts calls, also for routes outside of this scope. It parses no request.
   await app.register(cookie, { hook: false })
   app.setErrorHandler<FastifyError>((error, request, reply) => {
@@ -149,8 +148,11 @@ async function mountService(
   app.setNotFoundHandler((_request, reply) =>
     sendError(reply, new AuthError('not_found', 'no such route')),
   )
-  await app.register(async (scope) => mountAuth(scope, deps))
-  await app.register(async (scope) => mountTrpc(scope, deps))
+  await app.register(async (calls) => {
+    if (deps.config.rateLimits === 'on') refuseFloods(calls, createFloods(deps.logSecurityEvent))
+    await calls.register(async (scope) => mountAuth(scope, deps))
+    await calls.register(async (scope) => mountTrpc(scope, deps))
+  })
   mountHealth(app, deps)
   mountRevocations(app, deps)
   mountLedger(app, deps)

@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { AuthError } from '../errors.ts'
 import type { Floods } from '../limits/floods.ts'
 import { isNearby, parseAddress } from './address.ts'
@@ -21,9 +21,11 @@ export function refuseFloods(app: FastifyInstance, floods: Floods): void {
   const detail = 'many requests of this network were refused in this second'
   const error = new AuthError('too_many_attempts', detail, { retryAfterSeconds })
   const body = JSON.stringify(envelopeOf(error))
+  const unread = new WeakSet<FastifyReply>()
   app.addHook('onRequest', (request, reply, done) => {
     const ip = floods.isAny() ? parseAddress(request.ip) : null
     if (ip === null || !floods.isFlooding(ip) || Math.random() * oneIn < 1) return done()
+    unread.add(reply)
     void reply
       .code(429)
       .header('retry-after', retryAfterSeconds)
@@ -31,8 +33,9 @@ export function refuseFloods(app: FastifyInstance, floods: Floods): void {
       .send(body)
   })
   app.addHook('onResponse', (request, reply, done) => {
+    const isCounted = refused.has(reply.statusCode) && !unread.has(reply)
     // A nearby address is that of a proxy which the service does not know, and so of many callers.
-    if (refused.has(reply.statusCode) && !isNearby(request.ip)) {
+    if (isCounted && !isNearby(request.ip)) {
       const ip = parseAddress(request.ip)
       if (ip !== null) floods.countRefusal(ip)
     }

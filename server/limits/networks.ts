@@ -16,5 +16,5 @@ function prefixOf(groups: readonly number[], bits: number): string {
   const kept = groups.slice(0, Math.ceil(bits / 16))
   // The upper byte of the last group, where the prefix ends inside it.
   const cut = kept.map((group, i) => ((i + 1) * 16 > bits ? group & 0xff00 : group))
-  return `${cut.map((group) => group.toString(16)).join(':')}/${bits}`
+  return `${cut.map((group) => group.toString(16)).join(':')}::/${bits}`
 }

@@ -113,6 +113,11 @@ export const limits = [
     ],
   ),
   ...mutationsOf(
+    'server/limits/floods.ts',
+    ['test/http/floods.test.ts'],
+    [['a network that flooded once floods for good', '    flooding.clear()\n', '']],
+  ),
+  ...mutationsOf(
     'server/http/refuse-floods.ts',
     ['test/http/floods.test.ts'],
     [
@@ -122,6 +127,7 @@ export const limits = [
         'Math.random() * oneIn < 1',
         'false',
       ],
+      ['a network that floods shuts out its neighbours', ' && !unread.has(reply)', ''],
       ['a network that floods is answered as usual', '!floods.isFlooding(ip)', 'true'],
     ],
   ),
