@@ -32,7 +32,6 @@ async function lockAccount(email: string): Promise<void> {
 /** The other forms are in test/http/caller.test.ts. */
 const addresses = [
   ['a port (Azure Application Gateway)', (i: number) => `203.0.113.${i}:${40_000 + i}`],
-  ['an IPv4 address in hexadecimal', (i: number) => `::ffff:cb00:${(0x7200 + i).toString(16)}`],
   ['the word unknown', () => 'unknown'],
 ] as const
 

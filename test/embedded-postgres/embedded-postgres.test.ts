@@ -257,7 +257,6 @@ function tearLock(text: string): string {
 
 test.runIf(onLinux).each([
   ['an empty lock', ''],
-  ['a lock with a newline', '\n'],
   ['a lock of NUL bytes', '\0\0\0\0'],
   ['a lock of garbage', 'garbage\n'],
 ])('%s is removed with a warning when no process works in the folder', async (_what, text) => {

@@ -251,7 +251,6 @@ test('a stream is a span that ends when its client has gone, and probes have no 
 
 test.each<[string, Record<string, string>]>([
   ['OTEL_SDK_DISABLED=true', { OTEL_SDK_DISABLED: 'true' }],
-  ['OTEL_TRACES_EXPORTER=none', { OTEL_TRACES_EXPORTER: 'none' }],
   ['an empty OTEL_EXPORTER_OTLP_ENDPOINT', { OTEL_EXPORTER_OTLP_ENDPOINT: '' }],
 ])('with %s no SDK is loaded and no collector is called', async (_what, off) => {
   await using database = await freshDatabase()

@@ -155,14 +155,14 @@ export function attackedServer(
   }
 }
 
-/** A checksum of each table but those of the rate limits and those that a process writes by itself: marks and the log. */
+/** A checksum of each table but those of the rate limits and those that a process writes by itself: marks, counts of hours and the log. */
 async function checksums(sql: Sql): Promise<Record<string, string>> {
   const tables = await sql<{ name: string }[]>`
     select relname as name
     from pg_class
     where relnamespace = 'token_ledger'::regnamespace
       and relkind in ('r', 'p') and not relispartition 
-      and relname not in ('rate_limit', 'process_mark') and relname not like 'log\\_%'
+      and relname not in ('rate_limit', 'process_mark', 'event_hour') and relname not like 'log\\_%'
     order by relname`
   const sums: Record<string, string> = {}
   for (const { name } of tables) {
