@@ -365,19 +365,21 @@ describe('the command line', () => {
     const subject = add('auth0|derived id is not an id')
     await begin(subject)
     const before = await acts()
-    for (const [id, message] of [
-      ['a typo', 'user not found: a typo\n'],
-      [randomUUID(), 'user not found: '],
-      [ledgerIdOf(subject), `; it is the derived id of the user ${subject}\n`],
-    ] as const)
-      for (const command of [
-        ['user', 'erase'],
-        ['sessions', 'revoke-user', '--reason', 'test'],
-      ]) {
-        const refused = await cli(app.owner.url, [...command, '--user-id', id])
-        expect(refused).toMatchObject({ code: 2, stdout: '' })
-        expect(refused.stderr).toContain(message)
-      }
+    const erase = ['user', 'erase']
+    const revoke = ['sessions', 'revoke-user', '--reason', 'test']
+    const behind = `; it is the derived id of the user ${subject}\n`
+    const typo = 'user not found: a typo\n'
+    const refusals = [
+      { command: erase, id: 'a typo', message: typo },
+      { command: revoke, id: 'a typo', message: typo },
+      { command: erase, id: randomUUID(), message: 'user not found: ' },
+      { command: erase, id: ledgerIdOf(subject), message: behind },
+    ].map(async ({ command, id, message }) => {
+      const refused = await cli(app.owner.url, [...command, '--user-id', id])
+      expect(refused).toMatchObject({ code: 2, stdout: '' })
+      expect(refused.stderr).toContain(message)
+    })
+    await Promise.all(refusals)
     expect(await acts()).toEqual(before)
   }, 30_000)
 
@@ -431,9 +433,11 @@ describe('the command line', () => {
   test('names a user of a directory of UUIDs, who is not erased', async () => {
     const id = add(randomUUID())
     const { familyId } = await begin(id)
-    const listed = await cli(app.owner.url, ['sessions', 'list', '--user-id', id])
+    const [listed, inspected] = await Promise.all([
+      cli(app.owner.url, ['sessions', 'list', '--user-id', id]),
+      cli(app.owner.url, ['sessions', 'inspect', familyId]),
+    ])
     expect(listed.stdout).toContain(`${familyId}  ${id}`)
-    const inspected = await cli(app.owner.url, ['sessions', 'inspect', familyId])
     expect(inspected.stdout).toContain(`user     ${id}  ${id}`)
   }, 30_000)
 })
