@@ -386,12 +386,10 @@ describe('the command line', () => {
   test('finds an erased user by the derived id, and a revocation does not bring the text back', async () => {
     const subject = add('auth0|erased twice')
     const { familyId } = await begin(subject)
-    const person = ['--user-id', subject]
-    expect(await cli(app.owner.url, ['user', 'erase', ...person])).toMatchObject({ code: 0 })
-    const revoked = await cli(app.owner.url, [
-      ...['sessions', 'revoke-user', '--reason', 'test'],
-      ...person,
-    ])
+    const erased = await cli(app.owner.url, ['user', 'erase', '--user-id', subject])
+    expect(erased.code).toBe(0)
+    const revoke = ['sessions', 'revoke-user', '--reason', 'test', '--user-id', subject]
+    const revoked = await cli(app.owner.url, revoke)
     expect(revoked).toMatchObject({ code: 0, stdout: '0\n' })
     const by = { userId: subject, reason: 'test' }
     const { data } = await mutate(app.url, 'admin.users.revokeSessions', admin, by)
@@ -421,11 +419,11 @@ describe('the command line', () => {
   }, 30_000)
 
   test('a filter by a text in the derived form means the user who has it as the id, if there is one', async () => {
-    const other = add('has a derived id')
-    await begin(other)
-    const { familyId } = await begin(add(ledgerIdOf(other)))
+    const derivedFrom = add('has a derived id')
+    await begin(derivedFrom)
+    const { familyId } = await begin(add(ledgerIdOf(derivedFrom)))
     const { data } = await query(app.url, 'admin.sessions.list', admin, {
-      userId: ledgerIdOf(other),
+      userId: ledgerIdOf(derivedFrom),
     })
     expect(data.items.map((one: any) => one.familyId)).toEqual([familyId])
   })
