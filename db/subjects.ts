@@ -70,6 +70,45 @@ export async function readSubjects(
 }
 
 /**
+ * The ledger id that a filter means. A reader of lists sees a derived id where the subject was erased. So a text of that
+ * form stands for itself here, unless it is the subject of a user. Acts take subjects alone: `ledgerIdOf`.
+ */
+export async function filteredIdOf(
+  database: Pick<Statements, 'statements'>,
+  text: string | undefined,
+): Promise<string | undefined> {
+  if (text === undefined) return undefined
+  const ledgerId = ledgerIdOf(text)
+  if (!isDerivedText(text)) return ledgerId
+  return (await readSubjects(database, [ledgerId])).has(ledgerId) ? ledgerId : text
+}
+
+/** The subject that the text is the derived id of; undefined if there is none. */
+export async function subjectBehind(
+  database: Pick<Statements, 'statements'>,
+  text: string,
+): Promise<string | undefined> {
+  return isDerivedText(text) ? (await readSubjects(database, [text])).get(text) : undefined
+}
+
+function isDerivedText(text: string): boolean {
+  return uuid.test(text) && isDerived(text)
+}
+
+/** Whether the ledger ever had a user of this id: with an account or a subject, at a sign-in, or in an act. */
+export async function isKnownUser(
+  { statements: sql }: Pick<Statements, 'statements'>,
+  ledgerId: string,
+): Promise<boolean> {
+  const [row] = await sql<{ isKnown: boolean }[]>`
+    select
+      exists (select from token_ledger.user_account where user_id = ${ledgerId}::uuid)
+      or exists (select from token_ledger.user_epoch where user_id = ${ledgerId}::uuid)
+      or exists (select from token_ledger.user_subject where user_id = ${ledgerId}::uuid) as "isKnown"`
+  return row?.isKnown === true
+}
+
+/**
  * Keeps the subject, in the transaction that writes its ledger id.
  *
  * @returns that id

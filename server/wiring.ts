@@ -40,7 +40,7 @@ import type { FindBreachedPasswords } from './users/breached-passwords.ts'
 import type { UserDirectory } from './users/directory.ts'
 import { canonicalEmail } from './users/email.ts'
 import { createPasswords } from './users/passwords.ts'
-import { createSubjects } from './users/subjects.ts'
+import { createSubjects, rememberingMisses } from './users/subjects.ts'
 import { createTeamDirectory } from './users/team-directory.ts'
 import { verifierOf } from './verifier/verifier.ts'
 import { version } from './version.ts'
@@ -130,7 +130,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
   const subjects = createSubjects(database)
   const { logSecurityEvent, reportError } = createSecurityLog(app.log, {
     count: metrics.countSecurityEvent,
-    subjects,
+    subjects: rememberingMisses(subjects),
   })
   const sessionDeps = {
     sql: database.transactions,

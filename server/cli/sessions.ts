@@ -1,8 +1,10 @@
 import { parseArgs } from 'node:util'
 import { listFamilyActions } from '../../db/audit/admin-actions.ts'
-import { listSessions, readSession, type UserFilter } from '../../db/audit/sessions.ts'
+import { listSessions, readSession } from '../../db/audit/sessions.ts'
 import type { AuditSession } from '../../db/schema.ts'
-import { ledgerIdOf } from '../../db/subjects.ts'
+import type { Database } from '../../db/connection/connect.ts'
+import { filteredIdOf, isDerived } from '../../db/subjects.ts'
+import { findUsers } from '../../db/users.ts'
 import { listFamilyEvents } from '../../db/audit/events.ts'
 import { sessionStatuses } from '../ledger/family.ts'
 import { jsonLine } from '../audit/json-line.ts'
@@ -40,14 +42,16 @@ export const sessionsList: Command = {
     const status = sessionStatuses.find((one) => one === values.status)
     if (values.status !== undefined && status === undefined)
       throw new UsageError(`--status: must be one of ${sessionStatuses.join(', ')}`)
-    const filter = { status, ...userFilter(values.user, values['user-id']) }
+    const { email, subject } = personFilter(values.user, values['user-id'])
     let count = 0
     await withDatabase(readConfig(), asService, async (database) => {
+      const filter = { status, email, userId: await filteredIdOf(database, subject) }
       let cursor: string | undefined
       do {
         const page = await listSessions(database, filter, { cursor, limit: pageSize })
         cursor = page.length === pageSize ? page.at(-1)?.familyId : undefined
-        show(page, { asJson: values.json, isFirst: count === 0 })
+        if (values.json) for (const row of page) console.log(jsonLine(toSessionView(row)))
+        else show(page, { erased: await erasedAmong(database, page), isFirst: count === 0 })
         count += page.length
       } while (cursor !== undefined)
     })
@@ -79,7 +83,10 @@ export const sessionsInspect: Command = {
             adminActions: actions,
           }),
         )
-      else for (const line of timeline({ session, events, actions })) console.log(line)
+      else {
+        const isErased = (await erasedAmong(database, [session])).has(session.userId)
+        for (const line of timeline({ session, isErased, events, actions })) console.log(line)
+      }
       return 0
     })
   },
@@ -126,32 +133,43 @@ export const sessionsRevokeUser: Command = {
   },
 }
 
-function userFilter(email: string | undefined, subject: string | undefined): UserFilter {
+function personFilter(email: string | undefined, subject: string | undefined) {
   if (email !== undefined && subject !== undefined)
     throw new UsageError('expected --user or --user-id, not both')
   return {
-    ...(email !== undefined && { email: emailOf(email) }),
-    ...(subject !== undefined && { userId: ledgerIdOf(subjectArgument(subject)) }),
+    email: email === undefined ? undefined : emailOf(email),
+    subject: subject === undefined ? undefined : subjectArgument(subject),
   }
+}
+
+/** The users who were erased: a derived id has lost its subject, or an account its address. */
+async function erasedAmong(
+  database: Database,
+  sessions: readonly AuditSession[],
+): Promise<ReadonlySet<string>> {
+  const ids = sessions
+    .filter(({ email, subject, userId }) => email === null && subject === userId)
+    .map(({ userId }) => userId)
+  const accounts = await findUsers(database, ids)
+  return new Set([...ids.filter(isDerived), ...accounts.map(({ userId }) => userId)])
 }
 
 function show(
   page: readonly AuditSession[],
-  { asJson, isFirst }: { asJson: boolean; isFirst: boolean },
+  { erased, isFirst }: { erased: ReadonlySet<string>; isFirst: boolean },
 ): void {
-  if (asJson) {
-    for (const row of page) console.log(jsonLine(toSessionView(row)))
-    return
-  }
   const titles = ['session', 'user', 'status', 'began (UTC)', 'last refresh', 'device', 'from']
-  const lines = table(titles, page.map(toTableRow))
+  const lines = table(
+    titles,
+    page.map((row) => toTableRow(row, erased.has(row.userId))),
+  )
   for (const line of isFirst ? lines : lines.slice(1)) console.log(line)
 }
 
-function toTableRow(row: AuditSession): string[] {
+function toTableRow(row: AuditSession, isErased: boolean): string[] {
   return [
     row.familyId,
-    printable(userText(row), 40),
+    printable(userText(row, isErased), 40),
     row.endReason === null || row.endReason === row.status
       ? row.status
       : `${row.status} (${row.endReason})`,

@@ -8,17 +8,18 @@ const refreshesShown = 4
 
 export type FamilyStory = {
   readonly session: AuditSession
+  readonly isErased: boolean
   readonly events: readonly ListedEvent[]
   readonly actions: readonly AdminActionRow[]
 }
 
 /** The address; without one the id in a team's own directory. */
-export function userText({ email, subject, userId }: AuditSession): string {
-  return email ?? (subject === userId ? '(erased)' : subject)
+export function userText({ email, subject }: AuditSession, isErased: boolean): string {
+  return isErased ? '(erased)' : (email ?? subject)
 }
 
 /** One session from sign-in to end, for support staff. Instants are UTC. */
-export function timeline({ session, events, actions }: FamilyStory): readonly string[] {
+export function timeline({ session, isErased, events, actions }: FamilyStory): readonly string[] {
   const lines = fold(events)
   const rows = lines.map(({ event, more }, i) => {
     const before = lines[i - 1]?.event
@@ -34,7 +35,7 @@ export function timeline({ session, events, actions }: FamilyStory): readonly st
   })
   return [
     `session  ${session.familyId}`,
-    `user     ${printable(userText(session))}  ${session.userId}`,
+    `user     ${printable(userText(session, isErased))}  ${session.userId}`,
     `device   ${printable(session.deviceName ?? '(no name)')}, refresh token in the ${session.transport}`,
     `status   ${statusOf(session)}`,
     `proof    ${proofOf(session)}`,

@@ -5,7 +5,8 @@ import { AuthError, type Reason } from '../errors.ts'
 
 /**
  * A security-relevant event (OWASP ASVS 5.0, 16.3). It never holds a secret, a hash or a token. Users are named by the
- * ledger's ids; the log has their subjects instead.
+ * ledger's ids; the log has their subjects instead. An event that may come before the user's first session, with which
+ * the ledger keeps the subject, has it beside the id.
  */
 export type SecurityEvent =
   | {
@@ -61,6 +62,7 @@ export type SecurityEvent =
       readonly reason: Reason
       /** Null where no account has the address. */
       readonly userId: string | null
+      readonly subject?: string | undefined
       /** The same for each attempt at one address, whether an account has it or not. */
       readonly accountHash: string
       readonly ip: string | null
@@ -84,6 +86,7 @@ export type SecurityEvent =
   | {
       readonly event: 'user_registered' | 'password_changed'
       readonly userId: string
+      readonly subject?: string
       readonly ip: string | null
     }
   | {
@@ -140,19 +143,26 @@ export type Subjects = {
 }
 
 /** The users whom the event names. */
-type Named = { readonly userId?: string | null; readonly actorUserId?: string | null }
+type Named = {
+  readonly userId?: string | null
+  readonly subject?: string | undefined
+  readonly actorUserId?: string | null
+}
 
-function userIdsIn({ userId, actorUserId }: Named): string[] {
-  return [userId, actorUserId].filter((id) => typeof id === 'string')
+/** The ids whose subjects are not in the event. */
+function unnamedIn({ userId, subject, actorUserId }: Named): string[] {
+  return [subject === undefined ? userId : null, actorUserId].filter((id) => typeof id === 'string')
 }
 
 /** The event with the subjects of its users. */
-function naming(event: SecurityEvent & Named, subjects: ReadonlyMap<string, string>): object {
-  if (subjects.size === 0) return event
+function naming(
+  { subject, ...event }: SecurityEvent & Named,
+  subjects: ReadonlyMap<string, string>,
+): object {
   const { userId, actorUserId } = event
   return {
     ...event,
-    ...(userId && { userId: subjects.get(userId) ?? userId }),
+    ...(userId && { userId: subject ?? subjects.get(userId) ?? userId }),
     ...(actorUserId && { actorUserId: subjects.get(actorUserId) ?? actorUserId }),
   }
 }
@@ -180,7 +190,7 @@ export function createSecurityLog(
     count(event)
     const write = (known: ReadonlyMap<string, string>) =>
       log[alarming.has(event.event) ? 'warn' : 'info'](naming(event, known))
-    const known = subjects.of(userIdsIn(event))
+    const known = subjects.of(unnamedIn(event))
     if (known instanceof Promise) known.then(write, () => write(new Map()))
     else write(known)
   }

@@ -41,7 +41,7 @@ export const register = authMutation(credentials, async ({ ctx, input }) => {
   await mustNotBeBreached(deps, { field: 'password', password })
   const user = await accounts.create({ email, password, role: 'user', network: queueOf(ctx) })
   const userId = ledgerIdOf(user.id)
-  deps.logSecurityEvent({ event: 'user_registered', userId, ip: caller.ip })
+  deps.logSecurityEvent({ event: 'user_registered', userId, subject: user.id, ip: caller.ip })
   const epoch = await readEpoch(deps.database, userId)
   const signIn = { user, epoch, transport: 'cookie', deviceName: null, caller } as const
   return toGrant(ctx, await startSession(deps, { ...signIn, methods: byPassword }))
@@ -99,7 +99,13 @@ export const logout = authMutation(
 async function checkCredentials(
   ctx: AuthContext,
   input: { email: string; password: string },
-): Promise<{ user: User | null; epoch: number; userId: string | null; accountHash: string }> {
+): Promise<{
+  user: User | null
+  epoch: number
+  userId: string | null
+  subject: string | undefined
+  accountHash: string
+}> {
   const { deps } = ctx
   const email = canonicalEmail(input.email)
   const accountHash = deps.accountHash(email ?? 'no address')
@@ -118,13 +124,13 @@ async function checkCredentials(
     return deps.users.checkPassword(found, input.password, queueOf(ctx))
   })
   const signedIn = await findOnce()
-  const userId = await findUserId()
-  if (!isRight || signedIn === null) return { user: null, epoch, userId, accountHash }
+  const attempted = { userId: await findUserId(), subject: signedIn?.id, accountHash }
+  if (!isRight || signedIn === null) return { user: null, epoch, ...attempted }
   // Catches a user disabled before the epoch was read; `startSession` compares the epoch and catches
   // one disabled later.
   const current = await findUser(deps.users, signedIn.id)
   const user = current === undefined || current.disabled ? null : current
-  return { user, epoch, userId, accountHash }
+  return { user, epoch, ...attempted }
 }
 
 /** The families of the refresh tokens that the browser still has, whatever became of them. */

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { ledgerIdOf, subjectPattern, subjectRule } from '../../db/subjects.ts'
+import { subjectPattern, subjectRule } from '../../db/subjects.ts'
 import { uuidPattern } from '../../db/uuid.ts'
 import { positionOf, positionPattern } from '../audit/position.ts'
 
@@ -10,9 +10,6 @@ export const id = z.uuid().transform((given) => given.toLowerCase())
 
 /** A user's id, as the user directory has it. */
 export const subject = z.string().regex(subjectPattern, subjectRule)
-
-/** The same, as the ledger has it: for a filter. */
-export const userId = subject.transform(ledgerIdOf)
 
 /** The years 1 to 9999: JavaScript writes others in a form that Postgres cannot read. */
 export const isReadable = (at: number) => at >= -62_135_596_800_000 && at < 253_402_300_800_000

@@ -1,12 +1,13 @@
 import { z } from 'zod'
 import { readOwner } from '../../db/audit/sessions.ts'
+import { ledgerIdOf } from '../../db/subjects.ts'
 import { AuthError } from '../errors.ts'
 import type { ProofAgain } from '../sessions/refresh-decision.ts'
 import type { RefreshToken } from '../tokens/refresh-token.ts'
 import { byPassword } from './auth.ts'
 import type { AuthContext } from './context.ts'
 import { toGrant } from './grant.ts'
-import { userId } from './input.ts'
+import { subject } from './input.ts'
 import { attemptInput, nextToken, type Prove } from './next-token.ts'
 import { checkPasswordAgain } from './password-again.ts'
 import { methods } from './proved-sign-in.ts'
@@ -47,7 +48,7 @@ export function replaceToken(
 export const provedAgain = z.strictObject({
   methods,
   authenticatedAt: z.number().int().min(0).optional(),
-  user: userId.optional(),
+  user: subject.transform(ledgerIdOf).optional(),
 })
 
 /** @throws {AuthError} `invalid_credentials` for a proof about another user than that of the session */

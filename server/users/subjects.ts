@@ -45,3 +45,31 @@ export function createSubjects(database: Pick<Statements, 'statements'>): Subjec
     },
   }
 }
+
+const missedForMs = 5_000
+
+/**
+ * For the log: an id that had no subject is not asked about again for a few seconds, and is logged as it is. A refresh
+ * asks always, because another process may have begun a session of the user meanwhile.
+ */
+export function rememberingMisses(subjects: Subjects, now = () => performance.now()): Subjects {
+  const missedAt = new Map<string, number>()
+
+  function note(known: Known, asked: readonly string[]): Known {
+    for (const id of asked.filter((one) => isDerived(one) && !known.has(one))) {
+      missedAt.delete(id)
+      const [oldest] = missedAt.keys()
+      if (missedAt.size >= maxRemembered && oldest !== undefined) missedAt.delete(oldest)
+      missedAt.set(id, now())
+    }
+    return known
+  }
+
+  return {
+    of(ledgerIds) {
+      const asked = ledgerIds.filter((id) => now() >= (missedAt.get(id) ?? -Infinity) + missedForMs)
+      const known = subjects.of(asked)
+      return known instanceof Promise ? known.then((found) => note(found, asked)) : known
+    },
+  }
+}

@@ -100,6 +100,7 @@ test('all sessions of a user are revoked, and the user is erased', async () => {
   expect(await cli(url, ['user', 'erase', user.email])).toMatchObject({ code: 2, stdout: '' })
   const { stdout } = await cli(url, ['sessions', 'inspect', stolen])
   expect(stdout).toContain('The callers were erased.')
+  expect(stdout).toContain('user     (erased)  ')
   expect(stdout).not.toContain('192.0.2.7')
   expect(await cli(url, ['ledger', 'verify'])).toMatchObject({ code: 0 })
 })

@@ -30,6 +30,42 @@ export const users = [
       'user?.id === ledgerId || isDerived(ledgerId)',
       'user !== undefined || isDerived(ledgerId)',
     ],
+    [
+      'a list filtered by the shown id of an erased user is empty',
+      '.has(ledgerId) ? ledgerId : text',
+      '.has(ledgerId) ? ledgerId : ledgerId',
+    ],
+  ]),
+  ...mutationsOf('server/cli/acts.ts', subjects, [
+    [
+      'an erasure of an unknown id is recorded',
+      '  if (await isKnownUser(deps.database, ledgerIdOf(subject))) return subject\n',
+      "  if (subject !== '' || (await isKnownUser(deps.database, ledgerIdOf(subject)))) return subject\n",
+    ],
+  ]),
+  ...mutationsOf('server/admin/sessions.ts', subjects, [
+    [
+      'a revocation keeps the text of an erased user',
+      '        targetUserId: userId,\n        reason,\n      }),\n  })\n}\n',
+      '        targetUserId: await (await import("../../db/subjects.ts")).keepSubject(transaction, subject),\n        reason,\n      }),\n  })\n}\n',
+    ],
+  ]),
+  ...mutationsOf('server/cli/sessions.ts', subjects, [
+    ['a user of a directory of UUIDs is shown as erased', '...ids.filter(isDerived), ', '...ids, '],
+  ]),
+  ...mutationsOf('server/procedures/auth.ts', subjects, [
+    [
+      'a refused first sign-in is logged with a derived id',
+      'subject: signedIn?.id, accountHash }',
+      'subject: undefined, accountHash }',
+    ],
+  ]),
+  ...mutationsOf('server/users/subjects.ts', subjects, [
+    [
+      'each log line about an erased user costs a query',
+      '      missedAt.set(id, now())\n',
+      '      missedAt.delete(id)\n',
+    ],
   ]),
   ...mutationsOf('server/users/team-directory.ts', subjects, [
     [

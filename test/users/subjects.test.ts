@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isDerived, ledgerIdOf } from '../../db/subjects.ts'
 import type { ProvedSignIn, User, UserDirectory } from '../../server/index.ts'
 import { verifyExport } from '../../server/audit/verify-export.ts'
-import { createSubjects } from '../../server/users/subjects.ts'
+import { createSecurityLog } from '../../server/observability/security-log.ts'
+import { createSubjects, rememberingMisses } from '../../server/users/subjects.ts'
 import { createTeamDirectory } from '../../server/users/team-directory.ts'
 import { createVerifier } from '../../server/verifier/index.ts'
 import { startApp, type TestApp } from '../support/app.ts'
@@ -351,6 +352,134 @@ test('the command line takes the id of the team, and an erasure deletes it with 
   ).toEqual([{ subject: ledgerIdOf(subject) }])
   expect(await ownerSql`select * from token_audit.verify_ledger()`).toEqual([])
   expect((await refresh(refreshToken)).reason).toBe('session_revoked')
+})
+
+describe('the command line', () => {
+  const acts = () => app.owner.ownerSql`
+    select
+      (select count(*) from token_ledger.admin_action)::int as acts,
+      (select count(*) from token_ledger.user_epoch)::int as users,
+      (select count(*) from token_ledger.user_subject)::int as subjects`
+
+  test('refuses to act on an id that no user has, names the user of a derived id, and writes nothing', async () => {
+    const subject = add('auth0|derived id is not an id')
+    await begin(subject)
+    const before = await acts()
+    const erase = ['user', 'erase']
+    const revoke = ['sessions', 'revoke-user', '--reason', 'test']
+    const behind = `; it is the derived id of the user ${subject}\n`
+    const typo = 'user not found: a typo\n'
+    const refusals = [
+      { command: erase, id: 'a typo', message: typo },
+      { command: revoke, id: 'a typo', message: typo },
+      { command: erase, id: randomUUID(), message: 'user not found: ' },
+      { command: erase, id: ledgerIdOf(subject), message: behind },
+    ].map(async ({ command, id, message }) => {
+      const refused = await cli(app.owner.url, [...command, '--user-id', id])
+      expect(refused).toMatchObject({ code: 2, stdout: '' })
+      expect(refused.stderr).toContain(message)
+    })
+    await Promise.all(refusals)
+    expect(await acts()).toEqual(before)
+  }, 30_000)
+
+  test('finds an erased user by the derived id, and a revocation does not bring the text back', async () => {
+    const subject = add('auth0|erased twice')
+    const { familyId } = await begin(subject)
+    const erased = await cli(app.owner.url, ['user', 'erase', '--user-id', subject])
+    expect(erased.code).toBe(0)
+    const revoke = ['sessions', 'revoke-user', '--reason', 'test', '--user-id', subject]
+    const revoked = await cli(app.owner.url, revoke)
+    expect(revoked).toMatchObject({ code: 0, stdout: '0\n' })
+    const by = { userId: subject, reason: 'test' }
+    const { data } = await mutate(app.url, 'admin.users.revokeSessions', admin, by)
+    expect(data).toMatchObject({ revoked: 0 })
+    expect(
+      await app.owner.ownerSql`
+        select from token_ledger.user_subject where user_id = ${ledgerIdOf(subject)}`,
+    ).toEqual([])
+
+    const shown = ledgerIdOf(subject)
+    const listed = await cli(app.owner.url, ['sessions', 'list', '--user-id', shown])
+    expect(listed.stdout).toContain(`${familyId}  (erased)`)
+    const ask = async (path: string, input: object) =>
+      (await query(app.url, path, admin, input)).data.items
+    expect(await ask('admin.sessions.list', { userId: shown })).toMatchObject([
+      { familyId, userId: shown },
+    ])
+    const events = await ask('admin.ledger.events', { userId: shown })
+    expect(events.map(({ kind }: any) => kind)).toEqual(['revoked', 'issued'])
+    const done = await ask('admin.actions.list', { targetUserId: shown })
+    expect(done.map(({ action }: any) => action)).toEqual([
+      'sessions_revoked',
+      'sessions_revoked',
+      'user_erased',
+    ])
+    expect(await ask('admin.actions.list', { actorUserId: shown })).toEqual([])
+  }, 30_000)
+
+  test('a filter by a text in the derived form means the user who has it as the id, if there is one', async () => {
+    const derivedFrom = add('has a derived id')
+    await begin(derivedFrom)
+    const { familyId } = await begin(add(ledgerIdOf(derivedFrom)))
+    const { data } = await query(app.url, 'admin.sessions.list', admin, {
+      userId: ledgerIdOf(derivedFrom),
+    })
+    expect(data.items.map((one: any) => one.familyId)).toEqual([familyId])
+  })
+
+  test('names a user of a directory of UUIDs, who is not erased', async () => {
+    const id = add(randomUUID())
+    const { familyId } = await begin(id)
+    const [listed, inspected] = await Promise.all([
+      cli(app.owner.url, ['sessions', 'list', '--user-id', id]),
+      cli(app.owner.url, ['sessions', 'inspect', familyId]),
+    ])
+    expect(listed.stdout).toContain(`${familyId}  ${id}`)
+    expect(inspected.stdout).toContain(`user     ${id}  ${id}`)
+  }, 30_000)
+})
+
+describe('the log', () => {
+  test('has the id of a user whose first sign-in is refused, without a query', async () => {
+    for (const subject of [add('auth0|never signed in'), add(ledgerIdOf('victim of the log'))]) {
+      const { email } = people.get(subject)!
+      const refused = await auth(app.url, 'login', { email, password: 'wrong, quite wrong' })
+      expect(refused.reason).toBe('invalid_credentials')
+      expect(lines.filter((line) => line.includes(ledgerIdOf(subject)))).toEqual([])
+      const logged = lines
+        .map((line) => JSON.parse(line))
+        .filter(({ userId }) => userId === subject)
+      expect(logged).toMatchObject([{ event: 'sign_in_refused' }])
+      expect(logged[0]).not.toHaveProperty('subject')
+    }
+    const asked: string[] = []
+    const { logSecurityEvent } = createSecurityLog(fastify().log, {
+      count: () => {},
+      subjects: { of: (ids) => (asked.push(...ids), new Map()) },
+    })
+    const about = { userId: ledgerIdOf('x'), subject: 'x', accountHash: '', ip: null }
+    logSecurityEvent({ event: 'sign_in_refused', reason: 'invalid_credentials', ...about })
+    expect(asked).toEqual([])
+  })
+
+  test('asks again for an id without a subject after five seconds, and a refresh at once', async () => {
+    let statements = 0
+    const rows: { userId: string; subject: string }[] = []
+    const subjects = createSubjects({ statements: (async () => (statements++, rows)) as never })
+    let now = 0
+    const logged = rememberingMisses(subjects, () => now)
+    const id = ledgerIdOf('erased')
+    for (let i = 0; i < 3; i++) expect([...(await logged.of([id]))]).toEqual([])
+    expect(statements).toBe(1)
+    rows.push({ userId: id, subject: 'erased' })
+    now = 4_999
+    expect([...(await logged.of([id]))]).toEqual([])
+    expect([...(await subjects.of([id]))]).toEqual([[id, 'erased']])
+    now = 5_000
+    expect([...(await logged.of([id]))]).toEqual([[id, 'erased']])
+    expect(statements).toBe(2)
+  })
 })
 
 describe('the table of texts', () => {

@@ -1,9 +1,10 @@
 import { z } from 'zod'
 import { listAdminActions } from '../../../db/audit/admin-actions.ts'
 import { adminActions } from '../../../db/schema.ts'
+import { filteredIdOf } from '../../../db/subjects.ts'
 import { iso } from '../../audit/views.ts'
 import { askingProcedure } from '../access.ts'
-import { instant, limit, pageOf, userId } from '../input.ts'
+import { instant, limit, pageOf, subject } from '../input.ts'
 import { appRouterOf } from '../trpc.ts'
 
 /** The number of an action: a bigint that JavaScript can hold. */
@@ -18,8 +19,8 @@ const list = askingProcedure
     z
       .strictObject({
         actions: z.array(z.enum(adminActions)).min(1).max(adminActions.length).optional(),
-        actorUserId: userId.optional(),
-        targetUserId: userId.optional(),
+        actorUserId: subject.optional(),
+        targetUserId: subject.optional(),
         from: instant.optional(),
         to: instant.optional(),
         cursor: cursor.optional(),
@@ -28,10 +29,15 @@ const list = askingProcedure
       .prefault({}),
   )
   .query(async ({ ctx, input }) => {
-    const { from, to, cursor: after, limit: pageSize, ...by } = input
-    const filter = { ...by, fromAt: from, toAt: to }
+    const { questions } = ctx.deps.database
+    const { actions, from, to, cursor: after, limit: pageSize } = input
+    const [actorUserId, targetUserId] = await Promise.all([
+      filteredIdOf(questions, input.actorUserId),
+      filteredIdOf(questions, input.targetUserId),
+    ])
+    const filter = { actions, actorUserId, targetUserId, fromAt: from, toAt: to }
     const page = { cursor: after, limit: pageSize }
-    const rows = await listAdminActions(ctx.deps.database.questions, filter, page)
+    const rows = await listAdminActions(questions, filter, page)
     return pageOf(rows, pageSize, {
       item: (act) => ({ ...act, occurredAt: iso(act.occurredAt) }),
       cursor: (act) => String(act.actionId),

@@ -5,7 +5,7 @@ import { verifyFamily } from '../../../db/audit/sessions.ts'
 import { listCheckpoints } from '../../../db/evidence/checkpoints.ts'
 import { readLogLag } from '../../../db/evidence/log.ts'
 import { isUnavailable } from '../../../db/connection/errors.ts'
-import { ledgerIdOf } from '../../../db/subjects.ts'
+import { filteredIdOf } from '../../../db/subjects.ts'
 import { uuidPattern } from '../../../db/uuid.ts'
 import { followCheck, type CheckResult } from '../../audit/ledger-check.ts'
 import { positionText } from '../../audit/position.ts'
@@ -41,10 +41,11 @@ const events = askingProcedure
   )
   .query(async ({ ctx, input }) => {
     const { kinds, userId, familyId, from, to, cursor } = input
-    const ofUser = userId === undefined ? undefined : ledgerIdOf(userId)
+    const { questions } = ctx.deps.database
+    const ofUser = await filteredIdOf(questions, userId)
     const wanted = { kinds, userId: ofUser, familyId, fromAt: from, toAt: to }
     const page = { cursor, limit: input.limit }
-    const rows = await listEvents(ctx.deps.database.questions, wanted, page)
+    const rows = await listEvents(questions, wanted, page)
     return pageOf(rows, input.limit, {
       item: toEventView,
       cursor: (event) => positionText(event.position),

@@ -4,13 +4,14 @@ import { listFamilyEvents } from '../../../db/audit/events.ts'
 import { listSessions, readSession, readStateAt, verifyFamily } from '../../../db/audit/sessions.ts'
 import { searchSessions, type SessionSearch } from '../../../db/audit/session-search.ts'
 import { listComeBacks, type ComeBack } from '../../../db/audit/timeline.ts'
+import { filteredIdOf } from '../../../db/subjects.ts'
 import { revokeSession, revokeSessions } from '../../admin/sessions.ts'
 import { iso, toEventView, toSessionView } from '../../audit/views.ts'
 import { AuthError } from '../../errors.ts'
 import { sessionStatuses } from '../../ledger/family.ts'
 import { canonicalEmail } from '../../users/email.ts'
 import { adminActProcedure, askingProcedure } from '../access.ts'
-import { id, instant, limit, pageOf, reason, text, userId } from '../input.ts'
+import { id, instant, limit, pageOf, reason, subject, text } from '../input.ts'
 import { network } from '../network-input.ts'
 import { appRouterOf } from '../trpc.ts'
 
@@ -21,7 +22,7 @@ const list = askingProcedure
   .input(
     z
       .strictObject({
-        userId: userId.optional(),
+        userId: subject.optional(),
         email: z.string().max(1_000).optional(),
         /** The beginning of an address. */
         emailPrefix: text.max(254).optional(),
@@ -35,10 +36,11 @@ const list = askingProcedure
       .prefault({}),
   )
   .query(async ({ ctx, input }) => {
-    const { cursor, limit: pageSize, email: givenEmail, emailPrefix, ...filter } = input
+    const { cursor, limit: pageSize, email: givenEmail, emailPrefix, ...wanted } = input
     const email = givenEmail === undefined ? undefined : canonicalEmail(givenEmail)
     if (email === null) return { items: [], nextCursor: null }
     const { questions } = ctx.deps.database
+    const filter = { ...wanted, userId: await filteredIdOf(questions, wanted.userId) }
     const page = { cursor, limit: pageSize }
     const search = { ...filter, email, emailPrefix: emailPrefix?.toLowerCase() }
     if (hasIndex(search)) {
