@@ -246,8 +246,7 @@ test('a verifier asks about a hundred sessions at a time, and answers 503 beyond
   verifier.close()
 })
 
-// Each waits for a second connection.
-test.concurrent.each<[string, RequestListener]>([
+test.each<[string, RequestListener]>([
   ['refuses', (_request, response) => response.writeHead(401).end()],
   ['is not an event stream', (_request, response) => response.end('<html>')],
   ['ends at once', (_request, response) => response.end()],
