@@ -125,12 +125,14 @@ export function createAuthClient<Claims = unknown>(
     return token
   }
 
-  const plainFetch = bearerFetch(settings, { getAccessToken, userId })
   const { onStepUp } = options
   const stepUps = onDemand(async () => {
     const { createStepUps } = await import('./lifecycle/step-up.ts')
-    return createStepUps(core, onStepUp, plainFetch)
+    return createStepUps(core, onStepUp)
   })
+  // Where the code does not load, the refusal is the answer.
+  const hasSteppedUp = async (response: Response, calledAt: number) =>
+    (await stepUps().catch(() => null))?.mayRepeat(response, calledAt) ?? false
 
   function onTabMessage(message: TabMessage): void {
     const familyId = familyIdIn(state.get())
@@ -186,7 +188,11 @@ export function createAuthClient<Claims = unknown>(
     reauthenticate: (proof) => used(async () => (await stepUps()).reauthenticate(proof)),
     stepUp: (asked) => used(async () => (await stepUps()).stepUp(asked)),
     getAccessToken,
-    fetch: onStepUp ? async (...request) => (await stepUps()).fetch(...request) : plainFetch,
+    fetch: bearerFetch(settings, {
+      getAccessToken,
+      userId,
+      hasSteppedUp: onStepUp && hasSteppedUp,
+    }),
     settings,
     dispose() {
       core.dispose()

@@ -39,7 +39,8 @@ const fetch: typeof globalThis.fetch = async (input, init) => {
   if (path === '/auth/refresh') await onRefresh()
   if (path.startsWith('/auth/')) return service.fetch(input, init)
   calls.push(new Headers(init?.headers).get('authorization'))
-  await onCall()
+  const answer = await onCall()
+  if (answer instanceof Response) return answer
   return Response.json(path.endsWith('/me') ? [refusal] : refusal, { status: 401 })
 }
 
@@ -110,6 +111,50 @@ test.each(clients)(
   },
 )
 
+test('authLink sends calls of two users in two batches, each with the token of its user', async () => {
+  open()
+  await signIn(ann)
+  const tokens = [await tokenOf(ann)]
+  const api = createTRPCClient<AppRouter>({ links: [authLink(auth)] })
+  const asked: Promise<unknown>[] = []
+  // The timer that ends a batch, as in a tab in the background.
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  try {
+    asked.push(api.me.query().catch(reasonOf))
+    await settled()
+    await signIn(bob)
+    tokens.push(await tokenOf(bob))
+    asked.push(api.me.query().catch(reasonOf))
+    await settled()
+    expect(calls).toEqual([])
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(calls.slice(0, 2)).toEqual(tokens)
+  } finally {
+    vi.useRealTimers()
+  }
+  expect(await Promise.all(asked)).toEqual(['access_token_expired', 'access_token_expired'])
+  expect(calls.filter((token) => token === tokens[0])).toHaveLength(1)
+})
+
+test('auth.fetch with onStepUp does not wait for its code, and so not for the next user', async () => {
+  const file = '../../client/lifecycle/step-up.ts'
+  let load = () => {}
+  const loading = new Promise<void>((resolve) => (load = resolve))
+  vi.doMock(file, (original) => loading.then(original))
+  try {
+    open({ onStepUp: async () => true })
+    await signIn(ann)
+    const own = await tokenOf(ann)
+    const post = auth.fetch('/trpc/orders', { method: 'POST' })
+    await signIn(bob)
+    load()
+    expect((await post).status).toBe(401)
+    expect(calls).toEqual([own])
+  } finally {
+    vi.doUnmock(file)
+  }
+})
+
 test('of two sign-ins at once the later one counts, though the answer of the first comes last', async () => {
   open()
   let answer: (() => void) | undefined
@@ -124,6 +169,33 @@ test('of two sign-ins at once the later one counts, though the answer of the fir
   expect(await storage.load()).toBe(stored)
 })
 
+test('a subscription that waits for its first token is not sent with the token of another user', async () => {
+  open()
+  await signIn(ann)
+  auth.dispose()
+  open({ initial: { user: { ...ann, role: 'user' } } })
+  onRefresh = () => signIn(bob)
+  expect(await failureOfTail()).toBe('superseded')
+  expect(calls).toEqual([])
+})
+
+test('a subscription that tRPC opens anew is not sent with the token of another user', async () => {
+  open()
+  await signIn(ann)
+  const own = await tokenOf(ann)
+  onCall = async () => {
+    if (calls.length > 1) return undefined
+    setTimeout(() => signIn(bob), 0)
+    const connected = 'event: connected\ndata: {"reconnectAfterInactivityMs":300}\n\n'
+    const body = new ReadableStream({
+      start: (stream) => stream.enqueue(new TextEncoder().encode(connected)),
+    })
+    return new Response(body, { headers: { 'content-type': 'text/event-stream' } })
+  }
+  expect(await failureOfTail()).toBe('superseded')
+  expect(calls).toEqual([own])
+})
+
 test('a subscription does not go on with the token of another user, who has signed in meanwhile', async () => {
   open()
   await signIn(ann)
@@ -132,11 +204,21 @@ test('a subscription does not go on with the token of another user, who has sign
     await signIn(bob)
     throw new TypeError('the line is cut')
   }
+  expect(await failureOfTail()).toBe('superseded')
+  expect(calls).toEqual([own])
+})
+
+/** Why a subscription ends. */
+async function failureOfTail(): Promise<unknown> {
   const link = authSubscriptionLink<AppRouter>(auth)
   const client = createTRPCClient<AppRouter>({ links: [link] })
   const error = await new Promise((resolve) =>
     client.admin.ledger.tail.subscribe(undefined, { onError: resolve }),
   )
-  expect(reasonOf(error)).toBe('superseded')
-  expect(calls).toEqual([own])
-})
+  return reasonOf(error)
+}
+
+/** Until all that waits for no timer and no network has been done. */
+async function settled(): Promise<void> {
+  for (let turns = 0; turns < 20; turns += 1) await new Promise((resolve) => setImmediate(resolve))
+}

@@ -37,3 +37,26 @@ test.each(Object.entries(laterCode))(
     auth.dispose()
   },
 )
+
+test('a request that needs no step-up does not need its code', async () => {
+  const file = '../../client/lifecycle/step-up.ts'
+  vi.doMock(file, () => {
+    throw new TypeError('Failed to fetch dynamically imported module')
+  })
+  const service = grantingFetch(() => ann)
+  const auth = createAuthClient({
+    baseUrl: 'https://auth.example.com',
+    storage: memoryStorage(),
+    onStepUp: async () => true,
+    fetch: async (input, init) => {
+      const { pathname } = new URL(input as string)
+      if (pathname.startsWith('/auth/')) return service.fetch(input, init)
+      return Response.json({}, { status: pathname === '/orders' ? 200 : 401 })
+    },
+  })
+  await auth.login(form)
+  expect((await auth.fetch('/orders')).status).toBe(200)
+  expect((await auth.fetch('/of-another-kind')).status).toBe(401)
+  auth.dispose()
+  vi.doUnmock(file)
+})
