@@ -3,17 +3,17 @@ import type { Settings } from '../options.ts'
 import type { GetAccessToken } from '../public-types.ts'
 import { mayRepeat, untilAborted } from '../repeated-request.ts'
 
-/** What is needed of the client that the requests are of. */
-type Client = {
-  readonly getAccessToken: GetAccessToken
-  readonly userId: () => string | null
-  /** Whether to repeat a request with this answer, because its user had to authenticate again. */
-  readonly hasSteppedUp?: ((response: Response, calledAt: number) => Promise<boolean>) | undefined
-}
-
-/** See `AuthClient.fetch`. No request is repeated with the token of another user. */
-export function bearerFetch(settings: Settings, client: Client): Fetch {
-  const { getAccessToken, userId, hasSteppedUp } = client
+/**
+ * See `AuthClient.fetch`. No request is repeated with the token of another user.
+ *
+ * @param hasSteppedUp whether to repeat a request with this answer, because its user had to authenticate again
+ */
+export function bearerFetch(
+  settings: Settings,
+  getAccessToken: GetAccessToken,
+  userId: () => string | null,
+  hasSteppedUp?: (response: Response, calledAt: number) => Promise<boolean>,
+): Fetch {
   return async (input, init = {}) => {
     // Not `instanceof`: a test environment may have a `Request` of its own.
     const request = typeof input === 'object' && 'url' in input ? input : null
@@ -43,7 +43,7 @@ export function bearerFetch(settings: Settings, client: Client): Fetch {
     if (response.status !== 401 || !hasSteppedUp) return response
     const may = await untilAborted(signal, hasSteppedUp(response, calledAt))
     return may && userId() === own
-      ? bearerFetch(settings, { getAccessToken, userId })(input, init)
+      ? bearerFetch(settings, getAccessToken, userId)(input, init)
       : response
   }
 }

@@ -1,5 +1,5 @@
 import { createTRPCClient } from '@trpc/client'
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { field } from '../../client/auth-api.ts'
 import {
   createAuthClient,
@@ -8,6 +8,7 @@ import {
   type AuthClientOptions,
   type TokenStorage,
 } from '../../client/index.ts'
+import { openTabChannel } from '../../client/tabs/channel.ts'
 import { authLink, authSubscriptionLink, reasonOf, type AppRouter } from '../../client/trpc.ts'
 import { grantingFetch } from '../support/granting-fetch.ts'
 
@@ -23,6 +24,7 @@ let calls: (string | null)[]
 let onCall: () => unknown
 let onRefresh: () => unknown
 let onLogin: () => unknown
+let hasLostLogin = false
 
 /** Each call is refused because of its token. */
 const refusal = { error: { message: '', code: -32001, data: { reason: 'access_token_expired' } } }
@@ -34,6 +36,7 @@ const fetch: typeof globalThis.fetch = async (input, init) => {
   if (path === '/auth/login') {
     const isBob = JSON.stringify(init ?? {}).includes(bob.email)
     await onLogin()
+    if (hasLostLogin) throw new TypeError('the line is cut')
     user = isBob ? bob : ann
   }
   if (path === '/auth/refresh') await onRefresh()
@@ -50,6 +53,7 @@ function open(options: Pick<AuthClientOptions, 'onStepUp' | 'initial'> = {}): vo
 
 beforeEach(() => {
   calls = []
+  hasLostLogin = false
   storage = memoryStorage()
   onCall = onRefresh = onLogin = () => {}
 })
@@ -145,8 +149,11 @@ test('auth.fetch with onStepUp does not wait for its code, and so not for the ne
     open({ onStepUp: async () => true })
     await signIn(ann)
     const own = await tokenOf(ann)
+    onLogin = () => vi.waitFor(() => expect(calls).toEqual([own]))
+    onCall = () => signingIn
     const post = auth.fetch('/trpc/orders', { method: 'POST' })
-    await signIn(bob)
+    const signingIn = signIn(bob)
+    await signingIn
     load()
     expect((await post).status).toBe(401)
     expect(calls).toEqual([own])
@@ -167,6 +174,45 @@ test('of two sign-ins at once the later one counts, though the answer of the fir
   expect(await first).toBe('superseded')
   expect(auth.session).toMatchObject({ user: bob })
   expect(await storage.load()).toBe(stored)
+})
+
+describe('a sign-in of this tab, while another tab signs in', () => {
+  let answer: () => void
+  let pending: Promise<unknown>
+
+  beforeEach(async () => {
+    vi.stubGlobal('navigator', {})
+    const opened = () => createAuthClient({ baseUrl, transport: 'cookie', fetch })
+    const other = opened()
+    auth = opened()
+    const answered = new Promise<void>((resolve) => (answer = resolve))
+    const isSent = vi.fn(() => answered)
+    onLogin = isSent
+    pending = signIn(bob).catch((error: unknown) => error)
+    await vi.waitFor(() => expect(isSent).toHaveBeenCalled())
+    onLogin = () => {}
+    const heard = vi.fn()
+    const channel = openTabChannel(`token-ledger ${baseUrl}`, heard)
+    await other.login({ email: ann.email, password: 'correct horse battery' })
+    await vi.waitFor(() => expect(heard).toHaveBeenCalled())
+    await settled()
+    channel.close()
+    other.dispose()
+  })
+  afterEach(() => vi.unstubAllGlobals())
+
+  test('counts, because it is the later one', async () => {
+    answer()
+    expect(await pending).toMatchObject({ user: bob })
+    expect(auth.session).toMatchObject({ user: bob })
+  })
+
+  test('that fails gives way to it', async () => {
+    hasLostLogin = true
+    answer()
+    expect(await pending).toMatchObject({ reason: 'network_error' })
+    await vi.waitFor(() => expect(auth.session).toMatchObject({ user: ann }))
+  })
 })
 
 test('a subscription that waits for its first token is not sent with the token of another user', async () => {
