@@ -42,7 +42,7 @@ export function createAuthClient<Claims = unknown>(
     initial,
   })
   const { state, refresher } = core
-  const { signIn, signOut } = createSignIn(core)
+  const { signIn, signOut, observeSignIn } = createSignIn(core)
 
   /** Runs a call. The first one opens what a client leaves behind when it is not disposed. */
   async function used<T>(call: () => Promise<T>): Promise<T> {
@@ -65,12 +65,13 @@ export function createAuthClient<Claims = unknown>(
     return session
   }
 
+  // What fails here fails in a refresh as well, which plans another try.
+  const isSigningOut = async () => (await core.openCredential()).isSigningOut()
   const restoring = singleFlight(async () => {
     if (state.get().status === 'signed-out' || core.heldToken() !== null) return
     try {
       await used(async () => {
-        const credential = await core.openCredential()
-        if (await credential.isSigningOut()) core.end(byUser, 'this-tab')
+        if (await isSigningOut().catch(() => false)) core.end(byUser, 'this-tab')
         await refresher.now()
       })
     } catch (error) {
@@ -125,12 +126,17 @@ export function createAuthClient<Claims = unknown>(
     return token
   }
 
-  const plainFetch = bearerFetch(settings, { getAccessToken, userId })
   const { onStepUp } = options
   const stepUps = onDemand(async () => {
     const { createStepUps } = await import('./lifecycle/step-up.ts')
-    return createStepUps(core, onStepUp, plainFetch)
+    return createStepUps(core, onStepUp)
   })
+  // Where the code does not load, the refusal is the answer.
+  const hasSteppedUp = (response: Response, calledAt: number) =>
+    stepUps().then(
+      (loaded) => loaded.mayRepeat(response, calledAt),
+      () => false,
+    )
 
   function onTabMessage(message: TabMessage): void {
     const familyId = familyIdIn(state.get())
@@ -143,9 +149,8 @@ export function createAuthClient<Claims = unknown>(
             .catch(() => {})
         return core.observeRefresh(record)
       case 'signed-in':
-        if (familyId === message.familyId) return
-        core.abortPending()
-        return void refresher.now().catch(() => {})
+        if (familyId !== message.familyId) observeSignIn()
+        return
       case 'signed-out':
         if (message.familyId === null || message.familyId === familyId)
           core.end(message.session, 'this-tab')
@@ -186,7 +191,7 @@ export function createAuthClient<Claims = unknown>(
     reauthenticate: (proof) => used(async () => (await stepUps()).reauthenticate(proof)),
     stepUp: (asked) => used(async () => (await stepUps()).stepUp(asked)),
     getAccessToken,
-    fetch: onStepUp ? async (...request) => (await stepUps()).fetch(...request) : plainFetch,
+    fetch: bearerFetch(settings, getAccessToken, userId, onStepUp && hasSteppedUp),
     settings,
     dispose() {
       core.dispose()

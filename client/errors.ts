@@ -10,7 +10,7 @@ export type ClientReason =
   | 'unreadable_answer'
   /** The `storage` option threw (see `cause`), or other processes kept changing the store. */
   | 'storage_failed'
-  /** Aborted by a later sign-in or sign-out. */
+  /** Aborted by a later sign-in or sign-out, in this or another tab. */
   | 'superseded'
   /** The browser did not keep the cookie of the sign-in. The message says why. */
   | 'cookie_dropped'

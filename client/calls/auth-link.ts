@@ -2,7 +2,6 @@ import {
   httpBatchLink,
   TRPCClientError,
   type HTTPBatchLinkOptions,
-  type Operation,
   type TRPCLink,
 } from '@trpc/client'
 import type { AnyRouter } from '@trpc/server'
@@ -33,18 +32,21 @@ export const authLink: MakeLink = <Router extends AnyRouter>(
   options: AnyLinkOptions = {},
 ): TRPCLink<Router> => {
   const { href, audience } = endpointOf(auth, options.url)
-  const ending: TRPCLink<Router> = httpBatchLink({
-    url: href,
-    maxItems: maxBatchSize,
-    headers: ({ opList }: { opList: readonly Operation[] }) => bearerOf(opList.at(-1)),
-    fetch: (url: string, init: RequestInit) =>
-      auth.settings.fetch(url, { ...init, redirect: 'manual', credentials: 'omit' }),
-    transformer: options.transformer,
-    // The cast: whether there is a transformer depends on the router, which is open here.
-  } as unknown as HTTPBatchLinkOptions<Router['_def']['_config']['$types']>)
+  const batchesWith = (token: string | null): TRPCLink<Router> =>
+    httpBatchLink({
+      url: href,
+      maxItems: maxBatchSize,
+      headers: token === null ? {} : { authorization: `Bearer ${token}` },
+      fetch: (url: string, init: RequestInit) =>
+        auth.settings.fetch(url, { ...init, redirect: 'manual', credentials: 'omit' }),
+      transformer: options.transformer,
+      // The cast: whether there is a transformer depends on the router, which is open here.
+    } as unknown as HTTPBatchLinkOptions<Router['_def']['_config']['$types']>)
 
   return (runtime) => {
-    const send = ending(runtime)
+    // A batch may wait for seconds in a tab in the background, while another user signs in: it has one token.
+    let tokenOfBatch: string | null = null
+    let send = batchesWith(tokenOfBatch)(runtime)
     return ({ op, next }) =>
       linkResult((observer) => {
         let running: { unsubscribe(): void } | null = null
@@ -54,10 +56,11 @@ export const authLink: MakeLink = <Router extends AnyRouter>(
 
         const run = async (token: string | null, refusedFor: string[]): Promise<void> => {
           if (isOver) return
-          const context = { ...op.context, [bearer]: token }
+          if (token !== tokenOfBatch) send = batchesWith(token)(runtime)
+          tokenOfBatch = token
           const userId = userIdIn(auth.session)
           const isSameUser = () => userIdIn(auth.session) === userId
-          running = send({ op: { ...op, context }, next }).subscribe({
+          running = send({ op, next }).subscribe({
             ...observer,
             error: (error) => {
               const refusal = token === null ? null : refusalOf(error)
@@ -97,10 +100,3 @@ export const authLink: MakeLink = <Router extends AnyRouter>(
 
 const noSubscriptions =
   'authLink sends queries and mutations: for subscriptions, add authSubscriptionLink by splitLink.'
-
-const bearer = 'token-ledger bearer'
-
-function bearerOf(op: Operation | undefined): Record<string, string> {
-  const token = op?.context[bearer]
-  return typeof token === 'string' ? { authorization: `Bearer ${token}` } : {}
-}

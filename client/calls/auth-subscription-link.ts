@@ -24,10 +24,12 @@ export const authSubscriptionLink: MakeLink = <Router extends AnyRouter>(
   options: AnyLinkOptions = {},
 ): TRPCLink<Router> => {
   const { href, audience } = endpointOf(auth, options.url)
-  return httpSubscriptionLink<Router, EventSourceClass>({
-    url: href,
-    transformer: options.transformer,
-    EventSource: eventSourceOf(auth, audience),
-    // The cast: whether there is a transformer depends on the router, which is open here.
-  } as unknown as Parameters<typeof httpSubscriptionLink<Router, EventSourceClass>>[0])
+  const linkOfOne = () =>
+    httpSubscriptionLink<Router, EventSourceClass>({
+      url: href,
+      transformer: options.transformer,
+      EventSource: eventSourceOf(auth, audience),
+      // The cast: whether there is a transformer depends on the router, which is open here.
+    } as unknown as Parameters<typeof httpSubscriptionLink<Router, EventSourceClass>>[0])
+  return (runtime) => (subscription) => linkOfOne()(runtime)(subscription)
 }

@@ -3,10 +3,16 @@ import type { Settings } from '../options.ts'
 import type { GetAccessToken } from '../public-types.ts'
 import { mayRepeat, untilAborted } from '../repeated-request.ts'
 
-/** See `AuthClient.fetch`. No request is repeated with the token of another user. */
+/**
+ * See `AuthClient.fetch`. No request is repeated with the token of another user.
+ *
+ * @param hasSteppedUp whether to repeat a request with this answer, because its user had to authenticate again
+ */
 export function bearerFetch(
   settings: Settings,
-  { getAccessToken, userId }: { getAccessToken: GetAccessToken; userId: () => string | null },
+  getAccessToken: GetAccessToken,
+  userId: () => string | null,
+  hasSteppedUp?: (response: Response, calledAt: number) => Promise<boolean>,
 ): Fetch {
   return async (input, init = {}) => {
     // Not `instanceof`: a test environment may have a `Request` of its own.
@@ -20,13 +26,25 @@ export function bearerFetch(
       if (token !== null) headers.set('authorization', `Bearer ${token}`)
       return settings.fetch(target, { ...init, headers })
     }
+    const calledAt = performance.now()
+    const before = userId()
     const token = await tokenOf()
-    const own = userId()
-    // The first try uses up the body of a copy.
-    const response = await send(token, request?.clone() ?? href)
-    if (token === null || !mayRepeat(init, response) || !(await refuses(response))) return response
-    const other = await tokenOf(token)
-    return other === null || userId() !== own ? response : send(other, request ?? href)
+    // The first request of a client restores its session.
+    const own = before ?? userId()
+    // Each try uses up the body of a copy.
+    const target = () => request?.clone() ?? href
+    let response = await send(token, target())
+    if (token === null || !mayRepeat(init, response)) return response
+    if (await refuses(response)) {
+      const other = await tokenOf(token)
+      if (other === null || userId() !== own) return response
+      response = await send(other, target())
+    }
+    if (response.status !== 401 || !hasSteppedUp) return response
+    const may = await untilAborted(signal, hasSteppedUp(response, calledAt))
+    return may && userId() === own
+      ? bearerFetch(settings, getAccessToken, userId)(input, init)
+      : response
   }
 }
 

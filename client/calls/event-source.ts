@@ -28,10 +28,12 @@ export type EventSourceClass = new (
 }
 
 /**
- * An `EventSource` made of `fetch`, which sends a bearer token. When a stream ends or is refused because of its token,
+ * An `EventSource` of one subscription, made of `fetch`, which sends a bearer token. tRPC makes a second one when the
+ * service is silent for too long. When a stream ends or is refused because of its token,
  * it connects again with a new one, unless another user has signed in meanwhile. Listeners of `error` get an error, or the answer of a service in tRPC's shape.
  */
 export function eventSourceOf(auth: AuthClient, audience: string | undefined): EventSourceClass {
+  let ownUserId = userIdIn(auth.session)
   return class {
     readonly CONNECTING = 0
     readonly OPEN = 1
@@ -42,7 +44,6 @@ export function eventSourceOf(auth: AuthClient, audience: string | undefined): E
     #lastEventId = ''
     #waitMs = firstWaitMs
     #failures = 0
-    #userId: string | null = null
 
     constructor(url: string, _init?: object) {
       void this.#run(url)
@@ -85,8 +86,8 @@ export function eventSourceOf(auth: AuthClient, audience: string | undefined): E
       const { signal } = this.#closing
       const token = await auth.getAccessToken({ audience })
       const userId = userIdIn(auth.session)
-      this.#userId ??= userId
-      if (userId !== null && userId !== this.#userId) return ofAnotherUser()
+      ownUserId ??= userId
+      if (userId !== null && userId !== ownUserId) return ofAnotherUser()
       const response = await auth.fetch(url, {
         headers: {
           accept: 'text/event-stream',

@@ -15,6 +15,10 @@ export const byUser = { reason: 'logout', incidentId: null } as const
 export function createSignIn(core: SessionCore) {
   const { withTabLock, state, refresher } = core
   let lastSignOut: Promise<unknown> = Promise.resolve()
+  /** Of the sign-in that is pending. */
+  let pending: AbortSignal | null = null
+  /** Whether another tab signed in meanwhile. */
+  let hasMissed = false
 
   async function signIn(
     ask: (credential: Credential, signal: AbortSignal) => Promise<Grant>,
@@ -22,6 +26,7 @@ export function createSignIn(core: SessionCore) {
     await lastSignOut
     if (core.isDisposed()) throw new AuthClientError('superseded')
     const signal = core.abortPending()
+    pending = signal
     try {
       return await withTabLock(async () => {
         const credential = await core.openCredential()
@@ -35,9 +40,24 @@ export function createSignIn(core: SessionCore) {
       })
     } catch (error) {
       // The previous session stays, but `abortPending` has cancelled its refreshes.
-      if (state.get().status !== 'signed-out' && !signal.aborted) refresher.now().catch(() => {})
+      if ((hasMissed || state.get().status !== 'signed-out') && !signal.aborted) refreshNow()
       throw error
+    } finally {
+      if (pending === signal) {
+        pending = null
+        hasMissed = false
+      }
     }
+  }
+
+  const refreshNow = () => void refresher.now().catch(() => {})
+
+  /** Takes up the session that another tab began. A sign-in of this tab that is pending comes later, and counts. */
+  function observeSignIn(): void {
+    hasMissed = pending?.aborted === false
+    if (hasMissed) return
+    core.abortPending()
+    refreshNow()
   }
 
   async function signOut(everywhere: boolean): Promise<LogoutResult> {
@@ -57,6 +77,7 @@ export function createSignIn(core: SessionCore) {
 
   return {
     signIn,
+    observeSignIn,
     signOut: (everywhere: boolean): Promise<LogoutResult> => {
       const done = signOut(everywhere)
       lastSignOut = done.catch(() => {})

@@ -1,10 +1,9 @@
-import { field, type Fetch, type Grant } from '../auth-api.ts'
+import { field, type Grant } from '../auth-api.ts'
 import type { Ask } from '../credential/credential.ts'
 import { AuthClientError, isTransient, toAuthClientError } from '../errors.ts'
 import type { AuthClientOptions } from '../options.ts'
 import type { AuthClient, Reauthentication } from '../public-types.ts'
-import { mayRepeat, untilAborted } from '../repeated-request.ts'
-import { familyIdIn, userIdIn, type SignedIn } from '../session.ts'
+import { familyIdIn, type SignedIn } from '../session.ts'
 import { sleep } from '../sleep.ts'
 import { stopwatch } from './held-token.ts'
 import type { SessionCore } from './session-core.ts'
@@ -20,12 +19,8 @@ const betweenTriesMs = 400
  */
 const otherTabsMs = 1_000
 
-/** Proving again who the user is, and calls that need it. */
-export function createStepUps(
-  core: SessionCore,
-  onStepUp: AuthClientOptions['onStepUp'],
-  plainFetch: Fetch,
-) {
+/** Proving again who the user is, for calls that need it. */
+export function createStepUps(core: SessionCore, onStepUp: AuthClientOptions['onStepUp']) {
   let asking: Promise<boolean> | null = null
   /** By `performance.now()`, in this tab or another. */
   let authenticatedAt = -Infinity
@@ -72,25 +67,10 @@ export function createStepUps(
     reauthenticate,
     stepUp,
 
-    /**
-     * As `plainFetch`, and repeats a request once when its user had to authenticate again. Not for another user, who has
-     * signed in meanwhile.
-     */
-    async fetch(...[input, init]: Parameters<Fetch>): Promise<Response> {
-      // Not `instanceof`: a test environment may have a `Request` of its own.
-      const request = typeof input === 'object' && 'url' in input ? input : null
-      const calledAt = performance.now()
-      // Each try uses up the body of a copy.
-      const send = () => plainFetch(request?.clone() ?? input, init)
-      const before = userIdIn(core.state.get())
-      const response = await send()
-      // The first request of a client restores its session.
-      const userId = before ?? userIdIn(core.state.get())
+    /** Whether a request that got this answer needed a more recent authentication, and its user has authenticated. */
+    async mayRepeat(response: Response, calledAt: number): Promise<boolean> {
       const maxAgeSeconds = await maxAgeIn(response)
-      if (maxAgeSeconds === null || !mayRepeat(init, response)) return response
-      const signal = init?.signal ?? request?.signal
-      const may = await untilAborted(signal, stepUp({ maxAgeSeconds, calledAt }))
-      return may && userIdIn(core.state.get()) === userId ? send() : response
+      return maxAgeSeconds !== null && stepUp({ maxAgeSeconds, calledAt })
     },
 
     /** Takes the access token of a tab in which the user has authenticated again: that of before is of too long ago. */

@@ -1,4 +1,5 @@
 import { field } from '../auth-api.ts'
+import { AuthClientError } from '../errors.ts'
 import type { AuthClient } from '../public-types.ts'
 
 /** What is used of TanStack Query's `QueryClient`, version 4 or 5. */
@@ -7,15 +8,17 @@ export type QueryClientLike = {
   setDefaultOptions(options: object): void
   resetQueries(): Promise<unknown>
   removeQueries(filters: { predicate(query: { getObserversCount(): number }): boolean }): void
-  getMutationCache(): { clear(): void }
+  getMutationCache(): { getAll(): readonly MutationLike[]; clear(): void }
 }
+
+type MutationLike = { readonly options: object; setOptions(options: object): void }
 
 /** TanStack Query's own number of retries in a browser. */
 const defaultRetries = 3
 
 /**
  * Keeps the answers of one person from the next. When another person signs in, or the user signs out, it drops what
- * is not on the page, resets what is, and asks again. Queries that fail because the access token is missing or
+ * is not on the page, resets what is, and asks again. A mutation of that person is not sent again. Queries that fail because the access token is missing or
  * refused (401) are not retried; they are asked again after the sign-in. Call it once, in browsers only.
  *
  * @returns a function that ends the connection
@@ -28,7 +31,10 @@ export function connectQueryClient(auth: AuthClient, queryClient: QueryClientLik
       ...before.queries,
       retry: unlessUnauthorized(before.queries?.retry ?? defaultRetries),
     },
-    mutations: { ...before.mutations, retry: unlessUnauthorized(before.mutations?.retry ?? 0) },
+    mutations: {
+      ...before.mutations,
+      retry: unlessUnauthorized(before.mutations?.retry ?? 0, isSuperseded),
+    },
   })
   let userId: string | null | undefined
   const unsubscribe = auth.subscribe((session) => {
@@ -39,6 +45,7 @@ export function connectQueryClient(auth: AuthClient, queryClient: QueryClientLik
     if (!hasChanged) return
     // Not `clear`: components on the page would keep what they show.
     queryClient.removeQueries({ predicate: (query) => query.getObserversCount() === 0 })
+    for (const mutation of queryClient.getMutationCache().getAll()) endRetries(mutation)
     queryClient.getMutationCache().clear()
     queryClient.resetQueries().catch(() => {})
   })
@@ -51,12 +58,26 @@ export function connectQueryClient(auth: AuthClient, queryClient: QueryClientLik
 type Retry = boolean | number | ((failures: number, error: never) => boolean)
 type Retrying = { readonly retry?: Retry | undefined }
 
-function unlessUnauthorized(retry: Retry) {
+/** @param isFinal which other errors are not retried */
+function unlessUnauthorized(retry: Retry, isFinal: (error: unknown) => boolean = () => false) {
   return (failures: number, error: unknown): boolean => {
-    if (isUnauthorized(error)) return false
+    if (isUnauthorized(error) || isFinal(error)) return false
     if (typeof retry === 'function') return retry(failures, error as never)
     return typeof retry === 'number' ? failures < retry : retry
   }
+}
+
+/** A mutation that another sign-in overtook would run again as that user. A query belongs to the page. */
+function isSuperseded(error: unknown): boolean {
+  return [error, field(error, 'cause')].some((one) => field(one, 'reason') === 'superseded')
+}
+
+/** A mutation that sleeps before a retry, or waits for the network, runs this in place of its own function. */
+function endRetries(mutation: MutationLike): void {
+  const mutationFn = () => Promise.reject(new AuthClientError('superseded'))
+  mutation.setOptions({ ...mutation.options, mutationFn })
+  // A component that stays on the page would set the function of before.
+  mutation.setOptions = () => {}
 }
 
 /** By the errors of this client and of tRPC, and by the status in those of other libraries. */

@@ -1,5 +1,5 @@
 import { createTRPCClient } from '@trpc/client'
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { field } from '../../client/auth-api.ts'
 import {
   createAuthClient,
@@ -8,6 +8,7 @@ import {
   type AuthClientOptions,
   type TokenStorage,
 } from '../../client/index.ts'
+import { openTabChannel } from '../../client/tabs/channel.ts'
 import { authLink, authSubscriptionLink, reasonOf, type AppRouter } from '../../client/trpc.ts'
 import { grantingFetch } from '../support/granting-fetch.ts'
 
@@ -23,6 +24,7 @@ let calls: (string | null)[]
 let onCall: () => unknown
 let onRefresh: () => unknown
 let onLogin: () => unknown
+let hasLostLogin = false
 
 /** Each call is refused because of its token. */
 const refusal = { error: { message: '', code: -32001, data: { reason: 'access_token_expired' } } }
@@ -34,12 +36,14 @@ const fetch: typeof globalThis.fetch = async (input, init) => {
   if (path === '/auth/login') {
     const isBob = JSON.stringify(init ?? {}).includes(bob.email)
     await onLogin()
+    if (hasLostLogin) throw new TypeError('the line is cut')
     user = isBob ? bob : ann
   }
   if (path === '/auth/refresh') await onRefresh()
   if (path.startsWith('/auth/')) return service.fetch(input, init)
   calls.push(new Headers(init?.headers).get('authorization'))
-  await onCall()
+  const answer = await onCall()
+  if (answer instanceof Response) return answer
   return Response.json(path.endsWith('/me') ? [refusal] : refusal, { status: 401 })
 }
 
@@ -49,6 +53,7 @@ function open(options: Pick<AuthClientOptions, 'onStepUp' | 'initial'> = {}): vo
 
 beforeEach(() => {
   calls = []
+  hasLostLogin = false
   storage = memoryStorage()
   onCall = onRefresh = onLogin = () => {}
 })
@@ -110,6 +115,53 @@ test.each(clients)(
   },
 )
 
+test('authLink sends calls of two users in two batches, each with the token of its user', async () => {
+  open()
+  await signIn(ann)
+  const tokens = [await tokenOf(ann)]
+  const api = createTRPCClient<AppRouter>({ links: [authLink(auth)] })
+  const asked: Promise<unknown>[] = []
+  // The timer that ends a batch, as in a tab in the background.
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  try {
+    asked.push(api.me.query().catch(reasonOf))
+    await settled()
+    await signIn(bob)
+    tokens.push(await tokenOf(bob))
+    asked.push(api.me.query().catch(reasonOf))
+    await settled()
+    expect(calls).toEqual([])
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(calls.slice(0, 2)).toEqual(tokens)
+  } finally {
+    vi.useRealTimers()
+  }
+  expect(await Promise.all(asked)).toEqual(['access_token_expired', 'access_token_expired'])
+  expect(calls.filter((token) => token === tokens[0])).toHaveLength(1)
+})
+
+test('auth.fetch with onStepUp does not wait for its code, and so not for the next user', async () => {
+  const file = '../../client/lifecycle/step-up.ts'
+  let load = () => {}
+  const loading = new Promise<void>((resolve) => (load = resolve))
+  vi.doMock(file, (original) => loading.then(original))
+  try {
+    open({ onStepUp: async () => true })
+    await signIn(ann)
+    const own = await tokenOf(ann)
+    onLogin = () => vi.waitFor(() => expect(calls).toEqual([own]))
+    onCall = () => signingIn
+    const post = auth.fetch('/trpc/orders', { method: 'POST' })
+    const signingIn = signIn(bob)
+    await signingIn
+    load()
+    expect((await post).status).toBe(401)
+    expect(calls).toEqual([own])
+  } finally {
+    vi.doUnmock(file)
+  }
+})
+
 test('of two sign-ins at once the later one counts, though the answer of the first comes last', async () => {
   open()
   let answer: (() => void) | undefined
@@ -124,6 +176,72 @@ test('of two sign-ins at once the later one counts, though the answer of the fir
   expect(await storage.load()).toBe(stored)
 })
 
+describe('a sign-in of this tab, while another tab signs in', () => {
+  let answer: () => void
+  let pending: Promise<unknown>
+
+  beforeEach(async () => {
+    vi.stubGlobal('navigator', {})
+    const opened = () => createAuthClient({ baseUrl, transport: 'cookie', fetch })
+    const other = opened()
+    auth = opened()
+    const answered = new Promise<void>((resolve) => (answer = resolve))
+    const isSent = vi.fn(() => answered)
+    onLogin = isSent
+    pending = signIn(bob).catch((error: unknown) => error)
+    await vi.waitFor(() => expect(isSent).toHaveBeenCalled())
+    onLogin = () => {}
+    const heard = vi.fn()
+    const channel = openTabChannel(`token-ledger ${baseUrl}`, heard)
+    await other.login({ email: ann.email, password: 'correct horse battery' })
+    await vi.waitFor(() => expect(heard).toHaveBeenCalled())
+    await settled()
+    channel.close()
+    other.dispose()
+  })
+  afterEach(() => vi.unstubAllGlobals())
+
+  test('counts, because it is the later one', async () => {
+    answer()
+    expect(await pending).toMatchObject({ user: bob })
+    expect(auth.session).toMatchObject({ user: bob })
+  })
+
+  test('that fails gives way to it', async () => {
+    hasLostLogin = true
+    answer()
+    expect(await pending).toMatchObject({ reason: 'network_error' })
+    await vi.waitFor(() => expect(auth.session).toMatchObject({ user: ann }))
+  })
+})
+
+test('a subscription that waits for its first token is not sent with the token of another user', async () => {
+  open()
+  await signIn(ann)
+  auth.dispose()
+  open({ initial: { user: { ...ann, role: 'user' } } })
+  onRefresh = () => signIn(bob)
+  expect(await failureOfTail()).toBe('superseded')
+  expect(calls).toEqual([])
+})
+
+test('a subscription that tRPC opens anew is not sent with the token of another user', async () => {
+  open()
+  await signIn(ann)
+  const own = await tokenOf(ann)
+  onCall = async () => {
+    if (calls.length > 1) return undefined
+    setTimeout(() => signIn(bob), 0)
+    const connected = 'event: connected\ndata: {"reconnectAfterInactivityMs":300}\n\n'
+    const body = new ReadableStream({
+      start: (stream) => stream.enqueue(new TextEncoder().encode(connected)),
+    })
+    return new Response(body, { headers: { 'content-type': 'text/event-stream' } })
+  }
+  expect(await failureOfTail()).toBe('superseded')
+  expect(calls).toEqual([own])
+})
+
 test('a subscription does not go on with the token of another user, who has signed in meanwhile', async () => {
   open()
   await signIn(ann)
@@ -132,11 +250,21 @@ test('a subscription does not go on with the token of another user, who has sign
     await signIn(bob)
     throw new TypeError('the line is cut')
   }
+  expect(await failureOfTail()).toBe('superseded')
+  expect(calls).toEqual([own])
+})
+
+/** Why a subscription ends. */
+async function failureOfTail(): Promise<unknown> {
   const link = authSubscriptionLink<AppRouter>(auth)
   const client = createTRPCClient<AppRouter>({ links: [link] })
   const error = await new Promise((resolve) =>
     client.admin.ledger.tail.subscribe(undefined, { onError: resolve }),
   )
-  expect(reasonOf(error)).toBe('superseded')
-  expect(calls).toEqual([own])
-})
+  return reasonOf(error)
+}
+
+/** Until all that waits for no timer and no network has been done. */
+async function settled(): Promise<void> {
+  for (let turns = 0; turns < 20; turns += 1) await new Promise((resolve) => setImmediate(resolve))
+}

@@ -37,3 +37,66 @@ test.each(Object.entries(laterCode))(
     auth.dispose()
   },
 )
+
+test('a request that needs no step-up does not need its code', async () => {
+  const file = '../../client/lifecycle/step-up.ts'
+  vi.doMock(file, () => {
+    throw new TypeError('Failed to fetch dynamically imported module')
+  })
+  const service = grantingFetch(() => ann)
+  const auth = createAuthClient({
+    baseUrl: 'https://auth.example.com',
+    storage: memoryStorage(),
+    onStepUp: async () => true,
+    fetch: async (input, init) => {
+      const { pathname } = new URL(input as string)
+      if (pathname.startsWith('/auth/')) return service.fetch(input, init)
+      return Response.json({}, { status: pathname === '/orders' ? 200 : 401 })
+    },
+  })
+  await auth.login(form)
+  expect((await auth.fetch('/orders')).status).toBe(200)
+  expect((await auth.fetch('/of-another-kind')).status).toBe(401)
+  auth.dispose()
+  vi.doUnmock(file)
+})
+
+test.each([
+  ['../../client/credential/site-cookies.ts', { transport: 'cookie', site: 'example.com' }],
+  ['../../client/credential/body.ts', { transport: 'body', storage: stored() }],
+] as const)('a restore that fails for code is tried again: %s', async (file, options) => {
+  vi.stubGlobal('window', new EventTarget())
+  vi.stubGlobal('document', Object.assign(new EventTarget(), { cookie: '' }))
+  vi.stubGlobal('location', new URL('https://app.example.com'))
+  vi.doMock(file, () => {
+    throw new TypeError('Failed to fetch dynamically imported module')
+  })
+  const { fetch, seen } = grantingFetch(() => ann)
+  const baseUrl = 'https://auth.example.com'
+  const auth = createAuthClient({ ...options, baseUrl, adoptForeignSession: true, fetch })
+  expect(await auth.restore()).toEqual({ status: 'unknown', problem: 'network_error' })
+  expect(seen).toEqual([])
+  vi.doUnmock(file)
+  window.dispatchEvent(new Event('online'))
+  await vi.waitFor(() => expect(auth.session.status).toBe('signed-in'))
+  auth.dispose()
+  vi.unstubAllGlobals()
+})
+
+test('a restore that fails for its store is tried again', async () => {
+  const storage = stored()
+  const { fetch } = grantingFetch(() => ann)
+  const auth = createAuthClient({ baseUrl: 'https://auth.example.com', storage, fetch })
+  const load = vi.spyOn(storage, 'load').mockRejectedValue(new Error('the keychain is locked'))
+  expect(await auth.restore()).toMatchObject({ status: 'unknown' })
+  load.mockRestore()
+  await vi.waitFor(() => expect(auth.session.status).toBe('signed-in'), 2_000)
+  auth.dispose()
+})
+
+/** A store with something to restore. */
+function stored() {
+  const storage = memoryStorage()
+  void storage.swap(null, JSON.stringify({ refreshToken: 'refresh-0' }))
+  return storage
+}

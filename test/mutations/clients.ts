@@ -25,10 +25,59 @@ export const clients = [
   ...mutationsOf('client/calls/bearer-fetch.ts', anotherUser, [
     [
       'a refused request is repeated with the token of another user',
-      'other === null || userId() !== own ? response',
-      'other === null ? response',
+      'if (other === null || userId() !== own) return response',
+      'if (other === null) return response',
     ],
   ]),
+  ...mutationsOf(
+    'client/calls/bearer-fetch.ts',
+    ['test/client/step-up.test.ts'],
+    [
+      [
+        'a request is repeated as another user, who signed in during the step-up',
+        'return may && userId() === own',
+        'return may',
+      ],
+    ],
+  ),
+  ...mutationsOf('client/calls/auth-link.ts', anotherUser, [
+    [
+      'a batch goes out with the token of its first call',
+      'if (token !== tokenOfBatch) send',
+      'if (tokenOfBatch === null) send',
+    ],
+  ]),
+  ...mutationsOf('client/calls/event-source.ts', anotherUser, [
+    [
+      'a subscription is of the user who is there when it connects',
+      'let ownUserId = userIdIn(auth.session)',
+      'let ownUserId = null as string | null',
+    ],
+  ]),
+  ...mutationsOf('client/lifecycle/sign-in.ts', anotherUser, [
+    [
+      'a sign-in is aborted by an earlier one of another tab',
+      'hasMissed = pending?.aborted === false',
+      'hasMissed = false',
+    ],
+    [
+      'a page whose sign-in fails does not notice that of another tab',
+      "(hasMissed || state.get().status !== 'signed-out')",
+      "state.get().status !== 'signed-out'",
+    ],
+  ]),
+  ...mutationsOf(
+    'client/auth-client.ts',
+    ['test/client/on-demand.test.ts'],
+    [
+      [
+        'a restore whose code does not load is not tried again',
+        'await isSigningOut().catch(() => false)',
+        'await isSigningOut()',
+      ],
+      ['a request that is refused needs the code for step-up', '      () => false,\n', ''],
+    ],
+  ),
   ...mutationsOf('client/auth-client.ts', anotherUser, [
     [
       'a call that waited is sent with the token of another user',
@@ -46,7 +95,7 @@ export const clients = [
   ...mutationsOf('client/calls/event-source.ts', anotherUser, [
     [
       'a subscription goes on as another user',
-      '      if (userId !== null && userId !== this.#userId) return ofAnotherUser()\n',
+      '      if (userId !== null && userId !== ownUserId) return ofAnotherUser()\n',
       '',
     ],
   ]),

@@ -41,7 +41,26 @@ export const frontends = [
       '    queryClient.resetQueries().catch(() => {})\n',
       '',
     ],
-    ['a query that was refused is retried', '    if (isUnauthorized(error)) return false\n', ''],
+    [
+      'a query that was refused is retried',
+      'if (isUnauthorized(error) || isFinal(error))',
+      'if (isFinal(error))',
+    ],
+    [
+      'a mutation that another sign-in overtook is retried',
+      'if (isUnauthorized(error) || isFinal(error))',
+      'if (isUnauthorized(error))',
+    ],
+    [
+      'a mutation that sleeps runs as the next person',
+      '  mutation.setOptions({ ...mutation.options, mutationFn })\n',
+      '',
+    ],
+    [
+      'a component gives a mutation back what it ran before',
+      '  mutation.setOptions = () => {}\n',
+      '',
+    ],
   ]),
   ...mutationsOf('client/react/provider.ts', react, [
     [

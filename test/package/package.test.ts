@@ -291,7 +291,7 @@ describe('@token-ledger/client', () => {
   })
 
   test.each([
-    ['createAuthClient', 7_850],
+    ['createAuthClient', 7_930],
     ['AuthClientError', 300],
   ])('%s adds at most %i bytes to a page, minified and gzipped', async (name, limit) => {
     const { outputFiles } = await build({

@@ -1,4 +1,4 @@
-import { QueryClient, QueryObserver } from '@tanstack/react-query'
+import { MutationObserver, QueryClient, QueryObserver } from '@tanstack/react-query'
 import { expect, test } from 'vitest'
 import { AuthClientError, createAuthClient, type Session } from '../../../client/index.ts'
 import { connectQueryClient } from '../../../client/react/index.ts'
@@ -87,5 +87,46 @@ test('another person finds neither the answers on the page nor those off it; a r
   expect(shown.getCurrentResult().data).toBe('of bob')
   expect(queries.getDefaultOptions().queries).toEqual({ staleTime: Infinity })
   for (const end of stop) end()
+  auth.dispose()
+})
+
+test('a mutation that another sign-in overtook is not retried, and a query is', () => {
+  const queries = new QueryClient({
+    defaultOptions: { queries: { retry: true }, mutations: { retry: true } },
+  })
+  connectQueryClient(standIn().auth, queries)
+  const { queries: ofQueries, mutations } = queries.getDefaultOptions()
+  const superseded = new AuthClientError('superseded')
+  for (const error of [superseded, new Error('a call failed', { cause: superseded })]) {
+    expect((mutations?.retry as Retry)(0, error)).toBe(false)
+    expect((ofQueries?.retry as Retry)(0, error)).toBe(true)
+  }
+  expect((mutations?.retry as Retry)(0, new TypeError('Failed to fetch'))).toBe(true)
+})
+
+test('a mutation that sleeps before a retry does not run as the next person', async () => {
+  const queries = new QueryClient()
+  const { auth, show } = standIn()
+  connectQueryClient(auth, queries)
+  show('ada')
+  let runs = 0
+  const options = {
+    mutationFn: async () => {
+      runs += 1
+      throw new TypeError('Failed to fetch')
+    },
+    retry: (failures: number) => failures < 2,
+    retryDelay: 50,
+  }
+  const observer = new MutationObserver(queries, options)
+  const unsubscribe = observer.subscribe(() => {})
+  const done = observer.mutate().catch((error: unknown) => error)
+  await expect.poll(() => observer.getCurrentResult().failureCount).toBe(1)
+  show('bob')
+  // As its component does, which may stay on the page.
+  observer.setOptions({ ...options })
+  expect(await done).toMatchObject({ reason: 'superseded' })
+  expect(runs).toBe(1)
+  unsubscribe()
   auth.dispose()
 })
