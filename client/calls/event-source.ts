@@ -29,7 +29,8 @@ export type EventSourceClass = new (
 
 /**
  * An `EventSource` made of `fetch`, which sends a bearer token. When a stream ends or is refused because of its token,
- * it connects again with a new one, unless another user has signed in meanwhile. Listeners of `error` get an error, or the answer of a service in tRPC's shape.
+ * it connects again with a new one, unless another user has signed in meanwhile. Listeners of `error` get an error, or
+ * the answer of a service in tRPC's shape.
  */
 export function eventSourceOf(auth: AuthClient, audience: string | undefined): EventSourceClass {
   return class {
