@@ -33,8 +33,13 @@ export const consoleRules = [
   ...mutationsOf('client/console/screens/ledger/use-tail.ts', ofTheService, [
     [
       'a tail that was paused misses what came meanwhile',
-      '{ after: lastPosition.current }',
-      '{ after: undefined }',
+      '{ after },',
+      '{ after: undefined },',
+    ],
+    [
+      'a tail that finds no service begins without a position',
+      'if (!mayPass(error)) throw error',
+      'return undefined',
     ],
     [
       'an admin who lost the role keeps what the tail has shown',
