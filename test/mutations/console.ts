@@ -31,11 +31,7 @@ export const consoleRules = [
     ['a plain user gets the screens of admins', "user.role === 'admin' && ", ''],
   ]),
   ...mutationsOf('client/console/screens/ledger/use-tail.ts', ofTheService, [
-    [
-      'a tail that was paused misses what came meanwhile',
-      '{ after },',
-      '{ after: undefined },',
-    ],
+    ['a tail that was paused misses what came meanwhile', '{ after },', '{ after: undefined },'],
     [
       'a tail that finds no service begins without a position',
       'if (!mayPass(error)) throw error',
