@@ -29,8 +29,9 @@ export type EventSourceClass = new (
 
 /**
  * An `EventSource` of one subscription, made of `fetch`, which sends a bearer token. tRPC makes a second one when the
- * service is silent for too long. When a stream ends or is refused because of its token,
- * it connects again with a new one, unless another user has signed in meanwhile. Listeners of `error` get an error, or the answer of a service in tRPC's shape.
+ * service is silent for too long. When a stream ends or is refused because of its token, it connects again with a new
+ * one, unless another user has signed in meanwhile. Listeners of `error` get an error, or the answer of a service in
+ * tRPC's shape.
  */
 export function eventSourceOf(auth: AuthClient, audience: string | undefined): EventSourceClass {
   let ownUserId = userIdIn(auth.session)

@@ -36,7 +36,12 @@ export function incidentIdOf(error: unknown): string | null {
 }
 
 export function mayRetry(failures: number, error: unknown): boolean {
-  return failures < maxRetries && passing.has(reasonOf(error))
+  return failures < maxRetries && mayPass(error)
+}
+
+/** False for a refusal, which the same question would meet again. */
+export function mayPass(error: unknown): boolean {
+  return passing.has(reasonOf(error))
 }
 
 /** As long as the service says; else 1, 2, 4 s. Each with up to as much again, so that screens do not ask together. */

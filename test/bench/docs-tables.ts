@@ -28,7 +28,9 @@ const lines = rows.map(
 )
 const ratios = targets.map((target) => {
   const wanted = target.atLeast === undefined ? `≤ ${target.atMost}` : `≥ ${target.atLeast}`
-  return [target.name, wanted, `${number(target.value)}${isReached(target) ? '' : ' (missed)'}`]
+  // As many digits as the targets have.
+  const measured = Number(target.value.toFixed(2))
+  return [target.name, wanted, `${measured}${isReached(target) ? '' : ' (missed)'}`]
 })
 
 const head = ['', 'connections', 'per second', 'p50 ms', 'p99 ms', 'Node CPU', 'Postgres CPU']

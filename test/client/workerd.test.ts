@@ -31,6 +31,27 @@ longTest(
 
 async function startWorker(entry: string): Promise<AsyncDisposable & { readonly url: string }> {
   const folder = await mkdtemp(path.join(tmpdir(), 'token-ledger-workerd-'))
+  const remove = () => rm(folder, { recursive: true })
+  try {
+    const { url, stop } = await serveFrom(folder, entry)
+    return {
+      url,
+      async [Symbol.asyncDispose]() {
+        await stop()
+        await remove()
+      },
+    }
+  } catch (error) {
+    await remove()
+    throw error
+  }
+}
+
+/** Installs the runtime into the folder, and starts it with one worker. */
+async function serveFrom(
+  folder: string,
+  entry: string,
+): Promise<{ readonly url: string; readonly stop: () => Promise<void> }> {
   const port = await freePort()
   await writeFile(path.join(folder, 'package.json'), '{"private":true}')
   const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline']
@@ -45,27 +66,31 @@ async function startWorker(entry: string): Promise<AsyncDisposable & { readonly 
     conditions: ['workerd'],
   })
   await writeFile(path.join(folder, 'config.capnp'), configOf(port))
-  const binary = `node_modules/@cloudflare/workerd-${process.platform}-64/bin/workerd`
+  const machine = `${process.platform}-${process.arch === 'arm64' ? 'arm64' : '64'}`
+  const binary = `node_modules/@cloudflare/workerd-${machine}/bin/workerd`
   const child = spawn(path.join(folder, binary), ['serve', 'config.capnp'], {
     cwd: folder,
     stdio: ['ignore', 'ignore', 'inherit'],
   })
+  await once(child, 'spawn')
   const exited = once(child, 'exit')
+  const stop = async () => {
+    child.kill()
+    await exited
+  }
   const url = `http://127.0.0.1:${port}`
   const answers = () =>
     fetch(url).then(
       () => true,
       () => false,
     )
-  await waitFor(answers, 'workerd answers', 60_000)
-  return {
-    url,
-    async [Symbol.asyncDispose]() {
-      child.kill()
-      await exited
-      await rm(folder, { recursive: true })
-    },
+  try {
+    await waitFor(answers, 'workerd answers', 60_000)
+  } catch (error) {
+    await stop()
+    throw error
   }
+  return { url, stop }
 }
 
 /** One worker, which may call this machine. */

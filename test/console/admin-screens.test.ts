@@ -15,6 +15,9 @@ import { makeUser } from '../support/users.ts'
 const hostileAgent = `<img src=x onerror=alert(1)> another program ${'x'.repeat(400)}`
 const hostileReason = '<b>a laptop</b> was lost \u{202e}\u{1f600}'
 
+const positions = /\/trpc\/[^?]*admin\.ledger\.position/
+const streams = /\/trpc\/[^?]*admin\.ledger\.tail/
+
 describe.runIf(hasChromium)('the screens of admins', () => {
   const rig = useConsole()
   let page: Page
@@ -77,6 +80,20 @@ describe.runIf(hasChromium)('the screens of admins', () => {
     await expect.poll(() => rows.count()).toBe(3)
     await page.getByLabel('Contains').fill('no such address')
     await page.getByText('None of the newest events matches the filter.').waitFor()
+  })
+
+  test('a tail that is opened without a service waits for it, and an interruption before the first event loses none', async () => {
+    await follow('Overview')
+    for (const calls of [positions, streams])
+      await page.route(calls, (route) => route.abort('connectionrefused'))
+    await follow('Ledger')
+    await page.getByText('Waiting for the service').waitFor()
+    const answered = page.waitForResponse(positions)
+    await page.unroute(positions)
+    await answered
+    await signIn(rig.app)
+    await page.unroute(streams)
+    await page.getByText('1 event received').waitFor()
   })
 
   test('each act on a user says what it did to the sessions, and is listed with its reason', async () => {

@@ -4,6 +4,7 @@ import {
   cpSync,
   mkdtempSync,
   readFileSync,
+  rmSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs'
@@ -31,8 +32,6 @@ import { waitFor } from '../support/wait.ts'
 
 const shell = promisify(execFile)
 const token = 'a-token-of-an-outsider'
-const folder = mkdtempSync(join(tmpdir(), 'token-ledger-go-'))
-const published = join(folder, 'published')
 
 const commands = blocksOf(readPage('docs/guides/audit.md')).find(({ text }) =>
   text.includes('go build'),
@@ -41,11 +40,15 @@ const commands = blocksOf(readPage('docs/guides/audit.md')).find(({ text }) =>
 describe.runIf(hasGo)(
   "Go's own packages note and tlog, in the commands of the auditor's page",
   () => {
+    let folder = ''
+    let published = ''
     let app: TestApp
     let identity: LogIdentity
     let vkey: string
 
     beforeAll(async () => {
+      folder = mkdtempSync(join(tmpdir(), 'token-ledger-go-'))
+      published = join(folder, 'published')
       app = await startApp({ LEDGER_TOKEN: token })
       const { privateKeys } = await loadLogKeys(app.database, [testSecret])
       identity = {
@@ -63,7 +66,10 @@ describe.runIf(hasGo)(
       if (problem !== '') throw new Error(problem)
     }, 120_000)
 
-    afterAll(() => app[Symbol.asyncDispose]())
+    afterAll(() => {
+      rmSync(folder, { recursive: true })
+      return app[Symbol.asyncDispose]()
+    })
 
     async function grow(by: number): Promise<void> {
       await app.owner.ownerSql`

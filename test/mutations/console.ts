@@ -31,10 +31,11 @@ export const consoleRules = [
     ['a plain user gets the screens of admins', "user.role === 'admin' && ", ''],
   ]),
   ...mutationsOf('client/console/screens/ledger/use-tail.ts', ofTheService, [
+    ['a tail that was paused misses what came meanwhile', '{ after },', '{ after: undefined },'],
     [
-      'a tail that was paused misses what came meanwhile',
-      '{ after: lastPosition.current }',
-      '{ after: undefined }',
+      'a tail that finds no service begins without a position',
+      'if (!mayPass(error)) throw error',
+      'return undefined',
     ],
     [
       'an admin who lost the role keeps what the tail has shown',

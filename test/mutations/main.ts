@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -32,6 +32,8 @@ const folder = await mkdtemp(path.join(tmpdir(), 'token-ledger-mutations-'))
 await chmod(folder, 0o711)
 const copy = path.join(folder, 'copy')
 try {
+  // Vitest does it before its tests. In the copy, it would go through the link and empty the real folder.
+  execFileSync('npm', ['run', '--silent', 'test:packages'], { stdio: 'inherit' })
   await copyWorkingTree(copy)
   // One for all runs, because its start takes longer than most of them.
   const postgres = await startEmbeddedPostgres({

@@ -103,7 +103,7 @@ async function ask({ kind, person, familyId, from, to }: Asked, cursor: string |
   })
 }
 
-/** What is not the address of an account is an id. */
+/** Anything else is treated as an id. */
 async function userIdOf(person: string): Promise<string> {
   if (new RegExp(`^${uuid}$`).test(person)) return person.toLowerCase()
   try {

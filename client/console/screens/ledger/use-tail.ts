@@ -1,5 +1,6 @@
 import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react'
 
+import { mayPass, retryDelayMs } from '../../problems.ts'
 import { noticeLostRole, trpc } from '../../service.ts'
 import { createTailBuffer, type TailView } from './tail-buffer.ts'
 
@@ -24,6 +25,9 @@ export type Tail = TailView<LedgerEvent> & {
 /** A reader follows no more changes than five a second, and clicks are answered between them. */
 const showEveryMs = 200
 
+/** Without an answer, the next attempt is at most 16 to 32 s later. */
+const mostDoublings = 4
+
 function atFrameSoon(run: () => void): void {
   setTimeout(() => requestAnimationFrame(run), showEveryMs)
 }
@@ -45,11 +49,22 @@ export function useTail(accepts: (event: LedgerEvent) => boolean): Tail {
     if (isPaused) return
     let stream: { unsubscribe(): void } | null = null
     let hasLeft = false
-    const begin = async () => {
-      lastPosition.current ??= await positionOfNow()
+    const onProblem = (error: unknown, next: TailState) => {
       if (hasLeft) return
+      setProblem(error)
+      setState(next)
+    }
+    const begin = async () => {
+      const after =
+        lastPosition.current ??
+        (await positionOfNow({
+          hasLeft: () => hasLeft,
+          onFailure: (error) => onProblem(error, 'waiting'),
+        }))
+      if (hasLeft) return
+      lastPosition.current = after
       stream = trpc.admin.ledger.tail.subscribe(
-        { after: lastPosition.current },
+        { after },
         {
           onStarted: () => setState('live'),
           onData: ({ id, data }) => {
@@ -68,7 +83,7 @@ export function useTail(accepts: (event: LedgerEvent) => boolean): Tail {
         },
       )
     }
-    void begin()
+    begin().catch((error: unknown) => onProblem(error, 'ended'))
     return () => {
       hasLeft = true
       stream?.unsubscribe()
@@ -89,11 +104,30 @@ export function useTail(accepts: (event: LedgerEvent) => boolean): Tail {
   }
 }
 
-/** So that a stream which is interrupted before its first event misses none. Undefined where the service does not say. */
-async function positionOfNow(): Promise<string | undefined> {
-  try {
-    return (await trpc.admin.ledger.position.query()).position
-  } catch {
-    return undefined
-  }
+/**
+ * Where the tail begins, so that a stream that is interrupted before its first event misses none. Asks until the
+ * service answers, or the screen is left.
+ *
+ * @throws what the service refuses with
+ */
+async function positionOfNow({
+  hasLeft,
+  onFailure,
+}: {
+  readonly hasLeft: () => boolean
+  readonly onFailure: (error: unknown) => void
+}): Promise<string | undefined> {
+  for (let failures = 0; !hasLeft(); failures += 1)
+    try {
+      return (await trpc.admin.ledger.position.query()).position
+    } catch (error) {
+      if (!mayPass(error)) throw error
+      onFailure(error)
+      await pause(retryDelayMs(Math.min(failures, mostDoublings), error))
+    }
+  return undefined
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
 }
