@@ -72,7 +72,10 @@ export async function readRowsWithoutLeaf(
   return missing
 }
 
-/** A page of all events after the given one. Its size is text of the statement: the plan depends on it. */
+/**
+ * A page of all events after the given one. Its size is text of the statement, and no other condition narrows it down:
+ * the plan depends on both.
+ */
 async function readEventsPage(
   { statements: sql }: LogDatabase,
   after: CheckedRow | undefined,
@@ -86,8 +89,7 @@ async function readEventsPage(
       where ${
         after === undefined
           ? sql`true`
-          : sql`family_id >= ${after.familyId}::uuid
-              and (family_id, seq) > (${after.familyId}::uuid, ${after.seq}::integer)`
+          : sql`(family_id, seq) > (${after.familyId}::uuid, ${after.seq}::integer)`
       }
       order by family_id, seq
       limit ${sql.unsafe(String(size))}
