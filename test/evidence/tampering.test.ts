@@ -90,8 +90,8 @@ test('rows without a leaf are found on the first, a middle and the last page', a
     )
     const actions = [-1, 0, 77, 78].map((actionId) => ({ familyId: null, seq: null, actionId }))
     const all = [...(expected as LoggedRow[]), ...actions]
-    for (const size of [1, 2, 3, 5, 18, 19, 5_000])
-      expect([size, await readRowsWithoutLeaf(database, 1_000, size)]).toEqual([size, all])
+    for (const rows of [1, 2, 3, 5, 18, 19, 5_000])
+      expect([rows, await readRowsWithoutLeaf(database, 1_000, rows)]).toEqual([rows, all])
     expect(await readRowsWithoutLeaf(database, 4, 3)).toEqual(all.slice(0, 4))
   })
 })
