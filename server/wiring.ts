@@ -191,6 +191,7 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
       ...(databaseLogin.warning === null ? [] : [databaseLogin.warning]),
       ...(isHostClockOff() ? ['host_clock_differs'] : []),
       ...(checkpoints.refusal() === null ? [] : ['checkpoint_refused']),
+      ...(lockedKids.length === 0 ? [] : ['log_key_locked']),
     ],
     signingKeys,
     checkpoints,

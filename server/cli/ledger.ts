@@ -9,6 +9,7 @@ import { jsonLine } from '../audit/json-line.ts'
 import { verifyExport } from '../audit/verify-export.ts'
 import { openCheckpoint } from '../evidence/checkpoint.ts'
 import { comparingWithLog, type EventOutsideLog } from '../evidence/export-in-log.ts'
+import type { HashSet } from '../evidence/hash-set.ts'
 import { readPublishedLog } from '../evidence/published.ts'
 import { verifyLog } from '../evidence/verify-log.ts'
 import { exactlyOne, periodOf } from './arguments.ts'
@@ -119,7 +120,7 @@ function openKept(file: string, key: string | undefined) {
 async function openPublished(
   folder: string,
   { key, checkpoint }: { key?: string | undefined; checkpoint?: string | undefined },
-): Promise<Set<string>> {
+): Promise<HashSet> {
   const own = openKept(path.join(folder, 'checkpoint'), key)
   const kept = checkpoint === undefined ? null : openKept(checkpoint, key).checkpoint
   return readPublishedLog(folder, own.checkpoint, kept)

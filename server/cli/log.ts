@@ -7,7 +7,7 @@ import { overruledReason } from '../../db/evidence/checkpoints.ts'
 import { appendLeaves, findLeaf } from '../../db/evidence/log.ts'
 import type { Config } from '../config/config.ts'
 import { readLastCheckpoint } from '../config/last-checkpoint.ts'
-import { openCheckpoint, type Checkpoint } from '../evidence/checkpoint.ts'
+import { readUnsigned, type Checkpoint } from '../evidence/checkpoint.ts'
 import { proveInclusion } from '../evidence/merkle.ts'
 import { formatProofFile, parseProofFile, verifyProofFile } from '../evidence/proof-file.ts'
 import { publishLog } from '../evidence/publish.ts'
@@ -43,7 +43,7 @@ export const ledgerCheckpoint: Command = {
       const reason = reasonArgument(values.reason)
       const overruled = readFile(overrule)
       return withLog(readConfig, async ({ database, identity }) => {
-        const checkpoint = openCheckpoint(overruled, verifierKeysOf(identity))
+        const checkpoint = readUnsigned(overruled, identity.origin)
         await overruleCheckpoint(database, checkpoint, reason)
         console.error('the checkpoint does not count any more')
         return 0

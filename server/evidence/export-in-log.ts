@@ -1,3 +1,5 @@
+import type { HashSet } from './hash-set.ts'
+
 /** An event of an export that the log does not have: it was changed after it was logged, or never was in the ledger. */
 export type EventOutsideLog = { readonly familyId: string; readonly seq: number }
 
@@ -7,12 +9,12 @@ export type EventOutsideLog = { readonly familyId: string; readonly seq: number 
  */
 export async function* comparingWithLog(
   lines: AsyncIterable<string>,
-  entries: ReadonlySet<string>,
+  entries: Pick<HashSet, 'has'>,
   report: (event: EventOutsideLog) => void,
 ): AsyncGenerator<string> {
   for await (const line of lines) {
     const event = eventIn(line)
-    if (event !== null && !entries.has(event.hash)) report(event)
+    if (event !== null && !entries.has(Buffer.from(event.hash, 'hex'))) report(event)
     yield line
   }
 }

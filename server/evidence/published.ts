@@ -3,6 +3,7 @@ import path from 'node:path'
 import { codeOf } from '../../db/connection/errors.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { createGrowingTree } from './growing-tree.ts'
+import { createHashSet, type HashSet } from './hash-set.ts'
 import { ProofError } from './merkle.ts'
 import { entriesPath, tileWidth, unpackEntries } from './tiles.ts'
 
@@ -10,25 +11,25 @@ import { entriesPath, tileWidth, unpackEntries } from './tiles.ts'
  * Reads the entries of a published log up to the size of a checkpoint, and computes the root again.
  *
  * @param kept an older checkpoint, which the log has to continue
- * @returns each entry in hexadecimal
+ * @returns the entries
  * @throws {ProofError} when entries are missing, or are not those of the checkpoint
  */
 export async function readPublishedLog(
   folder: string,
   { size, root }: Checkpoint,
   kept: Checkpoint | null = null,
-): Promise<Set<string>> {
+): Promise<HashSet> {
   if (kept !== null && kept.size > size)
     throw new ProofError(`the published log has ${size} leaves; the checkpoint has ${kept.size}`)
   const tree = createGrowingTree()
-  const entries = new Set<string>()
+  const entries = createHashSet()
   for (let index = 0; tree.size < size; index++) {
     const needed = Math.min(tileWidth, size - tree.size)
     const bundle = unpackEntries(await readBundle(folder, { index, needed }))
     if (bundle.length < needed) throw new ProofError(`the entries of tile ${index} are cut off`)
     for (const entry of bundle.slice(0, needed)) {
       tree.add(entry)
-      entries.add(entry.toString('hex'))
+      entries.add(entry)
       if (tree.size === kept?.size && !tree.root().equals(kept.root))
         throw new ProofError(
           `the first ${kept.size} published entries are not those of the checkpoint`,

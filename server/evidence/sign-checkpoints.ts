@@ -6,7 +6,7 @@ import {
   type StoredCheckpoint,
 } from '../../db/evidence/checkpoints.ts'
 import { readLogSize, type LogDatabase } from '../../db/evidence/log.ts'
-import { formatCheckpoint, openCheckpoint, type Checkpoint } from './checkpoint.ts'
+import { formatCheckpoint, openCheckpoint, readUnsigned, type Checkpoint } from './checkpoint.ts'
 import { rootOf } from './merkle.ts'
 import { isSignedByAll, NoteError, signNote, type VerifierKey } from './signed-note.ts'
 import { storedSubtrees } from './stored-tiles.ts'
@@ -65,11 +65,13 @@ export function createCheckpointSigner(
 
   async function sign(): Promise<SignedCheckpoint> {
     if (last !== null && performance.now() - lastAt < pauseMs) return last
-    const stored = newestOf(await readCheckpoints(database, maxStored), keys)
+    const found = await readCheckpoints(database, maxStored)
+    const stored = newestOf(found, (note) => openCheckpoint(note, keys))
+    const newest = newestOf(found, (note) => readUnsigned(note, identity.origin))
     const size = await readLogSize(database)
-    const others = last?.note === stored?.note ? [stored] : [last, stored]
-    for (const before of [openShown(shown, keys), ...others])
-      if (before !== null) await assertContinues(database, size, before)
+    const others = new Map([last, stored, newest].map((one) => [one?.note, one]))
+    for (const before of [openShown(shown, keys), ...others.values()])
+      if (before) await assertContinues(database, size, before)
     last =
       stored?.size === size && isSignedByAll(stored.note, keys)
         ? await witnessed(stored)
@@ -153,14 +155,14 @@ async function assertContinues(
     throw new CheckpointRefused(problem)
 }
 
-/** The first that one of the keys has signed. */
+/** The first that can be opened. */
 function newestOf(
   stored: readonly StoredCheckpoint[],
-  keys: readonly VerifierKey[],
+  open: (note: string) => Checkpoint,
 ): SignedCheckpoint | null {
   for (const { note, signedAt } of stored)
     try {
-      return { ...openCheckpoint(note, keys), note, signedAt }
+      return { ...open(note), note, signedAt }
     } catch (error) {
       if (!(error instanceof NoteError)) throw error
     }

@@ -2,7 +2,10 @@ import { createHash } from 'node:crypto'
 import { maxMethods, maxReplays, methodPattern } from './events.ts'
 import type { EventRecord, FamilyRecord } from './record.ts'
 
-/** The first wrong event of a family. SQL's `verify_family` reports the same problems in the same words. */
+/**
+ * The first wrong event of a family. SQL's `verify_family` reports the same problems in the same words, except what the
+ * text of an export cannot have: a part of a millisecond has another hash here, and methods are joined by spaces.
+ */
 export type ChainProblem = { readonly seq: number; readonly problem: string }
 
 /** As in SQL's `event_hash_of`. A version stands for exactly one list of fields. */
@@ -151,7 +154,8 @@ function authenticationProblem(e: EventRecord, token: EventRecord | null): strin
     methods.length >= 1 &&
     methods.length <= maxMethods &&
     methods.every((method) => methodPattern.test(method)) &&
-    Date.parse(authenticatedAt) <= Date.parse(e.occurredAt)
+    Date.parse(authenticatedAt) <= Date.parse(e.occurredAt) &&
+    Date.parse(authenticatedAt) >= 0
   return isWellFormed ? null : malformed
 }
 

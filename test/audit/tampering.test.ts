@@ -232,7 +232,9 @@ describe('LE-05 (ASVS 16.4.2): a recomputed chain is found when its history is i
     ['a method that is no word', `methods = '{pässword}'`],
     ['two methods in one', `methods = '{"pwd otp"}'`],
     ['no instant', 'authenticated_at = null'],
-  ])('a recomputed chain has a malformed authentication: %s', async (_what, set) => {
+    ['an instant before 1970', `authenticated_at = '1969-12-31T23:59:59.999Z'`],
+    ['a part of a millisecond', `authenticated_at = authenticated_at - interval '500 us'`],
+  ])('a recomputed chain has a malformed authentication: %s', async (what, set) => {
     const without = ['authentication', 'shape']
       .map((name) => `drop constraint token_event_${name}`)
       .join(', ')
@@ -250,6 +252,20 @@ describe('LE-05 (ASVS 16.4.2): a recomputed chain is found when its history is i
         drop table public.kept_check;
       end $$`)
     expect(found.inSql).toEqual([[familyId, 1, 'its authentication is malformed']])
+    // The text of an export cannot have these: see `ChainProblem`.
+    const noRecord = [
+      familyId,
+      null,
+      expect.stringContaining('not a valid record: methods') as string,
+    ]
+    const inExport: Record<string, (string | number | null)[]> = {
+      'no method': noRecord,
+      'eleven methods': noRecord,
+      'a method that is no word': noRecord,
+      'two methods in one': [familyId, 2, 'a rotation changes the authentication'],
+      'a part of a millisecond': [familyId, 1, 'the hash does not match the content'],
+    }
+    expect(found.inTypeScript[0]).toEqual(inExport[what] ?? found.inSql[0])
   })
 })
 

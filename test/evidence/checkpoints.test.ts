@@ -13,7 +13,7 @@ import { createCheckpointSigner, verifierKeyOf } from '../../server/evidence/sig
 import { formatVerifierKey, signNote } from '../../server/evidence/signed-note.ts'
 import { subtreesFrom, tilePath, unpackEntries } from '../../server/evidence/tiles.ts'
 import { createGrowingTree } from '../../server/evidence/growing-tree.ts'
-import { loadLogKeys } from '../../server/tokens/log-keys.ts'
+import { addLogKey, loadLogKeys } from '../../server/tokens/log-keys.ts'
 import { blocksOf, readPage } from '../docs/pages.ts'
 import { serviceUrl } from '../support/admin.ts'
 import { startApp, type TestApp } from '../support/app.ts'
@@ -82,6 +82,12 @@ async function keyIn({ url }: FreshDatabase): Promise<KeyObject> {
   const { privateKeys } = await loadLogKeys(database, [testSecret])
   await database.close()
   return privateKeys[0]!
+}
+
+async function addLockedKey({ url }: FreshDatabase): Promise<void> {
+  const database = connect(serviceUrl(url), { role: 'token_ledger_app' })
+  await addLogKey(database, ['a secret that was lost'])
+  await database.close()
 }
 
 test('the checkpoint is not cached, and what is not there is 404: without the token, too', async () => {
@@ -266,7 +272,7 @@ test('LE-12: a checkpoint that the log does not continue keeps the next from bei
   expect(kept.map((row) => Number(row.size))).toEqual([1, 2])
 })
 
-test('LE-29: a copy restored from before signs nothing: the log, /metrics and /readyz have it', async () => {
+test('LE-29: a copy restored from before signs nothing: the log, /metrics and /readyz have it, and that a key is locked', async () => {
   const owner = await freshDatabase()
   const port = String(await freePort())
   const origin = `127.0.0.1:${port}/ledger`
@@ -274,6 +280,7 @@ test('LE-29: a copy restored from before signs nothing: the log, /metrics and /r
   const shown = signNote(formatCheckpoint({ origin, size: 50, root: Buffer.alloc(32, 1) }), [
     { name: origin, privateKey },
   ])
+  await addLockedKey(owner)
   const lines: unknown[] = []
   const write = (line: string) => void lines.push((JSON.parse(line) as { msg: string }).msg)
   const logger = pino({ level: 'error' }, { write })
@@ -283,6 +290,9 @@ test('LE-29: a copy restored from before signs nothing: the log, /metrics and /r
   expect(lines).toEqual(['no checkpoint is signed'])
   expect((await fetch(`${copy.url}/ledger/checkpoint`)).status).toBe(503)
   const ready = await (await fetch(`${copy.url}/readyz`)).json()
-  expect(ready).toMatchObject({ status: 'ready', warnings: ['checkpoint_refused'] })
+  expect(ready).toMatchObject({
+    status: 'ready',
+    warnings: ['checkpoint_refused', 'log_key_locked'],
+  })
   expect(await metricsOf(copy.url)).toContain('token_ledger_checkpoint_refused 1')
 })

@@ -86,7 +86,7 @@ longTest(
       const before = openCheckpoint(readFileSync(kept!, 'utf8'), [key])
       const after = openCheckpoint(readFileSync(join(log!, 'checkpoint'), 'utf8'), [key])
       expect(after.size).toBeGreaterThan(before.size)
-      expect((await readPublishedLog(log!, after, before)).size).toBeGreaterThan(100_000)
+      expect((await readPublishedLog(log!, after, before)).size()).toBeGreaterThan(100_000)
     } finally {
       rmSync(folder, { recursive: true })
     }

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { insertAdminAction } from '../../db/audit/admin-actions.ts'
 import { fenced, inTransaction, type FencedTransaction } from '../../db/connection/transaction.ts'
-import { appendLeaves } from '../../db/evidence/log.ts'
+import { readCheckedLeaves, readRowsWithoutLeaf } from '../../db/evidence/check.ts'
+import { appendLeaves, type LogDatabase } from '../../db/evidence/log.ts'
 import { hashLeaf, hashNode, rootOf, type Hash } from '../../server/evidence/merkle.ts'
 import { publishLog } from '../../server/evidence/publish.ts'
 import { startSequencer } from '../../server/evidence/sequencer.ts'
@@ -234,4 +235,21 @@ test('tables that have no statistics yet are not read as a whole for each batch'
   const before = await rowsRead()
   while (((await appendLeaves({ statements: ownerSql })) ?? 0) > 0);
   expect((await rowsRead()) - before).toBe(0)
+
+  await ownerSql`set plan_cache_mode = force_generic_plan`
+  const eventsRead = async (read: (database: LogDatabase) => Promise<unknown>) => {
+    const fetched = async () => {
+      await ownerSql`select pg_stat_force_next_flush()`
+      const [sum] = await ownerSql`
+        select sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::int as rows from pg_stat_user_tables
+        where relname like 'token_event%'`
+      return sum!.rows as number
+    }
+    const earlier = await fetched()
+    await read({ statements: ownerSql })
+    return (await fetched()) - earlier
+  }
+  expect(await eventsRead((all) => readRowsWithoutLeaf(all, 1_000, 500))).toBeLessThan(20_000)
+  const leaves = { first: 4_000, count: 100 }
+  expect(await eventsRead((all) => readCheckedLeaves(all, leaves))).toBeLessThan(1_000)
 })

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { insertAdminAction } from '../../db/audit/admin-actions.ts'
 import type { FencedTransaction } from '../../db/connection/transaction.ts'
+import { readRowsWithoutLeaf, type LoggedRow } from '../../db/evidence/check.ts'
 import { archiveLedger } from '../../server/audit/archive.ts'
 import type { Checkpoint } from '../../server/evidence/checkpoint.ts'
 import { createCheckpointSigner, verifierKeyOf } from '../../server/evidence/sign-checkpoints.ts'
@@ -70,6 +71,29 @@ const swapped = (a: number, b: number) => `
 
 test('LE-29: an untouched ledger agrees with the kept checkpoint', async () => {
   expect(await verifyLog(ledger.database, kept, keys)).toEqual({ leaves: size, problems: [] })
+})
+
+test('rows without a leaf are found on the first, a middle and the last page', async () => {
+  const added = `
+    insert into token_ledger.token_event (family_id, seq, kind, generation, occurred_at, reason, origin_hash, hash, txid)
+    select f.family_id, added, 'revoked', 0, f.created_at, 'logout', e.origin_hash, e.hash, e.txid
+    from token_ledger.token_family f, generate_series(11, 13) added, token_ledger.token_event e
+    where e.family_id = '${family}' and e.seq = 1;
+    insert into token_ledger.admin_action (action_id, action, txid, hash) overriding system value
+    select id, action, (txid::text::bigint - 1)::text::xid8, hash
+    from token_ledger.admin_action, unnest(array[-1, 0, 77, 78]) id`
+  await whileTampered(ledger.owner, added, async (database) => {
+    const sql = database.statements as unknown as { unsafe: (text: string) => Promise<unknown> }
+    const expected = await sql.unsafe(
+      `select family_id as "familyId", seq, null as "actionId" from token_ledger.token_event where seq > 10
+       order by family_id, seq`,
+    )
+    const actions = [-1, 0, 77, 78].map((actionId) => ({ familyId: null, seq: null, actionId }))
+    const all = [...(expected as LoggedRow[]), ...actions]
+    for (const rows of [1, 2, 3, 5, 18, 19, 5_000])
+      expect([rows, await readRowsWithoutLeaf(database, 1_000, rows)]).toEqual([rows, all])
+    expect(await readRowsWithoutLeaf(database, 4, 3)).toEqual(all.slice(0, 4))
+  })
 })
 
 test.each([

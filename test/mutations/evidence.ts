@@ -5,6 +5,13 @@ const log = ['test/evidence/log.test.ts']
 
 /** What outsiders rely on: the log has every row once, and a checkpoint is signed only where it continues the last. */
 export const evidence = [
+  ...mutationsOf('db/evidence/check.ts', tampering, [
+    [
+      'rows without a leaf are looked for on the first page only',
+      '} while (page.length === pageSize && missing.length < limit)',
+      '} while (false)',
+    ],
+  ]),
   ...mutationsOf('server/evidence/verify-log.ts', tampering, [
     [
       'an event that is gone is taken for an archived one',
@@ -51,6 +58,11 @@ export const evidence = [
         'a checkpoint of before a key was added keeps its lines',
         'stored?.size === size && isSignedByAll(stored.note, keys)',
         'stored?.size === size',
+      ],
+      [
+        'the first checkpoint after the loss of a key continues nothing',
+        '[last, stored, newest]',
+        '[last, stored]',
       ],
       [
         'an added key of the log does not sign',

@@ -57,6 +57,8 @@ export function warningWords(code: string): string {
       return 'The clock of a host differs from that of the database by more than 30 seconds.'
     case 'checkpoint_refused':
       return 'The log contradicts the newest checkpoint, as a restored copy does.'
+    case 'log_key_locked':
+      return 'A key of the log does not sign: AUTH_SECRET does not decrypt it, or its row was changed.'
     default:
       return code
   }
