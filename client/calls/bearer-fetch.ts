@@ -8,6 +8,7 @@ import { mayRepeat, untilAborted } from '../repeated-request.ts'
  *
  * @param hasSteppedUp whether to repeat a request with this answer, because its user had to authenticate again
  */
+// oxlint-disable-next-line eslint/max-params -- names of properties would be in each page
 export function bearerFetch(
   settings: Settings,
   getAccessToken: GetAccessToken,

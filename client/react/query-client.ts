@@ -1,5 +1,4 @@
 import { field } from '../auth-api.ts'
-import { AuthClientError } from '../errors.ts'
 import type { AuthClient } from '../public-types.ts'
 
 /** What is used of TanStack Query's `QueryClient`, version 4 or 5. */
@@ -29,11 +28,11 @@ export function connectQueryClient(auth: AuthClient, queryClient: QueryClientLik
     ...before,
     queries: {
       ...before.queries,
-      retry: unlessUnauthorized(before.queries?.retry ?? defaultRetries),
+      retry: unlessUnauthorized(before.queries?.retry ?? defaultRetries, aboutToken),
     },
     mutations: {
       ...before.mutations,
-      retry: unlessUnauthorized(before.mutations?.retry ?? 0, isSuperseded),
+      retry: unlessUnauthorized(before.mutations?.retry ?? 0, ofMutation),
     },
   })
   let userId: string | null | undefined
@@ -58,37 +57,38 @@ export function connectQueryClient(auth: AuthClient, queryClient: QueryClientLik
 type Retry = boolean | number | ((failures: number, error: never) => boolean)
 type Retrying = { readonly retry?: Retry | undefined }
 
-/** @param isFinal which other errors are not retried */
-function unlessUnauthorized(retry: Retry, isFinal: (error: unknown) => boolean = () => false) {
+/** @param final the reasons of this client that are not retried */
+function unlessUnauthorized(retry: Retry, final: RegExp) {
   return (failures: number, error: unknown): boolean => {
-    if (isUnauthorized(error) || isFinal(error)) return false
+    if (isUnauthorized(error, final)) return false
     if (typeof retry === 'function') return retry(failures, error as never)
     return typeof retry === 'number' ? failures < retry : retry
   }
 }
 
+const aboutToken = /^(?:access_token|refresh_token|session)_/
 /** A mutation that another sign-in overtook would run again as that user. A query belongs to the page. */
-function isSuperseded(error: unknown): boolean {
-  return [error, field(error, 'cause')].some((one) => field(one, 'reason') === 'superseded')
-}
+const ofMutation = /^(?:access_token|refresh_token|session)_|superseded/
+
+const refuse = () =>
+  Promise.reject(Object.assign(new Error('superseded'), { reason: 'superseded' }))
 
 /** A mutation that sleeps before a retry, or waits for the network, runs this in place of its own function. */
 function endRetries(mutation: MutationLike): void {
-  const mutationFn = () => Promise.reject(new AuthClientError('superseded'))
-  mutation.setOptions({ ...mutation.options, mutationFn })
+  mutation.setOptions({ ...mutation.options, mutationFn: refuse })
   // A component that stays on the page would set the function of before.
   mutation.setOptions = () => {}
 }
 
 /** By the errors of this client and of tRPC, and by the status in those of other libraries. */
-function isUnauthorized(error: unknown): boolean {
+function isUnauthorized(error: unknown, final: RegExp): boolean {
   return [error, field(error, 'cause')].some((one) => {
     const statuses = [
       field(one, 'status'),
       field(one, 'response', 'status'),
       field(one, 'data', 'httpStatus'),
     ]
-    const isOurs = /^(?:access_token|refresh_token|session)_/.test(String(field(one, 'reason')))
+    const isOurs = final.test(String(field(one, 'reason')))
     return isOurs || statuses.includes(401)
   })
 }

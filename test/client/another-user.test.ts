@@ -186,15 +186,15 @@ describe('a sign-in of this tab, while another tab signs in', () => {
     const other = opened()
     auth = opened()
     const answered = new Promise<void>((resolve) => (answer = resolve))
-    const isSent = vi.fn(() => answered)
+    const isSent = vi.fn<() => Promise<void>>(() => answered)
     onLogin = isSent
     pending = signIn(bob).catch((error: unknown) => error)
-    await vi.waitFor(() => expect(isSent).toHaveBeenCalled())
+    await vi.waitUntil(() => isSent.mock.calls.length > 0)
     onLogin = () => {}
-    const heard = vi.fn()
+    const heard = vi.fn<(message: object) => void>()
     const channel = openTabChannel(`token-ledger ${baseUrl}`, heard)
     await other.login({ email: ann.email, password: 'correct horse battery' })
-    await vi.waitFor(() => expect(heard).toHaveBeenCalled())
+    await vi.waitUntil(() => heard.mock.calls.length > 0)
     await settled()
     channel.close()
     other.dispose()
@@ -231,7 +231,7 @@ test('a subscription that tRPC opens anew is not sent with the token of another 
   const own = await tokenOf(ann)
   onCall = async () => {
     if (calls.length > 1) return undefined
-    setTimeout(() => signIn(bob), 0)
+    setTimeout(() => void signIn(bob), 0)
     const connected = 'event: connected\ndata: {"reconnectAfterInactivityMs":300}\n\n'
     const body = new ReadableStream({
       start: (stream) => stream.enqueue(new TextEncoder().encode(connected)),

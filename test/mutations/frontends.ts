@@ -43,17 +43,13 @@ export const frontends = [
     ],
     [
       'a query that was refused is retried',
-      'if (isUnauthorized(error) || isFinal(error))',
-      'if (isFinal(error))',
+      '    if (isUnauthorized(error, final)) return false\n',
+      '',
     ],
-    [
-      'a mutation that another sign-in overtook is retried',
-      'if (isUnauthorized(error) || isFinal(error))',
-      'if (isUnauthorized(error))',
-    ],
+    ['a mutation that another sign-in overtook is retried', 'session)_|superseded/', 'session)_/'],
     [
       'a mutation that sleeps runs as the next person',
-      '  mutation.setOptions({ ...mutation.options, mutationFn })\n',
+      '  mutation.setOptions({ ...mutation.options, mutationFn: refuse })\n',
       '',
     ],
     [

@@ -95,13 +95,15 @@ test('a mutation that another sign-in overtook is not retried, and a query is', 
     defaultOptions: { queries: { retry: true }, mutations: { retry: true } },
   })
   connectQueryClient(standIn().auth, queries)
-  const { queries: ofQueries, mutations } = queries.getDefaultOptions()
+  const defaults = queries.getDefaultOptions()
+  const ofQueries = defaults.queries?.retry as Retry
+  const ofMutations = defaults.mutations?.retry as Retry
   const superseded = new AuthClientError('superseded')
   for (const error of [superseded, new Error('a call failed', { cause: superseded })]) {
-    expect((mutations?.retry as Retry)(0, error)).toBe(false)
-    expect((ofQueries?.retry as Retry)(0, error)).toBe(true)
+    expect(ofMutations(0, error)).toBe(false)
+    expect(ofQueries(0, error)).toBe(true)
   }
-  expect((mutations?.retry as Retry)(0, new TypeError('Failed to fetch'))).toBe(true)
+  expect(ofMutations(0, new TypeError('Failed to fetch'))).toBe(true)
 })
 
 test('a mutation that sleeps before a retry does not run as the next person', async () => {
