@@ -89,7 +89,7 @@ describe.runIf(hasGo)(
         vkey: of,
       }
       try {
-        const { stdout } = await shell('bash', ['-euc', command], { cwd: folder, env })
+        const { stdout } = await shell('bash', ['--norc', '-euc', command], { cwd: folder, env })
         return { stdout, problem: '' }
       } catch (error) {
         const { stdout, stderr, code } = error as { stdout: string; stderr: string; code: number }
