@@ -272,7 +272,7 @@ test('LE-12: a checkpoint that the log does not continue keeps the next from bei
   expect(kept.map((row) => Number(row.size))).toEqual([1, 2])
 })
 
-test('LE-29: a copy restored from before signs nothing: the log, /metrics and /readyz have it, and that a key is locked', async () => {
+test('LE-29: a copy restored from before signs nothing: the log, /metrics and /readyz have it, and /readyz names a locked key', async () => {
   const owner = await freshDatabase()
   const port = String(await freePort())
   const origin = `127.0.0.1:${port}/ledger`
