@@ -13,11 +13,6 @@ export const guards = [
       never,
     ],
     [
-      'SQL: a family begins with a rotation',
-      "when last_seq is null and kind <> 'issued' then 'a family begins with issued'\n",
-      never,
-    ],
-    [
       'SQL: a gap in seq',
       "when seq <> last_seq + 1 then format('seq %s does not follow %s', seq, last_seq)\n",
       never,
@@ -245,11 +240,6 @@ export const guards = [
         'alter table token_ledger.user_account enable always trigger end_sessions_of_deleted_user;',
         'alter table token_ledger.user_account disable trigger end_sessions_of_deleted_user;',
       ],
-      [
-        'SQL: the end of a deleted user is not notified',
-        "perform pg_notify('token_ledger_ends'",
-        "perform pg_notify('another'",
-      ],
     ],
   ),
   ...mutationsOf('drizzle/0001_ledger_guards.sql', guarded, [
@@ -344,7 +334,18 @@ export const guards = [
     ],
   ),
   ...mutationsOf(
-    'drizzle/0018_replays_from_elsewhere.sql',
+    'drizzle/0027_authentications.sql',
+    ['test/db/user-rows-by-sql.test.ts'],
+    [
+      [
+        'SQL: the end of a deleted user is not notified',
+        "perform pg_notify('token_ledger_ends'",
+        "perform pg_notify('another'",
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'drizzle/0027_authentications.sql',
     ['test/attack/thief-keeps-step.test.ts'],
     [
       [
@@ -353,8 +354,12 @@ export const guards = [
         'generations @> array[new.generation - 2, new.generation - 1, new.generation]',
       ],
       ['SQL: a suspicion is noted at each replay', 'current_seqs = array[new.seq] and ', ''],
-      ['SQL: a network is one IPv4 address', 'when 4 then 24', 'when 4 then 32'],
     ],
+  ),
+  ...mutationsOf(
+    'drizzle/0018_replays_from_elsewhere.sql',
+    ['test/attack/thief-keeps-step.test.ts'],
+    [['SQL: a network is one IPv4 address', 'when 4 then 24', 'when 4 then 32']],
   ),
   ...mutationsOf('drizzle/0000_ledger_tables.sql', history, [
     [

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { mutations } from './list.ts'
@@ -10,6 +10,24 @@ test('every mutation finds its place exactly once and changes it', async () => {
     if (places !== 1 || find === replace) lost.push(`${name}: ${places} places in ${file}`)
   }
   expect(lost).toEqual([])
+})
+
+test('a mutation of a migration is in the newest definition of its function or view', async () => {
+  const files = readdirSync('drizzle').filter((name) => /^\d.*\.sql$/.test(name))
+  const defined = /^create (?:or replace )?(?:function|view) ([\w.]+)/gm
+  const newest = new Map<string, string>()
+  for (const file of files.toSorted())
+    for (const [, name = ''] of readFileSync(`drizzle/${file}`, 'utf8').matchAll(defined))
+      newest.set(name, `drizzle/${file}`)
+  const stale = mutations.flatMap(({ name, file, find }) => {
+    if (!file.startsWith('drizzle/')) return []
+    const statements = readFileSync(file, 'utf8').split('--> statement-breakpoint')
+    const statement = statements.find((text) => text.includes(find)) ?? ''
+    const [, object] = statement.matchAll(defined).next().value ?? []
+    const where = object === undefined ? file : newest.get(object)
+    return where === file ? [] : [`${name}: ${object} is in ${where}`]
+  })
+  expect(stale).toEqual([])
 })
 
 test('every mutation has a name of its own and tests that exist', () => {

@@ -212,7 +212,7 @@ export const writes = [
       ['a family does not get its places back', '        leaveQueue(familyId)\n', ''],
     ],
   ),
-  ...mutationsOf('drizzle/0027_authentications.sql', ends, [
+  ...mutationsOf('drizzle/0030_user_subjects.sql', ends, [
     ['a sign-in outlives the end of all sessions', 'when b.epoch <> (', 'when b.epoch > ('],
   ]),
   ...mutationsOf('server/sessions/revocation.ts', ends, [
@@ -232,7 +232,7 @@ export const writes = [
       'active.slice(-Math.max(0, active.length - maxSessionsPerUser + 1))',
     ],
   ]),
-  ...mutationsOf('drizzle/0023_sign_ins_and_outs.sql', sessions, [
+  ...mutationsOf('drizzle/0030_user_subjects.sql', sessions, [
     ['one session too many is allowed', 'when b.max_open <= (', 'when b.max_open < ('],
   ]),
   ...mutationsOf(
