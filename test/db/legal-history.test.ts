@@ -236,7 +236,7 @@ describe('LE-17 (ASVS 16.4.2): what verification would call broken is refused', 
   test.each<[string, HandwrittenEvent[]]>([
     [
       'a rotation as the token expires',
-      [issuedRow(), rotatedRow(1, { occurred_at: later(7 * day) })],
+      [issuedRow(), rotatedRow(1, { occurred_at: later(7 * day), expires_at: later(8 * day) })],
     ],
     [
       'a revocation after the token had expired',
@@ -244,7 +244,10 @@ describe('LE-17 (ASVS 16.4.2): what verification would call broken is refused', 
     ],
     [
       'a rotation after the token had expired, after a replay',
-      [...replays(1), rotatedRow(2, { seq: 4, occurred_at: later(8 * day) })],
+      [
+        ...replays(1),
+        rotatedRow(2, { seq: 4, occurred_at: later(8 * day), expires_at: later(9 * day) }),
+      ],
     ],
     ['the 21st replay of one generation', replays(21)],
     [

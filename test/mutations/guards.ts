@@ -63,11 +63,6 @@ export const guards = [
       'when occurred_at > token_expires_at then',
     ],
     [
-      'SQL: an event after the token had expired, after a replay',
-      'token.seq, token.kind, token.expires_at, token.methods, token.authenticated_at,\n    token.absolute_expires_at, has_same_family);',
-      'token.seq, token.kind, last.expires_at, token.methods, token.authenticated_at,\n    token.absolute_expires_at, has_same_family);',
-    ],
-    [
       'SQL: a rotation changes how its user was authenticated',
       "when kind = 'rotated' and methods is not null\n    and (methods,",
       'when false\n    and (methods,',
