@@ -16,3 +16,14 @@ test.each([
   for (const [, { version }] of installed)
     expect(version.localeCompare(oldest, 'en', { numeric: true })).toBeGreaterThanOrEqual(0)
 })
+
+test('what tests alone import brings no second copy of what the service uses: errors of two copies are of two classes', () => {
+  const lock = JSON.parse(readFileSync('test/package-lock.json', 'utf8')) as {
+    packages: Record<string, unknown>
+  }
+  const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8')) as {
+    dependencies: Record<string, string>
+  }
+  const copies = Object.keys(dependencies).filter((name) => `node_modules/${name}` in lock.packages)
+  expect(copies).toEqual([])
+})

@@ -133,7 +133,8 @@ import type { LedgerEvent, ReplayReason, RevocationReason } from '../../server/l
 import type { SecurityEvent } from '../../server/observability/security-log.ts'
 
 type FieldsOf<Name, One = SecurityEvent> = One extends { event: infer Names }
-  ? Name extends Names ? Exclude<keyof One, 'event'> : never
+  // A subject is logged as the id of its user.
+  ? Name extends Names ? Exclude<keyof One, 'event' | 'subject'> : never
   : never
 
 export const kinds = ${keys(firstCells(rowsOf(sectionOf(events, 'Kinds'))))} satisfies Record<LedgerEvent['kind'], true>

@@ -147,12 +147,8 @@ async function copyExample(to: string): Promise<void> {
   await cp('client/examples/openid', to, { recursive: true })
   const modules = path.join(to, 'node_modules')
   await mkdir(path.join(modules, 'token-ledger'), { recursive: true })
-  for (const place of [
-    'node_modules/fastify',
-    'node_modules/tsx',
-    'test/node_modules/openid-client',
-  ])
-    await symlink(path.resolve(place), path.join(modules, path.basename(place)))
+  for (const name of ['fastify', 'openid-client', 'tsx'])
+    await symlink(path.resolve('node_modules', name), path.join(modules, name))
   const source = pathToFileURL(path.resolve('server/index.ts')).href
   const main = { name: 'token-ledger', type: 'module', main: 'index.js' }
   await writeFile(path.join(modules, 'token-ledger/package.json'), JSON.stringify(main))
