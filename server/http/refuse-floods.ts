@@ -13,9 +13,8 @@ const oneIn = 10
 const retryAfterSeconds = 1
 
 /**
- * Answers most requests of a network that floods with 429 before they are read, parsed or logged: a refusal costs a tenth
- * of the usual one. Others behind the same address get through after some attempts, and a spent refresh token among
- * them is found.
+ * Answers most requests of a network that floods with 429 before they are parsed, decided and logged. Others behind the
+ * same address get through after some attempts, and a spent refresh token among them is found.
  */
 export function refuseFloods(app: FastifyInstance, floods: Floods): void {
   const detail = 'many requests of this network were refused in this second'
