@@ -86,7 +86,6 @@ export const users = [
       '  const userId = ledgerIdOf(session.userId.toLowerCase())\n',
     ],
   ]),
-  ...mutationsOf('server/sessions/sign-in.ts', subjects, []),
   ...mutationsOf('server/audit/verify-export.ts', subjects, [
     [
       'an export may have a text that its user id is not derived from',
