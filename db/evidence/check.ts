@@ -48,6 +48,9 @@ export type LoggedRow = Pick<CheckedLeaf, 'familyId' | 'seq' | 'actionId'>
 
 type CheckedRow = LoggedRow & { readonly isMissing: boolean }
 
+/** Stands for the family of an admin action, which comes after all events of its transaction: as in `append_leaves`. */
+const noFamily = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+
 /** Rows per statement: each one is far below `statement_timeout`. */
 const rowsPerPage = 5_000
 
@@ -129,7 +132,7 @@ async function readActionsPage(
       null::uuid as "familyId", null::integer as seq, p.action_id::float8 as "actionId",
       logged.is_logged is null
         and last.txid < pg_snapshot_xmax(pg_current_snapshot())
-        and (p.txid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid, p.action_id)
+        and (p.txid, ${noFamily}::uuid, p.action_id)
           <= (last.txid, last.family_id, last.place) as "isMissing"
     from page p
     cross join last
@@ -144,7 +147,7 @@ async function readActionsPage(
 
 function newestLeaf(sql: LogDatabase['statements']) {
   return sql`
-    select txid, coalesce(family_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff') as family_id, coalesce(seq, action_id) as place
+    select txid, coalesce(family_id, ${noFamily}::uuid) as family_id, coalesce(seq, action_id) as place
     from token_ledger.log_leaf
     order by leaf_index desc
     limit 1`

@@ -2,7 +2,13 @@ import type postgres from 'postgres'
 import type { LedgerEvent, Replayed, Revoked, Rotated } from '../../server/ledger/events.ts'
 import type { Transaction } from '../connection/transaction.ts'
 import { notifyFamilyEnds } from './ends.ts'
-import { insertedColumns, insertedColumnTypes, toEventColumns, type Append } from './event-rows.ts'
+import {
+  insertedColumns,
+  insertedColumnTypes,
+  toEventColumns,
+  toWholeColumns,
+  type Append,
+} from './event-rows.ts'
 
 /*
  * The ledger's write path. In a transaction of several statements, each write names the id of the transaction
@@ -63,7 +69,7 @@ export async function appendEvents(
   const written = await tx`
     insert into token_ledger.token_event (${tx.unsafe(insertedColumns)})
     select ${tx.unsafe(insertedColumns)}
-    from jsonb_to_recordset(${JSON.stringify(appends.map(toEventColumns))}::jsonb)
+    from jsonb_to_recordset(${JSON.stringify(appends.map(toWholeColumns))}::jsonb)
       as e(${tx.unsafe(insertedColumnTypes)})
     where pg_current_xact_id()::text = ${txid}`
   fence(written.count, appends.length)

@@ -129,6 +129,17 @@ export function toEventColumns({ familyId, event, caller, callerSalt }: Append):
   }
 }
 
+/** With the authentication of a rotation, which `append_unless_changed` copies from the token before instead. */
+export function toWholeColumns(append: Append): InsertedColumns {
+  const { event } = append
+  return {
+    ...toEventColumns(append),
+    ...(event.kind === 'rotated' &&
+      event.authentication &&
+      authenticationColumns(event.authentication)),
+  }
+}
+
 function columnsOf(event: LedgerEvent): InsertedColumns {
   switch (event.kind) {
     case 'issued':
@@ -141,10 +152,8 @@ function columnsOf(event: LedgerEvent): InsertedColumns {
         ...(event.authentication && authenticationColumns(event.authentication)),
       }
     case 'rotated':
-      return {
-        ...successorColumns(event),
-        ...(event.authentication && authenticationColumns(event.authentication)),
-      }
+      // Without the authentication: see `toWholeColumns`.
+      return successorColumns(event)
     case 'reauthenticated':
       return { ...successorColumns(event), ...authenticationColumns(event.authentication) }
     case 'replayed':
