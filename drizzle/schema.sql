@@ -2061,6 +2061,7 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set enable_sort = off
 as $$
 declare
   no_family constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';

@@ -241,3 +241,15 @@ test('a batch of refreshes opens no partition of the months before its oldest fa
   // For the family and its newest event.
   expect(unopened).toEqual([closed, closed])
 })
+
+test('a batch of the log reads the events that it takes in, and none that wait behind them', async () => {
+  const [row] = await owner.ownerSql.begin(async (tx) => {
+    expect(await tx`select token_ledger.append_leaves() as count`).toEqual([{ count: 1_000 }])
+    return tx<{ events: number }[]>`
+      select sum(seq_tup_read + idx_tup_fetch)::integer as events
+      from pg_stat_xact_user_tables
+      where relname like 'token_event_%'`
+  })
+  // And the next one of each month, to compare them.
+  expect(row!.events).toBeLessThan(1_020)
+})

@@ -113,4 +113,15 @@ export const evidence = [
       '  new.prev_hash := null;\n',
     ],
   ]),
+  ...mutationsOf(
+    'drizzle/0033_log_by_index.sql',
+    ['test/audit/plans.test.ts'],
+    [
+      [
+        'each batch of the log sorts everything that waits',
+        'alter function token_ledger.append_leaves() set enable_sort = off;',
+        'select 1;',
+      ],
+    ],
+  ),
 ]
