@@ -24,6 +24,9 @@ export const pinnedSettings: SessionSettings = {
   IntervalStyle: 'postgres',
   extra_float_digits: '1',
   standard_conforming_strings: 'on',
+  // The database may be set to session_replication_role = replica, which an owner's connection then has as well. With
+  // this, the guards of the schema do not take what it writes for rows of another database (is_applying).
+  'token_ledger.appends': 'yes',
 }
 
 /** A duration as Postgres shows it: in the largest unit that divides it. */
@@ -48,7 +51,7 @@ export function stateQuery(settings: SessionSettings): string {
       (
         select string_agg(name, ', ')
         from (values ${wanted.join(', ')}) as wanted (name, value)
-        where pg_catalog.current_setting(name) is distinct from value
+        where pg_catalog.current_setting(name, true) is distinct from value
       ),
       pg_catalog.pg_is_in_recovery(),
       pg_catalog.current_setting('transaction_read_only') = 'on'`

@@ -21,6 +21,17 @@ export const connectionRules = [
       ],
     ],
   ),
+  ...mutationsOf(
+    'db/connection/settings.ts',
+    ['test/db/replica-setting.test.ts'],
+    [
+      [
+        'what an owner writes is taken for rows of another database',
+        "  'token_ledger.appends': 'yes',\n",
+        '',
+      ],
+    ],
+  ),
   ...mutationsOf('db/connection/settings.ts', settings, [
     ['byte strings are read as the database writes them', "  bytea_output: 'hex',\n", ''],
     [

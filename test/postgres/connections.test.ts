@@ -104,7 +104,7 @@ describe('a server that takes no more connections', () => {
       await using server = await serve(url)
       const tokens = await Promise.all(
         Array.from({ length: 6 }, async () => {
-          const { refreshToken } = await signIn({ url: server.url, owner: { url } as any })
+          const { refreshToken } = await signIn({ url: server.url, owner: { url } })
           return refreshToken
         }),
       )
@@ -173,7 +173,7 @@ describe('a database that was set read-only', () => {
       const url = cluster.url('ledger')
       await using server = await serve(url)
       const { email } = await makeUser(url)
-      const session = await signIn({ url: server.url, owner: { url } as any }, email)
+      const session = await signIn({ url: server.url, owner: { url } }, email)
       const ready = () => fetch(`${server.url}/readyz`)
       const { refreshToken, accessToken } = session
       await cluster.exec('alter system set default_transaction_read_only = on')

@@ -66,10 +66,7 @@ longTest.each(levels)(
     const admin = await makeUser(two.url, undefined, 'admin')
     // The first sign-in makes the row that the others lock.
     await login(two.one.url, email)
-    const { accessToken } = await signIn(
-      { url: two.one.url, owner: { url: two.url } as any },
-      admin.email,
-    )
+    const { accessToken } = await signIn({ url: two.one.url, owner: { url: two.url } }, admin.email)
     const [signedIn, ended] = await two.inTurn(id, [
       () => login(two.one.url, email),
       () =>

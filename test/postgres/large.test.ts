@@ -27,7 +27,7 @@ longTest(
     await command(url, ['migrate'])
     const user = await makeUser(url)
     const begun = await beginSessions(url, user, 5_000)
-    const owner = { url } as any
+    const owner = { url }
     await using server = await serve(url, { MAX_SESSIONS_PER_USER: '100' })
     const session = await signIn({ url: server.url, owner }, user.email)
     const list = await query(server.url, 'sessions.list', session.accessToken, { limit: 200 })
@@ -46,7 +46,7 @@ longTest('a session with 10,000 rotations', { timeout: 180_000 }, async () => {
   await cluster.exec('create database long')
   const url = cluster.url('long')
   await using server = await serve(url)
-  const owner = { url } as any
+  const owner = { url }
   const admin = await makeUser(url, undefined, 'admin')
   const boss = await signIn({ url: server.url, owner }, admin.email)
   const session = await signIn({ url: server.url, owner })
@@ -87,7 +87,7 @@ longTest('a ledger of 300,000 events is verified and exported', { timeout: 300_0
     expect((await command(url, ['ledger', 'verify-export', file])).code).toBe(0)
     await using server = await serve(url)
     const admin = await makeUser(url, undefined, 'admin')
-    const boss = await signIn({ url: server.url, owner: { url } as any }, admin.email)
+    const boss = await signIn({ url: server.url, owner: { url } }, admin.email)
     const answer = await query(server.url, 'admin.ledger.verify', boss.accessToken, {})
     expect([answer.status, answer.data?.intact]).toEqual([200, true])
   } finally {

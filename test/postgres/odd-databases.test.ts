@@ -65,7 +65,7 @@ describe.each(postgresVersions)('Postgres %i', { timeout: 120_000 }, (version) =
     await cluster.exec(`alter database impatient set idle_session_timeout = '1s'`)
     const url = cluster.url('impatient')
     await using server = await serve(url)
-    let { refreshToken } = await signIn({ url: server.url, owner: { url } as any })
+    let { refreshToken } = await signIn({ url: server.url, owner: { url } })
     for (let pause = 0; pause < 3; pause++) {
       await sleep(1_500)
       const answer = await auth(server.url, 'refresh', { refreshToken })

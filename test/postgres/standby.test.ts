@@ -61,7 +61,7 @@ describe.runIf(hasDebianPostgres)('a standby', () => {
   longTest('is never written to: 503 and not ready until the primary is back', async () => {
     await using place = await startSwitch(primary.port)
     await using server = await serve(urlAt(place.port))
-    const owner = { url: primary.url('ledger') } as any
+    const owner = { url: primary.url('ledger') }
     const { refreshToken } = await signIn({ url: server.url, owner })
     await caughtUp()
     place.pointTo(standby.port)
@@ -83,7 +83,7 @@ describe.runIf(hasDebianPostgres)('a standby', () => {
   longTest('is passed over when it is the first of several hosts', async () => {
     const hosts = `127.0.0.1:${standby.port},127.0.0.1:${primary.port}`
     await using server = await serve(`postgres://postgres@${hosts}/ledger`)
-    const owner = { url: primary.url('ledger') } as any
+    const owner = { url: primary.url('ledger') }
     const sessions = await Promise.all(
       Array.from({ length: 12 }, () => signIn({ url: server.url, owner })),
     )
@@ -102,7 +102,7 @@ describe.runIf(hasDebianPostgres)('a standby', () => {
         PUBLIC_URL: server.url,
         PORT: String(new URL(server.url).port === '' ? 0 : Number(new URL(server.url).port) + 1),
       })
-      const owner = { url: primary.url('ledger') } as any
+      const owner = { url: primary.url('ledger') }
       const { refreshToken } = await signIn({ url: server.url, owner })
       await caughtUp()
       standby.run('pg_ctl', ['-D', standby.dataFolder, '-w', 'promote'])

@@ -69,7 +69,7 @@ test.runIf(isMounted)(
     await cluster.exec('create database filled tablespace small')
     const url = cluster.url('filled')
     await using server = await serve(url)
-    const session = await signIn({ url: server.url, owner: { url } as any })
+    const session = await signIn({ url: server.url, owner: { url } })
     const sql = cluster.sql('filled')
     await sql`create table junk (bytes text)`
     const fill = () => sql`insert into junk select repeat('x', 7000) from generate_series(1, 100)`

@@ -11,7 +11,7 @@ export type BodySession = {
   readonly refreshToken: string
 }
 
-type At = Pick<TestApp, 'url' | 'owner'>
+type At = { readonly url: string; readonly owner: { readonly url: string } }
 
 /** Signs in with `transport: "body"`, as a new user unless an address is given. */
 export async function signIn(app: At, email?: string): Promise<BodySession> {
@@ -52,7 +52,7 @@ export function fromPage(
 }
 
 /** The kinds of a family's events, oldest first. */
-export async function kindsOf(app: Pick<At, 'owner'>, familyId: string): Promise<string[]> {
+export async function kindsOf(app: Pick<TestApp, 'owner'>, familyId: string): Promise<string[]> {
   const rows = await app.owner.ownerSql<{ kind: string }[]>`
     select kind from token_ledger.token_event where family_id = ${familyId} order by seq`
   return rows.map(({ kind }) => kind)
