@@ -3,8 +3,10 @@ import { expect, test } from 'vitest'
 import { beginSessions, type BegunSession, readHistory } from '../support/begun-sessions.ts'
 import { freshDatabase } from '../support/database.ts'
 import { auth } from '../support/http.ts'
+import { startLedger, testCaller } from '../support/ledger.ts'
 import { metricOf } from '../support/metrics.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
+import { kindsOf } from '../support/sessions.ts'
 import { makeUser } from '../support/users.ts'
 import { waitFor } from '../support/wait.ts'
 import { startDatabaseWire } from '../support/wire.ts'
@@ -88,6 +90,15 @@ test('a refresh whose client hung up before the decision is not carried out', as
   const kinds = (await readHistory(owner.ownerSql, familyId)).map(({ kind }) => kind)
   expect(kinds).toEqual(['issued'])
   expect((await auth(server.url, 'refresh', { refreshToken })).status).toBe(200)
+})
+
+test('a refresh whose client hung up while it waited in the queue writes nothing', async () => {
+  await using ledger = await startLedger()
+  const { token, familyId } = await ledger.start(await ledger.makeUser())
+  const request = { transport: 'body', attemptId: null, caller: testCaller } as const
+  const gone = ledger.rotate({ ...request, token, isClientWaiting: () => false })
+  await expect(gone).rejects.toMatchObject({ reason: 'service_unavailable' })
+  expect(await kindsOf(ledger, familyId)).toEqual(['issued'])
 })
 
 function queueDepth({ url }: ServerProcess): Promise<number> {

@@ -25,7 +25,6 @@ export const writes = [
       'transport: row.transport,\n    userMayRefresh',
       'transport: pending.transport,\n    userMayRefresh',
     ],
-    ['a user who is gone refreshes', 'user !== undefined && !user.disabled', 'true'],
     [
       'after a clock is set back, an event is dated before the last one',
       'const now = Math.max(known.now, family.lastAt)',
@@ -88,6 +87,22 @@ export const writes = [
       '...(end === null && { incidentId',
     ],
   ]),
+  ...mutationsOf(
+    'server/sessions/refresh-decision.ts',
+    ['test/users/subjects.test.ts'],
+    [
+      [
+        'a user whom the directory disables refreshes',
+        'user !== undefined && !user.disabled',
+        'user !== undefined',
+      ],
+      [
+        'a user whom the directory forgets is an error',
+        'user !== undefined && !user.disabled',
+        '!user?.disabled',
+      ],
+    ],
+  ),
   ...mutationsOf(
     'server/sessions/refresh-decision.ts',
     ['test/faults/late-request.test.ts'],

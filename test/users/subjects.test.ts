@@ -156,6 +156,19 @@ test('lists its own sessions, and ends the others', async () => {
   expect(data.revoked).toBe(1)
 })
 
+test.each([
+  ['disables', (user: User) => people.set(user.id, { ...user, disabled: true })],
+  ['forgets', ({ id }: User) => people.delete(id)],
+])('is refused while the directory %s the user, and the session stays', async (_what, change) => {
+  const subject = add(`Customer-19-${count}`)
+  const user = people.get(subject)!
+  const { refreshToken } = await begin(subject)
+  change(user)
+  expect(await refresh(refreshToken)).toMatchObject({ status: 401, reason: 'session_revoked' })
+  people.set(subject, user)
+  expect((await refresh(refreshToken)).status).toBe(200)
+})
+
 test('proves again who it is, and no other', async () => {
   const subject = add('customer-18')
   const grant = await begin(subject)
