@@ -1,14 +1,11 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { AuthError } from '../errors.ts'
-import type { Floods } from '../limits/floods.ts'
+import { answeredOneIn, type Floods } from '../limits/floods.ts'
 import { isNearby, parseAddress } from './address.ts'
 import { envelopeOf } from './error-replies.ts'
 
 /** The statuses of what is refused because of who calls, or how often. */
 const refused: ReadonlySet<number> = new Set([401, 403, 429])
-
-/** Of the requests of a network that floods, one in so many is answered as usual. */
-const oneIn = 10
 
 const retryAfterSeconds = 1
 
@@ -23,7 +20,7 @@ export function refuseFloods(app: FastifyInstance, floods: Floods): void {
   const unread = new WeakSet<FastifyReply>()
   app.addHook('onRequest', (request, reply, done) => {
     const ip = floods.isAny() ? parseAddress(request.ip) : null
-    if (ip === null || !floods.isFlooding(ip) || Math.random() * oneIn < 1) return done()
+    if (ip === null || !floods.isFlooding(ip) || Math.random() * answeredOneIn < 1) return done()
     unread.add(reply)
     void reply
       .code(429)

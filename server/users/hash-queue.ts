@@ -2,7 +2,7 @@ import { AuthError } from '../errors.ts'
 
 export type HashQueue = {
   /**
-   * Runs `work` when a slot is free.
+   * Runs `work` when a slot is free. `false` is a wrong password.
    *
    * @param network has its turn with all others; callers without one share a turn
    * @throws {AuthError} `service_unavailable`, immediately, if the queue is full; or later, if it is full and
@@ -20,6 +20,12 @@ export type HashQueueOptions = { readonly concurrency: number; readonly queueLim
 type Waiter = { readonly begin: () => void; readonly shed: (error: AuthError) => void }
 
 /**
+ * A network that checked a wrong password waits this many times as long as the check took. So the guesses of one
+ * network take a quarter of the time that two slots have.
+ */
+const restFactor = 3
+
+/**
  * Limits the resources that password hashing takes (ASVS 15.2.2). A slot is held until the work itself
  * ends: a client that hangs up frees no slot and cannot raise the concurrency.
  *
@@ -35,24 +41,47 @@ export function createHashQueue({ concurrency, queueLimit }: HashQueueOptions): 
   }
   let active = 0
   let waiting = 0
-  /** The first network has the next turn; then it goes to the end. */
+  /** The first network that does not rest has the next turn; then it goes to the end. */
   const turns = new Map<string, Waiter[]>()
+  /** Networks that wait after a wrong password, each with the timer that ends it. */
+  const resting = new Map<string, NodeJS.Timeout>()
 
   async function run<T>(work: () => Promise<T>, network = ''): Promise<T> {
-    if (active < concurrency) active += 1
+    if (active < concurrency && !resting.has(network)) active += 1
     else {
       if (waiting >= queueLimit) makeRoomFor(network)
       await new Promise<void>((resolve, reject) =>
         enqueue(network, { begin: resolve, shed: reject }),
       )
     }
+    const startedAt = performance.now()
     try {
-      return await work()
+      const result = await work()
+      if (result === false && network !== '')
+        rest(network, restFactor * (performance.now() - startedAt))
+      return result
     } finally {
-      // The slot goes directly to the next caller in the queue, so that no later caller can overtake it.
+      active -= 1
+      beginNext()
+    }
+  }
+
+  function rest(network: string, ms: number): void {
+    const timer = setTimeout(() => {
+      if (resting.get(network) !== timer) return
+      resting.delete(network)
+      beginNext()
+    }, ms)
+    resting.set(network, timer)
+  }
+
+  /** Takes a free slot at once for the next caller in the queue, so that no later caller can overtake it. */
+  function beginNext(): void {
+    while (active < concurrency) {
       const next = dequeue()
-      if (next) next.begin()
-      else active -= 1
+      if (next === undefined) return
+      active += 1
+      next.begin()
     }
   }
 
@@ -64,7 +93,7 @@ export function createHashQueue({ concurrency, queueLimit }: HashQueueOptions): 
   }
 
   function dequeue(): Waiter | undefined {
-    const [turn] = turns
+    const turn = [...turns].find(([network]) => !resting.has(network))
     if (turn === undefined) return undefined
     const [network, queued] = turn
     turns.delete(network)

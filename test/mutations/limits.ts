@@ -106,6 +106,11 @@ export const limits = [
         'throw full',
       ],
       [
+        'guesses take a slot as soon as it is free',
+        "if (result === false && network !== '')",
+        'if (false)',
+      ],
+      [
         'a flood from one network is served before all others',
         'if (queued.length > 0) turns.set(network, queued)',
         'if (queued.length > 0) {\n      const rest = [...turns]\n      turns.clear()\n      for (const [key, line] of [[network, queued] as const, ...rest]) turns.set(key, line)\n    }',
@@ -115,7 +120,19 @@ export const limits = [
   ...mutationsOf(
     'server/limits/floods.ts',
     ['test/http/floods.test.ts'],
-    [['a network that flooded once floods for good', '    flooding.clear()\n', '']],
+    [
+      ['a network that flooded once floods for good', '    reached.clear()\n', ''],
+      [
+        'a flood that lasts is answered in full in every other period',
+        'before.has(network) ? answeredOneIn : 1',
+        '1',
+      ],
+      [
+        'a flood of long ago goes on',
+        'now < endsAt + periodMs ? new Set(reached) : new Set()',
+        'new Set(reached)',
+      ],
+    ],
   ),
   ...mutationsOf(
     'server/http/refuse-floods.ts',
@@ -124,7 +141,7 @@ export const limits = [
       ['the address of an unknown proxy counts as one network', '&& !isNearby(request.ip)', ''],
       [
         'no request of a network that floods is answered as usual',
-        'Math.random() * oneIn < 1',
+        'Math.random() * answeredOneIn < 1',
         'false',
       ],
       ['a network that floods shuts out its neighbours', ' && !unread.has(reply)', ''],

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { createHashQueue } from '../../server/users/hash-queue.ts'
 
 /** A queue with one slot, whose work ends when the test says so. */
@@ -53,5 +53,41 @@ describe('V23 PW-03 (ASVS 15.2.2): the queue of password hashes', () => {
     for (let i = 0; i < 4; i++) await endOne()
     expect(begun).toEqual(['flood 1', 'flood 2', 'one', 'other'])
     expect(queue.load()).toEqual({ active: 0, waiting: 0 })
+  })
+
+  test('after a wrong password, its network waits three times as long as the check took, and others go on', async () => {
+    vi.useFakeTimers()
+    try {
+      const queue = createHashQueue({ concurrency: 2, queueLimit: 10 })
+      const ended: string[] = []
+      const check = (name: string, isRight: boolean, network?: string) =>
+        queue
+          .run(() => new Promise<boolean>((resolve) => setTimeout(resolve, 20, isRight)), network)
+          .then(() => ended.push(`${name} ${performance.now() - startedAt}`))
+      const startedAt = performance.now()
+      const all = [
+        check('guess 1', false, '192.0.2.1'),
+        check('guess 2', false, '192.0.2.1'),
+        check('guess 3', false, '192.0.2.1'),
+        check('other 1', true, '198.51.100.1'),
+        check('other 2', true, '198.51.100.1'),
+        check('unknown 1', false),
+        check('unknown 2', false),
+      ]
+      await vi.advanceTimersByTimeAsync(500)
+      await Promise.all(all)
+      expect(ended).toEqual([
+        'guess 1 20',
+        'guess 2 20',
+        'other 1 40',
+        'unknown 1 40',
+        'other 2 60',
+        'unknown 2 60',
+        'guess 3 100',
+      ])
+      expect(queue.load()).toEqual({ active: 0, waiting: 0 })
+    } finally {
+      vi.useRealTimers()
+    }
   })
 })
