@@ -168,6 +168,15 @@ describe('without the role of a replica', () => {
     await ledgerUnderIt.refresh(session)
     expect(await ownerSql`select from token_ledger.open_family`).toHaveLength(1)
     expect(await ownerSql`select * from token_audit.verify_ledger()`).toHaveLength(0)
+    // Whatever that login sets: what it writes is judged.
+    const [login] = await ownerSql.begin(async (tx) => {
+      await tx`set local session_replication_role = replica`
+      await tx`set local role token_ledger_app`
+      await tx`set local token_ledger.appends = ''`
+      return tx`
+        select current_setting('session_replication_role') as role, token_ledger.is_applying() as is_applying`
+    })
+    expect(login).toEqual({ role: 'replica', is_applying: false })
     await service[Symbol.asyncDispose]()
   })
 })

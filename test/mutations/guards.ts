@@ -116,13 +116,6 @@ export const guards = [
       'where e.family_id = new.family_id and e.seq = 1) and false then',
     ],
   ]),
-  ...mutationsOf('drizzle/0024_events_chained_in_batches.sql', history, [
-    [
-      'SQL: the history is not checked in replica mode',
-      'alter table token_ledger.token_event enable always trigger chain_event;',
-      'select 1;',
-    ],
-  ]),
   ...mutationsOf(
     'drizzle/0024_events_chained_in_batches.sql',
     ['test/db/applied-rows.test.ts'],
@@ -182,13 +175,6 @@ export const guards = [
       ],
     ],
   ),
-  ...mutationsOf('drizzle/0022_rows_past_the_service.sql', history, [
-    [
-      'SQL: a family without its first event, written by the service in replica mode',
-      'alter table token_ledger.token_family enable always trigger expect_first_event;',
-      'select 1;',
-    ],
-  ]),
   ...mutationsOf(
     'drizzle/0029_authentications_of_rotations.sql',
     ['test/db/legal-history.test.ts'],
@@ -209,16 +195,6 @@ export const guards = [
         "new.authenticated_at)\n      then 'the hash does not match the content'\n",
         'new.authenticated_at)\n      then null\n',
       ],
-      [
-        'SQL: a row of a replica is not compared with its neighbours',
-        "    ) then 'it does not continue the chain'\n",
-        '    ) then null\n',
-      ],
-      [
-        'SQL: a row of a replica with another address than was hashed',
-        "new.user_agent)\n      then 'ip or user_agent do not match their hash'\n",
-        'new.user_agent)\n      then null\n',
-      ],
     ],
   ),
   ...mutationsOf(
@@ -232,8 +208,8 @@ export const guards = [
       ],
       [
         'SQL: the sessions of a deleted user go on',
-        'alter table token_ledger.user_account enable always trigger end_sessions_of_deleted_user;',
-        'alter table token_ledger.user_account disable trigger end_sessions_of_deleted_user;',
+        'for each row when (not token_ledger.is_applying())\nexecute function token_ledger.end_sessions_of_deleted_user();',
+        'for each row when (false)\nexecute function token_ledger.end_sessions_of_deleted_user();',
       ],
     ],
   ),

@@ -1,4 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { appendEnds } from '../../db/ledger/append.ts'
+import type { Revoked } from '../../server/ledger/events.ts'
+import { newAppend } from '../../server/sessions/revocation.ts'
 import { startSession } from '../../server/sessions/sign-in.ts'
 import type { LiveSession } from '../../server/sessions/session.ts'
 import { startLedger, testCaller, type TestLedger } from '../support/ledger.ts'
@@ -57,6 +60,34 @@ test('all processes are notified of every end of a group, once for the group', a
     from token_ledger.token_event
     where kind = 'revoked' and family_id = any(${sessions.map((s) => s.familyId)}::uuid[])`
   expect(Math.min(...notified)).toBe(row!.first)
+})
+
+test('a group that the database writes is announced by its oldest end, and has none of a family that changed meanwhile', async () => {
+  const [changed, ...others] = await begin(3)
+  await ledger.refresh(changed!)
+  const at = Date.now()
+  const endOf = ({ familyId }: LiveSession, i: number) =>
+    newAppend<Revoked>(
+      familyId,
+      {
+        kind: 'revoked',
+        seq: 2,
+        generation: 0,
+        at: at + 1_000 * i,
+        reason: 'logout',
+        actorUserId: null,
+      },
+      testCaller,
+    )
+  const notified: number[] = []
+  const listening = await ledger.owner.ownerSql.listen('token_ledger_ends', (payload) => {
+    notified.push(Number(payload))
+  })
+  const ended = await appendEnds(ledger.deps.sql, [changed!, ...others].map(endOf))
+  expect(ended).toEqual(new Set(others.map(({ familyId }) => familyId)))
+  await waitFor(() => notified.length > 0)
+  await listening.unlisten()
+  expect(notified).toEqual([at + 1_000])
 })
 
 test('a sign-out that the database refuses fails alone, and not the group that it is in', async () => {
