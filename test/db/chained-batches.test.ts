@@ -208,18 +208,6 @@ describe('an insert past the function with a forged hash is refused', () => {
     expect(answer).toMatch(/^event 3 of family /)
   })
 
-  test('in every month, also in one that is made later', async () => {
-    const guards = await undone(superuser, async (tx) => {
-      await tx`select token_ledger.make_month(now() + interval '5 years')`
-      return tx<{ state: string | null }[]>`
-        select t.tgenabled as state
-        from pg_inherits i
-        left join pg_trigger t on t.tgrelid = i.inhrelid and t.tgname = 'check_chained'
-        where i.inhparent = 'token_ledger.token_event'::regclass`
-    })
-    expect(new Set(guards.map(({ state }) => state))).toEqual(new Set(['A']))
-  })
-
   test('from the service, which may give no hash at all', async () => {
     const answer = await undone(superuser, async (tx) => {
       await begin(tx, rotatedRow(1))

@@ -231,3 +231,26 @@ function partitions() {
       and (select relkind from pg_class where oid = i.inhrelid) = 'r'
     order by 1`
 }
+
+test('a month that is made later has the guards of all others, and they are never asleep', async () => {
+  await owner.ownerSql`select token_ledger.make_month(now() + interval '5 years')`
+  const parts = await owner.ownerSql<{ parent: string; guards: string }[]>`
+    select distinct
+      i.inhparent::regclass::text as parent,
+      (
+        select string_agg(t.tgname || ' ' || t.tgenabled::text, ', ' order by t.tgname)
+        from pg_trigger t
+        where t.tgrelid = i.inhrelid and not t.tgisinternal
+      ) as guards
+    from pg_inherits i
+    join pg_class c on c.oid = i.inhrelid and c.relkind = 'r'
+    where i.inhparent = any(${tables}::regclass[])
+    order by parent`
+  // One row for each table: all its parts have the same.
+  expect(parts.map(({ parent }) => parent)).toEqual(tables)
+  for (const { guards } of parts) {
+    expect(guards).toContain('refuse_truncate A')
+    expect(guards).not.toMatch(/ [^A](,|$)/)
+  }
+  expect(parts[0]!.guards).toContain('check_chained A')
+})

@@ -127,15 +127,17 @@ export const guards = [
       ],
     ],
   ),
+  ...mutationsOf('drizzle/0024_events_chained_in_batches.sql', guarded, [
+    [
+      'SQL: an event with its hash goes unchecked in a month that is made later',
+      "  execute format('alter table token_ledger.%I enable always trigger check_chained', name);\n",
+      "  execute format('alter table token_ledger.%I disable trigger check_chained', name);\n",
+    ],
+  ]),
   ...mutationsOf(
     'drizzle/0024_events_chained_in_batches.sql',
     ['test/db/chained-batches.test.ts'],
     [
-      [
-        'SQL: an event with its hash goes unchecked',
-        "  execute format('alter table token_ledger.%I enable always trigger check_chained', name);\n",
-        "  execute format('alter table token_ledger.%I disable trigger check_chained', name);\n",
-      ],
       [
         'SQL: an event with its hash goes unchecked in a partition',
         "where 'token_ledger.token_event'::regclass in (c.oid, i.inhparent)",
@@ -229,21 +231,16 @@ export const guards = [
       '  erased.origin_salt := null;\n',
       '  erased.origin_salt := new.origin_salt;\n',
     ],
-    // A truncate is refused by the trigger of each partition as well: see 0002 below.
-    ...['event', 'family'].map(
-      (table) =>
-        [
-          `SQL: delete on token_${table}, asleep as a replica`,
-          `alter table token_ledger.token_${table} enable always trigger refuse_delete;`,
-          'select 1;',
-        ] as const,
-    ),
   ]),
+  ...mutationsOf(
+    'drizzle/0029_authentications_of_rotations.sql',
+    ['test/db/append.test.ts'],
+    [['SQL: an event does not name the one before', '  new.prev_hash := last.hash;\n', '']],
+  ),
   ...mutationsOf(
     'drizzle/0029_authentications_of_rotations.sql',
     ['test/audit/tampering.test.ts'],
     [
-      ['SQL: an event does not name the one before', '  new.prev_hash := last.hash;\n', ''],
       [
         'SQL: verification lets a rotation change the authentication',
         "then 'a rotation changes the authentication'\n",
@@ -334,19 +331,16 @@ export const guards = [
   ),
   ...mutationsOf('drizzle/0000_ledger_tables.sql', history, [
     [
-      'SQL: a replay of any generation',
-      `"token_ledger"."token_event"."presented_generation" = "token_ledger"."token_event"."generation" - 1\n`,
-      `"token_ledger"."token_event"."presented_generation" >= 0\n`,
-    ],
-    [
-      'SQL: a reuse of the current token',
-      `between 0 and "token_ledger"."token_event"."generation" - 1\n`,
-      `between 0 and "token_ledger"."token_event"."generation"\n`,
-    ],
-    [
       'SQL: a token outlives its family',
       `CHECK ("token_ledger"."token_event"."expires_at" <= "token_ledger"."token_event"."absolute_expires_at")`,
       'CHECK (true)',
+    ],
+  ]),
+  ...mutationsOf('drizzle/0029_authentications_of_rotations.sql', history, [
+    [
+      'SQL: a reuse of the current token',
+      "when 'reuse_detected' then presented_generation between 0 and generation - 1\n",
+      "when 'reuse_detected' then presented_generation between 0 and generation\n",
     ],
     ['SQL: a CHECK that is null is content', 'end) is true)', 'end))'],
   ]),

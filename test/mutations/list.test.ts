@@ -12,18 +12,25 @@ test('every mutation finds its place exactly once and changes it', async () => {
   expect(lost).toEqual([])
 })
 
-test('a mutation of a migration is in the newest definition of its function or view', async () => {
+test('a mutation of a migration is in the newest definition of its function, view or constraint', () => {
   const files = readdirSync('drizzle').filter((name) => /^\d.*\.sql$/.test(name))
-  const defined = /^create (?:or replace )?(?:function|view) ([\w.]+)/gm
+  const defined = [
+    /^create (?:or replace )?(?:function|view) ([\w.]+)/gim,
+    /\bconstraint "?(\w+)"? check/gi,
+  ]
   const newest = new Map<string, string>()
   for (const file of files.toSorted())
-    for (const [, name = ''] of readFileSync(`drizzle/${file}`, 'utf8').matchAll(defined))
-      newest.set(name, `drizzle/${file}`)
+    for (const pattern of defined)
+      for (const [, name = ''] of readFileSync(`drizzle/${file}`, 'utf8').matchAll(pattern))
+        newest.set(name, `drizzle/${file}`)
   const stale = mutations.flatMap(({ name, file, find }) => {
     if (!file.startsWith('drizzle/')) return []
     const statements = readFileSync(file, 'utf8').split('--> statement-breakpoint')
-    const statement = statements.find((text) => text.includes(find)) ?? ''
-    const [, object] = statement.matchAll(defined).next().value ?? []
+    const [before = ''] = (statements.find((text) => text.includes(find)) ?? '').split(find)
+    const [ofFunction, ofConstraint] = defined.map(
+      (pattern) => [...(before + find).matchAll(pattern)].at(-1)?.[1],
+    )
+    const object = ofFunction ?? ofConstraint
     const where = object === undefined ? file : newest.get(object)
     return where === file ? [] : [`${name}: ${object} is in ${where}`]
   })
