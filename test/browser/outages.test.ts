@@ -1,6 +1,4 @@
-import { mkdtempSync, rmSync, chmodSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rmSync, chmodSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { connect } from '../../db/connection/connect.ts'
@@ -19,6 +17,7 @@ import {
 import { freshDatabase } from '../support/database.ts'
 import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { startOwner } from '../support/owner-process.ts'
+import { makeQuickFolder } from '../support/quick-folder.ts'
 import { noFault, startBehindProxy, type AnswerFault } from '../support/proxy.ts'
 import { freePort, testSecret } from '../support/server.ts'
 import { makeUser } from '../support/users.ts'
@@ -47,7 +46,7 @@ describe.runIf(hasChromium)('an outage signs no user out', () => {
   }, 60_000)
 
   test('CL-03: the database is down for ten seconds', async () => {
-    const dataDir = mkdtempSync(join(tmpdir(), 'token-ledger-outage-'))
+    const dataDir = makeQuickFolder('token-ledger-outage-')
     chmodSync(dataDir, 0o711)
     const before = startOwner(dataDir)
     const databaseUrl = await before.url
