@@ -8,6 +8,7 @@ import { mountRevocations } from '../../server/http/routes/revocations.ts'
 import { startApp } from '../support/app.ts'
 import { freshDatabase } from '../support/database.ts'
 import { feedToken, readFeed, slowDownPolls, readFeedSoFar } from '../support/feed.ts'
+import { fillLedger } from '../support/filled-ledger.ts'
 import { auth } from '../support/http.ts'
 import { startLedger, testCaller } from '../support/ledger.ts'
 import { beginSessions } from '../support/begun-sessions.ts'
@@ -111,7 +112,9 @@ test(
   async () => {
     await using app = await startApp({ REVOCATIONS_TOKEN: feedToken })
     const user = await makeUser(app.owner.url)
-    const sessions = await beginSessions(app.owner.url, user, 300)
+    await fillLedger(app.owner.ownerSql, { userId: user.id, families: 300 })
+    const sessions = await app.owner.ownerSql<{ familyId: string }[]>`
+      select family_id as "familyId" from token_ledger.token_family`
     const deps = { sql: app.database.transactions, logSecurityEvent: () => {} }
     const seen: string[] = []
     let lastEventId: string | undefined
