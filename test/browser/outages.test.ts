@@ -23,7 +23,7 @@ import { freePort, testSecret } from '../support/server.ts'
 import { makeUser } from '../support/users.ts'
 import { repeats } from '../support/long.ts'
 
-const awayMs = 10_000
+const awayMs = 5_000
 
 describe.runIf(hasChromium)('an outage signs no user out', () => {
   const browser = useBrowser()
@@ -45,7 +45,7 @@ describe.runIf(hasChromium)('an outage signs no user out', () => {
     await second.stop()
   }, 60_000)
 
-  test('CL-03: the database is down for ten seconds', async () => {
+  test('CL-03: the database is down for five seconds', async () => {
     const dataDir = makeQuickFolder('token-ledger-outage-')
     chmodSync(dataDir, 0o711)
     const before = startOwner(dataDir)
