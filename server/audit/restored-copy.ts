@@ -45,7 +45,15 @@ export type OwnMark = { readonly markId: string; readonly state: () => ProcessSt
 export async function watchForRestoredCopy(
   app: FastifyInstance,
   database: Database,
-  { markId, state, memory }: OwnMark & { readonly memory: Memory },
+  {
+    markId,
+    state,
+    memory,
+    everyMs = markEveryMs,
+  }: OwnMark & {
+    readonly memory: Memory
+    readonly everyMs?: number
+  },
 ): Promise<void> {
   let remembered: LastSeen | null = null
   let isReported = false
@@ -95,7 +103,7 @@ export async function watchForRestoredCopy(
   }
 
   await orLog(start)
-  const timer = setInterval(() => void orLog(look), markEveryMs)
+  const timer = setInterval(() => void orLog(look), everyMs)
   timer.unref()
   app.addHook('onClose', async () => {
     clearInterval(timer)

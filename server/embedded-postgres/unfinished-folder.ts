@@ -1,5 +1,6 @@
 import {
   chownSync,
+  existsSync,
   lchownSync,
   mkdtempSync,
   readdirSync,
@@ -8,7 +9,6 @@ import {
   statSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { systemErrorCode } from '../config/system-error.ts'
 import type { PostgresHome, RunAs } from './postgres-home.ts'
 
 const prefix = '.unfinished-'
@@ -33,7 +33,8 @@ export function makeFolder(
     renameSync(unfinished, place)
   } catch (error) {
     rmSync(unfinished, { recursive: true, force: true })
-    if (!['ENOTEMPTY', 'EEXIST'].includes(systemErrorCode(error))) throw error
+    // The other process may also have closed the folder around this one meanwhile.
+    if (!existsSync(place)) throw error
   }
 }
 

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { AuthError } from '../errors.ts'
-import { answeredOneIn, type Floods } from '../limits/floods.ts'
+import type { Floods } from '../limits/floods.ts'
 import { isNearby, parseAddress } from './address.ts'
 import { envelopeOf } from './error-replies.ts'
 
@@ -20,7 +20,7 @@ export function refuseFloods(app: FastifyInstance, floods: Floods): void {
   const unread = new WeakSet<FastifyReply>()
   app.addHook('onRequest', (request, reply, done) => {
     const ip = floods.isAny() ? parseAddress(request.ip) : null
-    if (ip === null || !floods.isFlooding(ip) || Math.random() * answeredOneIn < 1) return done()
+    if (ip === null || !floods.refusesUnread(ip)) return done()
     unread.add(reply)
     void reply
       .code(429)

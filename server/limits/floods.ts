@@ -10,10 +10,12 @@ export type Floods = {
   isAny(): boolean
   /** Whether a network of this address does. */
   isFlooding(ip: string): boolean
+  /** Whether a request of this address is answered unread: nine of ten of a network that floods. */
+  refusesUnread(ip: string): boolean
 }
 
 /** Of the requests of a network that floods, one in so many is answered as usual. */
-export const answeredOneIn = 10
+const answeredOneIn = 10
 
 /** In one period. More than these are not counted. */
 const maxNetworks = 50_000
@@ -47,6 +49,9 @@ export function createFloods(log: LogSecurityEvent, periodMs = 1_000): Floods {
     loggedUntil = now + eventMs
   }
 
+  const isFlooding = (ip: string) =>
+    networksOf(ip).some((network) => reached.has(network) || before.has(network))
+
   return {
     countRefusal(ip) {
       const now = performance.now()
@@ -67,7 +72,7 @@ export function createFloods(log: LogSecurityEvent, periodMs = 1_000): Floods {
       if (now >= endsAt) beginPeriod(now)
       return reached.size + before.size > 0
     },
-    isFlooding: (ip) =>
-      networksOf(ip).some((network) => reached.has(network) || before.has(network)),
+    isFlooding,
+    refusesUnread: (ip) => isFlooding(ip) && Math.random() * answeredOneIn >= 1,
   }
 }

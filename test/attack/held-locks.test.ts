@@ -73,22 +73,24 @@ describe('LE-16 (ASVS 15.4.2): an auditor who holds every advisory lock of the l
 })
 
 describe('LE-16 (ASVS 15.4.2): a wait for a lock ends, and names the session that holds it', () => {
-  test.each([
+  // Each waits for five seconds: all at the same time, each on a database of its own.
+  test.concurrent.each([
     ['signing_keys', ''],
     ['keep_an_admin', ''],
     ['partitions', ''],
     ['signing_keys', 'savepoint s'],
   ])('%s %s', async (turn, savepoint) => {
-    const deps = { ...ledger.deps, accounts: ledger.deps.users.accounts }
-    const admins = await Promise.all([1, 2].map(() => ledger.makeUser('admin')))
-    const holder = await ledger.owner.ownerSql.reserve()
+    await using own = await startLedger()
+    const deps = { ...own.deps, accounts: own.deps.users.accounts }
+    const admins = await Promise.all([1, 2].map(() => own.makeUser('admin')))
+    const holder = await own.owner.ownerSql.reserve()
     const [who] = await holder`select pg_backend_pid() as pid, current_user as user`
     await holder.unsafe(`begin; ${savepoint}`)
     await holder`select token_ledger.take_turn(${turn})`
     const waiting = {
-      signing_keys: () => replaceSigningKeys(ledger.database, [testSecret]),
+      signing_keys: () => replaceSigningKeys(own.database, [testSecret]),
       keep_an_admin: () => disableUser(deps, admins[0]!.id, by),
-      partitions: () => ensurePartitions(ledger.database),
+      partitions: () => ensurePartitions(own.database),
     }[turn]!
     const said = `the turn ${turn} is held by pid ${who!.pid}, user ${who!.user}, application "postgres.js"`
     const answer = await waiting().catch((error: unknown) => error)
@@ -96,6 +98,20 @@ describe('LE-16 (ASVS 15.4.2): a wait for a lock ends, and names the session tha
     holder.release()
     expect(answer).toMatchObject({ code: '55P03', message: said })
     await waiting()
+  })
+
+  test.concurrent('the command line, which prints who holds it', async () => {
+    await using own = await startLedger()
+    const holder = await own.owner.ownerSql.reserve()
+    const [who] = await holder`select pg_backend_pid() as pid`
+    await holder`begin`
+    await holder`select token_ledger.take_turn('signing_keys')`
+    const { code, stderr } = await cli(own.owner.url, ['keys', 'rotate', '--compromised'])
+    expect(stderr).toContain(`the turn signing_keys is held by pid ${who!.pid}, user `)
+    expect(stderr.trim().split('\n')).toHaveLength(1)
+    expect(code).toBe(2)
+    await holder`rollback`
+    holder.release()
   })
 
   test('a migration, for one of the version before, which takes an advisory lock', async () => {
@@ -153,19 +169,6 @@ describe('LE-16 (ASVS 15.4.2): a wait for a lock ends, and names the session tha
       await freezeMonths(tx, months)
     })
     await expect(freezing).rejects.toThrow(`the months are in use by pid ${who!.pid}, user `)
-    await holder`rollback`
-    holder.release()
-  })
-
-  test('the command line, which prints who holds it', async () => {
-    const holder = await ledger.owner.ownerSql.reserve()
-    const [who] = await holder`select pg_backend_pid() as pid`
-    await holder`begin`
-    await holder`select token_ledger.take_turn('signing_keys')`
-    const { code, stderr } = await cli(ledger.owner.url, ['keys', 'rotate', '--compromised'])
-    expect(stderr).toContain(`the turn signing_keys is held by pid ${who!.pid}, user `)
-    expect(stderr.trim().split('\n')).toHaveLength(1)
-    expect(code).toBe(2)
     await holder`rollback`
     holder.release()
   })

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { maxTailsPerUser } from '../../server/audit/tail.ts'
 import { adminEmail, attackedServer } from '../support/attacked-server.ts'
 import { callAs, procedures, type Procedure } from '../support/procedures.ts'
 import { signIn, type BodySession } from '../support/sessions.ts'
+import { waitForOpenTails } from '../support/tail.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
 const attacked = attackedServer()
@@ -87,13 +89,16 @@ const hostile: readonly unknown[] = [
   { toString: 'x', valueOf: 1, length: 1 },
 ]
 
+/** As many calls as a user may have streams open. */
+const atOnce = maxTailsPerUser
+
 const fields = procedures.flatMap((procedure) =>
   Object.keys(procedure.fields ?? {}).map((name) => [procedure.url, name, procedure] as const),
 )
 
 describe('HT-09 V21 (ASVS 16.5.1): no value in any field of any procedure causes an internal error', () => {
   test.each(fields)('%s: %s', { timeout: 120_000 }, async (_url, name, procedure) => {
-    for (const value of hostile) {
+    const send = async (value: unknown) => {
       const input = { ...sampleOf(procedure), [name]: value }
       const { status, text, reason } = await callAs(attacked, procedure, {
         token: admin.accessToken,
@@ -101,8 +106,14 @@ describe('HT-09 V21 (ASVS 16.5.1): no value in any field of any procedure causes
       })
       expect([value, status]).toEqual([value, expect.toSatisfy((said: number) => said < 500)])
       expect([value, reason]).not.toEqual([value, 'internal_error'])
+      expect([value, reason]).not.toEqual([value, 'too_many_attempts'])
       // An error does not repeat what was sent (HT-07).
       if (status >= 400) expect(text).not.toMatch(/<script>|drop table|\$ne|passwd/)
+    }
+    for (let i = 0; i < hostile.length; i += atOnce) {
+      await Promise.all(hostile.slice(i, i + atOnce).map(send))
+      // A stream that the server has not left yet would take the place of one of the next.
+      if (procedure.type === 'subscription') await waitForOpenTails(attacked.url, 0)
     }
   })
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { attackedServer } from '../support/attacked-server.ts'
 import { startServer, type ServerProcess } from '../support/server.ts'
-import { makeUser, testPassword } from '../support/users.ts'
+import { makeQuickToGuess, makeUser, testPassword } from '../support/users.ts'
 
 const proxied = { RATE_LIMITS: 'on', TRUSTED_PROXIES: '127.0.0.1/32' }
 const attacked = attackedServer(proxied, { mayShed: true })
@@ -65,7 +65,9 @@ describe('V16 HT-01 PW-10 (ASVS 6.3.1): a caller who guesses passwords cannot ch
 
 test('PW-10 (ASVS 6.3.1): a network that tries many accounts is stopped, and other networks are not', async () => {
   const sprayer = `${network()}1`
-  const reasons = await spray((i) => login(`somebody-${i}@example.com`, sprayer), 120)
+  const accounts = Array.from({ length: 120 }, (_, i) => `sprayed-${i}@example.com`)
+  await makeQuickToGuess(attacked.sql, accounts)
+  const reasons = await spray((i) => login(accounts[i]!, sprayer), 120)
   expect(reasons.filter((reason) => reason === 'too_many_attempts')).toHaveLength(20)
   const { email } = await makeUser(attacked.owner.url)
   expect((await login(email, sprayer, testPassword)).reason).toBe('too_many_attempts')
@@ -111,6 +113,7 @@ test('PW-10 V16 (ASVS 6.1.1): guesses from many networks lock out strangers, but
   const { email } = await makeUser(attacked.owner.url)
   const home = `${network()}1`
   expect((await login(email, home, testPassword)).status).toBe(200)
+  await makeQuickToGuess(attacked.sql, [email])
   await spray(() => login(email, `${network()}1`), 110)
   const abroad = await login(email, `${network()}1`, testPassword)
   expect([abroad.status, abroad.reason]).toEqual([429, 'too_many_attempts'])

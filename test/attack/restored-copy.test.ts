@@ -1,11 +1,17 @@
+import { randomUUID } from 'node:crypto'
 import { cpSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import fastify from 'fastify'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { beginSessions } from '../support/begun-sessions.ts'
+import { connect } from '../../db/connection/connect.ts'
+import { watchForRestoredCopy } from '../../server/audit/restored-copy.ts'
+import { version } from '../../server/version.ts'
+import { serviceUrl } from '../support/admin.ts'
 import { cli } from '../support/cli.ts'
 import { moveClock } from '../support/clock.ts'
 import { freshDatabase, type FreshDatabase } from '../support/database.ts'
+import { fillLedger } from '../support/filled-ledger.ts'
 import { openForge } from '../support/forge.ts'
 import { auth, mutate, query } from '../support/http.ts'
 import { copyDatabase } from '../support/restored-database.ts'
@@ -165,7 +171,7 @@ describe('LE-28 (ASVS 7.4.1, 7.4.3): a copy brings back sessions ended as stolen
 
 test('`ledger restored` ends more sessions than one statement takes, in one transaction', async () => {
   const user = await makeUser(owner.url)
-  await beginSessions(owner.url, user, 501)
+  await fillLedger(owner.ownerSql, { userId: user.id, families: 501 })
   const outcome = await cli(owner.url, ['ledger', 'restored', '--at', '2026-01-01'])
   expect(outcome.stdout).toContain('ended 501 sessions of 1 user\n')
   const writers = await owner.ownerSql`
@@ -192,10 +198,19 @@ describe('a restored copy is noticed', () => {
   test('by a process that runs while the database is replaced', async () => {
     await runOnce(dataDir)
     await using copy = await copyDatabase(owner)
-    await using server = await startWithout()
+    const logged: string[] = []
+    const app = fastify({ logger: { stream: { write: (line) => void logged.push(line) } } })
+    const database = connect(serviceUrl(owner.url), { role: 'token_ledger_app' })
+    await watchForRestoredCopy(app, database, {
+      markId: randomUUID(),
+      state: () => ({ version, startedAt: Date.now(), lagMs: 0 }),
+      memory: { read: async () => null, write: async () => {} },
+      everyMs: 200,
+    })
     await copy.restore()
-    await waitFor(() => server.output().includes(restoredCopy), undefined, 40_000)
-    expect((await fetch(`${server.url}/readyz`)).status).toBe(200)
+    await waitFor(() => logged.some((line) => line.includes(restoredCopy)))
+    await app.close()
+    await database.close()
   })
 
   longTest('when it is older than the last `ledger restored`', async () => {

@@ -52,31 +52,34 @@ const drips: [string, string, string][] = [
   ],
 ]
 
-describe('HT-02 (ASVS 13.2.6, 15.4.4): a client that sends slowly is answered 408 and cut off, and delays no other client', () => {
-  test('all kinds of slow senders at once', { timeout: 2 * maxOpenMs }, async () => {
-    const ended = Promise.all(
-      drips.map(async ([what, begin, rest]) => ({
-        what,
-        ...(await drip(attacked.url, begin, rest)),
-      })),
-    )
-    let others = 0
-    const isOver = ended.then(() => true)
-    while (!(await Promise.race([isOver, sleep(500, false)]))) {
-      expect((await attacked.request('/auth/refresh', { json: {} })).status).toBe(401)
-      others += 1
-    }
-    expect(others).toBeGreaterThan(5)
-    for (const { what, answer, ms } of await ended) {
-      expect([what, ms < maxOpenMs]).toEqual([what, true])
-      expect([what, answer]).toEqual([what, expect.stringMatching(/^HTTP\/1\.1 408 /)])
-      expect(answer).toMatch(/"reason":"validation_failed"/)
-      expect(answer).toMatch(/cache-control: no-store/)
-    }
-  })
-})
+describe.concurrent(
+  'HT-02 (ASVS 13.2.6, 15.4.4): a client that sends slowly is answered 408 and cut off, and delays no other client',
+  () => {
+    test('all kinds of slow senders at once', { timeout: 2 * maxOpenMs }, async () => {
+      const ended = Promise.all(
+        drips.map(async ([what, begin, rest]) => ({
+          what,
+          ...(await drip(attacked.url, begin, rest)),
+        })),
+      )
+      let others = 0
+      const isOver = ended.then(() => true)
+      while (!(await Promise.race([isOver, sleep(500, false)]))) {
+        expect((await attacked.request('/auth/refresh', { json: {} })).status).toBe(401)
+        others += 1
+      }
+      expect(others).toBeGreaterThan(5)
+      for (const { what, answer, ms } of await ended) {
+        expect([what, ms < maxOpenMs]).toEqual([what, true])
+        expect([what, answer]).toEqual([what, expect.stringMatching(/^HTTP\/1\.1 408 /)])
+        expect(answer).toMatch(/"reason":"validation_failed"/)
+        expect(answer).toMatch(/cache-control: no-store/)
+      }
+    })
+  },
+)
 
-test('HT-03: fifty slow senders do not delay a server that is stopping', async () => {
+test.concurrent('HT-03: fifty slow senders do not delay a server that is stopping', async () => {
   await using database = await freshDatabase()
   const server = await startServer(database.url)
   const { hostname, port } = new URL(server.url)

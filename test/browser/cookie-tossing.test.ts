@@ -44,6 +44,7 @@ async function startSite(browser: TestBrowser, env: Record<string, string> = {})
   ]
   const context = await browser.newContext({ ignoreHTTPSErrors: true })
   const { email } = await makeUser(app.owner.url)
+  let evilPage: Page | undefined
   return {
     url,
     app,
@@ -53,10 +54,11 @@ async function startSite(browser: TestBrowser, env: Record<string, string> = {})
       return refreshCookieIn(answer)!
     },
     async toss(cookie) {
-      const page = await context.newPage()
-      await page.goto(`https://evil.example.test:${evilPort}/`)
-      await page.evaluate((text) => void (document.cookie = text), cookie)
-      await page.close()
+      if (evilPage === undefined) {
+        evilPage = await context.newPage()
+        await evilPage.goto(`https://evil.example.test:${evilPort}/`)
+      }
+      await evilPage.evaluate((text) => void (document.cookie = text), cookie)
     },
     async [Symbol.asyncDispose]() {
       await context.close()

@@ -1,6 +1,4 @@
-import { mkdtempSync, rmSync, chmodSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rmSync, chmodSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { connect } from '../../db/connection/connect.ts'
@@ -19,12 +17,13 @@ import {
 import { freshDatabase } from '../support/database.ts'
 import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { startOwner } from '../support/owner-process.ts'
+import { makeQuickFolder } from '../support/quick-folder.ts'
 import { noFault, startBehindProxy, type AnswerFault } from '../support/proxy.ts'
 import { freePort, testSecret } from '../support/server.ts'
 import { makeUser } from '../support/users.ts'
 import { repeats } from '../support/long.ts'
 
-const awayMs = 10_000
+const awayMs = 5_000
 
 describe.runIf(hasChromium)('an outage signs no user out', () => {
   const browser = useBrowser()
@@ -46,8 +45,8 @@ describe.runIf(hasChromium)('an outage signs no user out', () => {
     await second.stop()
   }, 60_000)
 
-  test('CL-03: the database is down for ten seconds', async () => {
-    const dataDir = mkdtempSync(join(tmpdir(), 'token-ledger-outage-'))
+  test('CL-03: the database is down for five seconds', async () => {
+    const dataDir = makeQuickFolder('token-ledger-outage-')
     chmodSync(dataDir, 0o711)
     const before = startOwner(dataDir)
     const databaseUrl = await before.url

@@ -19,7 +19,7 @@ import { repeats } from '../support/long.ts'
 
 const quarterHourMs = 15 * 60 * 1000
 
-const rounds = repeats(6, 20)
+const rounds = repeats(4, 20)
 
 describe.runIf(hasChromium)('six tabs that share one cookie', () => {
   const browser = useBrowser()

@@ -7,6 +7,7 @@ import { startEmbeddedPostgres } from '../../server/embedded-postgres/start.ts'
 import { socketUrl } from '../../server/embedded-postgres/client.ts'
 import { asAdmin, databaseUrl } from '../support/admin.ts'
 import { cli } from '../support/cli.ts'
+import { makeQuickFolder } from '../support/quick-folder.ts'
 import { run } from '../support/run.ts'
 
 const commands = [
@@ -56,7 +57,8 @@ test.each(commands)(
 )
 
 test('a Postgres without the roles of this service counts as not migrated', async () => {
-  const dataDir = emptyFolder()
+  const dataDir = makeQuickFolder('token-ledger-none-')
+  chmodSync(dataDir, 0o711)
   const postgres = await startEmbeddedPostgres({ dataDir })
   try {
     expect(await cli(postgres.url, ['ledger', 'verify'])).toEqual(unmigrated)

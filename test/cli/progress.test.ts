@@ -29,7 +29,7 @@ test('progress is written to stderr once a second, and not in the first second',
   }
 })
 
-test.each([
+test.concurrent.each([
   ['verify', []],
   ['export', []],
   ['archive', ['--before', '2026-02-01', '--to', join(folder, 'archive.jsonl')]],

@@ -6,7 +6,6 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -14,10 +13,10 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
+import { makeQuickFolder } from '../support/quick-folder.ts'
 import { waitFor } from '../support/wait.ts'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { connect } from '../../db/connection/connect.ts'
@@ -67,7 +66,7 @@ afterEach(async () => {
 })
 
 function makeDataDir(): string {
-  const made = mkdtempSync(join(tmpdir(), 'token-ledger-embedded-'))
+  const made = makeQuickFolder('token-ledger-embedded-')
   // Also for the user as whom Postgres runs when root starts it.
   chmodSync(made, 0o711)
   return made

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { runsLong } from '../support/long.ts'
 import { startCrowd, type Crowd } from './crowd.ts'
 import { faults } from './faults.ts'
 import { findViolations } from './invariants.ts'
@@ -22,7 +23,7 @@ afterAll(async () => {
   await rig?.[Symbol.asyncDispose]()
 }, 60_000)
 
-test.each(faults)(
+test.each(faults.filter(({ takesLong }) => runsLong || takesLong === undefined))(
   'FS-01, FS-02, FS-04, RT-09, LE-04, V27 (ASVS 2.3.3 and 16.5.3): $name: recovered within $recoversWithinMs ms, no honest client signed out, the ledger verifies',
   async ({ inflict, recoversWithinMs }) => {
     expect(await crowd.served(performance.now(), 30_000)).not.toBeNull()

@@ -10,6 +10,8 @@ export type Fault = {
   readonly name: string
   /** After the fault, every client is served again within this time, without help. */
   readonly recoversWithinMs: number
+  /** Left to the long tests. */
+  readonly takesLong?: true
   /** @returns when it was over (`performance.now`) */
   readonly inflict: (rig: Rig) => Promise<number>
 }
@@ -38,6 +40,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'packets get lost in both directions',
+    takesLong: true,
     recoversWithinMs: halfOpenMs,
     inflict: halfOpen('both', 4_000),
   },

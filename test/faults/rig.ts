@@ -1,10 +1,9 @@
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { chmodSync, rmSync } from 'node:fs'
 import postgres, { type Sql } from 'postgres'
 import { migrate } from '../../db/migrate.ts'
 import { databaseUrl } from '../support/admin.ts'
 import { startOwner } from '../support/owner-process.ts'
+import { makeQuickFolder } from '../support/quick-folder.ts'
 import { freePort, startServer, type ServerProcess } from '../support/server.ts'
 import { makeUser } from '../support/users.ts'
 import { startDatabaseWire, startWire, type Wire } from '../support/wire.ts'
@@ -34,7 +33,7 @@ export type Rig = AsyncDisposable & {
 const settings = { ROTATION_GRACE_SECONDS: '0', MAX_SESSIONS_PER_USER: '10000' }
 
 export async function startRig(): Promise<Rig> {
-  const dataDir = mkdtempSync(join(tmpdir(), 'token-ledger-faults-'))
+  const dataDir = makeQuickFolder('token-ledger-faults-')
   // Also for the user as whom Postgres runs when root starts it.
   chmodSync(dataDir, 0o711)
   const owner = startOwner(dataDir)

@@ -20,10 +20,10 @@ import { repeats } from '../support/long.ts'
 
 /** The properties of `test/ledger/theft-model.test.ts`, tested on the running service: HTTP, Postgres and its clock. */
 
-const runs = repeats(60, 150)
+const runs = repeats(40, 150)
 const seed = Date.now() | 0
 /** More than any run, and any shrinking of a failed one, uses. */
-const sessionsAtHand = 1_000
+const sessionsAtHand = repeats(400, 1_000)
 
 let app: TestApp
 let sessions: BegunSession[]

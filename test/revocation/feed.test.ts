@@ -7,7 +7,8 @@ import { endSession } from '../../server/sessions/revocation.ts'
 import { mountRevocations } from '../../server/http/routes/revocations.ts'
 import { startApp } from '../support/app.ts'
 import { freshDatabase } from '../support/database.ts'
-import { feedToken, readFeed, slowDownPolls, readFeedSoFar } from '../support/feed.ts'
+import { feedToken, letPollsGoOn, readFeed, readFeedSoFar, slowDownPolls } from '../support/feed.ts'
+import { fillLedger } from '../support/filled-ledger.ts'
 import { auth } from '../support/http.ts'
 import { startLedger, testCaller } from '../support/ledger.ts'
 import { beginSessions } from '../support/begun-sessions.ts'
@@ -111,7 +112,9 @@ test(
   async () => {
     await using app = await startApp({ REVOCATIONS_TOKEN: feedToken })
     const user = await makeUser(app.owner.url)
-    const sessions = await beginSessions(app.owner.url, user, 300)
+    await fillLedger(app.owner.ownerSql, { userId: user.id, families: 300 })
+    const sessions = await app.owner.ownerSql<{ familyId: string }[]>`
+      select family_id as "familyId" from token_ledger.token_family`
     const deps = { sql: app.database.transactions, logSecurityEvent: () => {} }
     const seen: string[] = []
     let lastEventId: string | undefined
@@ -159,10 +162,11 @@ test(
   'a reader with the event id of another process, or without one, gets everything',
   { timeout },
   async () => {
-    await using owner = await freshDatabase()
     const env = { REVOCATIONS_TOKEN: feedToken }
-    await using a = await startServer(owner.url, env)
-    await using b = await startServer(owner.url, env)
+    await using a = await startApp(env)
+    const { owner } = a
+    const kept = { ...owner, [Symbol.asyncDispose]: async () => {} }
+    await using b = await startApp(env, { owner: kept })
     const user = await makeUser(owner.url)
     const sessions = await beginSessions(owner.url, user, 3)
     for (const { refreshToken } of sessions) await auth(a.url, 'logout', { refreshToken })
@@ -232,7 +236,7 @@ test('a feed sends nothing before its process has polled', { timeout }, async ()
   const feed = readFeed(server.url)
   const first = feed.next()
   expect(await Promise.race([first, sleep(1_500, 'nothing')])).toBe('nothing')
-  await owner.ownerSql`alter table token_ledger.token_event disable row level security`
+  await letPollsGoOn(owner)
   expect((await first).value).toMatchObject({ event: 'ended', data: { sid: session!.familyId } })
   expect((await feed.next()).value).toMatchObject({ event: 'checked' })
   await feed.return()

@@ -21,7 +21,7 @@ import { repeats } from '../support/long.ts'
 // This file hashes hundreds of passwords.
 vi.setConfig({ testTimeout: 120_000 })
 
-const rounds = repeats(20, 50)
+const rounds = repeats(10, 50)
 const lanes = 4
 const newPassword = 'another horse, another staple'
 const noActor = { actorUserId: null, caller: { ip: null, userAgent: null } } as const

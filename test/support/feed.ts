@@ -49,16 +49,26 @@ export async function waitForTwoPolls(url: string): Promise<void> {
   for await (const { event } of readFeed(url)) if (event === 'checked' && ++polls === 3) break
 }
 
-/** From now on a poll for ends gets no answer in time, once an end exists. */
+/** From now on a poll for ends gets no answer in time, once an end exists, until `letPollsGoOn`. */
 export async function slowDownPolls({ ownerSql }: FreshDatabase): Promise<void> {
   await ownerSql.unsafe(`
-    create function public.slow(text) returns boolean language plpgsql volatile as $$
+    create table public.slowness (is_over boolean);
+    insert into public.slowness values (false);
+    create function public.slow(text) returns boolean
+    language plpgsql volatile security definer as $$
     begin
-      perform pg_sleep(30);
+      for i in 1 .. 600 loop
+        exit when (select is_over from public.slowness);
+        perform pg_sleep(0.05);
+      end loop;
       return true;
     end $$;
     alter table token_ledger.token_event enable row level security;
     create policy slow on token_ledger.token_event to token_ledger_app
     using (position('order by occurred_at, family_id' in current_query()) = 0 or public.slow(kind))
     with check (true)`)
+}
+
+export async function letPollsGoOn({ ownerSql }: FreshDatabase): Promise<void> {
+  await ownerSql`update public.slowness set is_over = true`
 }

@@ -14,6 +14,7 @@ const gates: Record<Where, string> = {
   // Row security does not apply to the owner of the table, nor to the owner's views.
   user_account: `
     alter table token_ledger.user_account enable row level security;
+    drop policy if exists a_gate on token_ledger.user_account;
     create policy a_gate on token_ledger.user_account to token_ledger_app
     using (public.pass_gate()) with check (true)`,
   log_leaf: triggerOn('log_leaf'),

@@ -1,9 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { chmodSync } from 'node:fs'
 import type { TestProject } from 'vitest/node'
 import { migrate } from '../../db/migrate.ts'
 import { usualRoles } from '../../db/roles.ts'
@@ -12,6 +10,7 @@ import { startEmbeddedPostgres } from '../../server/embedded-postgres/start.ts'
 import { asAdmin, databaseUrl, dropDatabases, serviceUrl } from './admin.ts'
 import { testPostgresSettings as settings } from './postgres-settings.ts'
 import { buildPrograms } from './programs.ts'
+import { makeQuickFolder } from './quick-folder.ts'
 
 /** What a worker needs to create databases of its own: see `freshDatabase`. */
 export type TestDatabases = {
@@ -79,7 +78,7 @@ async function startServer(): Promise<Server> {
 }
 
 async function startEmbedded(): Promise<Server> {
-  const dataDir = mkdtempSync(join(tmpdir(), 'token-ledger-test-'))
+  const dataDir = makeQuickFolder('token-ledger-test-')
   // Also for the user as whom Postgres runs when root starts it. The files inside stay closed to others.
   chmodSync(dataDir, 0o711)
   const cleaner = removeWhenOver(dataDir)

@@ -4,7 +4,8 @@ import { existsSync, readFileSync, readdirSync, readlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { pathToFileURL } from 'node:url'
+import { nodeArguments } from './programs.ts'
 
 export type OwnerProcess = {
   readonly pid: number
@@ -16,17 +17,22 @@ export type OwnerProcess = {
   kill(signal: NodeJS.Signals): Promise<void>
 }
 
-const sources = fileURLToPath(new URL('../..', import.meta.url))
+const script = 'test/support/embedded-postgres-owner.ts'
 const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
 
 /** Starts a process that owns an embedded Postgres on this data, in a process group of its own, as a shell does. */
 export function startOwner(
   dataDir: string,
-  options: { project?: string; runAs?: { uid: number; gid: number } } = {},
+  options: {
+    /** A copy of the sources. */
+    project?: string
+    runAs?: { uid: number; gid: number }
+  } = {},
 ): OwnerProcess {
-  const { project = sources, runAs } = options
-  const script = join(project, 'test/support/embedded-postgres-owner.ts')
-  const child = spawn(process.execPath, ['--import', tsx, script, dataDir], {
+  const { project, runAs } = options
+  const program =
+    project === undefined ? nodeArguments(script) : ['--import', tsx, join(project, script)]
+  const child = spawn(process.execPath, [...program, dataDir], {
     ...runAs,
     detached: true,
     stdio: ['pipe', 'pipe', 'pipe'],

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { build } from 'esbuild'
 
@@ -41,6 +41,8 @@ export async function buildPrograms(): Promise<() => void> {
     },
     logLevel: 'error',
   })
+  // Some programs run as another user.
+  chmodSync(folder, 0o755)
   process.env['TEST_PROGRAMS'] = folder
   return () => rmSync(folder, { recursive: true, force: true })
 }

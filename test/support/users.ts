@@ -1,3 +1,5 @@
+import { hash } from '@node-rs/argon2'
+import type { Sql } from 'postgres'
 import { connect } from '../../db/connection/connect.ts'
 import { createAccounts } from '../../server/users/accounts.ts'
 import { createPasswords } from '../../server/users/passwords.ts'
@@ -23,4 +25,17 @@ export async function makeUser(
   } finally {
     await database.close()
   }
+}
+
+/**
+ * Gives accounts, which it creates where they are missing, a hash of `testPassword` with the least work that argon2
+ * takes, for tests that guess hundreds of times. The first sign-in replaces it by one with the usual work.
+ */
+export async function makeQuickToGuess(ownerSql: Sql, emails: readonly string[]): Promise<void> {
+  const quick = await hash(testPassword, { memoryCost: 8, timeCost: 1, parallelism: 1 })
+  await ownerSql`
+    insert into token_ledger.user_account (user_id, email, password_hash, role)
+    select gen_random_uuid(), email, ${quick}, 'user'
+    from unnest(${emails as string[]}::text[]) as made (email)
+    on conflict (email) do update set password_hash = excluded.password_hash`
 }

@@ -1,7 +1,9 @@
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type RequestListener, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, test } from 'vitest'
+import { followRevocations } from '../../server/verifier/revocations/follow.ts'
 import { createVerifier } from '../../server/verifier/verifier.ts'
 import { freshDatabase } from '../support/database.ts'
 import { feedToken } from '../support/feed.ts'
@@ -270,20 +272,17 @@ test.each<[string, RequestListener]>([
 ])(
   'a feed that %s is not trusted: the token is answered 503, and the verifier connects again',
   async (_what, answer) => {
-    await using issuer = await startIssuer()
     await using instead = await startInstead(answer)
-    const verifier = createVerifier({
-      ...issuer,
-      revocations: { token: feedToken, url: instead.url },
-    })
-    expect(await outcomeOf(verifier.verify(await issuer.mint()))).toBe('service_unavailable')
+    const timing = { silenceMs: 500, firstReportMs: 500 }
+    const follower = followRevocations(new URL(instead.url), { token: feedToken }, timing)
+    expect(await outcomeOf(follower.check(randomUUID()))).toBe('service_unavailable')
     await expect.poll(() => instead.seen.length).toBeGreaterThan(1)
     expect(new Set(instead.seen)).toEqual(new Set(['/revocations']))
-    verifier.close()
+    follower.close()
   },
 )
 
-test('a bad token is refused as usual even if the feed is unavailable', async () => {
+test('a token is answered 503 while the feed is unavailable, and a bad one is refused as usual', async () => {
   await using issuer = await startIssuer()
   await using instead = await startInstead((_request, response) => response.end())
   const revocations = { token: feedToken, url: instead.url }
@@ -292,6 +291,8 @@ test('a bad token is refused as usual even if the feed is unavailable', async ()
   expect(await outcomeOf(verifier.verifyAuthorization(null))).toBe('access_token_missing')
   const old = await issuer.mint({ claims: { iat: 1, exp: 901 } })
   expect(await outcomeOf(verifier.verify(old))).toBe('access_token_expired')
+  const good = await issuer.mint()
+  expect(await outcomeOf(verifier.verify(good))).toBe('service_unavailable')
   verifier.close()
 })
 

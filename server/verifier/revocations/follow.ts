@@ -30,11 +30,14 @@ export type RevocationsFollower = {
   close(): void
 }
 
-/** The feed sends something every second. After this long without data, the connection is replaced. */
-const silenceMs = 3_000
+export type RevocationsTiming = {
+  /** The feed sends something every second. After this long without data, the connection is replaced. */
+  readonly silenceMs: number
+  /** How long the first calls wait for the feed's first report. */
+  readonly firstReportMs: number
+}
 
-/** How long the first calls wait for the feed's first report. */
-const firstReportMs = 3_000
+export const revocationsTiming: RevocationsTiming = { silenceMs: 3_000, firstReportMs: 3_000 }
 
 const minRetryMs = 250
 const maxRetryMs = 4_000
@@ -46,7 +49,11 @@ const maxRetryMs = 4_000
  *
  * @throws TypeError for an empty token.
  */
-export function followRevocations(url: URL, options: RevocationsOptions): RevocationsFollower {
+export function followRevocations(
+  url: URL,
+  options: RevocationsOptions,
+  { silenceMs, firstReportMs }: RevocationsTiming = revocationsTiming,
+): RevocationsFollower {
   const { token, whenBehind = 'refuse', onProblem } = options
   if (!token) throw new TypeError('revocations.token is empty')
   const set = createEndedSet(endedRetentionMs, maxEndedSessions)
@@ -81,7 +88,7 @@ export function followRevocations(url: URL, options: RevocationsOptions): Revoca
   }
 
   async function followOnce(onCurrent: () => void): Promise<void> {
-    const feed = readFeed(url, { token, lastId, closing: closing.signal })
+    const feed = readFeed(url, { token, lastId, silenceMs, closing: closing.signal })
     for await (const { event, id, data } of feed) {
       if (event === 'ended') set.add([endedIn(data)])
       lastId = id ?? lastId
@@ -131,7 +138,12 @@ export function followRevocations(url: URL, options: RevocationsOptions): Revoca
  */
 async function* readFeed(
   url: URL,
-  { token, lastId, closing }: { token: string; lastId: string | null; closing: AbortSignal },
+  {
+    token,
+    lastId,
+    silenceMs,
+    closing,
+  }: { token: string; lastId: string | null; silenceMs: number; closing: AbortSignal },
 ): AsyncGenerator<SseMessage, void> {
   const disconnecting = new AbortController()
   let reader: ReadableStreamDefaultReader<Uint8Array> | null = null
