@@ -165,6 +165,14 @@ test.each([
      from token_ledger.token_event e where e.family_id = l.family_id and e.seq = l.seq`,
     ['leaves 0 to 6 are not those that were signed'],
   ],
+  [
+    'a chain computed again together with its leaves, where the ledger keeps no checkpoint',
+    `${rehashed}
+     update token_ledger.log_leaf l set hash = e.hash
+     from token_ledger.token_event e where e.family_id = l.family_id and e.seq = l.seq;
+     delete from token_ledger.log_checkpoint`,
+    ['leaves 0 to 6 are not those that were signed'],
+  ],
 ])('one kept checkpoint and one key find %s', async (_what, statements, expected) => {
   expect(await problemsAfter(statements)).toEqual(expected)
 })

@@ -27,12 +27,12 @@ test('a mutation of a migration is in the newest definition of its function, vie
     if (!file.startsWith('drizzle/')) return []
     const statements = readFileSync(file, 'utf8').split('--> statement-breakpoint')
     const [before = ''] = (statements.find((text) => text.includes(find)) ?? '').split(find)
-    const [ofFunction, ofConstraint] = defined.map(
+    const [ofAltered, ofFunction, ofConstraint] = [/^alter function ([\w.]+)/gm, ...defined].map(
       (pattern) => [...(before + find).matchAll(pattern)].at(-1)?.[1],
     )
-    const object = ofFunction ?? ofConstraint
-    const where = object === undefined ? file : newest.get(object)
-    return where === file ? [] : [`${name}: ${object} is in ${where}`]
+    const object = ofAltered ?? ofFunction ?? ofConstraint ?? ''
+    const where = newest.get(object) ?? file
+    return where <= file ? [] : [`${name}: ${object} is in ${where}`]
   })
   expect(stale).toEqual([])
 })
