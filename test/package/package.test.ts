@@ -357,7 +357,7 @@ describe('client/examples/cli', () => {
   })
 })
 
-/** What a page imports only when it needs it, by `import()`: the code for step-up, other audiences, storages, `site`. */
+/** What a page imports only when it needs it, by `import()`: the code for step-up, other audiences, storages. */
 const withoutLaterCode: Plugin = {
   name: 'without-later-code',
   setup: (options) =>
