@@ -17,7 +17,7 @@ type AuthProcedure = keyof AuthOutputs
 export type AuthApi = <P extends AuthProcedure>(
   procedure: P,
   input: AuthInputs[P],
-  signal?: AbortSignal,
+  signal?: AbortSignal | null,
 ) => Promise<AuthOutputs[P]>
 
 export type Fetch = typeof globalThis.fetch
@@ -30,28 +30,26 @@ export function createAuthApi(options: {
   fetch: Fetch
   credentials: RequestCredentials
 }): AuthApi {
-  return async (procedure, input, signal) => {
+  return async (procedure, input, signal = null) => {
     const url = `${options.baseUrl}/auth/${procedure}`
-    const init = {
+    const data = await askService(options.fetch, url, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(input),
       credentials: options.credentials,
       // Lets a sign-out finish when the page is closed.
       keepalive: procedure === 'logout',
-    }
-    return outputOf(procedure, await askService(options.fetch, { url, init, signal }))
+      signal,
+    })
+    return outputOf(procedure, data)
   }
 }
 
 /** @returns `result.data` of the answer. Rejects only with `AuthClientError`. */
-export async function askService(
-  fetch: Fetch,
-  request: { url: string; init: RequestInit; signal?: AbortSignal | undefined },
-): Promise<unknown> {
-  const { response, body } = await withTimeout(request.signal, async (signal) => {
-    const answer = await fetch(request.url, {
-      ...request.init,
+export async function askService(fetch: Fetch, url: string, init: RequestInit): Promise<unknown> {
+  const { response, body } = await withTimeout(init.signal, async (signal) => {
+    const answer = await fetch(url, {
+      ...init,
       // The service does not redirect. A captive portal does. Edge workers do not know `error`.
       redirect: 'manual',
       signal,
@@ -63,7 +61,7 @@ export async function askService(
 }
 
 async function withTimeout<T>(
-  signal: AbortSignal | undefined,
+  signal: AbortSignal | null | undefined,
   task: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const either = new AbortController()

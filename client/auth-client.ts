@@ -8,7 +8,8 @@ import { createSessionCore } from './lifecycle/session-core.ts'
 import { familyIdIn, initialSession, userIdIn, type Session, type SignedIn } from './session.ts'
 import { byUser, createSignIn } from './lifecycle/sign-in.ts'
 import { singleFlight } from './lifecycle/single-flight.ts'
-import { openTabChannel, type TabChannel, type TabMessage } from './tabs/channel.ts'
+import { within } from './sleep.ts'
+import { openTabChannel, type TabMessage } from './tabs/channel.ts'
 import { withTabLock } from './tabs/lock.ts'
 import { onWake, untilShown, type WakeReason } from './tabs/page-lifecycle.ts'
 
@@ -32,13 +33,14 @@ export function createAuthClient<Claims = unknown>(
   // Tabs share the cookie, so they share a lock. Processes that share a store use its `swap` instead.
   const sharesCookie = settings.transport === 'cookie'
   const initial = initialSession(options.initial?.user)
-  let channel: TabChannel | null = null
+  let channel: BroadcastChannel | null = null
   let isWaking = false
   const closing = new AbortController()
   const core = createSessionCore({
     openCredential: openCredential(settings, options.storage),
     withTabLock: (task, waitMs) => (sharesCookie ? withTabLock(name, task, waitMs) : task(true)),
-    notifyTabs: (message) => channel?.post(message),
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a channel has its origin
+    notifyTabs: (message) => channel?.postMessage(message),
     initial,
   })
   const { state, refresher } = core
@@ -80,12 +82,8 @@ export function createAuthClient<Claims = unknown>(
   })
 
   async function restore({ timeoutMs }: { timeoutMs?: number } = {}): Promise<Session> {
-    let timer: ReturnType<typeof setTimeout> | undefined
-    const timeout = new Promise<void>((resolve) => {
-      if (timeoutMs !== undefined) timer = setTimeout(resolve, timeoutMs)
-    })
-    await Promise.race([restoring.run(), timeout])
-    clearTimeout(timer)
+    const restored = restoring.run()
+    await (timeoutMs === undefined ? restored : within(timeoutMs, restored))
     const session = state.get()
     if (session.status === 'unknown' && session.problem === null) state.note('timeout')
     return state.get()
@@ -172,7 +170,7 @@ export function createAuthClient<Claims = unknown>(
     else if (status === 'signed-out' || (status === 'unknown' && failure === null)) return
     // A restored page missed the messages of other tabs. Otherwise a token that lasts is left alone.
     else if (reason === 'restored') refreshNow()
-    else if (isDue && (failure?.retryAfterSeconds ?? null) === null) refreshNow()
+    else if (isDue && !failure?.retryAfterSeconds) refreshNow()
   }
 
   const client: AuthClient = {

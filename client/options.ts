@@ -121,7 +121,7 @@ function siteOf({ site }: AuthClientOptions, transport: Settings['transport']): 
   if (transport === 'body')
     throw new TypeError('site: only for transport "cookie"; with "body" the storage is shared')
   const host = globalThis.location?.hostname
-  if (host !== undefined && host !== site && !host.endsWith(`.${site}`))
+  if (host !== undefined && !`.${host}`.endsWith(`.${site}`))
     throw new TypeError(
       `site: ${host} is not a host of ${site}; give the domain of all apps, such as example.com`,
     )

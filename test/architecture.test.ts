@@ -26,7 +26,7 @@ const allowed: Record<string, readonly string[]> = {
   'client/calls': ['client/base'],
   'client/lifecycle': ['client/base', 'client/tabs', 'type client/credential'],
   'client/credential': ['client/base'],
-  'client/tabs': ['type client/base'],
+  'client/tabs': ['client/base'],
   'client/base': ['type server/errors', 'type server/procedures'],
   'server/cli': [
     'server/admin',

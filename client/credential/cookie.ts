@@ -1,5 +1,5 @@
 import type { AuthApi, Grant } from '../auth-api.ts'
-import { AuthClientError, isDefinitive, isPermanent } from '../errors.ts'
+import { isDefinitive, isPermanent, toAuthClientError } from '../errors.ts'
 import { newAttemptId } from './attempt-id.ts'
 import type { Attempts } from './attempts.ts'
 import { askRefresh, type Credential } from './credential.ts'
@@ -36,7 +36,7 @@ export function cookieCredential(
     try {
       return await refresh(signal)
     } catch (error) {
-      const reason = error instanceof AuthClientError ? error.reason : null
+      const { reason } = toAuthClientError(error)
       if (reason === 'superseded') throw error
       // Without an answer it is unknown whether there is a cookie.
       if (reason !== 'refresh_token_missing') return grant
@@ -89,7 +89,7 @@ export function cookieCredential(
         notes.remove('sign-out')
         return revoked
       } catch (error) {
-        if (error instanceof AuthClientError && isPermanent(error)) notes.remove('sign-out')
+        if (isPermanent(toAuthClientError(error))) notes.remove('sign-out')
         throw error
       }
     },

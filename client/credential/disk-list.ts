@@ -1,3 +1,5 @@
+import { within } from '../sleep.ts'
+
 const storeName = 'attempts'
 /** Some browsers open IndexedDB slowly, or never: the caller goes on without it. */
 const maxWaitMs = 1_000
@@ -12,17 +14,10 @@ export async function keepOnDisk(
   key: string,
   change: (stored: readonly string[]) => string[],
 ): Promise<string[] | null> {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<null>((resolve) => {
-    timer = setTimeout(() => resolve(null), maxWaitMs)
-  })
-  try {
-    return await Promise.race([changed(key, change), late])
-  } catch {
-    return null
-  } finally {
-    clearTimeout(timer)
-  }
+  return within(
+    maxWaitMs,
+    changed(key, change).catch(() => null),
+  )
 }
 
 async function changed(

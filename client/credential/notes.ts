@@ -8,26 +8,29 @@ export type Notes = {
   remove(name: string): void
 }
 
-/** Where notes are kept. It throws where the browser forbids it. */
-export type Place = Notes
+/** Where notes are kept: `localStorage`, which the tabs of one origin share, or `siteCookies`. */
+export type Place = Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>
 
-/** @param owner Separates the notes of one service from those of others. */
-export function openNotes(owner: string, place: Place): Notes {
+/**
+ * @param owner Separates the notes of one service from those of others.
+ * @param place It throws where the browser forbids storage.
+ */
+export function openNotes(owner: string, place: () => Place): Notes {
   const here = new Map<string, string>()
   const keyOf = (name: string) => `token-ledger ${owner} ${name}`
   return {
-    get: (name) => here.get(name) ?? tried(() => place.get(keyOf(name))) ?? null,
+    get: (name) => here.get(name) ?? tried(() => place().getItem(keyOf(name))) ?? null,
     set: (name, value) => {
       const isKept = tried(() => {
-        place.set(keyOf(name), value)
-        return place.get(keyOf(name)) === value
+        place().setItem(keyOf(name), value)
+        return place().getItem(keyOf(name)) === value
       })
       if (isKept === true) here.delete(name)
       else here.set(name, value)
     },
     remove: (name) => {
       here.delete(name)
-      tried(() => place.remove(keyOf(name)))
+      tried(() => place().removeItem(keyOf(name)))
     },
   }
 }
@@ -38,11 +41,4 @@ function tried<T>(use: () => T): T | undefined {
   } catch {
     return undefined
   }
-}
-
-/** Shared by the tabs of one origin. */
-export const originStorage: Place = {
-  get: (key) => localStorage.getItem(key),
-  set: (key, value) => localStorage.setItem(key, value),
-  remove: (key) => localStorage.removeItem(key),
 }

@@ -5,12 +5,10 @@ import type { TokenStorage } from '../storage.ts'
 import { openAttempts } from './attempts.ts'
 import { cookieCredential } from './cookie.ts'
 import type { Credential } from './credential.ts'
-import { openNotes, originStorage, type Place } from './notes.ts'
+import { openNotes } from './notes.ts'
+import { siteCookies } from './site-cookies.ts'
 
-/**
- * Only a page with notes of its own origin has the code at once. What the other credentials need is loaded with the
- * first use.
- */
+/** A page that keeps the refresh token in a cookie has the code at once. With a storage, the first use loads it. */
 export function openCredential(
   { baseUrl, fetch, transport, adoptForeignSession, site }: Settings,
   storage: TokenStorage | undefined,
@@ -21,17 +19,10 @@ export function openCredential(
       const { bodyCredential } = await import('./body.ts')
       return bodyCredential(createAuthApi({ ...server, credentials: 'omit' }), storage, server)
     })
-  const withNotesIn = (place: Place) => {
-    const notes = openNotes(baseUrl, place)
-    const attempts = openAttempts(notes, baseUrl)
-    const post = createAuthApi({ ...server, credentials: 'include' })
-    return cookieCredential(post, { notes, attempts, server }, adoptForeignSession)
-  }
-  if (site !== undefined)
-    return onDemand(async () => {
-      const { siteCookies } = await import('./site-cookies.ts')
-      return withNotesIn(siteCookies(site))
-    })
-  const credential = withNotesIn(originStorage)
+  const place = () => (site === undefined ? localStorage : siteCookies(site))
+  const notes = openNotes(baseUrl, place)
+  const attempts = openAttempts(notes, baseUrl)
+  const post = createAuthApi({ ...server, credentials: 'include' })
+  const credential = cookieCredential(post, { notes, attempts, server }, adoptForeignSession)
   return () => credential
 }

@@ -22,7 +22,8 @@ export type OwnSession = {
  * @param adopts the option `adoptForeignSession`
  */
 export function ownSession(notes: Notes, adopts: boolean | Date): OwnSession {
-  const adoptsAny = adopts === true || !hasStorage()
+  // Its value is not read, which throws where the browser forbids storage.
+  const adoptsAny = adopts === true || !('localStorage' in globalThis)
   return {
     expected() {
       if (adoptsAny) return null
@@ -44,16 +45,7 @@ export function ownSession(notes: Notes, adopts: boolean | Date): OwnSession {
   }
 }
 
-/** Reading `localStorage` throws where the browser forbids storage. */
-function hasStorage(): boolean {
-  try {
-    return typeof localStorage !== 'undefined'
-  } catch {
-    return true
-  }
-}
-
 /** Epoch ms. A session's id is a UUIDv7, which begins with its time (RFC 9562 §5.7). */
 function beganAt(familyId: string): number {
-  return Number.parseInt(familyId.replaceAll('-', '').slice(0, 12), 16)
+  return Number.parseInt(familyId.replace('-', '').slice(0, 12), 16)
 }

@@ -11,12 +11,8 @@ export function siteCookies(domain: string): Place {
     document.cookie = `${encodeURIComponent(key)}=${encodeURIComponent(value)}; ${attributes}`
   }
   return {
-    get(key) {
-      const before = `${encodeURIComponent(key)}=`
-      const found = document.cookie.split('; ').find((pair) => pair.startsWith(before))
-      return found === undefined ? null : decodeURIComponent(found.slice(before.length))
-    },
-    set: (key, value) => write(key, value, maxAgeSeconds),
-    remove: (key) => write(key, '', 0),
+    getItem: (key) => new URLSearchParams(document.cookie.replaceAll('; ', '&')).get(key),
+    setItem: (key, value) => write(key, value, maxAgeSeconds),
+    removeItem: (key) => write(key, '', 0),
   }
 }

@@ -61,7 +61,7 @@ export function createRefresher(
     clearTimeout(timer)
     timer = setTimeout(() => void flight.run().catch(() => {}), Math.min(delayMs, maxTimerMs))
     // In Node, the timer must not keep the process alive.
-    if (typeof timer === 'object' && 'unref' in timer) timer.unref()
+    timer.unref?.()
   }
 
   function retryLater(error: AuthClientError): void {

@@ -2,7 +2,7 @@ import { holdToken, stopwatch, type HeldToken } from './held-token.ts'
 import type { Grant } from '../auth-api.ts'
 import { createCookieOrder } from '../tabs/cookie-order.ts'
 import type { Ask, Credential } from '../credential/credential.ts'
-import { AuthClientError, isDefinitive } from '../errors.ts'
+import { AuthClientError, isDefinitive, toAuthClientError } from '../errors.ts'
 import { createRefresher } from './refresher.ts'
 import {
   createSessionState,
@@ -70,7 +70,8 @@ export function createSessionCore(parts: {
       }
       if (isWithout && cookieOrder.hasOtherSince(calledAt) && (await borrow(credential, signal)))
         return
-      const [watch, startedAt] = [stopwatch(), Date.now()]
+      const watch = stopwatch()
+      const startedAt = Date.now()
       try {
         const grant = await credential.refresh(signal, ask)
         if (signal.aborted) throw new AuthClientError('superseded')
@@ -82,7 +83,8 @@ export function createSessionCore(parts: {
       } catch (error) {
         if (signal.aborted) throw new AuthClientError('superseded', { cause: error })
         if (isDefinitive(error)) end(error, 'notify-tabs')
-        else if (isWithout && isTooMany(error) && (await borrow(credential, signal))) return
+        const isTooMany = toAuthClientError(error).reason === 'too_many_attempts'
+        if (isWithout && isTooMany && (await borrow(credential, signal))) return
         throw error
       }
     })
@@ -136,8 +138,4 @@ export function createSessionCore(parts: {
       state.clear()
     },
   }
-}
-
-function isTooMany(error: unknown): boolean {
-  return error instanceof AuthClientError && error.reason === 'too_many_attempts'
 }

@@ -13,14 +13,12 @@ export function createTokenExchange(
 ) {
   async function exchange(held: HeldToken, audience: string): Promise<string> {
     const input = encodeURIComponent(JSON.stringify({ audience }))
-    const data = await askService(settings.fetch, {
-      url: `${settings.baseUrl}/trpc/tokens.exchange?input=${input}`,
-      init: {
-        headers: { authorization: `Bearer ${held.value}` },
-        credentials: 'omit',
-        // The service forbids to store its answers. The page of a captive portal may be stored.
-        cache: 'no-store',
-      },
+    const url = `${settings.baseUrl}/trpc/tokens.exchange?input=${input}`
+    const data = await askService(settings.fetch, url, {
+      headers: { authorization: `Bearer ${held.value}` },
+      credentials: 'omit',
+      // The service forbids to store its answers. The page of a captive portal may be stored.
+      cache: 'no-store',
     })
     const token = field(data, 'accessToken')
     if (typeof token !== 'string') throw new AuthClientError('unreadable_answer')

@@ -43,7 +43,7 @@ export function serverSession(given: ServerSessionOptions): ServerSession {
   async function isRefused(request: Incoming, { accessToken }: Held): Promise<boolean> {
     const { fetch } = serviceFor(request, options)
     const init = { headers: { authorization: `Bearer ${accessToken}` } }
-    return askService(fetch, { url: `${baseUrl}/trpc/me`, init }).then(
+    return askService(fetch, `${baseUrl}/trpc/me`, init).then(
       () => false,
       (error: unknown) => toAuthClientError(error).reason.startsWith('access_token_'),
     )

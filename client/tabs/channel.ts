@@ -17,25 +17,22 @@ export type TabMessage =
   | { readonly kind: 'asked' }
   | { readonly kind: 'answered'; readonly grant: Grant }
 
-export type TabChannel = { post(message: TabMessage): void; close(): void }
-
 /**
- * Connects to the other tabs of this origin. Messages are dropped without `BroadcastChannel`, and where it throws, as
- * in Firefox when cookies are blocked.
+ * Connects to the other tabs of this origin.
+ *
+ * @returns null without `BroadcastChannel`, and where it throws, as in Firefox when cookies are blocked
  */
-export function openTabChannel(name: string, onMessage: (message: TabMessage) => void): TabChannel {
-  let channel: BroadcastChannel
+export function openTabChannel(
+  name: string,
+  onMessage: (message: TabMessage) => void,
+): BroadcastChannel | null {
   try {
-    channel = new BroadcastChannel(name)
+    const channel: BroadcastChannel & { unref?: () => void } = new BroadcastChannel(name)
+    // In Node, an open channel would keep the process alive.
+    channel.unref?.()
+    channel.addEventListener('message', ({ data }: MessageEvent<TabMessage>) => onMessage(data))
+    return channel
   } catch {
-    return { post() {}, close() {} }
-  }
-  // In Node, an open channel would keep the process alive.
-  if ('unref' in channel && typeof channel.unref === 'function') channel.unref()
-  channel.addEventListener('message', ({ data }: MessageEvent<TabMessage>) => onMessage(data))
-  return {
-    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a channel has its origin
-    post: (message) => channel.postMessage(message),
-    close: () => channel.close(),
+    return null
   }
 }

@@ -1,3 +1,5 @@
+import { sleep } from '../sleep.ts'
+
 /** A frozen tab that holds the lock must not block the others for longer than this. */
 const defaultWaitMs = 5_000
 
@@ -20,7 +22,7 @@ export async function withTabLock<T>(
 ): Promise<T> {
   const locks = globalThis.navigator?.locks
   if (locks === undefined) {
-    await new Promise((resolve) => setTimeout(resolve, Math.random() * spreadMs))
+    await sleep(Math.random() * spreadMs)
     return task(false)
   }
   const waiting = new AbortController()

@@ -19,9 +19,8 @@ export function onWake(react: (wake: WakeReason) => void, signal: AbortSignal): 
 
 /** Waits while the page is prerendered: it may never be shown, and could not take the tab lock. */
 export async function untilShown(): Promise<void> {
-  const { document } = globalThis
-  if (typeof document === 'undefined' || !('prerendering' in document) || !document.prerendering)
-    return
+  const { document }: { document?: Document & { readonly prerendering?: boolean } } = globalThis
+  if (document?.prerendering !== true) return
   await new Promise((resolve) =>
     document.addEventListener('prerenderingchange', resolve, { once: true }),
   )

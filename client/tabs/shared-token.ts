@@ -1,4 +1,5 @@
 import type { Grant } from '../auth-api.ts'
+import { within } from '../sleep.ts'
 import type { TabMessage } from './channel.ts'
 
 /** A page answers within milliseconds, unless its tab was closed or frozen. */
@@ -22,12 +23,11 @@ export function shareToken(
   let take: ((grant: Grant) => void) | null = null
   return {
     async ask() {
-      const answered = new Promise<Grant | null>((resolve) => {
+      const answered = new Promise<Grant>((resolve) => {
         take = resolve
-        setTimeout(resolve, longestAnswerMs, null)
       })
       post({ kind: 'asked' })
-      return answered
+      return within(longestAnswerMs, answered)
     },
     onMessage(message) {
       if (message.kind === 'answered') take?.(message.grant)

@@ -70,7 +70,9 @@ describe.runIf(hasChromium)('on localhost', () => {
         /dropped the cookie of http:\/\/localhost:\d+, .* this page is of http:\/\/127\.0\.0\.1:\d+ /,
       ),
     })
-    expect(await numeric.act(async (auth) => auth.session)).toMatchObject({ status: 'signed-out' })
+    await expect
+      .poll(() => numeric.act(async (auth) => auth.session))
+      .toMatchObject({ status: 'signed-out' })
     // The session that no browser has is ended.
     expect(await countKinds(app)).toMatchObject({
       issued: before.issued! + 1,

@@ -10,7 +10,7 @@ import { createAuthClient } from '../../client/index.ts'
 import { App } from '../client/react/app.tsx'
 import { startApp, type TestApp } from '../support/app.ts'
 import { hasChromium, hasStatus, useBrowser } from '../support/browser.ts'
-import { expectNoReuse } from '../support/ledger-counts.ts'
+import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
 /** The counts of refreshes below hold while no timer of the client fires. */
@@ -61,6 +61,64 @@ describe.runIf(hasChromium)('the session in React', () => {
       await page.evaluate(() => window.auth.refresh().then(() => {}))
     expect(counts).toEqual({ refresh: 6, login: 0, me: 1 })
     expect(await userEffects(page)).toBe(effects)
+    await context.close()
+  })
+
+  test.each(['restore', 'refresh'] as const)(
+    'under StrictMode, the answer to a %s that comes after the provider was undone sets no state, and signs in once',
+    async (call) => {
+      const { email } = await makeUser(app.owner.url)
+      const context = await browser.newContext()
+      const page = await open(context, app.url)
+      await hasStatus(page, 'signed-out')
+      await signIn(page, email)
+      const { rotated: before = 0 } = await countKinds(app)
+      const held = await holdRefresh(page)
+      if (call === 'restore') await page.reload()
+      else await page.evaluate(() => void window.auth.refresh())
+      await held.arrived
+      await page.evaluate(() => window.unmount())
+      // The page's own connection of the queries.
+      expect(await page.evaluate(() => window.subscribers)).toBe(1)
+      held.release()
+      await page.waitForFunction(() => window.auth.session.status === 'signed-in')
+      expect(await page.textContent('#root')).toBe('')
+      await page.evaluate(() => window.mount('module'))
+      await hasText(page, '#user', email)
+      expect(await page.evaluate(() => window.signIns)).toBe(1)
+      const { rotated } = await countKinds(app)
+      expect(rotated).toBe(before + 1)
+      await context.close()
+    },
+  )
+
+  test('under StrictMode, a client of a component that was disposed of before its answer leaves nothing behind', async () => {
+    const { email } = await makeUser(app.owner.url)
+    const context = await browser.newContext()
+    const page = await open(context, app.url)
+    await hasStatus(page, 'signed-out')
+    await signIn(page, email)
+    await page.evaluate(() => {
+      window.unmount()
+      window.auth.dispose()
+      window.signIns = 0
+      window.subscribers = 0
+    })
+    const { rotated: before = 0 } = await countKinds(app)
+    const held = await holdRefresh(page)
+    await page.evaluate(() => window.mount('component'))
+    await held.arrived
+    // The late answer is for a client that its component has disposed of.
+    await page.evaluate(() => window.unmount())
+    await page.evaluate(() => window.mount('component'))
+    held.release()
+    await hasText(page, '#user', email)
+    expect(await page.evaluate(() => window.signIns)).toBe(1)
+    expect(await countKinds(app)).toMatchObject({ rotated: before + 1 })
+    await page.evaluate(() => window.unmount())
+    expect(await page.evaluate(() => window.subscribers)).toBe(0)
+    expect(await page.evaluate(whatIsLeft)).toEqual([])
+    await expectNoReuse(app)
     await context.close()
   })
 
@@ -223,6 +281,36 @@ async function userEffects(page: Page): Promise<string | undefined> {
   return page.evaluate(() => document.documentElement.dataset.userEffects)
 }
 
+/** Lets the next refresh reach the service, and keeps its answer back until `release`. */
+async function holdRefresh(page: Page) {
+  let arrive = () => {}
+  let letGo = () => {}
+  const arrived = new Promise<void>((resolve) => (arrive = resolve))
+  const released = new Promise<void>((resolve) => (letGo = resolve))
+  await page.route(
+    '**/auth/refresh',
+    async (route) => {
+      const request = route.request()
+      // Not `route.fetch`, which gives the browser the cookie of an answer that it has not got yet.
+      const { cookie = '', origin = '' } = await request.allHeaders()
+      const response = await fetch(request.url(), {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', cookie, origin },
+        body: request.postData(),
+      })
+      arrive()
+      await released
+      const headers = Object.fromEntries(response.headers)
+      // The page may have given the request up.
+      await route
+        .fulfill({ status: response.status, headers, body: await response.text() })
+        .catch(() => {})
+    },
+    { times: 1 },
+  )
+  return { arrived, release: letGo }
+}
+
 function countRequests(page: Page): { refresh: number; login: number; me: number } {
   const counts = { refresh: 0, login: 0, me: 0 }
   page.on('request', (request) => {
@@ -230,6 +318,13 @@ function countRequests(page: Page): { refresh: number; login: number; me: number
     if (name in counts) counts[name] += 1
   })
   return counts
+}
+
+/** Runs in the page: the locks and the attempts that no client has ended. */
+async function whatIsLeft(): Promise<unknown[]> {
+  const { held = [], pending = [] } = await navigator.locks.query()
+  const attempts = Object.keys(localStorage).filter((key) => key.endsWith(' attempt'))
+  return [...held, ...pending, ...attempts]
 }
 
 /** Runs in the page: notes each time that it shows `text` while the page shows another user. */

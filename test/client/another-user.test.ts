@@ -199,7 +199,7 @@ describe('a sign-in of this tab, while another tab signs in', () => {
     await other.login({ email: ann.email, password: 'correct horse battery' })
     await vi.waitUntil(() => heard.mock.calls.length > 0)
     await settled()
-    channel.close()
+    channel?.close()
     other.dispose()
   })
   afterEach(() => vi.unstubAllGlobals())

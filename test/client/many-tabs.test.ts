@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { createAuthClient, type AuthClient } from '../../client/index.ts'
-import { openTabChannel } from '../../client/tabs/channel.ts'
+import type { TabMessage } from '../../client/tabs/channel.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { makeUser, testPassword } from '../support/users.ts'
@@ -74,7 +74,7 @@ test('a tab that meets the limit takes the access token of the tab that refreshe
 test('a tab takes no token of another session than the one its origin shares', async () => {
   vi.stubGlobal('navigator', { locks: lockManager() })
   await signIn()
-  const channel = openTabChannel(`token-ledger ${app.url}`, () => {})
+  const channel = new BroadcastChannel(`token-ledger ${app.url}`)
   const forged = {
     accessToken: 'forged',
     tokenType: 'Bearer' as const,
@@ -87,11 +87,15 @@ test('a tab takes no token of another session than the one its origin shares', a
   const now = Date.now()
   const opened = openTab()
   const restoring = opened.restore()
-  channel.post({
-    kind: 'refreshed',
-    record: { ...record, startedAt: now, settledAt: now + 60_000, isAlone: true },
-  })
-  channel.post({ kind: 'answered', grant: forged })
+  const messages: TabMessage[] = [
+    {
+      kind: 'refreshed',
+      record: { ...record, startedAt: now, settledAt: now + 60_000, isAlone: true },
+    },
+    { kind: 'answered', grant: forged },
+  ]
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a channel has its origin
+  for (const message of messages) channel.postMessage(message)
   expect(await restoring).toMatchObject({ status: 'signed-in' })
   expect(await opened.getAccessToken()).not.toBe('forged')
   channel.close()

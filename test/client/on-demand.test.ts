@@ -2,7 +2,7 @@ import { afterEach, expect, test, vi } from 'vitest'
 import { createAuthClient, memoryStorage } from '../../client/index.ts'
 import { grantingFetch } from '../support/granting-fetch.ts'
 
-const ann = { id: '1', email: 'ann@example.com', role: 'user' }
+const ann = { id: '1', email: 'ann@example.com', role: 'user' } as const
 const form = { email: ann.email, password: 'correct horse battery' }
 
 /** The code that the client loads when it needs it, and a call that needs it. */
@@ -61,19 +61,41 @@ test('a request that needs no step-up does not need its code', async () => {
   vi.doUnmock(file)
 })
 
-test.each([
-  ['../../client/credential/site-cookies.ts', { transport: 'cookie', site: 'example.com' }],
-  ['../../client/credential/body.ts', { transport: 'body', storage: stored() }],
-] as const)('a restore that fails for code is tried again: %s', async (file, options) => {
+test('with the option site, a sign-out without a network is noted for all apps, and the next one sends it', async () => {
+  vi.stubGlobal('document', documentWithCookies())
+  vi.stubGlobal('location', new URL('https://app.example.com'))
+  const baseUrl = 'https://auth.example.com'
+  const file = '../../client/credential/site-cookies.ts'
+  vi.doMock(file, () => {
+    throw new TypeError('Failed to fetch dynamically imported module')
+  })
+  const offline = () => Promise.reject(new TypeError('Failed to fetch'))
+  const options = { baseUrl, transport: 'cookie', site: 'example.com' } as const
+  const here = createAuthClient({ ...options, initial: { user: ann }, fetch: offline })
+  expect(await here.logout()).toEqual({ isConfirmed: false, revoked: 0 })
+  expect(here.session).toMatchObject({ status: 'signed-out', reason: 'logout' })
+  here.dispose()
+  vi.doUnmock(file)
+
+  const { fetch, seen } = grantingFetch(() => ann)
+  const there = createAuthClient({ ...options, fetch })
+  expect(await there.restore()).toMatchObject({ status: 'signed-out', reason: 'logout' })
+  expect(seen).toEqual(['/auth/logout'])
+  expect(document.cookie).not.toContain('sign-out')
+  there.dispose()
+  vi.unstubAllGlobals()
+})
+
+test('a restore that fails for code is tried again', async () => {
+  const file = '../../client/credential/body.ts'
   vi.stubGlobal('window', new EventTarget())
-  vi.stubGlobal('document', Object.assign(new EventTarget(), { cookie: '' }))
+  vi.stubGlobal('document', new EventTarget())
   vi.stubGlobal('location', new URL('https://app.example.com'))
   vi.doMock(file, () => {
     throw new TypeError('Failed to fetch dynamically imported module')
   })
   const { fetch, seen } = grantingFetch(() => ann)
-  const baseUrl = 'https://auth.example.com'
-  const auth = createAuthClient({ ...options, baseUrl, adoptForeignSession: true, fetch })
+  const auth = createAuthClient({ baseUrl: 'https://auth.example.com', storage: stored(), fetch })
   expect(await auth.restore()).toEqual({ status: 'unknown', problem: 'network_error' })
   expect(seen).toEqual([])
   vi.doUnmock(file)
@@ -99,4 +121,17 @@ function stored() {
   const storage = memoryStorage()
   void storage.swap(null, JSON.stringify({ refreshToken: 'refresh-0' }))
   return storage
+}
+
+/** The cookies of a page, which each assignment adds to. */
+function documentWithCookies() {
+  const jar = new Map<string, string>()
+  return Object.defineProperty(new EventTarget(), 'cookie', {
+    get: () => [...jar].map(([name, value]) => `${name}=${value}`).join('; '),
+    set: (line: string) => {
+      const [, name, value] = /^([^=]+)=([^;]*)/.exec(line)!
+      jar.delete(name!)
+      if (!line.includes('Max-Age=0')) jar.set(name!, value!)
+    },
+  })
 }

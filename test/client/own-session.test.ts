@@ -114,7 +114,7 @@ test('CL-10: adoptForeignSession takes up any session, or those that began befor
 })
 
 test('outside of browsers, where no other host can set a cookie, a client takes up the session of its cookie', async () => {
-  vi.stubGlobal('localStorage', undefined)
+  vi.unstubAllGlobals()
   await using app = await startApp()
   const { cookie, familyId } = await signInWithCookie(app)
   const { client } = openPage(app, { cookie })

@@ -1,10 +1,14 @@
 import { readFile } from 'node:fs/promises'
 import type { Locator, Page } from 'playwright-core'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { hasChromium } from '../support/browser.ts'
+import { expectNoToken, hasChromium } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
 import { signInOnConsole, useConsole } from '../support/console.ts'
-import { expectAccessible, expectNoSidewaysScroll } from '../support/console-checks.ts'
+import {
+  expectAccessible,
+  expectNoSidewaysScroll,
+  expectReachableByTab,
+} from '../support/console-checks.ts'
 import { auth } from '../support/http.ts'
 import { tamper } from '../support/ledger.ts'
 import { signIn, type BodySession } from '../support/sessions.ts'
@@ -13,6 +17,7 @@ import { makeUser } from '../support/users.ts'
 
 /** Shown as text, and no wider than the page. */
 const hostileAgent = `<img src=x onerror=alert(1)> another program ${'x'.repeat(400)}`
+const hostileAddress = `<img src=x onerror=alert(1)><b>\u{202e}\u{1f468}\u{200d}\u{1f469}${'x'.repeat(8_192)}@example.com`
 const hostileReason = '<b>a laptop</b> was lost \u{202e}\u{1f600}'
 
 const positions = /\/trpc\/[^?]*admin\.ledger\.position/
@@ -37,6 +42,7 @@ describe.runIf(hasChromium)('the screens of admins', () => {
 
   const screens = [
     ['Overview', 'A spent token came back'],
+    ['Sessions', 'Select all that are shown and active'],
     ['Incidents', 'Speaks for theft'],
     ['Users', 'Make administrator'],
     ['Ledger', 'Live'],
@@ -46,14 +52,33 @@ describe.runIf(hasChromium)('the screens of admins', () => {
   ] as const
 
   test.each(screens)(
-    '%s opens by keyboard, axe-core finds no violation in light and dark, and it fits each width',
+    '%s opens and is operated by keyboard, axe-core finds no violation in light and dark, and it fits each width',
     async (name, loaded) => {
       await follow(name)
       await page.getByText(loaded).first().waitFor()
+      await expectReachableByTab(page)
       await expectAccessible(page)
       await expectNoSidewaysScroll(page)
     },
   )
+
+  test('an address full of markup, marks and emoji, as the directory of a team may have, is text on each screen', async () => {
+    const answers = /\/trpc\/admin\.(?:overview|sessions|incidents|users|ledger\.events)/
+    await page.route(answers, async (route) => {
+      const response = await route.fetch()
+      const text = (await response.text()).replaceAll(robbed.email, inJson(hostileAddress))
+      return route.fulfill({ response, body: text })
+    })
+    await page.reload()
+    for (const name of ['Overview', 'Sessions', 'Incidents', 'Users', 'Search the ledger']) {
+      if (name === 'Search the ledger') await follow('Ledger')
+      await follow(name)
+      await page.getByRole('main').getByText('<img src=x').first().waitFor()
+      expect(await page.locator('main img, main b').count()).toBe(0)
+      await expectNoSidewaysScroll(page)
+    }
+    await page.unroute(answers)
+  })
 
   test('the tail shows new events, goes on behind the last one after a pause, and filters', async () => {
     await follow('Ledger')
@@ -62,6 +87,7 @@ describe.runIf(hasChromium)('the screens of admins', () => {
     const { refreshToken } = await signIn(rig.app)
     await page.getByText('1 event received').waitFor()
     await expectAccessible(page)
+    await expectNoToken(page)
 
     await press(page.getByRole('button', { name: 'Pause' }))
     const [{ data }] = await Promise.all([
@@ -211,6 +237,7 @@ describe.runIf(hasChromium)('the screens of admins', () => {
     await owner.ownerSql`
       update token_ledger.user_account set role = 'user' where email = 'admin@example.com'`
     await page.getByText('You are no longer an administrator.').waitFor()
+    await expectNoToken(page)
     expect(await page.textContent('body')).not.toContain(robbed.email)
     expect(await page.getByRole('link', { name: 'Ledger', exact: true }).count()).toBe(0)
   })
@@ -226,3 +253,8 @@ describe.runIf(hasChromium)('the screens of admins', () => {
     await page.keyboard.press('Enter')
   }
 })
+
+/** As it stands within a string of JSON. */
+function inJson(text: string): string {
+  return JSON.stringify(text).slice(1, -1)
+}

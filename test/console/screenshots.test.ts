@@ -4,7 +4,7 @@ import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { hasChromium } from '../support/browser.ts'
 import { signInOnConsole, useConsole } from '../support/console.ts'
-import { hashOfLook } from '../support/console-look.ts'
+import { hashOfLook, markupOf } from '../support/console-look.ts'
 import { makeDemoLedger, type DemoLedger } from '../support/demo-ledger.ts'
 
 /** `npm run screenshots` writes them, and what they were made from. */
@@ -16,11 +16,38 @@ const schemes = ['light', 'dark'] as const
 
 type MadeFrom = { readonly look: string; readonly screens: readonly string[] }
 
-test.runIf(!isWriting)('the screenshots were made with the current styles and words', () => {
-  const { look, screens } = JSON.parse(readFileSync(manifest, 'utf8')) as MadeFrom
-  const files = screens.flatMap((name) => schemes.map((scheme) => fileOf(name, scheme)))
-  expect(files.filter((file) => !existsSync(file))).toEqual([])
-  expect(look, 'run: npm run screenshots').toBe(hashOfLook())
+test.runIf(!isWriting)(
+  'the screenshots were made with the current styles, words and markup',
+  () => {
+    const { look, screens } = JSON.parse(readFileSync(manifest, 'utf8')) as MadeFrom
+    const files = screens.flatMap((name) => schemes.map((scheme) => fileOf(name, scheme)))
+    expect(files.filter((file) => !existsSync(file))).toEqual([])
+    expect(look, 'run: npm run screenshots').toBe(hashOfLook())
+  },
+)
+
+describe('the markup of a component', () => {
+  const component = `
+    import { words } from '../words/users.ts'
+    const column = { title: words.email }
+    const Row = ({ onEnd }) => <p className="row"><b>{words.role}</b>: <i>{count} of 3</i></p>`
+
+  test.each([
+    ['an element', '<i>{count} of 3</i>', '<b>{count} of 3</b>'],
+    ['a class', '"row"', '"wide row"'],
+    ['an attribute', '<i>', '<i hidden>'],
+    ['the nesting', '</b>: <i>{count} of 3</i>', ': <i>{count} of 3</i></b>'],
+    ['a text', 'of 3', 'of 4'],
+    ['a word', 'words.role', 'words.state'],
+    ['a word outside of its elements', 'words.email', 'words.name'],
+  ])('changes with %s', (_what, before, after) => {
+    expect(markupOf(component.replace(before, after))).not.toEqual(markupOf(component))
+  })
+
+  test('stays the same where only other code changes', () => {
+    const changed = component.replaceAll('count', 'total').replace('({ onEnd })', '(props)')
+    expect(markupOf(changed)).toEqual(markupOf(component))
+  })
 })
 
 describe.runIf(hasChromium && isWriting)('screenshots of the console', () => {

@@ -2,7 +2,12 @@ import type { Page } from 'playwright-core'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { expectNoToken, hasChromium } from '../support/browser.ts'
 import { signInOnConsole, useConsole } from '../support/console.ts'
-import { expectAccessible, expectNoSidewaysScroll, textOf } from '../support/console-checks.ts'
+import {
+  expectAccessible,
+  expectNoSidewaysScroll,
+  expectReachableByTab,
+  textOf,
+} from '../support/console-checks.ts'
 import { makeDemoLedger, type DemoLedger } from '../support/demo-ledger.ts'
 import { auth } from '../support/http.ts'
 import { longTest } from '../support/long.ts'
@@ -36,6 +41,7 @@ describe.runIf(hasChromium)('the sessions in the console', () => {
     await page.keyboard.press('Home')
     await answer.filter({ hasText: 'active generation 0' }).waitFor()
 
+    await expectReachableByTab(page)
     await page.getByRole('button', { name: 'Verify this chain' }).click()
     await page.getByText('6 events checked Verified just now.').waitFor()
     expect(await textOf(page)).toContain(`token-ledger sessions inspect ${demo.stolen}`)

@@ -7,7 +7,7 @@ import { freePort, startServer } from '../support/server.ts'
 import { signIn } from '../support/sessions.ts'
 
 /** The life of access tokens: so short that the client refreshes during each story. */
-const accessTokenSeconds = 4
+export const accessTokenSeconds = 4
 
 /** The service as an example meets it: its process restarts, and the line to it can be cut. */
 export type ExampleService = AsyncDisposable & {

@@ -125,11 +125,7 @@ export const clients = [
         'if (isWithout && cookieOrder.hasOtherSince(calledAt)',
         'if (isWithout && !cookieOrder.hasOtherSince(0)',
       ],
-      [
-        'a tab above the limit waits',
-        'else if (isWithout && isTooMany(error)',
-        'else if (!isWithout && isTooMany(error)',
-      ],
+      ['a tab above the limit waits', 'if (isWithout && isTooMany', 'if (!isWithout && isTooMany'],
     ],
   ),
   ...mutationsOf(

@@ -77,13 +77,7 @@ export const cookies = [
   ...mutationsOf(
     'client/credential/open.ts',
     ['test/browser/site.test.ts'],
-    [
-      [
-        'apps of one site keep the notes for themselves',
-        'return withNotesIn(siteCookies(site))',
-        'return withNotesIn(originStorage)',
-      ],
-    ],
+    [['apps of one site keep the notes for themselves', 'siteCookies(site))', 'localStorage)']],
   ),
   ...mutationsOf(
     'client/credential/may-drop-cookie.ts',

@@ -64,5 +64,10 @@ export const frontends = [
       '{ key: seen.departures }',
       '{ key: 0 }',
     ],
+    [
+      'a provider that StrictMode undoes disposes of the client',
+      '  useEffect(() => void auth.restore(), [auth])\n',
+      '  useEffect(() => {\n    void auth.restore()\n    return () => auth.dispose()\n  }, [auth])\n',
+    ],
   ]),
 ]

@@ -2,7 +2,13 @@ import { useMutation, useQuery } from '@tanstack/react-query'
 import { useAuth, useUser } from '@token-ledger/client/react'
 import { notes, queryClient } from './api.ts'
 
-const refetch = () => queryClient.invalidateQueries(notes.list.queryFilter())
+const list = notes.list.queryFilter()
+
+async function refetch() {
+  // The first answer may be on its way from before the change, and would count as the new one.
+  await queryClient.cancelQueries(list)
+  await queryClient.invalidateQueries(list)
+}
 
 export function Notes() {
   const auth = useAuth()
