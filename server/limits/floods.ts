@@ -57,10 +57,11 @@ export function createFloods(log: LogSecurityEvent, periodMs = 1_000): Floods {
       const now = performance.now()
       if (now >= endsAt) beginPeriod(now)
       for (const [i, network] of networksOf(ip).entries()) {
+        const limit = refusalsOfNetwork[i] ?? Number.POSITIVE_INFINITY
         const seen = counts.get(network) ?? 0
         const count = seen + (before.has(network) ? answeredOneIn : 1)
         if (seen > 0 || counts.size < maxNetworks) counts.set(network, count)
-        if (count < refusalsOfNetwork[i]! || reached.has(network)) continue
+        if (count < limit || reached.has(network)) continue
         reached.add(network)
         if (logged.has(network)) continue
         logged.add(network)

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { openCheckpoint } from '../../server/evidence/checkpoint.ts'
 import { createCheckpointSigner, verifierKeyOf } from '../../server/evidence/sign-checkpoints.ts'
+import { parseNote } from '../../server/evidence/signed-note.ts'
 import { createWitness } from '../../server/evidence/witness.ts'
 import { startLedger, type TestLedger } from '../support/ledger.ts'
 import { completeLog, makeIdentity } from '../support/log.ts'
@@ -93,6 +94,16 @@ test.each([
     expect((await signNow(witness)).note).toBe(again.note)
   },
 )
+
+test('a cosignature of another checkpoint is not published', async () => {
+  await using witness = await startWitness(key)
+  const { note } = await signNext(witness)
+  witness.answerWith({ status: 200, body: witness.cosignature(parseNote(note).text) })
+  const problems: string[] = []
+  const next = await signNext(witness, problems)
+  expect(problems).toEqual(['the answer of the witness is no cosignature'])
+  expect(signaturesOf(next.note)).toHaveLength(1)
+})
 
 const read = () => Promise.resolve(Buffer.alloc(32))
 

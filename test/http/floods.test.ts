@@ -55,27 +55,27 @@ test('a network is served again a period after its flood, also while another one
   onTestFinished(() => void vi.useRealTimers())
   const floods = createFloods(() => {}, 1_000)
   const [flood, other] = ['203.0.113.7', '203.0.113.8']
-  const refuse = (ip: string, count: number) => {
+  const countRefusals = (ip: string, count: number) => {
     for (let i = 0; i < count; i += 1) floods.countRefusal(ip)
   }
   const flooding = () => [flood, other].filter((ip) => floods.isAny() && floods.isFlooding(ip))
-  refuse(flood, 100)
+  countRefusals(flood, 100)
   expect(flooding()).toEqual([flood])
   // One in ten is answered: ten refusals are those of a hundred requests.
   for (let period = 0; period < 3; period += 1) {
     vi.advanceTimersByTime(1_000)
     expect(flooding()).toEqual([flood])
-    refuse(flood, 10)
+    countRefusals(flood, 10)
   }
   vi.advanceTimersByTime(1_000)
-  refuse(flood, 9)
-  refuse(other, 100)
+  countRefusals(flood, 9)
+  countRefusals(other, 100)
   expect(flooding()).toEqual([flood, other])
   vi.advanceTimersByTime(1_000)
   expect(flooding()).toEqual([other])
   vi.advanceTimersByTime(1_000)
   expect(flooding()).toEqual([])
-  refuse(flood, 100)
+  countRefusals(flood, 100)
   vi.advanceTimersByTime(2_000)
   expect(flooding()).toEqual([])
 })

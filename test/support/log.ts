@@ -50,7 +50,14 @@ export function makeIdentity(): LogIdentity {
   }
 }
 
-const guarded = ['token_event', 'token_family', 'admin_action', 'log_leaf', 'log_node']
+const guarded = [
+  'token_event',
+  'token_family',
+  'admin_action',
+  'log_leaf',
+  'log_node',
+  'log_checkpoint',
+]
 
 /** Runs statements with all triggers off, as a superuser can, looks at the result, and takes everything back. */
 export async function whileTampered<T>(

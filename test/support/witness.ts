@@ -22,6 +22,8 @@ export type TestWitness = AsyncDisposable & {
   readonly known: () => Pick<Checkpoint, 'size' | 'root'>
   /** What it answers from now on instead, if anything. */
   answerWith(broken: Answer | null): void
+  /** A line with its signature over a checkpoint's text, whatever that says. */
+  cosignature(text: string): string
 }
 
 /** @property breaksOff after the body, the answer does not end: it stalls, or the connection is reset */
@@ -50,13 +52,17 @@ export async function startWitness(log: VerifierKey): Promise<TestWitness> {
       throw error
     }
     known = checkpoint
+    return { status: 200, body: cosignature(parseNote(note).text) }
+  }
+
+  function cosignature(of: string): string {
     const time = Math.floor(Date.now() / 1000)
-    const signed = `cosignature/v1\ntime ${time}\n${parseNote(note).text}`
     const blob = Buffer.alloc(12)
     blob.writeUInt32BE(keyIdOf(key))
     blob.writeBigUInt64BE(BigInt(time), 4)
-    const signature = Buffer.concat([blob, sign(null, Buffer.from(signed), privateKey)])
-    return { status: 200, body: `— ${key.name} ${signature.toString('base64')}\n` }
+    const signed = Buffer.from(`cosignature/v1\ntime ${time}\n${of}`)
+    const signature = Buffer.concat([blob, sign(null, signed, privateKey)])
+    return `— ${key.name} ${signature.toString('base64')}\n`
   }
 
   const server = createServer((request, response) => {
@@ -79,6 +85,7 @@ export async function startWitness(log: VerifierKey): Promise<TestWitness> {
     answers,
     known: () => known,
     answerWith: (answer) => void (broken = answer),
+    cosignature,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
