@@ -121,7 +121,9 @@ async function checkCredentials(
     // Read before the password hash: whatever ends all sessions from here on also fails this sign-in. Read for an
     // unknown address as well, so that it costs the same queries.
     epoch = await readEpoch(deps.database, found === null ? nilUuid : ledgerIdOf(found.id))
-    return deps.users.checkPassword(found, input.password, queueOf(ctx))
+    const isOfUser = await deps.users.checkPassword(found, input.password, queueOf(ctx))
+    // The limits count a disabled user's own password as any other.
+    return isOfUser && found?.disabled === false
   })
   const signedIn = await findOnce()
   const attempted = { userId: await findUserId(), subject: signedIn?.id, accountHash }

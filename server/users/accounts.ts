@@ -43,7 +43,9 @@ export function createAccounts(database: Database, passwords: Passwords): OwnDir
     },
     fromAccountRow: toUser,
     async checkPassword(user, password, network) {
-      const phc = user && (await readPasswordHash(database, user.id))
+      const stored = user && (await readPasswordHash(database, user.id))
+      // No password is right for a disabled user. What the queue does next must not tell one from another.
+      const phc = user?.disabled === true ? null : stored
       const isRight = await passwords.verify(phc, password, network)
       // The hash uses older parameters. Only now is the password available to hash it again.
       if (isRight && user !== null && phc !== null && passwords.needsRehash(phc))

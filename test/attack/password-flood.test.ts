@@ -65,7 +65,8 @@ test('V23 PW-03 (ASVS 15.2.2): in a flood of sign-ins the queue checks as many a
   const checked = answers.filter(({ status }) => status === 401)
   const shed = answers.filter(({ status }) => status === 503)
   expect(checked.length + shed.length).toBe(400)
-  expect(checked.length).toBeGreaterThanOrEqual(66)
+  // 64 that waited, and at least one that began before its network had to wait.
+  expect(checked.length).toBeGreaterThanOrEqual(65)
   expect(shed.length).toBeGreaterThan(100)
   for (const { reason, headers } of shed)
     expect([reason, headers['retry-after']]).toEqual(['service_unavailable', '1'])

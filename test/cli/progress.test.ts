@@ -56,6 +56,7 @@ test.concurrent.each([
 async function isHeldUp({ owner }: TestLedger): Promise<boolean> {
   const rows = await owner.ownerSql`
     select from pg_locks
-    where not granted and relation::regclass::text like 'token_ledger.token_event%'`
+    where not granted and relation::regclass::text like 'token_ledger.token_event%'
+      and database = (select oid from pg_database where datname = current_database())`
   return rows.length > 0
 }
