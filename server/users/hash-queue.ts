@@ -6,7 +6,8 @@ export type HashQueue = {
    *
    * @param network has its turn with all others; callers without one share a turn
    * @throws {AuthError} `service_unavailable`, immediately, if the queue is full; or later, if it is full and
-   * the place goes to a network that has none
+   * the place goes to a network that has none; `too_many_attempts`, immediately, if many of a network wait after
+   * its wrong password
    */
   run<T>(work: () => Promise<T>, network?: string): Promise<T>
   load(): HashLoad
@@ -24,6 +25,9 @@ type Waiter = { readonly begin: () => void; readonly shed: (error: AuthError) =>
  * network take a quarter of the time that two slots have.
  */
 const restFactor = 3
+
+/** Further callers of a network that waits after a wrong password are refused. */
+const mostResting = 8
 
 /**
  * Limits the resources that password hashing takes (ASVS 15.2.2). A slot is held until the work itself
@@ -49,6 +53,7 @@ export function createHashQueue({ concurrency, queueLimit }: HashQueueOptions): 
   async function run<T>(work: () => Promise<T>, network = ''): Promise<T> {
     if (active < concurrency && !resting.has(network)) active += 1
     else {
+      refuseIfResting(network)
       if (waiting >= queueLimit) makeRoomFor(network)
       await new Promise<void>((resolve, reject) =>
         enqueue(network, { begin: resolve, shed: reject }),
@@ -101,6 +106,15 @@ export function createHashQueue({ concurrency, queueLimit }: HashQueueOptions): 
     if (queued.length > 0) turns.set(network, queued)
     waiting -= 1
     return next
+  }
+
+  /** @throws {AuthError} `too_many_attempts` */
+  function refuseIfResting(network: string): void {
+    const queued = turns.get(network)?.length ?? 0
+    if (resting.has(network) && queued >= mostResting)
+      throw new AuthError('too_many_attempts', `${queued} passwords of ${network} wait`, {
+        retryAfterSeconds: 1,
+      })
   }
 
   /** @throws {AuthError} `service_unavailable` if the network has a place, or no other has two */

@@ -106,6 +106,11 @@ export const limits = [
         'throw full',
       ],
       [
+        'guesses take all places of the queue',
+        'if (resting.has(network) && queued >= mostResting)',
+        'if (false)',
+      ],
+      [
         'guesses take a slot as soon as it is free',
         "if (result === false && network !== '')",
         'if (false)',

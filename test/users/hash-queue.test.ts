@@ -90,4 +90,27 @@ describe('V23 PW-03 (ASVS 15.2.2): the queue of password hashes', () => {
       vi.useRealTimers()
     }
   })
+
+  test('while a network waits after a wrong password, eight of its callers wait, and others have all places', async () => {
+    vi.useFakeTimers()
+    try {
+      const queue = createHashQueue({ concurrency: 1, queueLimit: 10 })
+      const check = (isRight: boolean, network: string) =>
+        queue
+          .run(() => new Promise<boolean>((resolve) => setTimeout(resolve, 20, isRight)), network)
+          .catch((error: { reason: string }) => error.reason)
+      const wrong = check(false, '192.0.2.1')
+      await vi.advanceTimersByTimeAsync(21)
+      expect(await wrong).toBe(false)
+      const waiting = Array.from({ length: 8 }, () => check(true, '192.0.2.1'))
+      expect(await check(true, '192.0.2.1')).toBe('too_many_attempts')
+      const other = check(true, '198.51.100.1')
+      await vi.advanceTimersByTimeAsync(21)
+      expect(await other).toBe(true)
+      await vi.advanceTimersByTimeAsync(1_000)
+      expect(await Promise.all(waiting)).toEqual(waiting.map(() => true))
+    } finally {
+      vi.useRealTimers()
+    }
+  })
 })
