@@ -1,6 +1,7 @@
 import { and, desc, eq, or, sql, type SQLWrapper } from 'drizzle-orm'
 import type { SessionStatus } from '../../server/ledger/family.ts'
 import type { Statements } from '../connection/connect.ts'
+import { builtOnce, type Has } from '../connection/prepared.ts'
 import { auditSessions, tokenFamily, type AuditSession } from '../schema.ts'
 import { highestId } from './export.ts'
 import type { Page, UserFilter } from './sessions.ts'
@@ -109,6 +110,15 @@ async function lookAt(
   familyIds: readonly string[],
   { email, emailPrefix, status, network, device, limit }: SessionSearch & { limit: number },
 ): Promise<AuditSession[]> {
+  const compared = { email, emailPrefix, status, network, device }
+  const values = { ...compared, familyIds: `{${familyIds.join()}}`, limit }
+  const rows = await matching(db, values).execute(values)
+  return rows.map((row) => row.session)
+}
+
+type Compared = Omit<SessionSearch, 'userId'> & { familyIds: string; limit: number }
+
+const matching = builtOnce((db, has: Has<Compared>) => {
   // `limit` keeps the planner from reading all sessions for a join.
   const session = db
     .select()
@@ -116,24 +126,26 @@ async function lookAt(
     .where(eq(auditSessions.familyId, tokenFamily.familyId))
     .limit(1)
     .as('session')
-  const contains = (column: SQLWrapper) => sql`strpos(lower(${column}), lower(${device})) > 0`
-  const rows = await db
+  const value = (name: keyof Compared) => sql.placeholder(name)
+  const contains = (column: SQLWrapper) =>
+    sql`strpos(lower(${column}), lower(${value('device')})) > 0`
+  return db
     .select()
     .from(tokenFamily)
     .crossJoinLateral(session)
     .where(
       and(
-        sql`${tokenFamily.familyId} = any(${`{${familyIds.join()}}`}::text::uuid[])`,
-        email === undefined ? undefined : eq(session.email, email),
-        emailPrefix === undefined ? undefined : sql`starts_with(${session.email}, ${emailPrefix})`,
-        status === undefined ? undefined : eq(session.status, status),
-        network === undefined ? undefined : sql`${session.ip} <<= ${network}::inet`,
-        device === undefined
-          ? undefined
-          : or(contains(session.deviceName), contains(session.userAgent)),
+        sql`${tokenFamily.familyId} = any(${value('familyIds')}::text::uuid[])`,
+        has('email') ? eq(session.email, value('email')) : undefined,
+        has('emailPrefix')
+          ? sql`starts_with(${session.email}, ${value('emailPrefix')})`
+          : undefined,
+        has('status') ? eq(session.status, value('status')) : undefined,
+        has('network') ? sql`${session.ip} <<= ${value('network')}::inet` : undefined,
+        has('device') ? or(contains(session.deviceName), contains(session.userAgent)) : undefined,
       ),
     )
     .orderBy(desc(tokenFamily.familyId))
-    .limit(limit)
-  return rows.map((row) => row.session)
-}
+    .limit(value('limit'))
+    .prepare('search_sessions')
+})
