@@ -44,9 +44,9 @@ export function mayPass(error: unknown): boolean {
   return passing.has(reasonOf(error))
 }
 
-/** As long as the service says; else 1, 2, 4 s. Each with up to as much again, so that screens do not ask together. */
+/** 1, 2, 4 s, and at least as long as the service says. Each with up to as much again, so that screens do not ask together. */
 export function retryDelayMs(failures: number, error: unknown): number {
-  const ms = (retryAfterSecondsOf(error) ?? 2 ** failures) * 1_000
+  const ms = Math.max(retryAfterSecondsOf(error) ?? 0, 2 ** failures) * 1_000
   return ms * (1 + Math.random())
 }
 
