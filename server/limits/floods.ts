@@ -69,6 +69,8 @@ export function createFloods(log: LogSecurityEvent, periodMs = 1_000): Floods {
       }
     },
     isAny() {
+      // Asked for each request, and almost always so.
+      if (reached.size + before.size === 0) return false
       const now = performance.now()
       if (now >= endsAt) beginPeriod(now)
       return reached.size + before.size > 0
