@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -26,15 +27,31 @@ export const testSignInToken = 'b81f6d0a4c2e97351d08e6f5a94c7b23'
 
 const startTimeoutMs = 60_000
 
-/** A free port of the loopback interface; another process may take it before the caller does. */
+// Below the ports that systems give to a connection, or to a server that asks for port 0: one of those can be given to
+// another program between the look and the listening. Each worker of the tests has a thousand of its own.
+const firstPort = 20_000 + 1000 * (Number(process.env.VITEST_POOL_ID ?? 0) % 12)
+let nextPort = firstPort + randomInt(1000)
+
+/** A free port of the loopback interface, which no other test is given. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
+  for (let tries = 0; tries < 1000; tries++) {
+    const port = nextPort
+    nextPort = firstPort + ((port + 1 - firstPort) % 1000)
+    if (await isFree(port)) return port
+  }
+  throw new Error(`all ports from ${firstPort} on are taken`)
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer().listen(port, '127.0.0.1')
+  try {
+    await once(server, 'listening')
+  } catch {
+    return false
+  }
   server.close()
   await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
+  return true
 }
 
 /** Starts `server/main.ts` on this database of the owner, with a login of less rights, and a free port, or `PORT`, and waits until it is ready. */
