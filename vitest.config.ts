@@ -1,9 +1,11 @@
 import { defineConfig } from 'vitest/config'
 import LongestFirst from './test/support/longest-first.ts'
+import StuckReporter from './test/support/stuck-reporter.ts'
 
 export default defineConfig({
   test: {
     globalSetup: './test/support/global-setup.ts',
+    reporters: ['default', new StuckReporter()],
     include: ['test/**/*.test.{ts,tsx}'],
     // Tests start real processes, and CI has two cores: these limits leave room for a slow machine.
     testTimeout: 60_000,

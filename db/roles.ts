@@ -63,7 +63,10 @@ export async function chooseRoles(tx: postgres.TransactionSql): Promise<Roles> {
   return login?.mayHaveOwn === false && login.isMember ? usualRoles : own
 }
 
-/** Named after the database; with its number where another one has a name that is alike. */
+/**
+ * Named after the database; with its number where the name does not fit, or is that of roles of another one. Two
+ * databases with names that are cut alike may be migrated at the same moment, when neither sees the roles of the other.
+ */
 async function rolesOfItsOwn(tx: postgres.TransactionSql): Promise<Roles> {
   const [database] = await tx<{ name: string; oid: string }[]>`
     select datname as name, oid::text from pg_database where datname = current_database()`
@@ -73,7 +76,8 @@ async function rolesOfItsOwn(tx: postgres.TransactionSql): Promise<Roles> {
     .replaceAll(/[^a-z0-9]+/g, '_')
     .slice(0, 30)
   const roles = suffixed(`_${word}`)
-  return (await belongToAnother(tx, roles)) ? suffixed(`_${word}_${oid}`) : roles
+  const isTaken = word !== name || (await belongToAnother(tx, roles))
+  return isTaken ? suffixed(`_${word}_${oid}`) : roles
 }
 
 function suffixed(suffix: string): Roles {

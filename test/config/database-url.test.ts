@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { expect, inject, test } from 'vitest'
 import { withDatabaseErrors, migrateWithErrors } from '../../server/config/database-url.ts'
-import { asAdmin, databaseUrl } from '../support/admin.ts'
+import { asAdmin, databaseUrl, dropLogin } from '../support/admin.ts'
 import { freePort } from '../support/server.ts'
 import { cli } from '../support/cli.ts'
 
@@ -21,11 +21,10 @@ async function ownerWithoutCreateRole() {
   return {
     url: url.replace(/\/\/[^@]*@/, `//${name}:${name}@`),
     asSuperuser: url,
-    [Symbol.asyncDispose]: () =>
-      asAdmin(adminUrl, async (admin) => {
-        await admin`drop database ${admin(name)} with (force)`
-        await admin`drop role ${admin(name)}`
-      }),
+    async [Symbol.asyncDispose]() {
+      await asAdmin(adminUrl, (admin) => admin`drop database ${admin(name)} with (force)`)
+      await dropLogin(adminUrl, name)
+    },
   }
 }
 

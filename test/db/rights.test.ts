@@ -10,11 +10,17 @@ const everyTrigger = `
   join pg_class c on c.oid = t.tgrelid
   where not tgisinternal and tgparentid = 0 and relnamespace = 'token_ledger'::regnamespace`
 
+const schemas = 'token_ledger, token_audit, token_ledger_migrations'
+const roles = Object.values(usualRoles).join()
+
 test('LE-01: migrate gives back the rights of the roles, and takes those of PUBLIC', async () => {
   await using ledger = await freshDatabase()
   const due = await readFacts(ledger.ownerSql)
+  // Not `drop owned by`, which also takes the right to connect to the databases of other tests.
   await ledger.ownerSql.unsafe(`
-    drop owned by token_ledger_app, token_ledger_auditor;
+    revoke all on all tables in schema ${schemas} from ${roles};
+    revoke all on all functions in schema ${schemas} from ${roles};
+    revoke all on schema ${schemas} from ${roles};
     grant execute on all functions in schema token_audit to public;
     grant execute on function token_ledger.erase_traces(uuid) to public`)
   expect(await readFacts(ledger.ownerSql)).not.toEqual(due)

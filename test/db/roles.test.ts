@@ -41,11 +41,10 @@ test('an owner that may create no roles shares the usual ones, if it was granted
   await expect(migrate(stranger.url)).rejects.toThrow('permission denied to create role')
 })
 
-test('databases whose names begin alike do not share roles', async () => {
+test('databases whose names begin alike do not share roles, also when both are migrated at the same moment', async () => {
   await using second = await emptyDatabase()
   await using third = await emptyDatabase()
-  await migrate(second.url)
-  await migrate(third.url)
+  await Promise.all([migrate(second.url), migrate(third.url)])
   expect(await rolesOf(third.url)).not.toEqual(await rolesOf(second.url))
 })
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { canServe } from '../../db/migrate.ts'
 import { admitServiceLogin, scramVerifier } from '../../db/service-login.ts'
-import { asAdmin } from '../support/admin.ts'
+import { asAdmin, dropLogin } from '../support/admin.ts'
 import { emptyDatabase, freshDatabase } from '../support/database.ts'
 import { loginWith } from '../support/login.ts'
 import { plainlyOwned } from '../support/plain-owner.ts'
@@ -19,11 +19,13 @@ function newLogin(database: { readonly url: string }) {
     name,
     password,
     url: database.url.replace(/^(\w+:\/\/)(?:[^@/]*@)?/, `$1${login}`),
-    [Symbol.asyncDispose]: () =>
-      asAdmin(database.url, async (admin) => {
-        const [known] = await admin`select from pg_roles where rolname = ${name}`
-        if (known !== undefined) await admin.unsafe(`drop owned by "${name}"; drop role "${name}"`)
-      }),
+    async [Symbol.asyncDispose]() {
+      let isKnown = false
+      await asAdmin(database.url, async (admin) => {
+        isKnown = (await admin`select from pg_roles where rolname = ${name}`).length > 0
+      })
+      if (isKnown) await dropLogin(database.url, name)
+    },
   }
 }
 

@@ -47,6 +47,23 @@ export async function asAdmin(
   }
 }
 
+/** Drops a login, with its rights in the database of `adminUrl` and in the cluster. */
+export async function dropLogin(adminUrl: string, name: string): Promise<void> {
+  const role = `"${name}"`
+  await asAdmin(adminUrl, async (admin) => {
+    // A migration of another database may let every login of the cluster connect to that one, between the two statements.
+    for (let tries = 1; ; tries++)
+      try {
+        await admin.unsafe(`drop owned by ${role}`)
+        await admin.unsafe(`drop role ${role}`)
+        return
+      } catch (error) {
+        const isNeeded = (error as { code?: string }).code === '2BP01'
+        if (!isNeeded || tries === 10) throw error
+      }
+  })
+}
+
 /** Allows or refuses connections to this database, and ends those of the service; other connections stay. */
 export async function allowService(url: string, allowed: boolean): Promise<void> {
   const name = new URL(url).pathname.slice(1)

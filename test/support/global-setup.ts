@@ -7,7 +7,7 @@ import { migrate } from '../../db/migrate.ts'
 import { usualRoles } from '../../db/roles.ts'
 import { admitServiceLogin } from '../../db/service-login.ts'
 import { startEmbeddedPostgres } from '../../server/embedded-postgres/start.ts'
-import { asAdmin, databaseUrl, dropDatabases, serviceUrl } from './admin.ts'
+import { asAdmin, databaseUrl, dropDatabases, dropLogin, serviceUrl } from './admin.ts'
 import { testPostgresSettings as settings } from './postgres-settings.ts'
 import { buildPrograms } from './programs.ts'
 import { makeQuickFolder } from './quick-folder.ts'
@@ -44,10 +44,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
     await admitServiceLogin(databaseUrl(server.adminUrl, template), serviceUrl(server.adminUrl))
     project.provide('testDatabases', { adminUrl: server.adminUrl, template })
     return async () => {
-      await asAdmin(server.adminUrl, async (admin) => {
-        await dropDatabases(admin, (made) => made.run === run)
-        await admin`drop role ${admin(serviceName)}`
-      })
+      await asAdmin(server.adminUrl, (admin) => dropDatabases(admin, (made) => made.run === run))
+      await dropLogin(server.adminUrl, serviceName)
       await server.stop()
       removePrograms()
     }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import postgres, { type Sql } from 'postgres'
-import { asAdmin, databaseUrl } from './admin.ts'
+import { asAdmin, databaseUrl, dropLogin } from './admin.ts'
 import type { FreshDatabase } from './database.ts'
 
 export type Login = AsyncDisposable & {
@@ -36,7 +36,7 @@ export async function loginWith(
       await sql.end({ timeout: 1 })
       // The database may be gone already, and what the login made in it with it.
       await asAdmin(database.url, (admin) => admin.unsafe(`drop owned by ${name}`)).catch(() => {})
-      await asAdmin(adminUrl, (admin) => admin.unsafe(`drop role ${name}`))
+      await dropLogin(adminUrl, name)
     },
   }
 }
