@@ -1848,7 +1848,11 @@ begin
         )
       )
   loop
-    execute format('grant connect on database %I to %I', current_database(), login);
+    begin
+      execute format('grant connect on database %I to %I', current_database(), login);
+    -- Another session drops the login at this moment.
+    exception when undefined_object then null;
+    end;
   end loop;
   execute format('revoke connect on database %I from public', current_database());
   if has_database_privilege('public', current_database(), 'connect') then

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { migrate } from '../../db/migrate.ts'
-import { usualRoles } from '../../db/roles.ts'
-import { freshDatabase } from '../support/database.ts'
+import { rolesOf, usualRoles } from '../../db/roles.ts'
+import { emptyDatabase, freshDatabase } from '../support/database.ts'
 import { readFacts } from '../schema/facts.ts'
 
 const everyTrigger = `
@@ -10,22 +10,19 @@ const everyTrigger = `
   join pg_class c on c.oid = t.tgrelid
   where not tgisinternal and tgparentid = 0 and relnamespace = 'token_ledger'::regnamespace`
 
-const schemas = 'token_ledger, token_audit, token_ledger_migrations'
-const roles = Object.values(usualRoles).join()
-
 test('LE-01: migrate gives back the rights of the roles, and takes those of PUBLIC', async () => {
-  await using ledger = await freshDatabase()
+  // With roles of its own: those of other databases keep their rights there.
+  await using ledger = await emptyDatabase()
+  await migrate(ledger.url)
+  const roles = await rolesOf(ledger.url)
+  expect(roles).not.toEqual(usualRoles)
   const due = await readFacts(ledger.ownerSql)
-  // Not `drop owned by`, which also takes the right to connect to the databases of other tests.
   await ledger.ownerSql.unsafe(`
-    revoke all on all tables in schema ${schemas} from ${roles};
-    revoke all on all functions in schema ${schemas} from ${roles};
-    revoke all on schema ${schemas} from ${roles};
+    drop owned by ${roles.app}, ${roles.auditor};
     grant execute on all functions in schema token_audit to public;
     grant execute on function token_ledger.erase_traces(uuid) to public`)
   expect(await readFacts(ledger.ownerSql)).not.toEqual(due)
-  // Without any right in this database, the roles would be those of the other databases of this server.
-  await migrate(ledger.url, { roles: usualRoles })
+  await migrate(ledger.url, { roles })
   expect(await readFacts(ledger.ownerSql)).toEqual(due)
 })
 

@@ -1,4 +1,4 @@
-import postgres from 'postgres'
+import postgres, { type Sql } from 'postgres'
 import { expect, test } from 'vitest'
 import { migrate } from '../../db/migrate.ts'
 import { chooseRoles, rolesOf, usualRoles, withRoles } from '../../db/roles.ts'
@@ -115,6 +115,23 @@ test('a first migration lets in no member of the roles of the ledger, and the lo
   for (const login of [group, other]) expect(await canConnect(login)).toBe('ok')
 })
 
+test('a login that is dropped during a migration does not fail it', async () => {
+  await using ledger = await freshDatabase()
+  await using doomed = await loginWith(ledger, { roles: ['token_ledger_app'] })
+  await using member = await loginWith(ledger, { roles: ['token_ledger_app'] })
+  await openToPublic(ledger, [doomed, member])
+  const holder = await ledger.ownerSql.reserve()
+  await holder.unsafe(`begin; drop role ${doomed.name}`)
+  const migrated = migrate(ledger.url)
+  // The migration sees the login, and waits for the transaction that drops it.
+  await expect.poll(() => isWaitedFor(ledger.ownerSql, holder)).toBe(true)
+  await holder`commit`
+  holder.release()
+  expect(await migrated).toEqual([])
+  expect(await canConnect(member)).toBe('ok')
+  await asAdmin(ledger.url, (admin) => admin.unsafe(`create role ${doomed.name}`))
+})
+
 /** As Postgres makes a database: no login has a right of its own. */
 async function openToPublic(database: FreshDatabase, logins: readonly Login[]): Promise<void> {
   const names = logins.map(({ name }) => name).join(', ')
@@ -129,4 +146,12 @@ async function canConnect({ url }: Login): Promise<string> {
   } finally {
     await sql.end()
   }
+}
+
+/** Whether a session waits for what this connection holds. */
+async function isWaitedFor(sql: Sql, holder: Sql): Promise<boolean> {
+  const [own] = await holder<{ pid: number }[]>`select pg_backend_pid() as pid`
+  const waiting = await sql`
+    select from pg_stat_activity where ${own!.pid} = any(pg_blocking_pids(pid))`
+  return waiting.length > 0
 }
