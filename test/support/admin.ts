@@ -1,4 +1,5 @@
 import postgres, { type Sql } from 'postgres'
+import { codeOf } from '../../db/connection/errors.ts'
 
 /** The same server, another database. */
 export function databaseUrl(serverUrl: string, database: string): string {
@@ -31,7 +32,7 @@ export async function dropDatabases(
   for (const { datname } of found) {
     const match = /^(token_ledger_test_(\d+)_\d+)_/.exec(datname)
     if (match === null || !which({ run: match[1]!, startedAt: Number(match[2]) })) continue
-    await admin`drop database if exists ${admin(datname)} with (force)`
+    await againWhenCrossed(() => admin`drop database if exists ${admin(datname)} with (force)`)
   }
 }
 
@@ -50,18 +51,32 @@ export async function asAdmin(
 /** Drops a login, with its rights in the database of `adminUrl` and in the cluster. */
 export async function dropLogin(adminUrl: string, name: string): Promise<void> {
   const role = `"${name}"`
-  await asAdmin(adminUrl, async (admin) => {
-    // A migration of another database may let every login of the cluster connect to that one, between the two statements.
-    for (let tries = 1; ; tries++)
-      try {
+  await asAdmin(adminUrl, (admin) =>
+    againWhenCrossed(() =>
+      admin.unsafe(`drop role ${role}`).catch(async (error: unknown) => {
+        if (codeOf(error) !== neededByOthers) throw error
         await admin.unsafe(`drop owned by ${role}`)
         await admin.unsafe(`drop role ${role}`)
-        return
-      } catch (error) {
-        const isNeeded = (error as { code?: string }).code === '2BP01'
-        if (!isNeeded || tries === 10) throw error
-      }
-  })
+      }),
+    ),
+  )
+}
+
+const neededByOthers = '2BP01'
+/** Two sessions change the same row of a catalogue. */
+const changedByAnother = 'XX000'
+
+/**
+ * Repeats what another test crossed: a migration of its database may let every login of the cluster connect to it, and
+ * the login and the database may be dropped at the same moment.
+ */
+export async function againWhenCrossed<T>(work: () => PromiseLike<T>): Promise<T> {
+  for (let tries = 1; ; tries++)
+    try {
+      return await work()
+    } catch (error) {
+      if (![neededByOthers, changedByAnother].includes(codeOf(error)) || tries === 10) throw error
+    }
 }
 
 /** Allows or refuses connections to this database, and ends those of the service; other connections stay. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import postgres, { type Sql } from 'postgres'
-import { asAdmin, databaseUrl, dropLogin } from './admin.ts'
+import { againWhenCrossed, asAdmin, databaseUrl, dropLogin } from './admin.ts'
 import type { FreshDatabase } from './database.ts'
 
 export type Login = AsyncDisposable & {
@@ -35,7 +35,9 @@ export async function loginWith(
     async [Symbol.asyncDispose]() {
       await sql.end({ timeout: 1 })
       // The database may be gone already, and what the login made in it with it.
-      await asAdmin(database.url, (admin) => admin.unsafe(`drop owned by ${name}`)).catch(() => {})
+      await asAdmin(database.url, (admin) =>
+        againWhenCrossed(() => admin.unsafe(`drop owned by ${name}`)),
+      ).catch(() => {})
       await dropLogin(adminUrl, name)
     },
   }
