@@ -1,5 +1,6 @@
 import { useState, type ReactNode } from 'react'
 import { reasonOf } from '../../problems.ts'
+import { askAgain } from '../../parts/ask-again.ts'
 import { formText } from '../../parts/form-text.ts'
 import { PasswordField } from '../../parts/password-field.tsx'
 import { Section } from '../../parts/screen.tsx'
@@ -23,7 +24,7 @@ export function ChangePassword(): ReactNode {
       await trpc.account.changePassword.mutate({ currentPassword, newPassword })
       form.reset()
       setOutcome({ isDone: true, text: words.changed })
-      await queryClient.invalidateQueries()
+      await askAgain(queryClient)
     } catch (error) {
       const isWrong = reasonOf(error) === 'invalid_credentials'
       setOutcome({ isDone: false, text: isWrong ? words.wrongPassword : problemOf(error) })

@@ -3,6 +3,7 @@ import type { inferRouterOutputs } from '@trpc/server'
 import { useState, type ReactNode } from 'react'
 import type { AppRouter } from '../../../trpc.ts'
 import { formatCount } from '../../format.ts'
+import { askAgain } from '../../parts/ask-again.ts'
 import { Badge } from '../../parts/badge.tsx'
 import { Confirm } from '../../parts/confirm.tsx'
 import { describeAgent, Device } from '../../parts/device.tsx'
@@ -30,7 +31,7 @@ export function OwnSessions(): ReactNode {
   const after = async (message: string) => {
     setDone(message)
     await Promise.all(
-      [['sessions'], ['account']].map((queryKey) => queryClient.invalidateQueries({ queryKey })),
+      [['sessions'], ['account']].map((queryKey) => askAgain(queryClient, queryKey)),
     )
   }
   const endOthers = async () => {

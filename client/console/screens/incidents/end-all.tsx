@@ -1,6 +1,7 @@
 import { useMutation, useQueryClient } from '@tanstack/react-query'
 import { useState, type ReactNode } from 'react'
 import { formatCount } from '../../format.ts'
+import { askAgain } from '../../parts/ask-again.ts'
 import { Confirm } from '../../parts/confirm.tsx'
 import { Done } from '../../parts/states.tsx'
 import { trpc } from '../../service.ts'
@@ -12,7 +13,7 @@ export function EndAllOf({ userId }: { readonly userId: string }): ReactNode {
   const [isAsking, setIsAsking] = useState(false)
   const end = useMutation({
     mutationFn: (reason: string) => trpc.admin.users.revokeSessions.mutate({ userId, reason }),
-    onSuccess: () => queryClient.invalidateQueries({ queryKey: ['admin', 'sessions'] }),
+    onSuccess: () => askAgain(queryClient, ['admin', 'sessions']),
   })
   return (
     <>

@@ -1,6 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { getRouteApi } from '@tanstack/react-router'
 import { useState, type ReactNode } from 'react'
+import { askAgain } from '../../parts/ask-again.ts'
 import { Answer } from '../../parts/answer.tsx'
 import { Confirm } from '../../parts/confirm.tsx'
 import { Foreign } from '../../parts/foreign.tsx'
@@ -77,7 +78,7 @@ function EndSession({ session }: { readonly session: SessionLife }): ReactNode {
   const end = async (reason: string) => {
     const { revoked } = await trpc.admin.sessions.revoke.mutate({ familyId, reason })
     setDone(revoked === 1 ? words.ended : words.wasOver)
-    await queryClient.invalidateQueries({ queryKey: ['admin'] })
+    await askAgain(queryClient, ['admin'])
   }
   return (
     <>

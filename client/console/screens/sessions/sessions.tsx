@@ -1,6 +1,7 @@
 import { useInfiniteQuery } from '@tanstack/react-query'
 import { getRouteApi } from '@tanstack/react-router'
 import { useState, type ReactNode } from 'react'
+import { askAgain } from '../../parts/ask-again.ts'
 import { Confirm } from '../../parts/confirm.tsx'
 import { pages, Pages } from '../../parts/more.tsx'
 import { Screen } from '../../parts/screen.tsx'
@@ -48,7 +49,7 @@ function Found({ search: { person, ...search } }: { readonly search: SessionSear
     })
     setDone(outcomeWords(revoked, items.length - revoked))
     setSelected(new Set())
-    await queryClient.invalidateQueries({ queryKey: ['admin'] })
+    await askAgain(queryClient, ['admin'])
   }
   return (
     <>

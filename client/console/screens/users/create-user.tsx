@@ -1,6 +1,7 @@
 import { useMutation, useQueryClient } from '@tanstack/react-query'
 import { useState, type ReactNode } from 'react'
 import type { Outputs } from '../../outputs.ts'
+import { askAgain } from '../../parts/ask-again.ts'
 import { Id } from '../../parts/copy.tsx'
 import { Dialog } from '../../parts/dialog.tsx'
 import { Field } from '../../parts/field.tsx'
@@ -38,7 +39,7 @@ function CreateDialog({ onClose }: { readonly onClose: () => void }): ReactNode 
     },
     // The answer may hold a password: it is forgotten with the dialog.
     gcTime: 0,
-    onSuccess: () => queryClient.invalidateQueries({ queryKey: ['admin', 'users'] }),
+    onSuccess: () => askAgain(queryClient, ['admin', 'users']),
   })
   return (
     <Dialog title={words.create} onClose={onClose}>

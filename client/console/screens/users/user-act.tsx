@@ -1,6 +1,7 @@
 import { useQueryClient } from '@tanstack/react-query'
 import type { ReactNode } from 'react'
 import { formatCount } from '../../format.ts'
+import { askAgain } from '../../parts/ask-again.ts'
 import { Confirm } from '../../parts/confirm.tsx'
 import { trpc } from '../../service.ts'
 import { words } from '../../words/users.ts'
@@ -29,7 +30,7 @@ export function UserAct({
       activeSessions === null ? words.goOnUnknown : formatCount(activeSessions, words.goOn)
     onDone(`${done(user.email)} ${ended} ${goOn}`)
     // Not awaited: the dialog closes at once, and the table follows.
-    void queryClient.invalidateQueries({ queryKey: ['admin'] })
+    void askAgain(queryClient, ['admin'])
   }
   return (
     <Confirm
