@@ -5,6 +5,7 @@ import path from 'node:path'
 import fastify from 'fastify'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { connect } from '../../db/connection/connect.ts'
+import { readMark } from '../../db/incarnation.ts'
 import { watchForRestoredCopy } from '../../server/audit/restored-copy.ts'
 import { version } from '../../server/version.ts'
 import { serviceUrl } from '../support/admin.ts'
@@ -195,23 +196,33 @@ describe('a restored copy is noticed', () => {
     },
   )
 
-  test('by a process that runs while the database is replaced', async () => {
-    await runOnce(dataDir)
-    await using copy = await copyDatabase(owner)
-    const logged: string[] = []
-    const app = fastify({ logger: { stream: { write: (line) => void logged.push(line) } } })
-    const database = connect(serviceUrl(owner.url), { role: 'token_ledger_app' })
-    await watchForRestoredCopy(app, database, {
-      markId: randomUUID(),
-      state: () => ({ version, startedAt: Date.now(), lagMs: 0 }),
-      memory: { read: async () => null, write: async () => {} },
-      everyMs: 200,
-    })
-    await copy.restore()
-    await waitFor(() => logged.some((line) => line.includes(restoredCopy)))
-    await app.close()
-    await database.close()
-  })
+  test.each(['without its mark', 'with an older mark of it'])(
+    'by a process that runs while the database is replaced, by a copy %s',
+    async (which) => {
+      await runOnce(dataDir)
+      const logged: string[] = []
+      const app = fastify({ logger: { stream: { write: (line) => void logged.push(line) } } })
+      const database = connect(serviceUrl(owner.url), { role: 'token_ledger_app' })
+      const markId = randomUUID()
+      const markedAt = async () => (await readMark(database, markId)) ?? 0
+      const watch = () =>
+        watchForRestoredCopy(app, database, {
+          markId,
+          state: () => ({ version, startedAt: Date.now(), lagMs: 0 }),
+          memory: { read: async () => null, write: async () => {} },
+          everyMs: 200,
+        })
+      if (which !== 'without its mark') await watch()
+      await using copy = await copyDatabase(owner)
+      if (which === 'without its mark') await watch()
+      const copiedAt = await markedAt()
+      await waitFor(async () => (await markedAt()) > copiedAt)
+      await copy.restore()
+      await waitFor(() => logged.some((line) => line.includes(restoredCopy)))
+      await app.close()
+      await database.close()
+    },
+  )
 
   longTest('when it is older than the last `ledger restored`', async () => {
     await runOnce(dataDir)
