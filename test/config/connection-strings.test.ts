@@ -124,7 +124,7 @@ test.each([
   ['a socket and a host', 'postgres://u:hunter2@/x?host=/run/postgresql,db'],
   ['a parameter that is not known', 'postgres://u:hunter2@db/x?search_path=hunter2'],
   ['a name of every object', 'postgres://u:hunter2@db/x?toString=hunter2'],
-  ['a part of a password', 'postgres://u:p@db/x?a=b&hunter2@c'],
+  ['a part of a password', 'postgres://u:p@db/x?sslmode=require&hunter2@c'],
   ['a certificate that is not there', 'postgres://u:hunter2@db/x?sslmode=require&sslcert=/hunter2'],
 ])('%s is refused in one line without a value', (_what, url) => {
   const refusal = load({ DATABASE_URL: url })

@@ -32,6 +32,9 @@ function newLogin(database: { readonly url: string }) {
 test('the login of DATABASE_URL is created with its password, which is not sent, and serves', async () => {
   await using database = await freshDatabase()
   await using login = newLogin(database)
+  // Of a password that it is sent, Postgres would keep an MD5 hash.
+  const name = new URL(database.url).pathname.slice(1)
+  await database.ownerSql.unsafe(`alter database "${name}" set password_encryption = 'md5'`)
   await admitServiceLogin(database.url, login.url)
   const [role] = await database.ownerSql`
     select rolpassword as verifier, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls,

@@ -93,7 +93,7 @@ export const logins = [
     ],
   ),
   ...mutationsOf(
-    'drizzle/0020_connect_revoked_from_public.sql',
+    'drizzle/0034_dropped_logins.sql',
     ['test/db/roles.test.ts'],
     [
       [

@@ -14,7 +14,7 @@ export const revocations = [
       '  if (endedAt.length > 0) await notifyFamilyEnds(tx, Math.min(...endedAt))\n',
       '',
     ],
-    ['a sign-in is notified as an end', '(isEnd(event) ? [event.at] : [])', '[event.at]'],
+    ['a replay is notified as an end', '(isEnd(event) ? [event.at] : [])', '[event.at]'],
   ]),
   ...mutationsOf('server/sessions/ended-sessions.ts', inService, [
     [

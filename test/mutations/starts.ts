@@ -90,11 +90,20 @@ export const starts = [
     ['test/tokens/clocks.test.ts'],
     [['a host whose clock is wrong does not say so', 'Math.abs(ahead) > warnMs', 'ahead > warnMs']],
   ),
-  ...mutationsOf('server/config/production.ts', strings, [
+  ...mutationsOf(
+    'server/config/production.ts',
+    ['test/config/config.test.ts', ...strings],
     [
-      'PGHOST leads production to a database without TLS',
-      'hosts.every(({ name })',
-      'hosts.some(({ name })',
+      [
+        'PGHOST leads production to a database without TLS',
+        "parameters.has('host') && hosts",
+        'hosts',
+      ],
+      [
+        'one host on loopback stands for the others',
+        'hosts.every(({ name })',
+        'hosts.some(({ name })',
+      ],
     ],
-  ]),
+  ),
 ]

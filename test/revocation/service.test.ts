@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -271,25 +272,33 @@ test(
   },
 )
 
-test('only the end of a session is notified: no sign-in and no refresh', { timeout }, async () => {
-  const { a: server, owner } = shared
-  const notifications: string[] = []
-  const listener = postgres(owner.url, { max: 1, onnotice: () => {} })
-  try {
-    await listener.listen('token_ledger_ends', (payload) => notifications.push(payload))
-    let { refreshToken } = await signIn({ url: server.url, owner })
-    for (let i = 0; i < 5; i++) {
-      const { data } = await auth(server.url, 'refresh', { refreshToken })
-      refreshToken = data.refreshToken
+test(
+  'only the end of a session is notified: no sign-in, no refresh and no replay',
+  { timeout },
+  async () => {
+    const { a: server, owner } = shared
+    const notifications: string[] = []
+    const listener = postgres(owner.url, { max: 1, onnotice: () => {} })
+    try {
+      await listener.listen('token_ledger_ends', (payload) => notifications.push(payload))
+      let { refreshToken } = await signIn({ url: server.url, owner })
+      for (let i = 0; i < 5; i++) {
+        const { data } = await auth(server.url, 'refresh', { refreshToken })
+        refreshToken = data.refreshToken
+      }
+      const attempt = { refreshToken, attemptId: randomUUID() }
+      const first = await auth(server.url, 'refresh', attempt)
+      const again = await auth(server.url, 'refresh', attempt)
+      expect(again.data.refreshToken).toBe(first.data.refreshToken)
+      await auth(server.url, 'logout', { refreshToken: first.data.refreshToken })
+      await waitFor(async () => notifications.length > 0)
+      // Notifications come in the order of the commits: none came before this one.
+      expect(notifications).toHaveLength(1)
+    } finally {
+      await listener.end()
     }
-    await auth(server.url, 'logout', { refreshToken })
-    await waitFor(async () => notifications.length > 0)
-    // Notifications come in the order of the commits: none came before this one.
-    expect(notifications).toHaveLength(1)
-  } finally {
-    await listener.end()
-  }
-})
+  },
+)
 
 test(
   'forged notifications revoke no session and do not stop the following',
