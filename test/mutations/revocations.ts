@@ -14,7 +14,6 @@ export const revocations = [
       '  if (endedAt.length > 0) await notifyFamilyEnds(tx, Math.min(...endedAt))\n',
       '',
     ],
-    ['a replay is notified as an end', '(isEnd(event) ? [event.at] : [])', '[event.at]'],
   ]),
   ...mutationsOf('server/sessions/ended-sessions.ts', inService, [
     [
