@@ -165,7 +165,12 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
   const isLimited = config.rateLimits === 'on'
   const counters = createCounters(database)
   const limits = isLimited
-    ? createLimits(database, { counters, lifetimes: config, log: logSecurityEvent })
+    ? createLimits(database, {
+        counters,
+        lifetimes: config,
+        passwordQueue: passwords,
+        log: logSecurityEvent,
+      })
     : noLimits
   const callLimits = isLimited ? createCallLimits(counters) : noCallLimits
   removeStaleCounts(app, database)

@@ -3,7 +3,12 @@ import type { LogSecurityEvent } from '../observability/security-log.ts'
 import { endingOthers, provedSignIns, registrationsOfNetwork, type Lifetimes } from './bounds.ts'
 import type { Count, Counters } from './counters.ts'
 import { networksOf } from './networks.ts'
-import { countsOf, createPasswordLimits, type PasswordLimits } from './password-limits.ts'
+import {
+  countsOf,
+  createPasswordLimits,
+  type PasswordLimits,
+  type PasswordQueue,
+} from './password-limits.ts'
 import { createRefreshLimits, type RefreshLimits } from './refresh-limits.ts'
 import { tooManyAttempts } from './too-many-attempts.ts'
 
@@ -31,10 +36,12 @@ export function createLimits(
   {
     counters,
     lifetimes,
+    passwordQueue,
     log,
   }: {
     readonly counters: Counters
     readonly lifetimes: Lifetimes
+    readonly passwordQueue: PasswordQueue
     readonly log: LogSecurityEvent
   },
 ): Limits {
@@ -44,7 +51,7 @@ export function createLimits(
   }
 
   return {
-    ...createPasswordLimits(database, counters),
+    ...createPasswordLimits(database, counters, passwordQueue),
     ...createRefreshLimits(counters, { lifetimes, log }),
     beforeRegistration: (ip) => take(countsOf(registrationsOfNetwork, networksOf(ip))),
     beforeProvedSignIn: (userId) => take(provedSignIns.map((bound) => ({ bound, key: userId }))),

@@ -38,8 +38,18 @@ export type PasswordLimits = {
   countingPassword(attempt: PasswordAttempt, check: () => Promise<boolean>): Promise<boolean>
 }
 
+/** Where passwords of a network wait to be checked. */
+export type PasswordQueue = {
+  /** @throws {AuthError} `too_many_attempts` if it would not take another one of this network */
+  refuseIfResting(network: string): void
+}
+
 /** There is no limit for all callers together: the bounded queue of password hashing acts as one. */
-export function createPasswordLimits(database: Database, counters: Counters): PasswordLimits {
+export function createPasswordLimits(
+  database: Database,
+  counters: Counters,
+  queue: PasswordQueue,
+): PasswordLimits {
   /** @returns the counts that have a point of this attempt */
   async function admit(attempt: PasswordAttempt): Promise<readonly Count[]> {
     const ofNetworks = attempt.isAddressShared
@@ -88,6 +98,9 @@ export function createPasswordLimits(database: Database, counters: Counters): Pa
 
   return {
     async countingPassword(attempt, check) {
+      // What is refused by the queue costs no count: a count would be taken, and given back.
+      const line = passwordLineOf(attempt)
+      if (line !== undefined) queue.refuseIfResting(line)
       const right = rightPasswords.map((bound) => ({ bound, key: attempt.accountHash }))
       const spent = counters.known(right)
       if (spent.length > 0) throw tooManyAttempts(spent, attempt.accountHash)
@@ -106,6 +119,14 @@ export function createPasswordLimits(database: Database, counters: Counters): Pa
       return true
     },
   }
+}
+
+/** The widest network of a caller: its passwords wait in one line. None for an address that callers share. */
+export function passwordLineOf({
+  ip,
+  isAddressShared,
+}: Pick<PasswordAttempt, 'ip' | 'isAddressShared'>): string | undefined {
+  return isAddressShared ? undefined : networksOf(ip).at(-1)
 }
 
 /** The counts of a caller's networks, each with the bound of its size. */

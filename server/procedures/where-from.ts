@@ -1,4 +1,4 @@
-import { networksOf } from '../limits/networks.ts'
+import { passwordLineOf } from '../limits/password-limits.ts'
 import type { BaseContext } from './context.ts'
 
 /** Where a caller comes from, as the limits of passwords count it. */
@@ -6,7 +6,5 @@ export function whereFrom({ caller, isAddressShared }: BaseContext) {
   return { ip: caller.ip, isAddressShared }
 }
 
-/** The widest network of the caller: its password hashes wait in one line. */
-export function queueOf({ caller, isAddressShared }: BaseContext): string | undefined {
-  return isAddressShared ? undefined : networksOf(caller.ip).at(-1)
-}
+/** In which line the passwords of the caller wait to be checked. */
+export const queueOf = (ctx: BaseContext): string | undefined => passwordLineOf(whereFrom(ctx))

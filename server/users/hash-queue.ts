@@ -10,6 +10,12 @@ export type HashQueue = {
    * its wrong password
    */
   run<T>(work: () => Promise<T>, network?: string): Promise<T>
+  /**
+   * Refuses as `run` would now, before the caller does other work for it.
+   *
+   * @throws {AuthError} `too_many_attempts`, if many of the network wait after its wrong password
+   */
+  refuseIfResting(network: string): void
   load(): HashLoad
 }
 
@@ -108,7 +114,6 @@ export function createHashQueue({ concurrency, queueLimit }: HashQueueOptions): 
     return next
   }
 
-  /** @throws {AuthError} `too_many_attempts` */
   function refuseIfResting(network: string): void {
     const queued = turns.get(network)?.length ?? 0
     if (resting.has(network) && queued >= mostResting)
@@ -127,5 +132,5 @@ export function createHashQueue({ concurrency, queueLimit }: HashQueueOptions): 
     waiting -= 1
   }
 
-  return { run, load: () => ({ active, waiting }) }
+  return { run, refuseIfResting, load: () => ({ active, waiting }) }
 }

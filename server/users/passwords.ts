@@ -3,12 +3,12 @@ import type { Algorithm, ParsedHashOptions, Version } from '@node-rs/argon2'
 import { randomBytes } from 'node:crypto'
 import { AuthError } from '../errors.ts'
 import { createHashQueue } from './hash-queue.ts'
-import type { HashLoad } from './hash-queue.ts'
+import type { HashLoad, HashQueue } from './hash-queue.ts'
 import { normalPassword } from './password-rule.ts'
 
 export { passwordProblem } from './password-rule.ts'
 
-export type Passwords = {
+export type Passwords = Pick<HashQueue, 'refuseIfResting'> & {
   /**
    * @param network shares a place in the queue: see `createHashQueue`
    * @returns a PHC string of 97 characters
@@ -95,6 +95,7 @@ export function createPasswords(options: PasswordsOptions = {}): Passwords {
     },
 
     needsRehash: (phc) => !isCurrent(parsed(phc)),
+    refuseIfResting: (network) => queue.refuseIfResting(network),
     load: () => queue.load(),
   }
 }

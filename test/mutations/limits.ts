@@ -97,6 +97,17 @@ export const limits = [
     ],
   ),
   ...mutationsOf(
+    'server/limits/password-limits.ts',
+    ['test/procedures/password-queue.test.ts'],
+    [
+      [
+        'guesses that the queue refuses are counted first',
+        'if (line !== undefined) queue.refuseIfResting(line)',
+        '',
+      ],
+    ],
+  ),
+  ...mutationsOf(
     'server/users/hash-queue.ts',
     ['test/users/hash-queue.test.ts'],
     [
