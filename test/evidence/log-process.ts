@@ -25,6 +25,8 @@ const identity = { origin: logOriginOf(PUBLIC_URL), privateKey: createPrivateKey
 const deps = sessionDeps(database)
 const { rotate } = createRotation(deps)
 
+const rolledBack = new Error('rolled back')
+
 startSequencer(database.questions, { info: () => {}, warn: () => {} }, { pollMs: 5 })
 await Promise.all([signCheckpoints(), ...users.map(write)])
 
@@ -54,8 +56,6 @@ async function write(user: User): Promise<never> {
     await endOrRollBack(session.familyId, user.id)
   }
 }
-
-const rolledBack = new Error('rolled back')
 
 /** Half of these transactions write an event and an admin action that never were. */
 async function endOrRollBack(familyId: string, actorUserId: string): Promise<void> {

@@ -63,7 +63,8 @@ async function startProcess(writers: number): Promise<LogProcess> {
     signed: () => count,
     async kill() {
       child.kill('SIGKILL')
-      await exited
+      // It did not end by itself before.
+      expect(await exited).toEqual([null, 'SIGKILL'])
     },
   }
 }
