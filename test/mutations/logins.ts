@@ -106,11 +106,6 @@ export const logins = [
         'and (o.role, r.oid) not in (select e.role, e.owner from elsewhere e)',
         '',
       ],
-      [
-        'a login with a right of its own loses CONNECT',
-        'or r.oid in (select u.role from used u)',
-        '',
-      ],
       ['a member of a role with rights loses CONNECT', 'where is_in_use or u.role', 'where u.role'],
       [
         'a member of the roles of a new ledger keeps CONNECT',
