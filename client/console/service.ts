@@ -60,8 +60,8 @@ auth.onUserChange(forgetLostRole)
 auth.onUserChange(closeQuestion)
 
 /**
- * An admin who was demoted: what only admins may see goes at once, and a refresh brings the role of now. Queries and
- * mutations call it by themselves, subscriptions have to.
+ * An admin who was demoted: what only admins may see goes at once, and a refresh brings the role of now. Each
+ * call of `trpc` does so by itself.
  */
 export function noticeLostRole(error: Error): void {
   if (reasonOf(error) !== 'role_required') return

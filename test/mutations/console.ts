@@ -37,11 +37,6 @@ export const consoleRules = [
       'if (!mayPass(error)) throw error',
       'return undefined',
     ],
-    [
-      'an admin who lost the role keeps what the tail has shown',
-      "setState('ended')\n            noticeLostRole(error)",
-      "setState('ended')",
-    ],
   ]),
   ...mutationsOf('client/console/screens/ledger/tail-buffer.ts', ofTheTail, [
     [

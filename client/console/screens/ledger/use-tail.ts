@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react'
 
 import { mayPass, retryDelayMs } from '../../problems.ts'
-import { noticeLostRole, trpc } from '../../service.ts'
+import { trpc } from '../../service.ts'
 import { createTailBuffer, type TailView } from './tail-buffer.ts'
 
 import type { LedgerEvent } from './event-columns.tsx'
@@ -78,7 +78,6 @@ export function useTail(accepts: (event: LedgerEvent) => boolean): Tail {
           onError: (error) => {
             setProblem(error)
             setState('ended')
-            noticeLostRole(error)
           },
         },
       )

@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from 'react'
-import { noticeLostRole, trpc } from '../../service.ts'
+import { trpc } from '../../service.ts'
 import type { Outputs } from '../../outputs.ts'
 
 export type Verdict = Outputs['admin']['ledger']['verify']
@@ -34,10 +34,7 @@ export function useVerification() {
               ? { status: 'done', verdict: message.result }
               : { status: 'running', progress: message.progress },
           ),
-        onError: (error) => {
-          setCheck({ status: 'failed', error })
-          noticeLostRole(error)
-        },
+        onError: (error) => setCheck({ status: 'failed', error }),
       },
     )
   }
