@@ -92,10 +92,10 @@ export const cookies = [
   ),
   ...mutationsOf(
     'client/credential/own-session.ts',
-    ['test/browser/cookie-tossing.test.ts'],
+    ['test/client/own-session.test.ts'],
     [
       [
-        'a page takes up a session that it did not begin',
+        'a page refreshes a session that it did not begin',
         "      if (familyId === null && adopts === false) throw new AuthClientError('refresh_token_missing')\n",
         '',
       ],
