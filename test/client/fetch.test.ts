@@ -9,7 +9,13 @@ import { createAuthClient, type AuthClient } from '../../client/index.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import { makeUser, testPassword } from '../support/users.ts'
 
-type Seen = { method: string; path: string; token: string | undefined; body: string }
+type Seen = {
+  method: string
+  path: string
+  token: string | undefined
+  contentType: string | undefined
+  body: string
+}
 
 /** An API that refuses the first `refusals` requests for their token, and echoes the others. */
 type Api = { url: string; seen: Seen[]; refusals: number; close(): void }
@@ -84,7 +90,7 @@ test.each<[string, () => Promise<Seen | undefined>]>([
     },
   ],
 ])(
-  'a POST by %s that is refused for its token is sent again with its body and a new token',
+  'a POST by %s that is refused for its token is sent again with its headers, its body and a new token',
   async (_how, send) => {
     api.refusals = 1
     const echo = await send()
@@ -92,6 +98,7 @@ test.each<[string, () => Promise<Seen | undefined>]>([
     expect(api.seen).toHaveLength(2)
     expect(second).toEqual(echo)
     expect(second).toMatchObject({ method: 'POST', path: '/orders', body: '{"sku":"a"}' })
+    expect(second.contentType).toMatch(/^application\/json/)
     expect(first).toEqual({ ...second, token: first.token })
     expect(first.token).not.toBe(second.token)
   },
@@ -168,7 +175,8 @@ async function startApi(): Promise<Api> {
     const body = Buffer.concat(await request.toArray()).toString()
     const { method = '', url: path = '' } = request
     const token = request.headers.authorization?.replace('Bearer ', '')
-    const seen = { method, path, token, body }
+    const contentType = request.headers['content-type']
+    const seen = { method, path, token, contentType, body }
     self.seen.push(seen)
     if (path === '/gone') return void request.socket.destroy()
     if (path === '/orders/') return void response.writeHead(307, { location: '/orders' }).end()
