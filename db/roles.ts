@@ -76,8 +76,8 @@ async function rolesOfItsOwn(tx: postgres.TransactionSql): Promise<Roles> {
     .replaceAll(/[^a-z0-9]+/g, '_')
     .slice(0, 30)
   const roles = suffixed(`_${word}`)
-  const isTaken = word !== name || (await belongToAnother(tx, roles))
-  return isTaken ? suffixed(`_${word}_${oid}`) : roles
+  const needsNumber = word !== name || (await belongToAnother(tx, roles))
+  return needsNumber ? suffixed(`_${word}_${oid}`) : roles
 }
 
 function suffixed(suffix: string): Roles {

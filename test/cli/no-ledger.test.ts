@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { expect, inject, test } from 'vitest'
 import { startEmbeddedPostgres } from '../../server/embedded-postgres/start.ts'
 import { socketUrl } from '../../server/embedded-postgres/client.ts'
-import { asAdmin, databaseUrl } from '../support/admin.ts'
+import { asAdmin, databaseUrl, dropDatabase } from '../support/admin.ts'
 import { cli } from '../support/cli.ts'
 import { makeQuickFolder } from '../support/quick-folder.ts'
 import { run } from '../support/run.ts'
@@ -84,7 +84,7 @@ async function emptyDatabase(): Promise<AsyncDisposable & { url: string }> {
   return {
     url: databaseUrl(adminUrl, name),
     async [Symbol.asyncDispose]() {
-      await asAdmin(adminUrl, (admin) => admin`drop database if exists ${admin(name)} with (force)`)
+      await asAdmin(adminUrl, (admin) => dropDatabase(admin, name))
     },
   }
 }

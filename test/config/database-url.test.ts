@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { expect, inject, test } from 'vitest'
 import { withDatabaseErrors, migrateWithErrors } from '../../server/config/database-url.ts'
-import { asAdmin, databaseUrl, dropLogin } from '../support/admin.ts'
+import { asAdmin, databaseUrl, dropDatabase, dropLogin } from '../support/admin.ts'
 import { freePort } from '../support/server.ts'
 import { cli } from '../support/cli.ts'
 
@@ -22,7 +22,7 @@ async function ownerWithoutCreateRole() {
     url: url.replace(/\/\/[^@]*@/, `//${name}:${name}@`),
     asSuperuser: url,
     async [Symbol.asyncDispose]() {
-      await asAdmin(adminUrl, (admin) => admin`drop database ${admin(name)} with (force)`)
+      await asAdmin(adminUrl, (admin) => dropDatabase(admin, name))
       await dropLogin(adminUrl, name)
     },
   }

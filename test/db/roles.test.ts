@@ -129,7 +129,6 @@ test('a login that is dropped during a migration does not fail it', async () => 
   holder.release()
   expect(await migrated).toEqual([])
   expect(await canConnect(member)).toBe('ok')
-  await asAdmin(ledger.url, (admin) => admin.unsafe(`create role ${doomed.name}`))
 })
 
 /** As Postgres makes a database: no login has a right of its own. */

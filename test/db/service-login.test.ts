@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { canServe } from '../../db/migrate.ts'
 import { admitServiceLogin, scramVerifier } from '../../db/service-login.ts'
-import { asAdmin, dropLogin } from '../support/admin.ts'
+import { dropLogin } from '../support/admin.ts'
 import { emptyDatabase, freshDatabase } from '../support/database.ts'
 import { loginWith } from '../support/login.ts'
 import { plainlyOwned } from '../support/plain-owner.ts'
@@ -19,13 +19,7 @@ function newLogin(database: { readonly url: string }) {
     name,
     password,
     url: database.url.replace(/^(\w+:\/\/)(?:[^@/]*@)?/, `$1${login}`),
-    async [Symbol.asyncDispose]() {
-      let isKnown = false
-      await asAdmin(database.url, async (admin) => {
-        isKnown = (await admin`select from pg_roles where rolname = ${name}`).length > 0
-      })
-      if (isKnown) await dropLogin(database.url, name)
-    },
+    [Symbol.asyncDispose]: () => dropLogin(database.url, name),
   }
 }
 

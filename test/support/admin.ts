@@ -19,6 +19,11 @@ export function serviceUrl(ownerUrl: string): string {
   return ownerUrl.replace(/^(\w+:\/\/)(?:[^@/]*@)?/, `$1${login}@`)
 }
 
+/** Drops a database, if there is one, with any connections it still has. */
+export async function dropDatabase(admin: Sql, name: string): Promise<void> {
+  await againWhenCrossed(() => admin`drop database if exists ${admin(name)} with (force)`)
+}
+
 /** Drops test databases, with any connections they still have. */
 export async function dropDatabases(
   admin: Sql,
@@ -32,7 +37,7 @@ export async function dropDatabases(
   for (const { datname } of found) {
     const match = /^(token_ledger_test_(\d+)_\d+)_/.exec(datname)
     if (match === null || !which({ run: match[1]!, startedAt: Number(match[2]) })) continue
-    await againWhenCrossed(() => admin`drop database if exists ${admin(datname)} with (force)`)
+    await dropDatabase(admin, datname)
   }
 }
 
@@ -48,12 +53,12 @@ export async function asAdmin(
   }
 }
 
-/** Drops a login, with its rights in the database of `adminUrl` and in the cluster. */
+/** Drops a login, if there is one, with its rights in the database of `adminUrl` and in the cluster. */
 export async function dropLogin(adminUrl: string, name: string): Promise<void> {
   const role = `"${name}"`
   await asAdmin(adminUrl, (admin) =>
     againWhenCrossed(() =>
-      admin.unsafe(`drop role ${role}`).catch(async (error: unknown) => {
+      admin.unsafe(`drop role if exists ${role}`).catch(async (error: unknown) => {
         if (codeOf(error) !== neededByOthers) throw error
         await admin.unsafe(`drop owned by ${role}`)
         await admin.unsafe(`drop role ${role}`)

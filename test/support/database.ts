@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import postgres, { type Sql } from 'postgres'
 import { inject } from 'vitest'
-import { againWhenCrossed, asAdmin, databaseUrl } from './admin.ts'
+import { asAdmin, databaseUrl, dropDatabase } from './admin.ts'
 
 export type FreshDatabase = AsyncDisposable & {
   readonly url: string
@@ -35,7 +35,7 @@ async function createDatabase(copyOf: string): Promise<FreshDatabase> {
       await ownerSql.end({ timeout: 1 })
       await asAdmin(adminUrl, async (admin) => {
         const roles = await rolesOfItsOwn(admin, name)
-        await againWhenCrossed(() => admin`drop database if exists ${admin(name)} with (force)`)
+        await dropDatabase(admin, name)
         for (const role of roles) await admin.unsafe(`drop role ${role}`)
       })
     },

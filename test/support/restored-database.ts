@@ -1,4 +1,4 @@
-import { asAdmin, databaseUrl } from './admin.ts'
+import { asAdmin, databaseUrl, dropDatabase } from './admin.ts'
 import type { FreshDatabase } from './database.ts'
 
 /** A copy of a database, as a backup is one. */
@@ -30,9 +30,7 @@ export async function copyDatabase(
         `create database "${name}" template "${copy}" strategy file_copy`,
       ),
     async [Symbol.asyncDispose]() {
-      await asAdmin(databaseUrl(url, 'postgres'), (admin) =>
-        admin.unsafe(`drop database if exists "${copy}" with (force)`),
-      )
+      await asAdmin(databaseUrl(url, 'postgres'), (admin) => dropDatabase(admin, copy))
     },
   }
 }
