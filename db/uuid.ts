@@ -11,8 +11,8 @@ export function uuidOf(hex: string): string {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }
 
-/** The lowest of these ids, in lower case as Postgres writes them; the Nil UUID of none. */
-export function lowestUuid(ids: readonly string[]): string {
-  const [lowest = nilUuid] = ids.map((id) => id.toLowerCase()).toSorted()
-  return lowest
+/** The lowest and the highest of these ids, in lower case as Postgres writes them; the Nil UUID of none. */
+export function rangeOf(ids: readonly string[]): { lowest: string; highest: string } {
+  const sorted = ids.map((id) => id.toLowerCase()).toSorted()
+  return { lowest: sorted[0] ?? nilUuid, highest: sorted.at(-1) ?? nilUuid }
 }

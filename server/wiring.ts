@@ -1,6 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
+import { listOwnSessions, type OwnPage } from '../db/audit/sessions.ts'
+import { readStandings } from '../db/audit/standing.ts'
 import type { Database } from '../db/connection/connect.ts'
+import { askTogether } from '../db/connection/together.ts'
 import { transactionsOf } from '../db/connection/transaction.ts'
 import { watchForRestoredCopy } from './audit/restored-copy.ts'
 import { assertEncoding } from '../db/encoding.ts'
@@ -210,6 +213,12 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     accountHash: (email) => accountHash(canonicalEmail(email) ?? email),
     findBreachedPasswords: options.findBreachedPasswords,
     callLimits,
+    standingOf: askTogether((ids: readonly string[]) =>
+      readStandings(database.calls.statements, ids),
+    ),
+    ownSessionsOf: askTogether((asked: readonly OwnPage[]) =>
+      listOwnSessions(database.calls, asked),
+    ),
     turns: createTurns(),
     metrics,
     tails,

@@ -3,7 +3,7 @@ import type { LedgerEvent, Transport } from '../../server/ledger/events.ts'
 import type { Witnessed } from '../../server/ledger/sighting.ts'
 import type { Transaction } from '../connection/transaction.ts'
 import { epochMsText } from '../instant.ts'
-import { lowestUuid } from '../uuid.ts'
+import { rangeOf } from '../uuid.ts'
 import { toLedgerEvent, type LedgerEventRow, type LockedFamily } from './event-rows.ts'
 import type { UserRow } from '../users.ts'
 
@@ -59,7 +59,7 @@ export async function readFamilies(
   // One look-up per family (`offset 0` keeps them apart). Plans are kept: a join that was planned while the
   // ledger was small would go on reading whole tables for every batch. A family is in the month of its id, so
   // partitions before that of the lowest id need not be opened.
-  const lowest = lowestUuid(asked.map(({ familyId }) => familyId))
+  const { lowest } = rangeOf(asked.map(({ familyId }) => familyId))
   const rows = await sql<NewestRow[]>`
     select ${sql.unsafe(newestColumns)}
     from unnest(${asked.map(({ familyId }) => familyId)}::uuid[]) as asked(family_id)

@@ -1,3 +1,4 @@
+import { readStanding } from '../../db/audit/standing.ts'
 import type { Transaction } from '../../db/connection/transaction.ts'
 import { ledgerIdOf } from '../../db/subjects.ts'
 import { AuthError } from '../errors.ts'
@@ -17,7 +18,7 @@ const appProcedures = appTrpc.procedure.use(async ({ next }) => {
 /** Needs a valid access token of a session that this process does not know to have ended. */
 const bearerProcedure = appProcedures.use(async ({ ctx, next }) => {
   const session = await ctx.bearer.claims()
-  return next({ ctx: { ...ctx, session } })
+  return next({ ctx: { session } })
 })
 
 /**
@@ -27,7 +28,7 @@ const bearerProcedure = appProcedures.use(async ({ ctx, next }) => {
 export const signedInProcedure = bearerProcedure.use(async ({ ctx, next }) => {
   const isKnownActive = ctx.deps.endedSessions.stateOf(ctx.session.familyId) === 'active'
   if (!isKnownActive) await inTime(ctx.bearer.mustBeAlive())
-  return next({ ctx })
+  return next()
 })
 
 /**
@@ -36,8 +37,9 @@ export const signedInProcedure = bearerProcedure.use(async ({ ctx, next }) => {
  */
 export const liveProcedure = bearerProcedure.use(async ({ ctx, next }) => {
   await ctx.bearer.mustBeAlive()
-  const mayAct = async (tx: Transaction) => void (await mustBeAlive(tx, ctx.session))
-  return next({ ctx: { ...ctx, by: byCaller(ctx, mayAct) } })
+  const mayAct = async (tx: Transaction) =>
+    void mustBeAlive(await readStanding(tx, ctx.session.familyId))
+  return next({ ctx: { by: byCaller(ctx, mayAct) } })
 })
 
 /**
@@ -54,30 +56,30 @@ export const adminProcedure = bearerProcedure.use(async ({ ctx, path, next }) =>
     ip: caller.ip,
   })
   const mayAct = async (tx: Transaction) =>
-    mustBeAdmin(deps, session, await mustBeAlive(tx, session))
-  return next({ ctx: { ...ctx, by: byCaller(ctx, mayAct) } })
+    mustBeAdmin(deps, session, mustBeAlive(await readStanding(tx, session.familyId)))
+  return next({ ctx: { by: byCaller(ctx, mayAct) } })
 })
 
 /** As `liveProcedure`, for what a stolen access token must not do alone: the user has to have authenticated lately. */
 export const recentProcedure = liveProcedure.use(async ({ ctx, next }) => {
   mustBeRecent(ctx)
-  return next({ ctx })
+  return next()
 })
 
 /** As `adminProcedure`, for whatever changes something. */
 export const adminActProcedure = adminProcedure.use(async ({ ctx, next }) => {
   mustBeRecent(ctx)
-  return next({ ctx })
+  return next()
 })
 
 /** For a list of the caller's own: one at a time per user in this process. */
 export const listingProcedure = liveProcedure.use(async ({ ctx, next }) =>
-  ctx.deps.turns(ctx.by.actorUserId, () => next({ ctx })),
+  ctx.deps.turns(ctx.by.actorUserId, () => next()),
 )
 
 /** For a question that may read much: one at a time per admin in this process. */
 export const askingProcedure = adminProcedure.use(async ({ ctx, next }) =>
-  ctx.deps.turns(ctx.by.actorUserId, () => next({ ctx })),
+  ctx.deps.turns(ctx.by.actorUserId, () => next()),
 )
 
 /** @throws {AuthError} `step_up_required`: by the time of the database, as the token's `auth_time` is */

@@ -31,7 +31,7 @@ export function bearerOf(
     await deps.callLimits.count({ userId: ledgerIdOf(userId), familyId }, request.calls)
     return session
   })
-  const standing = once(async () => mustBeAlive(deps.database.calls.statements, await claims()))
+  const standing = once(async () => mustBeAlive(await deps.standingOf((await claims()).familyId)))
   const admin = once(async () => mustBeAdmin(deps, await claims(), await standing()))
   return { claims, mustBeAlive: standing, mustBeAdmin: admin }
 }

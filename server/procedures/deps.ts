@@ -1,3 +1,5 @@
+import type { OwnPage, OwnSession } from '../../db/audit/sessions.ts'
+import type { Standing } from '../../db/audit/standing.ts'
 import type { Database } from '../../db/connection/connect.ts'
 import type { LongReads } from '../audit/long-reads.ts'
 import type { Tails } from '../audit/tail.ts'
@@ -38,6 +40,10 @@ export type ServiceDeps = SessionDeps & {
   readonly accountHash: AccountHash
   readonly findBreachedPasswords: FindBreachedPasswords | undefined
   readonly callLimits: CallLimits
+  /** What a session is now, asked for all calls of one turn of the event loop together. */
+  readonly standingOf: (familyId: string) => Promise<Standing | null>
+  /** In the same way. */
+  readonly ownSessionsOf: (page: OwnPage) => Promise<readonly OwnSession[]>
   readonly turns: Turns
   readonly metrics: Metrics
   readonly tails: Tails

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { listActiveSessions } from '../../db/audit/sessions.ts'
-import type { AuditSession } from '../../db/schema.ts'
+import type { OwnSession } from '../../db/audit/sessions.ts'
+import { methodsOf } from '../../db/methods.ts'
 import { iso } from '../audit/views.ts'
 import { AuthError } from '../errors.ts'
 import { endAllSessions, endSession } from '../sessions/revocation.ts'
@@ -12,8 +12,7 @@ const list = listingProcedure
   .input(z.strictObject({ cursor: id.optional(), limit }).prefault({}))
   .query(async ({ ctx, input }) => {
     const { familyId } = ctx.session
-    const filter = { userId: ctx.by.actorUserId }
-    const rows = await listActiveSessions(ctx.deps.database.calls, filter, input)
+    const rows = await ctx.deps.ownSessionsOf({ ...input, userId: ctx.by.actorUserId })
     return pageOf(rows, input.limit, {
       item: (row) => toItem(row, familyId),
       cursor: (row) => row.familyId,
@@ -45,7 +44,7 @@ const revokeOthers = recentProcedure.mutation(async ({ ctx }) => {
 
 export const sessionsRouter = appRouterOf({ list, revoke, revokeOthers })
 
-function toItem(row: AuditSession, currentFamilyId: string) {
+function toItem(row: OwnSession, currentFamilyId: string) {
   return {
     familyId: row.familyId,
     isCurrent: row.familyId === currentFamilyId,
@@ -56,7 +55,7 @@ function toItem(row: AuditSession, currentFamilyId: string) {
     expiresAt: iso(row.expiresAt),
     ip: row.ip,
     userAgent: row.userAgent,
-    methods: row.methods,
+    methods: methodsOf(row.methods),
     authenticatedAt: iso(row.authenticatedAt),
   }
 }

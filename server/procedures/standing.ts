@@ -1,17 +1,15 @@
-import type postgres from 'postgres'
 import { readStanding, type Standing } from '../../db/audit/standing.ts'
-import type { Transaction } from '../../db/connection/transaction.ts'
 import { AuthError } from '../errors.ts'
 import { findUser } from '../users/team-directory.ts'
 import type { AccessTokenClaims } from '../verifier/index.ts'
 import type { ServiceDeps } from './deps.ts'
 
-/** @throws {AuthError} `access_token_revoked`: according to the database, now */
-export async function mustBeAlive(
-  sql: postgres.Sql | Transaction,
-  session: AccessTokenClaims,
-): Promise<Standing> {
-  const standing = await readStanding(sql, session.familyId)
+/**
+ * Takes what the database says of the session now.
+ *
+ * @throws {AuthError} `access_token_revoked`
+ */
+export function mustBeAlive(standing: Standing | null): Standing {
   if (standing?.status !== 'active')
     throw new AuthError('access_token_revoked', `the session is ${standing?.status ?? 'unknown'}`)
   return standing
@@ -29,7 +27,8 @@ export async function mustStillBeAdmin(
 ): Promise<void> {
   if (Date.now() >= session.expiresAt)
     throw new AuthError('access_token_expired', `expired during ${during}`)
-  await mustBeAdmin(deps, session, await mustBeAlive(deps.database.questions.statements, session))
+  const standing = await readStanding(deps.database.questions.statements, session.familyId)
+  await mustBeAdmin(deps, session, mustBeAlive(standing))
 }
 
 /**

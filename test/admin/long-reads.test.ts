@@ -1,6 +1,7 @@
 import fastify from 'fastify'
 import postgres from 'postgres'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { readStanding } from '../../db/audit/standing.ts'
 import { followCheck, type CheckMessage } from '../../server/audit/ledger-check.ts'
 import { createLongReads, type LongReads } from '../../server/audit/long-reads.ts'
 import { verifyExport } from '../../server/audit/verify-export.ts'
@@ -286,7 +287,8 @@ test('an export that fails in mid-stream is reported', async () => {
   const reported: unknown[] = []
   const broken = { begin: () => Promise.reject(new Error('the disk is gone')) }
   const deps = {
-    database: { calls: app.database.calls, questions: { statements: broken } },
+    database: { questions: { statements: broken } },
+    standingOf: (id: string) => readStanding(app.database.statements, id),
     verifier: { verifyAuthorization: async () => ({ familyId, userId, expiresAt: Infinity }) },
     endedSessions: { stateOf: () => 'active' },
     callLimits: { count: async () => {} },

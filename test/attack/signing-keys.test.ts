@@ -273,6 +273,7 @@ describe('a key that was sealed before 0016, without its times', () => {
     await owner.ownerSql`
       update token_ledger.signing_key set signs_from = now() + interval '1 day'
       where kid = ${old.kid}`
+    await restart()
     await moveClock(owner.ownerSql, 3_600_000)
     await waitFor(async () => (await keyRows()).every(({ kid }) => kid !== old.kid))
     expect(await me(session.accessToken)).toBe('access_token_invalid')

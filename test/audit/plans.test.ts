@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { listOwnEvents } from '../../db/audit/own-events.ts'
 import { countSessionsOf } from '../../db/audit/session-counts.ts'
 import { searchSessions } from '../../db/audit/session-search.ts'
-import { listActiveSessions, listSessions } from '../../db/audit/sessions.ts'
+import { listOwnSessions, listSessions } from '../../db/audit/sessions.ts'
 import { listComeBacks } from '../../db/audit/timeline.ts'
 import { countEvents } from '../../db/audit/statistics.ts'
 import { listEvents, listFamilyEvents, readForward } from '../../db/audit/events.ts'
@@ -127,7 +127,7 @@ const position = { txid: '99999999', familyId, seq: 1 }
 const page = { limit: 50 }
 
 test.each<[string, () => Promise<unknown>]>([
-  ['own active sessions', () => listActiveSessions(database, { userId }, page)],
+  ['own active sessions', () => listOwnSessions(database, [{ ...page, userId }])],
   ['sessions of a user', () => listSessions(database, { userId }, page)],
   [
     'the next page of them',

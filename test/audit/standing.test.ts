@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { readStanding } from '../../db/audit/standing.ts'
+import { readStanding, readStandings } from '../../db/audit/standing.ts'
 import { endSession } from '../../server/sessions/revocation.ts'
 import { startLedger, testCaller } from '../support/ledger.ts'
 import { waitFor } from '../support/wait.ts'
@@ -46,5 +46,12 @@ test('the check of a live session finds for every session the status that the vi
     expect(standing).toMatchObject({ status: session.status, account: { userId: user.id } })
   }
   const unknown = '01990000-0000-7000-8000-000000000000'
+  const all = [unknown, ...sessions.map(({ familyId: id }) => id).toReversed(), unknown]
+  const together = await readStandings(ledger.database.statements, all)
+  expect(together.map((standing) => standing?.status)).toEqual([
+    undefined,
+    ...sessions.map(({ status }) => status).toReversed(),
+    undefined,
+  ])
   expect(await readStanding(ledger.database.statements, unknown)).toBeNull()
 })

@@ -70,15 +70,16 @@ describe('a write with the id of another transaction changes nothing', () => {
       methods: ['pwd'],
       authenticatedAt: null,
     } as const
+    const { ownerSql } = ledger.owner
     await inTwo(ledger, async (locking, other) => {
       const { txid } = await fenced(locking)
       await expect(beginFamily(other, family, txid)).rejects.toThrow(notLocked)
     })
     await inTwo(ledger, async (locking, other) => {
+      await ownerSql`insert into token_ledger.user_epoch (user_id) values (${user.id})`
       const { txid } = await fenced(locking)
       await expect(bumpEpoch(other, txid, user.id)).rejects.toThrow(notLocked)
     })
-    const { ownerSql } = ledger.owner
     expect(await countOf(ownerSql`select from token_ledger.token_family`)).toBe(0)
     expect(await countOf(ownerSql`select from token_ledger.user_epoch where epoch > 0`)).toBe(0)
   })

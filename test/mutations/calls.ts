@@ -71,6 +71,54 @@ export const calls = [
       'if (raw.writableEnded) controller.abort()',
     ],
   ]),
+  ...mutationsOf(
+    'db/connection/together.ts',
+    ['test/db/together.test.ts'],
+    [
+      [
+        'a caller gets the answer to the question of another',
+        'resolve(answers[i] as Answer)',
+        'resolve(answers[0] as Answer)',
+      ],
+      [
+        'any number of questions waits for one statement',
+        'if (unanswered >= maxUnanswered)',
+        'if (false)',
+      ],
+      [
+        'a statement that fails leaves its callers waiting',
+        'for (const { reject } of asked) reject(error)',
+        'void error',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'db/audit/standing.ts',
+    ['test/audit/standing.test.ts'],
+    [
+      [
+        "sessions that are asked for together get each other's status",
+        'familyIds.map((familyId) => standings.get(familyId) ?? null)',
+        '[...standings.values()]',
+      ],
+    ],
+  ),
+  ...mutationsOf(
+    'db/audit/sessions.ts',
+    ['test/audit/own-sessions.test.ts'],
+    [
+      [
+        'lists that are asked for together are mixed up',
+        'pages[row.page - 1]?.push(row)',
+        'pages[0]?.push(row)',
+      ],
+      [
+        'a list of own sessions has those of everyone',
+        'where open.user_id = asked.user_id and',
+        'where',
+      ],
+    ],
+  ),
   ...mutationsOf('server/procedures/bearer.ts', limits, [
     [
       'calls are not counted',

@@ -4,6 +4,7 @@ const processes = ['test/client/server/two-processes.test.ts']
 const ended = ['test/client/server/ended-session.test.ts']
 const cookie = ['test/client/server/cookie.test.ts']
 const react = ['test/browser/react.test.tsx']
+const queryClient = ['test/client/react/query-client.test.ts']
 
 /** docs/guides/react.md and docs/guides/server-rendering.md */
 export const frontends = [
@@ -18,7 +19,7 @@ export const frontends = [
     [
       'a component rotates',
       "if (readOnly) return { status: 'unknown'",
-      "if (!readOnly && isDue) return { status: 'unknown'",
+      "if (readOnly && !isDue) return { status: 'unknown'",
     ],
     ['a CDN may keep a page with a session', "'private, no-store'", "'public, max-age=60'"],
   ]),
@@ -46,6 +47,8 @@ export const frontends = [
       '    if (isUnauthorized(error, final)) return false\n',
       '',
     ],
+  ]),
+  ...mutationsOf('client/react/query-client.ts', queryClient, [
     ['a mutation that another sign-in overtook is retried', 'session)_|superseded/', 'session)_/'],
     [
       'a mutation that sleeps runs as the next person',

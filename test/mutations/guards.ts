@@ -384,11 +384,6 @@ export const guards = [
     ['test/attack/names-of-callers.test.ts'],
     [
       [
-        'SQL: the service attaches chain_event to a table of its own',
-        'revoke all on function\n  token_ledger.chain_event(),\n',
-        'revoke all on function\n',
-      ],
-      [
         'SQL: any login may create temporary objects',
         "execute format('revoke temporary on database %I from public', current_database());",
         'null;',

@@ -51,10 +51,11 @@ const list = askingProcedure
     return { items: rows.map(toSessionView), nextCursor }
   })
 
-/** The two statuses that have an index of sessions. Otherwise sessions are looked at one by one. */
-function hasIndex({ status, emailPrefix, network: from, device }: SessionSearch): boolean {
-  const isCompared = [emailPrefix, from, device].some((wanted) => wanted !== undefined)
-  return (status === 'active' || status === 'reuse_detected') && !isCompared
+/** All sessions, those of a user, and two statuses have an index. Otherwise sessions are looked at one by one. */
+function hasIndex({ email, status, emailPrefix, network: from, device }: SessionSearch): boolean {
+  if ([emailPrefix, from, device].some((wanted) => wanted !== undefined)) return false
+  if (status === undefined) return email === undefined
+  return status === 'active' || status === 'reuse_detected'
 }
 
 const get = askingProcedure
