@@ -94,9 +94,13 @@ test('a tab takes no token of another session than the one its origin shares', a
     },
     { kind: 'answered', grant: forged },
   ]
-  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a channel has its origin
-  for (const message of messages) channel.postMessage(message)
-  expect(await restoring).toMatchObject({ status: 'signed-in' })
+  // Until the tab has asked the others, and had its answer.
+  const posting = setInterval(() => {
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a channel has its origin
+    for (const message of messages) channel.postMessage(message)
+  }, 1)
+  const restored = await restoring.finally(() => clearInterval(posting))
+  expect(restored).toMatchObject({ status: 'signed-in' })
   expect(await opened.getAccessToken()).not.toBe('forged')
   channel.close()
 })

@@ -19,7 +19,7 @@ export const frontends = [
     [
       'a component rotates',
       "if (readOnly) return { status: 'unknown'",
-      "if (readOnly && !isDue) return { status: 'unknown'",
+      "if (readOnly && leftMs === 0) return { status: 'unknown'",
     ],
     ['a CDN may keep a page with a session', "'private, no-store'", "'public, max-age=60'"],
   ]),

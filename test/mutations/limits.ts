@@ -73,8 +73,12 @@ export const limits = [
       '',
     ],
   ]),
-  ...mutationsOf('server/limits/password-limits.ts', right, [
-    ['refused sign-ins write', 'if (spent.length > 0) throw', 'if (spent.length < 0) throw'],
+  ...mutationsOf('server/limits/counters.ts', right, [
+    [
+      'refused sign-ins write',
+      'if (blocked.length > 0 || counts.length === 0) return blocked',
+      'if (counts.length === 0) return blocked',
+    ],
   ]),
   ...mutationsOf(
     'server/limits/refresh-limits.ts',
