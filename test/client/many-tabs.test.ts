@@ -72,9 +72,21 @@ test('a tab that meets the limit takes the access token of the tab that refreshe
 })
 
 test('a tab takes no token of another session than the one its origin shares', async () => {
-  vi.stubGlobal('navigator', { locks: lockManager() })
+  const locks = lockManager()
+  vi.stubGlobal('navigator', { locks })
   await signIn()
   const channel = new BroadcastChannel(`token-ledger ${app.url}`)
+  const ear = new BroadcastChannel(channel.name)
+  const heard = new Promise((resolve) => ear.addEventListener('message', resolve))
+  // The tab gets the lock once it has heard of the other session, so it asks for that token.
+  vi.stubGlobal('navigator', {
+    locks: {
+      request: async (name: string, options: object, work: () => Promise<unknown>) => {
+        await heard
+        return locks.request(name, options, work)
+      },
+    },
+  })
   const forged = {
     accessToken: 'forged',
     tokenType: 'Bearer' as const,
@@ -103,6 +115,7 @@ test('a tab takes no token of another session than the one its origin shares', a
   expect(restored).toMatchObject({ status: 'signed-in' })
   expect(await opened.getAccessToken()).not.toBe('forged')
   channel.close()
+  ear.close()
 })
 
 test('an explicit refresh asks the service, and not another tab', async () => {

@@ -54,6 +54,21 @@ for (const setting of settings) {
   else rounds[free] = [...rounds[free]!, setting]
 }
 
+test('no setting that changes what statements read, cost or promise is left to the database', () => {
+  expect(Object.keys(pinnedSettings).toSorted()).toEqual([
+    'DateStyle',
+    'IntervalStyle',
+    'bytea_output',
+    'default_transaction_isolation',
+    'extra_float_digits',
+    'jit',
+    'row_security',
+    'search_path',
+    'standard_conforming_strings',
+    'token_ledger.appends',
+  ])
+})
+
 describe.each(postgresVersions)('Postgres %i', (version) => {
   let cluster: Cluster
 
