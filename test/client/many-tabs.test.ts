@@ -4,6 +4,7 @@ import type { TabMessage } from '../../client/tabs/channel.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import { countKinds, expectNoReuse } from '../support/ledger-counts.ts'
 import { makeUser, testPassword } from '../support/users.ts'
+import { waitFor } from '../support/wait.ts'
 
 const tabCount = 70
 
@@ -77,12 +78,13 @@ test('a tab takes no token of another session than the one its origin shares', a
   await signIn()
   const channel = new BroadcastChannel(`token-ledger ${app.url}`)
   const ear = new BroadcastChannel(channel.name)
-  const heard = new Promise((resolve) => ear.addEventListener('message', resolve))
-  // The tab gets the lock once it has heard of the other session, so it asks for that token.
+  let messagesHeard = 0
+  ear.addEventListener('message', () => void (messagesHeard += 1))
+  // The tab gets the lock long after it has heard of the other session, so it asks for that token.
   vi.stubGlobal('navigator', {
     locks: {
       request: async (name: string, options: object, work: () => Promise<unknown>) => {
-        await heard
+        await waitFor(() => messagesHeard >= 20)
         return locks.request(name, options, work)
       },
     },
