@@ -29,7 +29,7 @@ test('four processes migrate at once: all succeed, and each migration is applied
   for (const { code, stderr } of outcomes) {
     expect(code).toBe(0)
     // Those that waited for more than two seconds say for whom.
-    expect(stderr).toMatch(/^(waiting for .+\n)*the schema is up to date\n$/)
+    expect(stderr).toMatch(/^(token-ledger: waiting for .+\n)*the schema is up to date\n$/)
   }
   expect(await applied(empty)).toHaveLength((await journal()).length)
 })

@@ -108,8 +108,10 @@ async function verdictOf(
     },
     stdio: 'ignore',
     timeout,
+    detached: true,
   })
   await once(child, 'exit')
+  endGroup(child.pid)
   const text = await readFile(reportFile, 'utf8').catch(() => null)
   if (text === null) return { says: 'no answer', failed: '' }
   const report = JSON.parse(text) as Report
@@ -119,6 +121,16 @@ async function verdictOf(
   if (failed !== undefined) return { says: 'red', failed: failed.fullName }
   const isGreen = report.success && report.numPassedTests > 0
   return { says: isGreen ? 'green' : 'no answer', failed: '' }
+}
+
+/** Ends what the tests started: with `--bail`, vitest ends its workers before they stop their servers. */
+function endGroup(pid: number | undefined): void {
+  if (pid === undefined) return
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
 }
 
 /** The part of vitest's JSON that is used. */
