@@ -6,6 +6,7 @@ import { countSessionsOf } from '../../db/audit/session-counts.ts'
 import { searchSessions } from '../../db/audit/session-search.ts'
 import { listOwnSessions, listSessions } from '../../db/audit/sessions.ts'
 import { listComeBacks } from '../../db/audit/timeline.ts'
+import { readStandings } from '../../db/audit/standing.ts'
 import { countEvents } from '../../db/audit/statistics.ts'
 import { listEvents, listFamilyEvents, readForward } from '../../db/audit/events.ts'
 import { listIncidents, listIncidentsByClient } from '../../db/audit/incidents.ts'
@@ -212,25 +213,25 @@ test('an hour of statistics does not read the months around it', async () => {
   expect(await countEvents(database, period, 3_600_000)).not.toHaveLength(0)
 })
 
-test('a batch of refreshes opens no partition of the months before its oldest family', async () => {
+/** Runs a query for a family of this month, and returns how many partitions each part of its plan leaves unopened. */
+async function unopenedBy(run: (familyId: string) => Promise<unknown>): Promise<number[]> {
   const { ownerSql } = owner
-  const closed = 6
-  await ownerSql`
-    select token_ledger.make_month(date_trunc('month', now()) - ago * interval '1 month')
-    from generate_series(1, ${closed}::int) ago`
   const [{ id }] = (await ownerSql`select id from public.made order by id limit 1`) as any
   asked = []
-  const read = await readFamilies(database.statements, [{ familyId: id, generation: null }])
-  expect(read.families.size).toBe(1)
+  await run(id)
   const { query, params } = asked[0]!
   // As the service runs it: planned once, without the values.
   const [row] = await ownerSql.begin(async (tx) => {
     await tx`set local plan_cache_mode = force_generic_plan`
-    await tx.unsafe(`prepare read_families as ${query}`)
+    await tx.unsafe(`prepare asked as ${query}`)
     const values = params.map((value) =>
       Array.isArray(value) ? `'{${value.join(',')}}'` : `'${String(value)}'`,
     )
-    return tx.unsafe(`explain (analyze, format json) execute read_families(${values.join(', ')})`)
+    const plan = await tx.unsafe(
+      `explain (analyze, format json) execute asked(${values.join(', ')})`,
+    )
+    await tx`deallocate asked`
+    return plan
   })
   const unopened: number[] = []
   const walk = (node: any) => {
@@ -238,8 +239,26 @@ test('a batch of refreshes opens no partition of the months before its oldest fa
     for (const child of node.Plans ?? []) walk(child)
   }
   walk(row!['QUERY PLAN'][0].Plan)
+  return unopened
+}
+
+test('a batch of refreshes opens no partition of the months before its oldest family', async () => {
+  const closed = 6
+  await owner.ownerSql`
+    select token_ledger.make_month(date_trunc('month', now()) - ago * interval '1 month')
+    from generate_series(1, ${closed}::int) ago`
+  const before = await unopenedBy(async (familyId) => {
+    const read = await readFamilies(database.statements, [{ familyId, generation: null }])
+    expect(read.families.size).toBe(1)
+  })
   // For the family and its newest event.
-  expect(unopened).toEqual([closed, closed])
+  expect(before).toEqual([closed, closed])
+  // Whether sessions are active is asked of their own months alone, so those ahead stay closed as well.
+  const around = await unopenedBy(async (familyId) => {
+    expect(await readStandings(database.statements, [familyId, familyId])).toHaveLength(2)
+  })
+  expect(around.length).toBeGreaterThanOrEqual(2)
+  expect(Math.min(...around)).toBeGreaterThan(closed)
 })
 
 test('a batch of the log reads the events that it takes in, and none that wait behind them', async () => {
