@@ -3,8 +3,8 @@ import postgres from 'postgres'
 import type { Reporter, TestCase } from 'vitest/node'
 
 /**
- * Of a test that ran out of time, shows at the end of the run what it may have waited for: sessions of the shared server
- * that were in a transaction then, and the processes of the machine.
+ * Of a test that ran out of time, shows at once, and at the end of the run again, what it may have waited for: sessions of
+ * the shared server that were in a transaction then, and the processes of the machine.
  */
 export default class StuckReporter implements Reporter {
   readonly #seen: string[] = []
@@ -14,7 +14,10 @@ export default class StuckReporter implements Reporter {
     if (!errors.some(({ message }) => message.includes('timed out in'))) return
     const { adminUrl } = test.project.getProvidedContext().testDatabases
     const sessions = await readSessions(adminUrl).catch((error: unknown) => [String(error)])
-    this.#seen.push(`When "${test.fullName}" ran out of time:`, ...sessions, ...processes())
+    const lines = [`When "${test.fullName}" ran out of time:`, ...sessions, ...processes()]
+    // A run that is interrupted has no end.
+    for (const line of lines) console.error(line)
+    this.#seen.push(...lines)
   }
 
   onTestRunEnd(): void {
