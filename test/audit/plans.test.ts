@@ -214,7 +214,7 @@ test('an hour of statistics does not read the months around it', async () => {
 })
 
 /** Runs a query for a family of this month, and returns how many partitions each part of its plan leaves unopened. */
-async function unopenedBy(run: (familyId: string) => Promise<unknown>): Promise<number[]> {
+async function unopenedBy(run: (ofMonth: string) => Promise<unknown>): Promise<number[]> {
   const { ownerSql } = owner
   const [{ id }] = (await ownerSql`select id from public.made order by id limit 1`) as any
   asked = []
@@ -247,15 +247,16 @@ test('a batch of refreshes opens no partition of the months before its oldest fa
   await owner.ownerSql`
     select token_ledger.make_month(date_trunc('month', now()) - ago * interval '1 month')
     from generate_series(1, ${closed}::int) ago`
-  const before = await unopenedBy(async (familyId) => {
-    const read = await readFamilies(database.statements, [{ familyId, generation: null }])
+  const before = await unopenedBy(async (ofMonth) => {
+    const questions = [{ familyId: ofMonth, generation: null }]
+    const read = await readFamilies(database.statements, questions)
     expect(read.families.size).toBe(1)
   })
   // For the family and its newest event.
   expect(before).toEqual([closed, closed])
   // Whether sessions are active is asked of their own months alone, so those ahead stay closed as well.
-  const around = await unopenedBy(async (familyId) => {
-    expect(await readStandings(database.statements, [familyId, familyId])).toHaveLength(2)
+  const around = await unopenedBy(async (ofMonth) => {
+    expect(await readStandings(database.statements, [ofMonth, ofMonth])).toHaveLength(2)
   })
   expect(around.length).toBeGreaterThanOrEqual(2)
   expect(Math.min(...around)).toBeGreaterThan(closed)
