@@ -3,7 +3,7 @@ import { createBackoff, type Backoff } from './backoff.ts'
 import { ConnectionRefused } from './handshake.ts'
 import type { Place } from './reach.ts'
 import { pinnedSettings, stateQuery, type SessionSettings } from './settings.ts'
-import { createSockets, type SocketEvents } from './socket.ts'
+import { createSockets, type SocketEvents, type Sockets } from './socket.ts'
 import { targetOf, type Target } from './target.ts'
 
 export type DriverOptions = {
@@ -37,7 +37,7 @@ export function createDriver(databaseUrl: string, options: DriverOptions): Drive
     { settings, ...own }: OwnOptions,
     events: SocketEvents,
   ): postgres.Sql {
-    const socket = createSockets({
+    const sockets = createSockets({
       ...at,
       probe: (place) => probe(place, settings),
       query: stateQuery(settings),
@@ -53,7 +53,7 @@ export function createDriver(databaseUrl: string, options: DriverOptions): Drive
       onnotice: () => {},
       fetch_types: false,
       // The rest is done by the sockets. With several hosts the driver would try again without end.
-      socket,
+      socket: () => sockets.open(),
       ssl: false,
       host: [first?.host ?? 'localhost'],
       port: [first?.port ?? 5432],
@@ -61,7 +61,7 @@ export function createDriver(databaseUrl: string, options: DriverOptions): Drive
       connect_timeout: 0,
       backoff: 0,
     }
-    return postgres(settled as unknown as postgres.Options<{}>)
+    return closedWhenEnded(postgres(settled as unknown as postgres.Options<{}>), sockets)
   }
 
   async function probe(place: Place, settings: SessionSettings): Promise<void> {
@@ -76,6 +76,22 @@ export function createDriver(databaseUrl: string, options: DriverOptions): Drive
 
   const all = { places, backoff: createBackoff() }
   return (own, events) => open(all, own, events)
+}
+
+/** The driver waits without limit for a connection that was lost during a statement. */
+const endWithinSeconds = 5
+
+/**
+ * Lets `end` of the pool leave no connection. That of postgres.js 3.4 opens new ones for statements that wait for a
+ * connection, and keeps them: the process could not exit.
+ */
+function closedWhenEnded(sql: postgres.Sql, sockets: Sockets): postgres.Sql {
+  const end = sql.end.bind(sql)
+  sql.end = async ({ timeout = endWithinSeconds } = {}) => {
+    await end({ timeout })
+    sockets.close()
+  }
+  return sql
 }
 
 /** One connection for an owner's work, without a limit on how long a statement may run. */

@@ -25,17 +25,33 @@ type Options = {
   readonly events: SocketEvents
 }
 
+/** The pool has ended. Nothing was sent. */
+class PoolClosed extends ConnectionRefused {
+  constructor() {
+    super('CONNECTION_ENDED', 'the pool of connections has ended')
+  }
+}
+
 /** An attempt to connect that takes longer has failed; callers are answered within three seconds. */
 const connectWithinMs = 2_800
 
+export type Sockets = {
+  /** Opens one for the driver, ready for its first message. */
+  open(): Promise<Duplex>
+  /** Destroys those that are open or being opened, and opens no further one. */
+  close(): void
+}
+
 /**
- * Opens sockets for the driver, ready for its first message.
+ * The sockets of one pool.
  *
  * The driver sees every end of an attempt as an error: after a plain close it would try again at once, without end. It
  * sees none before its first write, because it sends a message that it could not write on its next connection.
  */
-export function createSockets(options: Options): () => Promise<Duplex> {
+export function createSockets(options: Options): Sockets {
   const { backoff, places, probe } = options
+  const opened = new Set<Socket>()
+  let isClosed = false
   let next = 0
 
   async function reachAny(deadline: Deadline): Promise<Socket> {
@@ -54,17 +70,28 @@ export function createSockets(options: Options): () => Promise<Duplex> {
     }
   }
 
-  return async () => {
-    const refusal = backoff.ask()
+  async function open(): Promise<Duplex> {
+    const refusal = isClosed ? new PoolClosed() : backoff.ask()
     if (refusal !== null) return new FailedSocket(refusal)
     const deadline = startDeadline()
     const fail = (error: Error) => {
       deadline.clear()
       backoff.failed(error)
     }
+    const abandon = () => {
+      deadline.clear()
+      backoff.abandoned()
+    }
     try {
       const socket = await reachAny(deadline)
+      if (isClosed) {
+        socket.destroy()
+        abandon()
+        return new FailedSocket(new PoolClosed())
+      }
       deadline.watch(socket)
+      opened.add(socket)
+      socket.once('close', () => opened.delete(socket))
       supervise(socket, options, {
         succeed() {
           deadline.clear()
@@ -72,18 +99,25 @@ export function createSockets(options: Options): () => Promise<Duplex> {
         },
         fail(error) {
           next += 1
-          fail(error)
+          if (isClosed) abandon()
+          else fail(error)
         },
-        abandon() {
-          deadline.clear()
-          backoff.abandoned()
-        },
+        abandon,
       })
       return socket
     } catch (error) {
       fail(error as Error)
       return new FailedSocket(error as Error)
     }
+  }
+
+  return {
+    open,
+    close() {
+      isClosed = true
+      // One that the driver has ended still sends its last message, and Postgres closes it.
+      for (const socket of opened) if (!socket.writableEnded) socket.destroy()
+    },
   }
 }
 

@@ -49,6 +49,18 @@ export const connectionRules = [
       ['the service writes to a standby', "mustNotBeStandby && isStandby === 't'", 'false'],
     ],
   ),
+  ...mutationsOf(
+    'db/connection/driver.ts',
+    ['test/db/pool-end.test.ts'],
+    [
+      ['a pool that has ended keeps connections', 'sockets.close()', ''],
+      [
+        'a pool that lost its connection does not end',
+        'timeout = endWithinSeconds',
+        'timeout = 900',
+      ],
+    ],
+  ),
   ...mutationsOf('db/connection/socket.ts', connections, [
     [
       'a server that closes new connections is asked without pause',
