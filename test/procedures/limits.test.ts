@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { startApp } from '../support/app.ts'
 import { moveClock } from '../support/clock.ts'
+import { untilCounted } from '../support/guesses.ts'
 import { auth, mutate } from '../support/http.ts'
 import { makeQuickToGuess, makeUser, testPassword } from '../support/users.ts'
 
@@ -12,7 +13,7 @@ test('PW-10 (ASVS 6.3.1): guesses sent at once are counted before the password i
   await using app = await startApp(proxied)
   const { email } = await makeUser(app.owner.url)
   const guess = () => auth(app.url, 'login', { email, password: wrong }, from('192.0.2.1'))
-  const answers = await Promise.all(Array.from({ length: 30 }, guess))
+  const answers = await Promise.all(Array.from({ length: 30 }, () => untilCounted(guess)))
   expect(answers.filter(({ reason }) => reason === 'invalid_credentials')).toHaveLength(10)
   const refused = answers.filter(({ reason }) => reason === 'too_many_attempts')
   expect(refused).toHaveLength(20)
