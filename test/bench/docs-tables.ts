@@ -21,12 +21,12 @@ const { rows, targets } = JSON.parse(readFileSync('bench-results.json', 'utf8'))
 }
 
 /** The rest are measured to be compared: the page has their ratios. */
-const shown = [...Object.keys(explained), 'rotation', 'sign-in', 'logout', 'me']
+const shown = new Set([...Object.keys(explained), 'rotation', 'sign-in', 'logout', 'me'])
 const isFirst = ({ name, connections }: Row, i: number) =>
   i === rows.findIndex((row) => row.name === name && row.connections === connections)
 
 const lines = rows
-  .filter((row, i) => shown.includes(row.name) && isFirst(row, i))
+  .filter((row, i) => shown.has(row.name) && isFirst(row, i))
   .map(({ name, connections, perSecond, p50Ms, p99Ms, nodeCpu, postgresCpu }, i, all) => {
     const numbers = [perSecond, p50Ms, p99Ms, nodeCpu, postgresCpu].map(number)
     return [name === all[i - 1]?.name ? '' : titleOf(name), String(connections), ...numbers]
