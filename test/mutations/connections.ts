@@ -61,6 +61,11 @@ export const connectionRules = [
       ],
     ],
   ),
+  ...mutationsOf(
+    'db/connection/socket.ts',
+    ['test/db/pool-end.test.ts'],
+    [['a pool that has ended opens a connection', 'if (isClosed) {', 'if (false) {']],
+  ),
   ...mutationsOf('db/connection/socket.ts', connections, [
     [
       'a server that closes new connections is asked without pause',
