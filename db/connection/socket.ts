@@ -25,12 +25,8 @@ type Options = {
   readonly events: SocketEvents
 }
 
-/** The pool has ended. Nothing was sent. */
-class PoolClosed extends ConnectionRefused {
-  constructor() {
-    super('CONNECTION_ENDED', 'the pool of connections has ended')
-  }
-}
+/** Nothing was sent. */
+const poolEnded = () => new ConnectionRefused('CONNECTION_ENDED', 'the pool has ended')
 
 /** An attempt to connect that takes longer has failed; callers are answered within three seconds. */
 const connectWithinMs = 2_800
@@ -71,23 +67,24 @@ export function createSockets(options: Options): Sockets {
   }
 
   async function open(): Promise<Duplex> {
-    const refusal = isClosed ? new PoolClosed() : backoff.ask()
+    const refusal = isClosed ? poolEnded() : backoff.ask()
     if (refusal !== null) return new FailedSocket(refusal)
     const deadline = startDeadline()
-    const fail = (error: Error) => {
-      deadline.clear()
-      backoff.failed(error)
-    }
     const abandon = () => {
       deadline.clear()
       backoff.abandoned()
+    }
+    const fail = (error: Error) => {
+      // What ends with the pool says nothing about the server.
+      if (isClosed) return abandon()
+      deadline.clear()
+      backoff.failed(error)
     }
     try {
       const socket = await reachAny(deadline)
       if (isClosed) {
         socket.destroy()
-        abandon()
-        return new FailedSocket(new PoolClosed())
+        throw poolEnded()
       }
       deadline.watch(socket)
       opened.add(socket)
@@ -99,8 +96,7 @@ export function createSockets(options: Options): Sockets {
         },
         fail(error) {
           next += 1
-          if (isClosed) abandon()
-          else fail(error)
+          fail(error)
         },
         abandon,
       })
