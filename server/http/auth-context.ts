@@ -35,7 +35,6 @@ export function authContextOf(
   const arrivedAt = performance.now()
   return {
     deps,
-    ...callerOf(request),
     isClientWaiting: () =>
       !request.raw.socket.destroyed && performance.now() - arrivedAt < maxWaitMs,
     // Where a session begins, any cookie that is there already may be foreign.
@@ -44,6 +43,7 @@ export function authContextOf(
       reply,
       deps.config,
     ),
+    ...callerOf(request),
   }
 }
 

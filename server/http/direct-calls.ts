@@ -30,7 +30,7 @@ export function directCallsIn(request: FastifyRequest, calls: NamedCalls): Direc
   if (parameters === null || (parameters.get('batch') === '1') !== calls.isBatch) return null
   const text = type === 'query' ? parameters.get('input') : request.body
   const inputs = inputsIn(text ?? '', calls)
-  return inputs && { ...calls, type, inputs }
+  return inputs && { type, inputs, ...calls }
 }
 
 /** As tRPC's handler reads them; null for a request target that it may read in another way. */

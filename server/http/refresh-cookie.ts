@@ -68,19 +68,19 @@ export function refreshCookieOf(
   config: CookieConfig,
 ): RefreshCookie {
   const { name, path } = identityOf(config)
-  const attributes = {
-    httpOnly: true,
-    secure: config.isSecure,
-    sameSite: 'strict',
-    path,
-  } as const
   // Not `setCookie`, which first parses all cookies of the request.
   const send = (value: string, lifetime: { maxAge: number; expires?: Date }) => {
     // First, for a browser that takes a cookie of this domain for the same as one without a domain.
     if (sent.mayBeForeign && path !== '/') clearForeign()
     void reply.header(
       'set-cookie',
-      fastifyCookie.serialize(name, value, { ...attributes, ...lifetime }),
+      fastifyCookie.serialize(name, value, {
+        httpOnly: true,
+        secure: config.isSecure,
+        sameSite: 'strict',
+        path,
+        ...lifetime,
+      }),
     )
   }
   function clearForeign(): void {

@@ -155,8 +155,9 @@ function succeed(
 ): Succession {
   const { generation, absoluteExpiresAt, authentication } = family.current
   const successor = {
-    ...after(family, now),
+    seq: family.lastSeq + 1,
     generation: generation + 1,
+    at: now,
     tokenHash: next.tokenHash,
     salt: next.salt,
     attemptHash: presented.attemptHash,
@@ -164,8 +165,8 @@ function succeed(
     expiresAt: Math.min(now + policy.idleMs, absoluteExpiresAt),
     absoluteExpiresAt,
   }
-  if (reauthentication === undefined) return { kind: 'rotated', ...successor, authentication }
-  return { kind: 'reauthenticated', ...successor, authentication: reauthentication }
+  if (reauthentication === undefined) return { kind: 'rotated', authentication, ...successor }
+  return { kind: 'reauthenticated', authentication: reauthentication, ...successor }
 }
 
 type Replay = { readonly reason: ReplayReason; readonly sighting: Sighting }

@@ -55,7 +55,7 @@ export function createRotation(
   async function rotate(request: RefreshRequest): Promise<LiveSession> {
     const startedAt = performance.now()
     try {
-      const pending = { ...request, familyId: request.token.familyId }
+      const pending = { familyId: request.token.familyId, ...request }
       const first = await queue.submit(pending)
       const answer = 'lockFor' in first ? await decideLocked(deps, pending, first.lockFor) : first
       logAnswer(deps, request, answer)

@@ -41,7 +41,7 @@ export function createSignOut(deps: SessionDeps): SignOut {
     settle: (batch) => settle(deps, batch),
   })
   return async (request) => {
-    const outcome = await queue.submit({ ...request, familyId: request.token.familyId })
+    const outcome = await queue.submit({ familyId: request.token.familyId, ...request })
     switch (outcome.kind) {
       case 'nothing':
         return 0

@@ -49,7 +49,7 @@ export async function mountTrpc(app: FastifyInstance, deps: ServiceDeps): Promis
       }
       const direct = directCallsIn(request, calls)
       if (direct !== null) {
-        const ctx = { deps, ...callerOf(request), bearer }
+        const ctx = { deps, bearer, ...callerOf(request) }
         return sendAnswer(reply, await answerDirectly(direct, ctx, { reply, onError }))
       }
     }
@@ -59,7 +59,7 @@ export async function mountTrpc(app: FastifyInstance, deps: ServiceDeps): Promis
       res: reply,
       path,
       maxBatchSize,
-      createContext: () => ({ deps, ...callerOf(request), bearer }),
+      createContext: () => ({ deps, bearer, ...callerOf(request) }),
       onError: ({ error, path: procedure }) => onError(error, procedure ?? ''),
       responseMeta: ({ errors, paths }) => {
         const headers = new Headers(headersOf(reply, errors))
@@ -124,14 +124,12 @@ function sendRefusal(
 
 /** The headers that tRPC sends, and the length of the body instead of its chunks. */
 function sendAnswer(reply: FastifyReply, { status, errors, body }: DirectAnswer): FastifyReply {
-  const { vary, ...headers } = headersOf(reply, errors)
+  const headers = headersOf(reply, errors)
+  const { vary } = headers
   return reply
     .code(status)
-    .headers({
-      'content-type': 'application/json',
-      ...headers,
-      vary: vary === undefined ? trpcVary : `${trpcVary}, ${vary}`,
-    })
+    .headers({ 'content-type': 'application/json', ...headers })
+    .header('vary', vary === undefined ? trpcVary : `${trpcVary}, ${vary}`)
     .serializer(asIs)
     .send(body)
 }
