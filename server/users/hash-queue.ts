@@ -28,7 +28,7 @@ type Waiter = { readonly begin: () => void; readonly shed: (error: AuthError) =>
 
 /**
  * A network that checked a wrong password waits this many times as long as the check took. So the guesses of one
- * network take a quarter of the time that two slots have.
+ * network take a quarter of the time of a slot.
  */
 const restFactor = 3
 

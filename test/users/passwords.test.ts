@@ -1,10 +1,11 @@
+import { availableParallelism } from 'node:os'
 import { hash as argon2Hash, parseOptions } from '@node-rs/argon2'
 import { describe, expect, test } from 'vitest'
 import { median } from '../support/median.ts'
 import { expectOfSamples } from '../support/samples.ts'
 import { AuthError } from '../../server/errors.ts'
 import { commonPasswords } from '../../server/users/common-passwords.ts'
-import { createPasswords, passwordProblem } from '../../server/users/passwords.ts'
+import { createPasswords, hashesAtOnce, passwordProblem } from '../../server/users/passwords.ts'
 
 const right = 'correct horse battery staple'
 
@@ -124,6 +125,22 @@ describe('an unknown user', () => {
 })
 
 describe('PW-03 (ASVS 15.2.2): under load', () => {
+  test.each([
+    [1, 1],
+    [2, 1],
+    [3, 2],
+    [64, 2],
+  ])('hashes leave a core free: on %i cores, %i at once', (cores, atOnce) => {
+    expect(hashesAtOnce(cores)).toBe(atOnce)
+  })
+
+  test('as many hash at once as the cores of this machine allow', async () => {
+    const passwords = createPasswords()
+    const attempts = Array.from({ length: 3 }, () => passwords.hash(right))
+    expect(passwords.load().active).toBe(hashesAtOnce(availableParallelism()))
+    await Promise.all(attempts)
+  })
+
   test('as many hash as may, as many wait as may, and the rest get 503 at once', async () => {
     const passwords = createPasswords({ concurrency: 2, queueLimit: 3 })
     const attempts = Array.from({ length: 20 }, () => passwords.hash(right))
