@@ -153,11 +153,12 @@ function succeed(
   family: Family,
   { presented, next, now, policy, reauthentication }: RotateToken,
 ): Succession {
-  const { generation, absoluteExpiresAt, authentication } = family.current
+  const { seq, generation, at } = after(family, now)
+  const { absoluteExpiresAt, authentication } = family.current
   const successor = {
-    seq: family.lastSeq + 1,
+    seq,
     generation: generation + 1,
-    at: now,
+    at,
     tokenHash: next.tokenHash,
     salt: next.salt,
     attemptHash: presented.attemptHash,

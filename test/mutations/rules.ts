@@ -186,8 +186,8 @@ export const rules = [
     ],
     [
       'a rotation forgets how its user was authenticated',
-      "{ kind: 'rotated', ...successor, authentication }",
-      "{ kind: 'rotated', ...successor, authentication: null }",
+      "{ kind: 'rotated', authentication, ...successor }",
+      "{ kind: 'rotated', authentication: null, ...successor }",
     ],
     [
       'a reauthentication leaves its predecessor a grace window',
