@@ -119,6 +119,9 @@ export const users = [
     ['sign-ins by a proof have no budget', '  await deps.limits.beforeProvedSignIn(userId)\n', ''],
     ['the instant of a proof is lost', 'proved.authenticatedAt ?? null', 'null'],
   ]),
+  ...mutationsOf('server/users/passwords.ts', passwords, [
+    ['hashes of passwords take every core', 'Math.max(cores - 1, 1)', 'Math.max(cores, 1)'],
+  ]),
   ...mutationsOf('server/users/password-rule.ts', passwords, [
     [
       'a common password is accepted in capitals',
