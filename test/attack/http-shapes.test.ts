@@ -140,7 +140,11 @@ describe('HT-04 (ASVS 15.2.2): an oversized request is refused and not kept in m
     ],
     ['a method of 10 KB', 400, () => written(`${'A'.repeat(10_000)} / HTTP/1.1`, [])],
   ])('%s is %i', async (_what, status, bytes) => {
-    expect((await attacked.raw(bytes())).statuses).toEqual([status])
+    let { statuses } = await attacked.raw(bytes())
+    // A client that still writes when the service closes may lose the answer to a reset of the connection (RFC 9112 §9.6).
+    for (let i = 0; i < 9 && statuses.length === 0; i++)
+      ({ statuses } = await attacked.raw(bytes()))
+    expect(statuses).toEqual([status])
   })
 })
 
