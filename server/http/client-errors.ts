@@ -27,8 +27,20 @@ export function frameworkErrors(
   void sendError(reply.headers(hardeningHeaders), new AuthError(reason, error.code))
 }
 
-/** Answers bytes that are not an HTTP request, or a request that never completed, and closes the connection. */
+/** How long what a client still sends is read after such an answer. */
+const lingerMs = 1_000
+const answered = new WeakSet<Socket>()
+
+/**
+ * Answers bytes that are not an HTTP request, or a request that never completed, and closes the connection.
+ *
+ * The parser reports each further chunk as an error as well. It is dropped until the client closes: if the service
+ * closed while a client still sends, the connection would be reset, and the client could lose the answer.
+ *
+ * @see RFC 9112 §9.6
+ */
 export function clientErrorHandler(error: ParserError, socket: Socket): void {
+  if (answered.has(socket)) return
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()
     return
@@ -38,6 +50,9 @@ export function clientErrorHandler(error: ParserError, socket: Socket): void {
     reason: 'validation_failed',
   }
   const body = JSON.stringify(envelopeOf(new AuthError(answer.reason, error.code ?? 'unreadable')))
+  answered.add(socket)
+  const timer = setTimeout(() => socket.destroy(), lingerMs)
+  socket.once('close', () => clearTimeout(timer))
   socket.end(
     [
       `HTTP/1.1 ${answer.status}`,

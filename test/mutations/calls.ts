@@ -9,6 +9,22 @@ const health = ['test/http/readyz.test.ts']
 
 /** What a signed-in caller can ask for, how often, and on which connections; who acts, asked again. */
 export const calls = [
+  ...mutationsOf(
+    'server/http/client-errors.ts',
+    ['test/attack/http-shapes.test.ts'],
+    [
+      [
+        'a client that still sends loses its answer to a reset',
+        '  if (answered.has(socket)) return\n',
+        '',
+      ],
+      [
+        'a client that never closes keeps a refused connection',
+        'setTimeout(() => socket.destroy(), lingerMs)',
+        'setTimeout(() => {}, lingerMs)',
+      ],
+    ],
+  ),
   ...mutationsOf('server/sessions/act.ts', acts, [
     ['a mutation does not ask again whether its caller may act', '  await actor?.mayAct(tx)\n', ''],
     [
