@@ -1,10 +1,7 @@
-import { and, desc, eq, or, sql, type SQLWrapper } from 'drizzle-orm'
 import type { SessionStatus } from '../../server/ledger/family.ts'
 import type { Statements } from '../connection/connect.ts'
-import { builtOnce, type Has } from '../connection/prepared.ts'
-import { auditSessions, tokenFamily, type AuditSession } from '../schema.ts'
 import { highestId } from './export.ts'
-import type { Page, UserFilter } from './sessions.ts'
+import { sessionColumns, type Page, type SessionRow, type UserFilter } from './sessions.ts'
 
 /** What a search looks at in each session; `undefined` takes any. */
 export type SessionSearch = UserFilter & {
@@ -34,14 +31,14 @@ export async function searchSessions(
   database: Statements,
   search: SessionSearch,
   page: Page,
-): Promise<{ rows: AuditSession[]; nextCursor: string | null }> {
+): Promise<{ rows: SessionRow[]; nextCursor: string | null }> {
   const userIds = await usersOfSearch(database, search)
   const isCompared = [search.emailPrefix, search.status, search.network, search.device].some(
     (wanted) => wanted !== undefined,
   )
   const most = isCompared ? familiesPerSearch : page.limit
   const candidates = await listCandidates(database, userIds, { cursor: page.cursor, limit: most })
-  const rows: AuditSession[] = []
+  const rows: SessionRow[] = []
   for (let at = 0; at < candidates.length && rows.length < page.limit; at += familiesPerLook) {
     const some = candidates.slice(at, at + familiesPerLook)
     const limit = page.limit - rows.length
@@ -106,46 +103,25 @@ async function listCandidates(
 }
 
 async function lookAt(
-  { db }: Statements,
+  { statements: sql }: Statements,
   familyIds: readonly string[],
   { email, emailPrefix, status, network, device, limit }: SessionSearch & { limit: number },
-): Promise<AuditSession[]> {
-  const compared = { email, emailPrefix, status, network, device }
-  const values = { ...compared, familyIds: `{${familyIds.join()}}`, limit }
-  const rows = await matching(db, values).execute(values)
-  return rows.map((row) => row.session)
+): Promise<SessionRow[]> {
+  const contains = (part: string) => sql`and (
+    strpos(lower(s.device_name), lower(${part})) > 0 or strpos(lower(s.user_agent), lower(${part})) > 0)`
+  // `limit 1` keeps the planner from reading all sessions for a join.
+  return sql<SessionRow[]>`
+    select ${sql.unsafe(sessionColumns)}
+    from token_ledger.token_family f
+    cross join lateral (
+      select * from token_audit.sessions where family_id = f.family_id limit 1
+    ) s
+    where f.family_id = any(${familyIds}::uuid[])
+      ${email === undefined ? sql`` : sql`and s.email = ${email}`}
+      ${emailPrefix === undefined ? sql`` : sql`and starts_with(s.email, ${emailPrefix})`}
+      ${status === undefined ? sql`` : sql`and s.status = ${status}`}
+      ${network === undefined ? sql`` : sql`and s.ip <<= ${network}::text::inet`}
+      ${device === undefined ? sql`` : contains(device)}
+    order by f.family_id desc
+    limit ${limit}`
 }
-
-type Compared = Omit<SessionSearch, 'userId'> & { familyIds: string; limit: number }
-
-const matching = builtOnce((db, has: Has<Compared>) => {
-  // `limit` keeps the planner from reading all sessions for a join.
-  const session = db
-    .select()
-    .from(auditSessions)
-    .where(eq(auditSessions.familyId, tokenFamily.familyId))
-    .limit(1)
-    .as('session')
-  const value = (name: keyof Compared) => sql.placeholder(name)
-  const contains = (column: SQLWrapper) =>
-    sql`strpos(lower(${column}), lower(${value('device')})) > 0`
-  return db
-    .select()
-    .from(tokenFamily)
-    .crossJoinLateral(session)
-    .where(
-      and(
-        sql`${tokenFamily.familyId} = any(${value('familyIds')}::text::uuid[])`,
-        has('email') ? eq(session.email, value('email')) : undefined,
-        has('emailPrefix')
-          ? sql`starts_with(${session.email}, ${value('emailPrefix')})`
-          : undefined,
-        has('status') ? eq(session.status, value('status')) : undefined,
-        has('network') ? sql`${session.ip} <<= ${value('network')}::inet` : undefined,
-        has('device') ? or(contains(session.deviceName), contains(session.userAgent)) : undefined,
-      ),
-    )
-    .orderBy(desc(tokenFamily.familyId))
-    .limit(value('limit'))
-    .prepare('search_sessions')
-})

@@ -1,29 +1,73 @@
-import { and, desc, eq, lt, sql } from 'drizzle-orm'
 import type { Statements } from '../connection/connect.ts'
-import { builtOnce, type Has } from '../connection/prepared.ts'
-import { epochMsText, instantParam } from '../instant.ts'
-import { methodsOf } from '../methods.ts'
+import { epochMs, epochMsText, instantParam } from '../instant.ts'
 import type { Transport } from '../../server/ledger/events.ts'
 import type { EndReason, SessionStatus } from '../../server/ledger/family.ts'
 import { highestId } from './export.ts'
-import { auditSessions, openFamily, tokenEvent, userAccount, type AuditSession } from '../schema.ts'
+
+/** A row of the view `token_audit.sessions`: a session as it is now. Instants are in epoch milliseconds. */
+export type SessionRow = {
+  readonly familyId: string
+  readonly userId: string
+  readonly subject: string
+  readonly email: string | null
+  readonly status: SessionStatus
+  readonly transport: Transport
+  readonly deviceName: string | null
+  readonly createdAt: number
+  readonly lastRotatedAt: number | null
+  readonly rotations: number
+  readonly expiresAt: number
+  readonly absoluteExpiresAt: number
+  readonly endedAt: number | null
+  readonly endReason: EndReason | null
+  readonly incidentId: string | null
+  readonly ip: string | null
+  readonly userAgent: string | null
+  /** Joined: see `methodsOf`. */
+  readonly methods: string | null
+  readonly authenticatedAt: number | null
+}
+
+/** Of a row `s` of the view. */
+const expressions: Record<keyof SessionRow, string> = {
+  familyId: 's.family_id',
+  userId: 's.user_id',
+  subject: 's.subject',
+  email: 's.email',
+  status: 's.status',
+  transport: 's.transport',
+  deviceName: 's.device_name',
+  createdAt: epochMsText('s.created_at'),
+  lastRotatedAt: epochMsText('s.last_rotated_at'),
+  rotations: 's.rotations',
+  expiresAt: epochMsText('s.expires_at'),
+  absoluteExpiresAt: epochMsText('s.absolute_expires_at'),
+  endedAt: epochMsText('s.ended_at'),
+  endReason: 's.end_reason',
+  incidentId: 's.incident_id',
+  ip: 's.ip',
+  userAgent: 's.user_agent',
+  methods: "array_to_string(s.methods, ' ')",
+  authenticatedAt: epochMsText('s.authenticated_at'),
+}
+
+const columnsOf = (names: readonly (keyof SessionRow)[]) =>
+  names.map((name) => `${expressions[name]} as "${name}"`).join(', ')
+
+/** The select list of a `SessionRow`, of a row `s` of the view. */
+export const sessionColumns = columnsOf(Object.keys(expressions) as (keyof SessionRow)[])
 
 /** A session as it is now; null for an unknown id. */
 export async function readSession(
-  { db }: Statements,
+  { statements: sql }: Statements,
   familyId: string,
-): Promise<AuditSession | null> {
-  const [row] = await sessionById(db, { familyId }).execute({ familyId })
+): Promise<SessionRow | null> {
+  const [row] = await sql<SessionRow[]>`
+    select ${sql.unsafe(sessionColumns)}
+    from token_audit.sessions s
+    where s.family_id = ${familyId}::uuid`
   return row ?? null
 }
-
-const sessionById = builtOnce((db, _has: Has<{ familyId: string }>) =>
-  db
-    .select()
-    .from(auditSessions)
-    .where(eq(auditSessions.familyId, sql.placeholder('familyId')))
-    .prepare('session_by_id'),
-)
 
 /**
  * Whether the user signed in from the network of this address, an IPv4 /24 or an IPv6 /64, in the last 30
@@ -84,20 +128,23 @@ export type Page = { readonly cursor?: string | undefined; readonly limit: numbe
 /** A page of a user's own active sessions. */
 export type OwnPage = Page & { readonly userId: string }
 
-/** A session as its user sees it. Instants are in epoch milliseconds. */
-export type OwnSession = {
-  readonly familyId: string
-  readonly transport: Transport
-  readonly deviceName: string | null
-  readonly createdAt: number
-  readonly lastRotatedAt: number | null
-  readonly expiresAt: number
-  readonly ip: string | null
-  readonly userAgent: string | null
-  /** Joined: see `methodsOf`. */
-  readonly methods: string | null
-  readonly authenticatedAt: number | null
-}
+/** A session as its user sees it. */
+export type OwnSession = Pick<SessionRow, (typeof ownProperties)[number]>
+
+const ownProperties = [
+  'familyId',
+  'transport',
+  'deviceName',
+  'createdAt',
+  'lastRotatedAt',
+  'expiresAt',
+  'ip',
+  'userAgent',
+  'methods',
+  'authenticatedAt',
+] as const
+
+const ownColumns = columnsOf(ownProperties)
 
 /** As `listActiveSessions`, for many users in one statement, in the order of the pages asked for. */
 export async function listOwnSessions(
@@ -128,110 +175,80 @@ export async function listOwnSessions(
   return pages
 }
 
-const ownColumns = `
-  s.family_id as "familyId", s.transport, s.device_name as "deviceName",
-  ${epochMsText('s.created_at')} as "createdAt",
-  ${epochMsText('s.last_rotated_at')} as "lastRotatedAt",
-  ${epochMsText('s.expires_at')} as "expiresAt",
-  s.ip, s.user_agent as "userAgent", array_to_string(s.methods, ' ') as methods,
-  ${epochMsText('s.authenticated_at')} as "authenticatedAt"`
-
 /** A page of the active sessions of one user, or of all. Costs what is open: ended sessions are not read. */
 export async function listActiveSessions(
-  { db }: Statements,
-  filter: UserFilter,
-  page: Page,
-): Promise<AuditSession[]> {
-  const values = { ...filter, ...page }
-  const rows = await activeSessions(db, values).execute(values)
-  return rows.map((row) => row.session)
+  { statements: sql }: Statements,
+  { userId, email }: UserFilter,
+  { cursor = highestId, limit }: Page,
+): Promise<SessionRow[]> {
+  const ofUser = (id: string) => sql`and open.user_id = ${id}::uuid`
+  const ofEmail = (address: string) => sql`and open.user_id = (
+    select user_id from token_ledger.user_account where email = ${address})`
+  // One look-up for each open family; `limit 1` keeps the planner from reading all sessions for a join.
+  return sql<SessionRow[]>`
+    select ${sql.unsafe(sessionColumns)}
+    from token_ledger.open_family open
+    cross join lateral (
+      select * from token_audit.sessions where family_id = open.family_id limit 1
+    ) s
+    where open.family_id < ${cursor}::uuid
+      and s.status = 'active'
+      ${userId === undefined ? sql`` : ofUser(userId)}
+      ${email === undefined ? sql`` : ofEmail(email)}
+    order by open.family_id desc
+    limit ${limit}`
 }
-
-const activeSessions = builtOnce((db, has: Has<UserFilter & Page>) => {
-  // One look-up for each open family; `limit` keeps the planner from reading all sessions for a join.
-  const session = db
-    .select()
-    .from(auditSessions)
-    .where(eq(auditSessions.familyId, openFamily.familyId))
-    .limit(1)
-    .as('session')
-  const userOfEmail = db
-    .select({ userId: userAccount.userId })
-    .from(userAccount)
-    .where(eq(userAccount.email, sql.placeholder('email')))
-  return db
-    .select()
-    .from(openFamily)
-    .crossJoinLateral(session)
-    .where(
-      and(
-        has('userId') ? eq(openFamily.userId, sql.placeholder('userId')) : undefined,
-        has('email') ? eq(openFamily.userId, userOfEmail) : undefined,
-        has('cursor') ? lt(openFamily.familyId, sql.placeholder('cursor')) : undefined,
-        eq(session.status, 'active'),
-      ),
-    )
-    .orderBy(desc(openFamily.familyId))
-    .limit(sql.placeholder('limit'))
-    .prepare('active_sessions')
-})
 
 /** A page of the sessions of all users. */
 export async function listSessions(
   database: Statements,
   filter: SessionFilter,
   page: Page,
-): Promise<AuditSession[]> {
-  const { status, ...ofUser } = filter
-  if (status === 'active') return listActiveSessions(database, ofUser, page)
-  const values = { ...filter, ...page, isReuse: status === 'reuse_detected' || undefined }
-  return sessions(database.db, values).execute(values)
-}
-
-const sessions = builtOnce((db, has: Has<SessionFilter & Page & { isReuse: true | undefined }>) => {
+): Promise<SessionRow[]> {
+  const { status, userId, email } = filter
+  if (status === 'active') return listActiveSessions(database, filter, page)
+  const { statements: sql } = database
+  const { cursor = highestId, limit } = page
   // Sessions that ended so are few and have an index of their own. As an array, because the planner turns a
   // join into a scan of all sessions.
-  const isWithReuse = sql`${auditSessions.familyId} = any(array(
-    select ${tokenEvent.familyId} from ${tokenEvent} where ${tokenEvent.kind} = 'reuse_detected'))`
-  return db
-    .select()
-    .from(auditSessions)
-    .where(
-      and(
-        has('userId') ? eq(auditSessions.userId, sql.placeholder('userId')) : undefined,
-        has('email') ? eq(auditSessions.email, sql.placeholder('email')) : undefined,
-        has('status') ? eq(auditSessions.status, sql.placeholder('status')) : undefined,
-        has('isReuse') ? isWithReuse : undefined,
-        has('cursor') ? lt(auditSessions.familyId, sql.placeholder('cursor')) : undefined,
-      ),
-    )
-    .orderBy(desc(auditSessions.familyId))
-    .limit(sql.placeholder('limit'))
-    .prepare('sessions')
-})
+  const withReuse = () => sql`and s.family_id = any(array(
+    select family_id from token_ledger.token_event where kind = 'reuse_detected'))`
+  return sql<SessionRow[]>`
+    select ${sql.unsafe(sessionColumns)}
+    from token_audit.sessions s
+    where s.family_id < ${cursor}::uuid
+      ${userId === undefined ? sql`` : sql`and s.user_id = ${userId}::uuid`}
+      ${email === undefined ? sql`` : sql`and s.email = ${email}`}
+      ${status === undefined ? sql`` : sql`and s.status = ${status}`}
+      ${status === 'reuse_detected' ? withReuse() : sql``}
+    order by s.family_id desc
+    limit ${limit}`
+}
 
 export type StateThen = {
   readonly status: SessionStatus
   readonly generation: number
-  readonly expiresAt: string | Date
+  readonly expiresAt: number
   readonly endReason: EndReason | null
   readonly incidentId: string | null
-  readonly methods: readonly string[] | null
-  readonly authenticatedAt: string | Date | null
+  /** Joined: see `methodsOf`. */
+  readonly methods: string | null
+  readonly authenticatedAt: number | null
 }
 
 /** The state of a session at `at` (epoch milliseconds); null before it began. */
 export async function readStateAt(
-  { db }: Statements,
+  { statements: sql }: Statements,
   familyId: string,
   at: number,
 ): Promise<StateThen | null> {
-  const [row] = await db.execute<Omit<StateThen, 'methods'> & { methods: string | null }>(sql`
+  const [row] = await sql<StateThen[]>`
     select
-      status, generation, expires_at as "expiresAt", end_reason as "endReason", incident_id as "incidentId",
-      array_to_string(methods, ' ') as methods, authenticated_at as "authenticatedAt"
-    from token_audit.session_state_at(${familyId}::uuid, ${instantParam(at)}::timestamptz)`)
-  return row === undefined ? null : { ...row, methods: methodsOf(row.methods) }
+      status, generation, ${epochMs(sql, 'expires_at')} as "expiresAt", end_reason as "endReason",
+      incident_id as "incidentId", array_to_string(methods, ' ') as methods,
+      ${epochMs(sql, 'authenticated_at')} as "authenticatedAt"
+    from token_audit.session_state_at(${familyId}::uuid, ${instantParam(at)}::timestamptz)`
+  return row ?? null
 }
 
 /** What verifying a family's hash chain and history found. */
@@ -242,10 +259,13 @@ export type FamilyVerdict = {
   readonly problem: string | null
 }
 
-export async function verifyFamily({ db }: Statements, familyId: string): Promise<FamilyVerdict> {
-  const [row] = await db.execute<FamilyVerdict>(sql`
+export async function verifyFamily(
+  { statements }: Statements,
+  familyId: string,
+): Promise<FamilyVerdict> {
+  const [row] = await statements<FamilyVerdict[]>`
     select intact, events, first_broken_seq as "firstBrokenSeq", problem
-    from token_audit.verify_family(${familyId}::uuid)`)
+    from token_audit.verify_family(${familyId}::uuid)`
   if (row === undefined) throw new Error('verify_family returned no row')
   return row
 }

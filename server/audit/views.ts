@@ -1,9 +1,11 @@
+import type { AdminActionRow } from '../../db/audit/admin-actions.ts'
 import type { ListedEvent } from '../../db/audit/events.ts'
-import type { AuditSession } from '../../db/schema.ts'
+import type { SessionRow } from '../../db/audit/sessions.ts'
+import { methodsOf } from '../../db/methods.ts'
 import { positionText } from './position.ts'
 
 /** A session as an admin sees it. */
-export function toSessionView(row: AuditSession) {
+export function toSessionView(row: SessionRow) {
   return {
     familyId: row.familyId,
     userId: row.subject,
@@ -21,7 +23,7 @@ export function toSessionView(row: AuditSession) {
     incidentId: row.incidentId,
     ip: row.ip,
     userAgent: row.userAgent,
-    methods: row.methods,
+    methods: methodsOf(row.methods),
     authenticatedAt: iso(row.authenticatedAt),
   }
 }
@@ -37,11 +39,14 @@ export function toEventView({ position, ...event }: ListedEvent) {
   }
 }
 
-type Instant = string | Date | number
+/** What an admin did to a session, as an admin sees it. */
+export function toActionView(row: AdminActionRow) {
+  return { ...row, occurredAt: iso(row.occurredAt) }
+}
 
-/** ISO 8601 in UTC. */
-export function iso(instant: Instant): string
-export function iso(instant: Instant | null): string | null
-export function iso(instant: Instant | null): string | null {
-  return instant === null ? null : new Date(instant).toISOString()
+/** ISO 8601 in UTC, of epoch milliseconds. */
+export function iso(atMs: number): string
+export function iso(atMs: number | null): string | null
+export function iso(atMs: number | null): string | null {
+  return atMs === null ? null : new Date(atMs).toISOString()
 }

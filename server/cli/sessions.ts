@@ -1,7 +1,6 @@
 import { parseArgs } from 'node:util'
 import { listFamilyActions } from '../../db/audit/admin-actions.ts'
-import { listSessions, readSession } from '../../db/audit/sessions.ts'
-import type { AuditSession } from '../../db/schema.ts'
+import { listSessions, readSession, type SessionRow } from '../../db/audit/sessions.ts'
 import type { Database } from '../../db/connection/connect.ts'
 import { filteredIdOf, isDerived } from '../../db/subjects.ts'
 import { findUsers } from '../../db/users.ts'
@@ -9,7 +8,7 @@ import { listFamilyEvents } from '../../db/audit/events.ts'
 import { sessionStatuses } from '../ledger/family.ts'
 import { jsonLine } from '../audit/json-line.ts'
 import { revokeSession, revokeUserSessions } from '../admin/sessions.ts'
-import { toEventView, toSessionView } from '../audit/views.ts'
+import { toActionView, toEventView, toSessionView } from '../audit/views.ts'
 import { actDeps, commandLine, subjectOf } from './acts.ts'
 import {
   emailOf,
@@ -80,7 +79,7 @@ export const sessionsInspect: Command = {
           jsonLine({
             ...toSessionView(session),
             events: events.map(toEventView),
-            adminActions: actions,
+            adminActions: actions.map(toActionView),
           }),
         )
       else {
@@ -145,7 +144,7 @@ function personFilter(email: string | undefined, subject: string | undefined) {
 /** The users who were erased: a derived id has lost its subject, or an account its address. */
 async function erasedAmong(
   database: Database,
-  sessions: readonly AuditSession[],
+  sessions: readonly SessionRow[],
 ): Promise<ReadonlySet<string>> {
   const ids = sessions
     .filter(({ email, subject, userId }) => email === null && subject === userId)
@@ -155,7 +154,7 @@ async function erasedAmong(
 }
 
 function show(
-  page: readonly AuditSession[],
+  page: readonly SessionRow[],
   { erased, isFirst }: { erased: ReadonlySet<string>; isFirst: boolean },
 ): void {
   const titles = ['session', 'user', 'status', 'began (UTC)', 'last refresh', 'device', 'from']
@@ -166,7 +165,7 @@ function show(
   for (const line of isFirst ? lines : lines.slice(1)) console.log(line)
 }
 
-function toTableRow(row: AuditSession, isErased: boolean): string[] {
+function toTableRow(row: SessionRow, isErased: boolean): string[] {
   return [
     row.familyId,
     printable(userText(row, isErased), 40),

@@ -1,20 +1,21 @@
 import type { AdminActionRow } from '../../db/audit/admin-actions.ts'
 import type { ListedEvent } from '../../db/audit/events.ts'
-import type { AuditSession } from '../../db/schema.ts'
+import type { SessionRow } from '../../db/audit/sessions.ts'
+import { methodsOf } from '../../db/methods.ts'
 import { dateTime, printable, table } from './output.ts'
 
 /** Longer runs of refreshes by one caller are shortened. */
 const refreshesShown = 4
 
 export type FamilyStory = {
-  readonly session: AuditSession
+  readonly session: SessionRow
   readonly isErased: boolean
   readonly events: readonly ListedEvent[]
   readonly actions: readonly AdminActionRow[]
 }
 
 /** The address; without one the id in a team's own directory. */
-export function userText({ email, subject }: AuditSession, isErased: boolean): string {
+export function userText({ email, subject }: SessionRow, isErased: boolean): string {
   return isErased ? '(erased)' : (email ?? subject)
 }
 
@@ -99,7 +100,7 @@ function describeRevocation(event: ListedEvent, actions: readonly AdminActionRow
 }
 
 /** A sentence that support staff can pass on. */
-function conclusion(session: AuditSession, events: readonly ListedEvent[]): string {
+function conclusion(session: SessionRow, events: readonly ListedEvent[]): string {
   const last = events.at(-1)
   const expiresAt = dateTime(new Date(session.expiresAt))
   if (session.status === 'active')
@@ -123,12 +124,12 @@ function conclusion(session: AuditSession, events: readonly ListedEvent[]): stri
   return `A spent refresh token was used again, so the session was revoked. ${hint} Incident ${session.incidentId}.`
 }
 
-function proofOf({ methods, authenticatedAt }: AuditSession): string {
+function proofOf({ methods, authenticatedAt }: SessionRow): string {
   if (methods === null || authenticatedAt === null) return '(not known)'
-  return `${methods.join(', ')} at ${dateTime(new Date(authenticatedAt))}`
+  return `${methodsOf(methods).join(', ')} at ${dateTime(new Date(authenticatedAt))}`
 }
 
-function statusOf({ status, endReason, endedAt }: AuditSession): string {
+function statusOf({ status, endReason, endedAt }: SessionRow): string {
   const ended = endedAt === null ? '' : ` at ${dateTime(new Date(endedAt))}`
   return endReason === null || endReason === status
     ? `${status}${ended}`

@@ -1,3 +1,4 @@
+import { getTRPCErrorFromUnknown } from '@trpc/server'
 import { readStanding } from '../../db/audit/standing.ts'
 import type { Transaction } from '../../db/connection/transaction.ts'
 import { ledgerIdOf } from '../../db/subjects.ts'
@@ -9,46 +10,60 @@ import { asUnavailable } from './error-formatter.ts'
 import { mustBeAdmin, mustBeAlive } from './standing.ts'
 import { appTrpc } from './trpc.ts'
 
-const appProcedures = appTrpc.procedure.use(async ({ next }) => {
-  const result = await next()
-  if (!result.ok) throw asUnavailable(result.error)
-  return result
+/**
+ * A procedure that `admit` lets callers in to. It is one middleware, because tRPC copies a call's options twice for each,
+ * which takes longer than most of what follows.
+ *
+ * @param admit resolves with what it adds to the context
+ */
+function admittedBy<Added extends object>(
+  admit: (ctx: AppContext, path: string) => Promise<Added>,
+) {
+  return appTrpc.procedure.use(async ({ ctx, path, next }) => {
+    const result = await next({ ctx: await orUnavailable(admit(ctx, path)) })
+    if (!result.ok) throw asUnavailable(result.error)
+    return result
+  })
+}
+
+async function orUnavailable<T>(admission: Promise<T>): Promise<T> {
+  try {
+    return await admission
+  } catch (error) {
+    throw asUnavailable(getTRPCErrorFromUnknown(error))
+  }
+}
+
+/**
+ * Needs a valid access token of an active session according to this process's list of ended sessions, which is at most
+ * five seconds behind. While the list cannot be kept up to date, the database is asked.
+ */
+export const signedInProcedure = admittedBy(async ({ bearer, deps }) => {
+  const session = await bearer.claims()
+  if (deps.endedSessions.stateOf(session.familyId) !== 'active') await inTime(bearer.mustBeAlive())
+  return { session }
 })
 
-/** Needs a valid access token of a session that this process does not know to have ended. */
-const bearerProcedure = appProcedures.use(async ({ ctx, next }) => {
+/**
+ * Needs a valid access token of a session that is active now according to the database. A mutation passes `by` on: the
+ * database is asked again once everything is locked.
+ */
+export const liveProcedure = admittedBy(async (ctx) => {
   const session = await ctx.bearer.claims()
-  return next({ ctx: { session } })
-})
-
-/**
- * Needs an active session according to this process's list of ended sessions, which is at most five seconds
- * behind. While the list cannot be kept up to date, the database is asked.
- */
-export const signedInProcedure = bearerProcedure.use(async ({ ctx, next }) => {
-  const isKnownActive = ctx.deps.endedSessions.stateOf(ctx.session.familyId) === 'active'
-  if (!isKnownActive) await inTime(ctx.bearer.mustBeAlive())
-  return next()
-})
-
-/**
- * Needs a session that is active now according to the database. A mutation passes `by` on: the database is
- * asked again once everything is locked.
- */
-export const liveProcedure = bearerProcedure.use(async ({ ctx, next }) => {
   await ctx.bearer.mustBeAlive()
   const mayAct = async (tx: Transaction) =>
-    void mustBeAlive(await readStanding(tx, ctx.session.familyId))
-  return next({ ctx: { by: byCaller(ctx, mayAct) } })
+    void mustBeAlive(await readStanding(tx, session.familyId))
+  return { session, by: byCaller(ctx, session, mayAct) }
 })
 
 /**
- * Needs a session that is active now, and a user who has the admin role now, according to the database. A
- * mutation passes `by` on, as above.
+ * Needs a valid access token of a session that is active now, and a user who has the admin role now, according to the
+ * database. A mutation passes `by` on, as above.
  */
-export const adminProcedure = bearerProcedure.use(async ({ ctx, path, next }) => {
-  await ctx.bearer.mustBeAdmin()
-  const { deps, caller, session } = ctx
+export const adminProcedure = admittedBy(async (ctx, path) => {
+  const { bearer, deps, caller } = ctx
+  const session = await bearer.claims()
+  await bearer.mustBeAdmin()
   deps.logSecurityEvent({
     event: 'admin_called',
     procedure: path,
@@ -57,7 +72,7 @@ export const adminProcedure = bearerProcedure.use(async ({ ctx, path, next }) =>
   })
   const mayAct = async (tx: Transaction) =>
     mustBeAdmin(deps, session, mustBeAlive(await readStanding(tx, session.familyId)))
-  return next({ ctx: { by: byCaller(ctx, mayAct) } })
+  return { session, by: byCaller(ctx, session, mayAct) }
 })
 
 /** As `liveProcedure`, for what a stolen access token must not do alone: the user has to have authenticated lately. */
@@ -94,10 +109,7 @@ function mustBeRecent({
   throw new AuthError('step_up_required', detail, { maxAgeSeconds })
 }
 
-function byCaller(
-  { caller, session }: AppContext & { readonly session: AccessTokenClaims },
-  mayAct: Actor['mayAct'],
-) {
+function byCaller({ caller }: AppContext, session: AccessTokenClaims, mayAct: Actor['mayAct']) {
   const userId = ledgerIdOf(session.userId)
   const actor: Actor = { userId, familyId: session.familyId, mayAct }
   return { actor, actorUserId: userId, caller }

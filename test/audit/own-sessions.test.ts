@@ -1,5 +1,13 @@
 import { expect, test } from 'vitest'
-import { listActiveSessions, listOwnSessions } from '../../db/audit/sessions.ts'
+import { searchSessions } from '../../db/audit/session-search.ts'
+import {
+  listActiveSessions,
+  listOwnSessions,
+  listSessions,
+  readSession,
+  type OwnSession,
+  type SessionRow,
+} from '../../db/audit/sessions.ts'
 import { endSession } from '../../server/sessions/revocation.ts'
 import { startLedger, testCaller } from '../support/ledger.ts'
 
@@ -38,29 +46,63 @@ test('pages that are asked for together hold each user its own active sessions, 
   ])
 })
 
-test('a page of own sessions says the same of each session as the view of sessions', async () => {
+test('each list of sessions says what the view of sessions says', async () => {
   await using ledger = await startLedger()
+  const { database } = ledger
   const user = await ledger.makeUser()
   await ledger.start(user)
   await ledger.refresh(await ledger.start(user))
-  const listed = await listActiveSessions(ledger.database, { userId: user.id }, { limit: 9 })
-  const ms = (instant: string | Date | null) => instant && new Date(instant).getTime()
-  const [own] = await listOwnSessions(ledger.database, [{ userId: user.id, limit: 9 }])
-  expect(own).toHaveLength(2)
-  expect(own).toEqual(
-    listed.map((session) =>
-      expect.objectContaining({
-        familyId: session.familyId,
-        transport: session.transport,
-        deviceName: session.deviceName,
-        createdAt: ms(session.createdAt),
-        lastRotatedAt: ms(session.lastRotatedAt),
-        expiresAt: ms(session.expiresAt),
-        ip: session.ip,
-        userAgent: session.userAgent,
-        methods: session.methods?.join(' '),
-        authenticatedAt: ms(session.authenticatedAt),
-      }),
-    ),
-  )
+  const stolen = await ledger.start(user)
+  await ledger.refresh(await ledger.refresh(stolen))
+  await expect(ledger.refresh(stolen)).rejects.toMatchObject({ reason: 'refresh_token_reused' })
+  const view = await ledger.owner.ownerSql`
+    select * from token_audit.sessions where user_id = ${user.id} order by family_id desc`
+  const rows = view.map((row): SessionRow => ({
+    familyId: row.family_id,
+    userId: row.user_id,
+    subject: row.subject,
+    email: row.email,
+    status: row.status,
+    transport: row.transport,
+    deviceName: row.device_name,
+    createdAt: row.created_at.getTime(),
+    lastRotatedAt: row.last_rotated_at?.getTime() ?? null,
+    rotations: row.rotations,
+    expiresAt: row.expires_at.getTime(),
+    absoluteExpiresAt: row.absolute_expires_at.getTime(),
+    endedAt: row.ended_at?.getTime() ?? null,
+    endReason: row.end_reason,
+    incidentId: row.incident_id,
+    ip: row.ip,
+    userAgent: row.user_agent,
+    methods: row.methods.join(' '),
+    authenticatedAt: row.authenticated_at.getTime(),
+  }))
+  const [last, ...active] = rows
+  expect(rows.map(({ status }) => status)).toEqual(['reuse_detected', 'active', 'active'])
+
+  const page = { limit: 9 }
+  expect([...(await listSessions(database, { userId: user.id }, page))]).toEqual(rows)
+  expect((await searchSessions(database, { userId: user.id }, page)).rows).toEqual(rows)
+  expect([...(await listActiveSessions(database, { userId: user.id }, page))]).toEqual(active)
+  expect(await readSession(database, last!.familyId)).toEqual(last)
+  const [own] = await listOwnSessions(database, [{ userId: user.id, ...page }])
+  expect(own).toEqual(active.map((session) => expect.objectContaining(ownPartOf(session))))
 })
+
+function ownPartOf(session: SessionRow): OwnSession {
+  const { familyId, transport, deviceName, createdAt, lastRotatedAt } = session
+  const { expiresAt, ip, userAgent, methods, authenticatedAt } = session
+  return {
+    familyId,
+    transport,
+    deviceName,
+    createdAt,
+    lastRotatedAt,
+    expiresAt,
+    ip,
+    userAgent,
+    methods,
+    authenticatedAt,
+  }
+}

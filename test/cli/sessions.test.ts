@@ -90,6 +90,23 @@ test('one session is revoked with a reason that sessions inspect shows', async (
   })
   const { stdout } = await cli(url, ['sessions', 'inspect', familyId])
   expect(stdout).toContain('ended: by an admin (the command line): asked on the phone')
+  const json = JSON.parse((await cli(url, ['sessions', 'inspect', familyId, '--json'])).stdout)
+  expect(json.adminActions).toEqual([
+    expect.objectContaining({ occurredAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT.{12}Z$/) }),
+  ])
+})
+
+test.each([
+  ['it had not been refreshed in time', { idleMs: 60_000, absoluteMs: 120_000 }],
+  ['it had reached its absolute expiration', { idleMs: 120_000, absoluteMs: 60_000 }],
+])('sessions inspect says why a session expired: %s', async (why, policy) => {
+  await using brief = await startLedger(policy)
+  const { familyId } = await brief.start(await brief.makeUser())
+  await moveClock(brief.owner.ownerSql, 120_000)
+  const { stdout } = await cli(brief.owner.url, ['sessions', 'inspect', familyId])
+  expect(stdout.trimEnd().split('\n').at(-1)).toMatch(
+    new RegExp(`^The session expired at .{19}: ${why}\\.$`),
+  )
 })
 
 test('all sessions of a user are revoked, and the user is erased', async () => {

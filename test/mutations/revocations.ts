@@ -30,7 +30,7 @@ export const revocations = [
   ...mutationsOf('server/procedures/access.ts', inService, [
     [
       'a process that is behind accepts every session',
-      '  if (!isKnownActive) await inTime(ctx.bearer.mustBeAlive())\n',
+      "  if (deps.endedSessions.stateOf(session.familyId) !== 'active') await inTime(bearer.mustBeAlive())\n",
       '',
     ],
   ]),

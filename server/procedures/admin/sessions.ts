@@ -4,9 +4,10 @@ import { listFamilyEvents } from '../../../db/audit/events.ts'
 import { listSessions, readSession, readStateAt, verifyFamily } from '../../../db/audit/sessions.ts'
 import { searchSessions, type SessionSearch } from '../../../db/audit/session-search.ts'
 import { listComeBacks, type ComeBack } from '../../../db/audit/timeline.ts'
+import { methodsOf } from '../../../db/methods.ts'
 import { filteredIdOf } from '../../../db/subjects.ts'
 import { revokeSession, revokeSessions } from '../../admin/sessions.ts'
-import { iso, toEventView, toSessionView } from '../../audit/views.ts'
+import { iso, toActionView, toEventView, toSessionView } from '../../audit/views.ts'
 import { AuthError } from '../../errors.ts'
 import { sessionStatuses } from '../../ledger/family.ts'
 import { canonicalEmail } from '../../users/email.ts'
@@ -77,7 +78,7 @@ const get = askingProcedure
         ...toEventView(event),
         comeBack: toComeBackView(comeBacks.get(event.seq)),
       })),
-      adminActions: actions.map((act) => ({ ...act, occurredAt: iso(act.occurredAt) })),
+      adminActions: actions.map(toActionView),
     }
   })
 
@@ -88,6 +89,7 @@ const stateAt = askingProcedure
     if (state === null) throw unknown()
     return {
       ...state,
+      methods: methodsOf(state.methods),
       expiresAt: iso(state.expiresAt),
       authenticatedAt: iso(state.authenticatedAt),
     }
