@@ -43,9 +43,9 @@ export function pluralize(count: number, one: string, many = `${one}s`): string 
   return `${count.toLocaleString('en')} ${count === 1 ? one : many}`
 }
 
-/** `2026-01-31 22:00:50`, in UTC. */
-export function dateTime(at: Date): string {
-  return at.toISOString().slice(0, 19).replace('T', ' ')
+/** `2026-01-31 22:00:50`, in UTC, of epoch milliseconds. */
+export function dateTime(atMs: number): string {
+  return new Date(atMs).toISOString().slice(0, 19).replace('T', ' ')
 }
 
 function widthOf(cell: string): number {

@@ -172,8 +172,8 @@ function toTableRow(row: SessionRow, isErased: boolean): string[] {
     row.endReason === null || row.endReason === row.status
       ? row.status
       : `${row.status} (${row.endReason})`,
-    dateTime(new Date(row.createdAt)),
-    row.lastRotatedAt === null ? '' : dateTime(new Date(row.lastRotatedAt)),
+    dateTime(row.createdAt),
+    row.lastRotatedAt === null ? '' : dateTime(row.lastRotatedAt),
     printable(row.deviceName ?? '', 30),
     [row.ip ?? '', printable(row.userAgent ?? '', 40)].join('  ').trim(),
   ]

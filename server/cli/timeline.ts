@@ -28,7 +28,7 @@ export function timeline({ session, isErased, events, actions }: FamilyStory): r
       more > 0 ? `… ${more} more refreshes by the same caller` : describeEvent(event, actions)
     return [
       String(event.seq),
-      dateTime(new Date(event.occurredAt)),
+      dateTime(event.occurredAt),
       before === undefined ? '' : `+${duration(event.occurredAt - before.occurredAt)}`,
       what,
       more > 0 ? '' : callerText(event, before),
@@ -102,7 +102,7 @@ function describeRevocation(event: ListedEvent, actions: readonly AdminActionRow
 /** A sentence that support staff can pass on. */
 function conclusion(session: SessionRow, events: readonly ListedEvent[]): string {
   const last = events.at(-1)
-  const expiresAt = dateTime(new Date(session.expiresAt))
+  const expiresAt = dateTime(session.expiresAt)
   if (session.status === 'active')
     return `The session is active. Unless it is refreshed, it expires at ${expiresAt}.`
   if (session.status === 'expired')
@@ -126,11 +126,11 @@ function conclusion(session: SessionRow, events: readonly ListedEvent[]): string
 
 function proofOf({ methods, authenticatedAt }: SessionRow): string {
   if (methods === null || authenticatedAt === null) return '(not known)'
-  return `${methodsOf(methods).join(', ')} at ${dateTime(new Date(authenticatedAt))}`
+  return `${methodsOf(methods).join(', ')} at ${dateTime(authenticatedAt)}`
 }
 
 function statusOf({ status, endReason, endedAt }: SessionRow): string {
-  const ended = endedAt === null ? '' : ` at ${dateTime(new Date(endedAt))}`
+  const ended = endedAt === null ? '' : ` at ${dateTime(endedAt)}`
   return endReason === null || endReason === status
     ? `${status}${ended}`
     : `${status}${ended} (${endReason})`

@@ -1,5 +1,4 @@
 import { getTRPCErrorFromUnknown } from '@trpc/server'
-import { readStanding } from '../../db/audit/standing.ts'
 import type { Transaction } from '../../db/connection/transaction.ts'
 import { ledgerIdOf } from '../../db/subjects.ts'
 import { AuthError } from '../errors.ts'
@@ -7,7 +6,7 @@ import type { Actor } from '../sessions/act.ts'
 import type { AccessTokenClaims } from '../verifier/index.ts'
 import type { AppContext } from './context.ts'
 import { asUnavailable } from './error-formatter.ts'
-import { mustBeAdmin, mustBeAlive } from './standing.ts'
+import { mustBeAdmin, readAlive } from './standing.ts'
 import { appTrpc } from './trpc.ts'
 
 /**
@@ -51,8 +50,7 @@ export const signedInProcedure = admittedBy(async ({ bearer, deps }) => {
 export const liveProcedure = admittedBy(async (ctx) => {
   const session = await ctx.bearer.claims()
   await ctx.bearer.mustBeAlive()
-  const mayAct = async (tx: Transaction) =>
-    void mustBeAlive(await readStanding(tx, session.familyId))
+  const mayAct = async (tx: Transaction) => void (await readAlive(tx, session.familyId))
   return { session, by: byCaller(ctx, session, mayAct) }
 })
 
@@ -71,7 +69,7 @@ export const adminProcedure = admittedBy(async (ctx, path) => {
     ip: caller.ip,
   })
   const mayAct = async (tx: Transaction) =>
-    mustBeAdmin(deps, session, mustBeAlive(await readStanding(tx, session.familyId)))
+    mustBeAdmin(deps, session, await readAlive(tx, session.familyId))
   return { session, by: byCaller(ctx, session, mayAct) }
 })
 

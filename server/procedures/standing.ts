@@ -16,6 +16,19 @@ export function mustBeAlive(standing: Standing | null): Standing {
 }
 
 /**
+ * Session and account as the database has them now.
+ *
+ * @param sql a pool, or the transaction that acts for the session
+ * @throws {AuthError} `access_token_revoked`
+ */
+export async function readAlive(
+  sql: Parameters<typeof readStanding>[0],
+  familyId: string,
+): Promise<Standing> {
+  return mustBeAlive(await readStanding(sql, familyId))
+}
+
+/**
  * Asked again and again while a stream is open.
  *
  * @param during the stream, for the log
@@ -27,8 +40,8 @@ export async function mustStillBeAdmin(
 ): Promise<void> {
   if (Date.now() >= session.expiresAt)
     throw new AuthError('access_token_expired', `expired during ${during}`)
-  const standing = await readStanding(deps.database.questions.statements, session.familyId)
-  await mustBeAdmin(deps, session, mustBeAlive(standing))
+  const standing = await readAlive(deps.database.questions.statements, session.familyId)
+  await mustBeAdmin(deps, session, standing)
 }
 
 /**

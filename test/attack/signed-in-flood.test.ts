@@ -6,6 +6,7 @@ import { beginSessions, type BegunSession } from '../support/begun-sessions.ts'
 import { auth, query } from '../support/http.ts'
 import { median } from '../support/median.ts'
 import { nodeArguments } from '../support/programs.ts'
+import { expectOfSamples } from '../support/samples.ts'
 import { startServer, type ServerProcess } from '../support/server.ts'
 import { signIn } from '../support/sessions.ts'
 import { makeUser, testPassword } from '../support/users.ts'
@@ -13,8 +14,6 @@ import { makeUser, testPassword } from '../support/users.ts'
 const limited = { RATE_LIMITS: 'on' }
 const attacked = attackedServer(limited, { mayShed: true })
 
-/** How the others are answered without a flood. */
-let calm: Times
 /** A second process on the same database. */
 let other: ServerProcess
 let flooder: { accessToken: string }
@@ -28,7 +27,6 @@ beforeAll(async () => {
   flooder = await signIn(attacked, user.email)
   families = await beginSessions(attacked.owner.url, await makeUser(attacked.owner.url), 20)
   honest = await signIn(attacked)
-  calm = await live(4)
 }, 60_000)
 afterAll(() => other[Symbol.asyncDispose]())
 
@@ -111,13 +109,18 @@ describe('TR-03: one signed-in caller who asks for the most that one request can
     { what: 'eight statistics', path: eightStatistics, isAdmin: true },
   ])('others are answered as before: $what', async ({ path, isAdmin }) => {
     const { accessToken: token } = isAdmin ? await signIn(attacked, adminEmail) : flooder
-    expect(calm.bad).toEqual([])
-    const { result, statuses } = await under({ path, token, perSecond: 50 }, () => live(4))
-    expect(result.bad).toEqual([])
-    // Before calls were counted, a refresh took eight seconds. All processes share the cores of the machine.
-    for (const kind of ['refresh', 'signIn', 'me'] as const)
-      expect([kind, median(result[kind]) < 10 * median(calm[kind]) + 1_000]).toEqual([kind, true])
-    expect(statuses['429']).toBeGreaterThan(statuses['200'] ?? 0)
+    const measure = async (seconds: number) => {
+      const calm = await live(seconds)
+      const { result, statuses } = await under({ path, token, perSecond: 50 }, () => live(seconds))
+      return { calm, result, statuses }
+    }
+    await expectOfSamples(4, measure, ({ calm, result, statuses }) => {
+      expect([calm.bad, result.bad]).toEqual([[], []])
+      // Before calls were counted, a refresh took eight seconds. All processes share the cores of the machine.
+      for (const kind of ['refresh', 'signIn', 'me'] as const)
+        expect([kind, median(result[kind]) < 10 * median(calm[kind]) + 1_000]).toEqual([kind, true])
+      expect(statuses['429']).toBeGreaterThan(statuses['200'] ?? 0)
+    })
     const headers = { authorization: `Bearer ${token}` }
     await expect
       .poll(async () => (await attacked.request('/trpc/me', { method: 'GET', headers })).status, {

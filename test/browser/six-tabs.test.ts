@@ -59,7 +59,7 @@ describe.runIf(hasChromium)('six tabs that share one cookie', () => {
     await settled(others)
     for (const page of others) expect(await hasStatus(page, 'signed-in')).toBe('Signed in')
     await expectNoReuse(app)
-  }, 60_000)
+  }, 120_000)
 
   const networks: [string, string[], BrowserContextChange][] = [
     ['IPv4 and IPv6', ['192.0.2.7', '2001:db8:1::7'], async () => {}],

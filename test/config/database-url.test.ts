@@ -6,6 +6,7 @@ import { withDatabaseErrors, migrateWithErrors } from '../../server/config/datab
 import { asAdmin, databaseUrl, dropDatabase, dropLogin } from '../support/admin.ts'
 import { freePort } from '../support/server.ts'
 import { cli } from '../support/cli.ts'
+import { withoutWaits } from '../support/run.ts'
 
 const oneLogin = (url: string) => ({ owner: url, service: url })
 
@@ -54,7 +55,7 @@ test('a database owner without CREATEROLE gets one line that says so and holds n
   await expect(refused).rejects.not.toThrow(/select|language|execute/i)
   const { code, stderr } = await cli(owner.url, ['migrate'])
   expect(code).toBe(2)
-  expect(stderr).toMatch(/^cannot use the database [^\n]+ CREATEROLE[^\n]+\n$/)
+  expect(withoutWaits(stderr)).toMatch(/^cannot use the database [^\n]+ CREATEROLE[^\n]+\n$/)
 })
 
 test('a migration that fails is reported in the words of Postgres, without its SQL', async () => {

@@ -7,7 +7,7 @@ import { expect, test } from 'vitest'
 import { ConfigError } from '../../server/config/config.ts'
 import { withListenErrors, probeAddress } from '../../server/config/listen-address.ts'
 import { freshDatabase } from '../support/database.ts'
-import { run } from '../support/run.ts'
+import { run, withoutWaits } from '../support/run.ts'
 import { freePort, testSecret } from '../support/server.ts'
 
 async function takenPort() {
@@ -42,7 +42,9 @@ test('with DATABASE_URL a port in use is one line that names PORT as well', asyn
   const env = { PORT: String(taken.port), DATABASE_URL: database.url, AUTH_SECRET: testSecret }
   const outcome = await run('server/main.ts', [], { env })
   expect(outcome.code).toBe(3)
-  expect(outcome.stderr).toMatch(/^token-ledger: PORT: \d+ is in use; [^\n]+ PORT=\d+\n$/)
+  expect(withoutWaits(outcome.stderr)).toMatch(
+    /^token-ledger: PORT: \d+ is in use; [^\n]+ PORT=\d+\n$/,
+  )
 })
 
 test('the address of another machine is one line that names HOST', async () => {

@@ -6,7 +6,7 @@ import { dropLogin } from '../support/admin.ts'
 import { emptyDatabase, freshDatabase } from '../support/database.ts'
 import { loginWith } from '../support/login.ts'
 import { plainlyOwned } from '../support/plain-owner.ts'
-import { run } from '../support/run.ts'
+import { run, withoutWaits } from '../support/run.ts'
 import { startServer, testSecret } from '../support/server.ts'
 
 /** A login that does not exist yet, with the URL of `database`. Disposing drops it. */
@@ -114,7 +114,7 @@ test('on a ledger that is not migrated, a process with the lesser login stops wi
   const env = { DATABASE_URL: login.url, AUTH_SECRET: testSecret }
   const { code, stderr } = await run('server/main.ts', [], { env })
   expect(code).toBe(1)
-  expect(stderr).toMatch(
+  expect(withoutWaits(stderr)).toMatch(
     /^token-ledger: cannot use the database \S+ at \S+: permission denied [^\n]+: set MIGRATION_DATABASE_URL\n$/,
   )
 })
@@ -129,7 +129,7 @@ test('an owner that may not admit the login says what to do', async () => {
   const env = { MIGRATION_DATABASE_URL: owned.login.url, DATABASE_URL: login.url }
   const { code, stderr } = await run('server/cli/main.ts', ['migrate'], { env })
   expect(code).toBe(2)
-  expect(stderr).toMatch(
+  expect(withoutWaits(stderr)).toMatch(
     /^cannot use the database [^\n]+ grant it CONNECT on the database and token_ledger_app\n$/,
   )
 })

@@ -132,7 +132,7 @@ test('an admin sees the newest checkpoint, and how far the log is behind', async
 
 test(
   'the commands publish, prove and verify; openssl alone checks the signature',
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async () => {
     const { url, ownerSql } = app.owner
     const to = join(folder, 'published')

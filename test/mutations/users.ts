@@ -96,6 +96,17 @@ export const users = [
   ...mutationsOf('server/observability/security-log.ts', subjects, [
     ['the log names users by derived ids', 'subjects.get(userId) ?? userId }', 'userId }'],
   ]),
+  ...mutationsOf(
+    'server/http/auth-context.ts',
+    ['test/faults/late-request.test.ts'],
+    [
+      [
+        'a refresh is carried out however long it has waited',
+        'performance.now() - arrivedAt < maxWaitMs',
+        'arrivedAt < Infinity && maxWaitMs > 0',
+      ],
+    ],
+  ),
   ...mutationsOf('server/http/auth-context.ts', proved, [
     [
       'a service without SIGN_IN_TOKEN signs users in',

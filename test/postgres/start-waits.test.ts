@@ -3,7 +3,7 @@ import { createServer } from 'node:net'
 import { afterAll, beforeAll, expect } from 'vitest'
 import { command, serve, startCluster, type Cluster } from '../support/cluster.ts'
 import { longTest } from '../support/long.ts'
-import { run } from '../support/run.ts'
+import { run, withoutWaits } from '../support/run.ts'
 import { testSecret } from '../support/server.ts'
 import { waitFor } from '../support/wait.ts'
 
@@ -81,7 +81,7 @@ longTest(
       const env = { DATABASE_URL: cluster.url(name), AUTH_SECRET: testSecret }
       const { code, stderr } = await run('server/main.ts', [], { env })
       expect(code).toBe(1)
-      expect(stderr).toMatch(
+      expect(withoutWaits(stderr)).toMatch(
         new RegExp(`^token-ledger: the encoding of the database is ${encoding}[^\n]+\n$`),
       )
       const schemas = await cluster.exec(
@@ -91,7 +91,7 @@ longTest(
       expect(schemas).toHaveLength(0)
       const migrated = await command(cluster.url(name), ['migrate'])
       expect(migrated).toMatchObject({ code: 2 })
-      expect(migrated.stderr).toMatch(/^the encoding of the database is [^\n]+\n$/)
+      expect(withoutWaits(migrated.stderr)).toMatch(/^the encoding of the database is [^\n]+\n$/)
     }
   },
 )
@@ -111,5 +111,7 @@ longTest('a ledger that an older version made in another encoding is refused as 
   const env = { DATABASE_URL: url, AUTH_SECRET: testSecret }
   const { code, stderr } = await run('server/main.ts', [], { env })
   expect(code).toBe(1)
-  expect(stderr).toMatch(/^token-ledger: the encoding of the database is LATIN1[^\n]+\n$/)
+  expect(withoutWaits(stderr)).toMatch(
+    /^token-ledger: the encoding of the database is LATIN1[^\n]+\n$/,
+  )
 })

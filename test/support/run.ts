@@ -26,3 +26,8 @@ export async function run(
   ])
   return { code: Number(code), stdout, stderr }
 }
+
+/** Standard error without the lines that say what a start or a migration waits for. On a slow machine there are some. */
+export function withoutWaits(stderr: string): string {
+  return stderr.replaceAll(/^token-ledger: waiting for .+\n/gm, '')
+}

@@ -17,6 +17,8 @@ export type Wire = AsyncDisposable & {
   lose(what: Lost): void
   /** Every packet takes this much longer, in each direction. */
   delay(ms: number): void
+  /** Packets wait, in both directions. @returns what lets them go on, in their order */
+  hold(): () => void
 }
 
 /** The packets to the target, the packets from it, or both. */
@@ -35,6 +37,7 @@ export async function startWire(target: NetConnectOpts): Promise<Wire> {
   let isCut = false
   let lost: Lost | null = null
   let delayMs = 0
+  let held: Promise<void> | null = null
   let isSwallowing = false
   const server = createServer({ allowHalfOpen: true }, (near) => {
     if (isCut) {
@@ -50,8 +53,9 @@ export async function startWire(target: NetConnectOpts): Promise<Wire> {
       if (connection.lost === null) near.end()
     })
     const loses = (what: Lost) => connection.lost === what || connection.lost === 'both'
-    carry(near, far, () => (loses('requests') ? null : delayMs))
-    carry(far, near, () => (loses('answers') || isSwallowing ? null : delayMs))
+    const passing = { delayMs: () => delayMs, held: () => held }
+    carry(near, far, { ...passing, isLost: () => loses('requests') })
+    carry(far, near, { ...passing, isLost: () => loses('answers') || isSwallowing })
     for (const [one, other] of [
       [near, far],
       [far, near],
@@ -93,6 +97,14 @@ export async function startWire(target: NetConnectOpts): Promise<Wire> {
     delay: (ms) => {
       delayMs = ms
     },
+    hold: () => {
+      let letGo = () => {}
+      held = new Promise((resolve) => (letGo = resolve))
+      return () => {
+        held = null
+        letGo()
+      }
+    },
     async [Symbol.asyncDispose]() {
       cut()
       server.close()
@@ -104,18 +116,22 @@ export async function startWire(target: NetConnectOpts): Promise<Wire> {
 /** One connection through the wire. Once it has lost packets, neither end learns that the other has closed. */
 type Connection = { readonly far: Socket; lost: Lost | null }
 
-/** Passes the data of `from` on in order, after the current delay; a delay of null loses it. */
-function carry(from: Socket, to: Socket, delayNow: () => number | null): void {
+type Passing = {
+  readonly isLost: () => boolean
+  readonly delayMs: () => number
+  readonly held: () => Promise<void> | null
+}
+
+/** Passes the data of `from` on in order, unless it is lost: after the current delay, and once it is no longer held. */
+function carry(from: Socket, to: Socket, { isLost, delayMs, held }: Passing): void {
   let last: Promise<unknown> | null = null
   from.on('data', (chunk) => {
-    const delayMs = delayNow()
-    if (delayMs === null) return
-    if (delayMs === 0 && last === null) {
+    if (isLost()) return
+    if (delayMs() === 0 && held() === null && last === null) {
       to.write(chunk)
       return
     }
-    const before = last
-    const mine = Promise.all([before, sleep(delayMs)]).then(() => {
+    const mine = Promise.all([last, sleep(delayMs()), held()]).then(() => {
       if (!to.destroyed) to.write(chunk)
       if (last === mine) last = null
     })
