@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
-import { listOwnSessions, type OwnPage } from '../db/audit/sessions.ts'
+import { listOwnSessions, listSessionsOfUsers, type PageOfUser } from '../db/audit/sessions.ts'
 import { readStandings } from '../db/audit/standing.ts'
 import type { Database } from '../db/connection/connect.ts'
 import { askTogether } from '../db/connection/together.ts'
@@ -216,8 +216,11 @@ export async function makeDeps(app: FastifyInstance, options: AppOptions): Promi
     standingOf: askTogether((ids: readonly string[]) =>
       readStandings(database.calls.statements, ids),
     ),
-    ownSessionsOf: askTogether((asked: readonly OwnPage[]) =>
+    ownSessionsOf: askTogether((asked: readonly PageOfUser[]) =>
       listOwnSessions(database.calls, asked),
+    ),
+    sessionsOf: askTogether((asked: readonly PageOfUser[]) =>
+      listSessionsOfUsers(database.questions, asked),
     ),
     turns: createTurns(),
     metrics,

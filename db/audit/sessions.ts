@@ -1,3 +1,4 @@
+import type postgres from 'postgres'
 import type { Statements } from '../connection/connect.ts'
 import { epochMs, epochMsText, instantParam } from '../instant.ts'
 import type { Transport } from '../../server/ledger/events.ts'
@@ -125,8 +126,8 @@ export type SessionFilter = UserFilter & { readonly status?: SessionStatus | und
 /** Newest first, older than the family `cursor`. */
 export type Page = { readonly cursor?: string | undefined; readonly limit: number }
 
-/** A page of a user's own active sessions. */
-export type OwnPage = Page & { readonly userId: string }
+/** A page of the sessions of one user. */
+export type PageOfUser = Page & { readonly userId: string }
 
 /** A session as its user sees it. */
 export type OwnSession = Pick<SessionRow, (typeof ownProperties)[number]>
@@ -148,17 +149,13 @@ const ownColumns = columnsOf(ownProperties)
 
 /** As `listActiveSessions`, for many users in one statement, in the order of the pages asked for. */
 export async function listOwnSessions(
-  { statements }: Pick<Statements, 'statements'>,
-  asked: readonly OwnPage[],
+  { statements: sql }: Pick<Statements, 'statements'>,
+  asked: readonly PageOfUser[],
 ): Promise<readonly OwnSession[][]> {
   // `limit 1` keeps the planner from reading all sessions for a join.
-  const rows = await statements<(OwnSession & { page: number })[]>`
-    select asked.page::integer, ${statements.unsafe(ownColumns)}
-    from unnest(
-      ${asked.map(({ userId }) => userId)}::uuid[],
-      ${asked.map(({ cursor = highestId }) => cursor)}::uuid[],
-      ${asked.map(({ limit }) => limit)}::integer[]
-    ) with ordinality as asked(user_id, before, most, page)
+  const rows = await sql<OfPage<OwnSession>[]>`
+    select asked.page::integer, ${sql.unsafe(ownColumns)}
+    from ${pagesAsked(sql, asked)}
     cross join lateral (
       select session.*
       from token_ledger.open_family open
@@ -170,7 +167,46 @@ export async function listOwnSessions(
       limit asked.most
     ) s
     order by asked.page, s.family_id desc`
-  const pages = asked.map((): OwnSession[] => [])
+  return inPages(asked, rows)
+}
+
+/** As `listSessions` of a user, for many users in one statement, in the order of the pages asked for. */
+export async function listSessionsOfUsers(
+  { statements: sql }: Pick<Statements, 'statements'>,
+  asked: readonly PageOfUser[],
+): Promise<readonly SessionRow[][]> {
+  const rows = await sql<OfPage<SessionRow>[]>`
+    select asked.page::integer, ${sql.unsafe(sessionColumns)}
+    from ${pagesAsked(sql, asked)}
+    cross join lateral (
+      select *
+      from token_audit.sessions
+      where user_id = asked.user_id and family_id < asked.before
+      order by family_id desc
+      limit asked.most
+    ) s
+    order by asked.page, s.family_id desc`
+  return inPages(asked, rows)
+}
+
+/** A row of the page of this number. The first is 1. */
+type OfPage<Row> = Row & { readonly page: number }
+
+/** A row of a table `asked` for each page. */
+function pagesAsked(sql: postgres.Sql, asked: readonly PageOfUser[]) {
+  return sql`
+    unnest(
+      ${asked.map(({ userId }) => userId)}::uuid[],
+      ${asked.map(({ cursor = highestId }) => cursor)}::uuid[],
+      ${asked.map(({ limit }) => limit)}::integer[]
+    ) with ordinality as asked(user_id, before, most, page)`
+}
+
+function inPages<Row>(
+  asked: readonly PageOfUser[],
+  rows: readonly OfPage<Row>[],
+): readonly Row[][] {
+  const pages = asked.map((): Row[] => [])
   for (const row of rows) pages[row.page - 1]?.push(row)
   return pages
 }

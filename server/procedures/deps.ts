@@ -1,4 +1,4 @@
-import type { OwnPage, OwnSession } from '../../db/audit/sessions.ts'
+import type { OwnSession, PageOfUser, SessionRow } from '../../db/audit/sessions.ts'
 import type { Standing } from '../../db/audit/standing.ts'
 import type { Database } from '../../db/connection/connect.ts'
 import type { LongReads } from '../audit/long-reads.ts'
@@ -43,7 +43,9 @@ export type ServiceDeps = SessionDeps & {
   /** What a session is now, asked for all calls of one turn of the event loop together. */
   readonly standingOf: (familyId: string) => Promise<Standing | null>
   /** In the same way. */
-  readonly ownSessionsOf: (page: OwnPage) => Promise<readonly OwnSession[]>
+  readonly ownSessionsOf: (page: PageOfUser) => Promise<readonly OwnSession[]>
+  /** In the same way, for admins. */
+  readonly sessionsOf: (page: PageOfUser) => Promise<readonly SessionRow[]>
   readonly turns: Turns
   readonly metrics: Metrics
   readonly tails: Tails

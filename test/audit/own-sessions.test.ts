@@ -4,6 +4,7 @@ import {
   listActiveSessions,
   listOwnSessions,
   listSessions,
+  listSessionsOfUsers,
   readSession,
   type OwnSession,
   type SessionRow,
@@ -11,7 +12,7 @@ import {
 import { endSession } from '../../server/sessions/revocation.ts'
 import { startLedger, testCaller } from '../support/ledger.ts'
 
-test('pages that are asked for together hold each user its own active sessions, newest first', async () => {
+test('pages that are asked for together hold the sessions of each user, newest first', async () => {
   await using ledger = await startLedger()
   const by = { reason: 'logout', actorUserId: null, caller: testCaller } as const
   const users = await Promise.all(['ada', 'bob', 'cid'].map(() => ledger.makeUser()))
@@ -30,19 +31,34 @@ test('pages that are asked for together hold each user its own active sessions, 
   const bobs = await idsOf(bob.id)
   expect([adas.length, bobs.length]).toEqual([3, 3])
 
-  const pages = await listOwnSessions(ledger.database, [
+  const asked = (ofBob: readonly string[], ofAda: readonly string[]) => [
     { userId: bob.id, limit: 2 },
     { userId: cid.id, limit: 50 },
     { userId: ada.id, limit: 50 },
-    { userId: bob.id, limit: 2, cursor: bobs[1] },
-    { userId: ada.id, limit: 1, cursor: adas[0] },
-  ])
-  expect(pages.map((page) => page.map(({ familyId }) => familyId))).toEqual([
+    { userId: bob.id, limit: 2, cursor: ofBob[1] },
+    { userId: ada.id, limit: 1, cursor: ofAda[0] },
+  ]
+  const idsIn = (pages: readonly (readonly { familyId: string }[])[]) =>
+    pages.map((page) => page.map(({ familyId }) => familyId))
+  expect(idsIn(await listOwnSessions(ledger.database, asked(bobs, adas)))).toEqual([
     bobs.slice(0, 2),
     [],
     adas,
     bobs.slice(2),
     adas.slice(1, 2),
+  ])
+
+  // With those of Ada that have ended.
+  const allAdas = (await listSessions(ledger.database, { userId: ada.id }, { limit: 50 })).map(
+    ({ familyId }) => familyId,
+  )
+  expect(allAdas).toHaveLength(6)
+  expect(idsIn(await listSessionsOfUsers(ledger.database, asked(bobs, allAdas)))).toEqual([
+    bobs.slice(0, 2),
+    [],
+    allAdas,
+    bobs.slice(2),
+    allAdas.slice(1, 2),
   ])
 })
 
@@ -83,6 +99,8 @@ test('each list of sessions says what the view of sessions says', async () => {
 
   const page = { limit: 9 }
   expect([...(await listSessions(database, { userId: user.id }, page))]).toEqual(rows)
+  const [ofUser] = await listSessionsOfUsers(database, [{ userId: user.id, ...page }])
+  expect(ofUser).toEqual(rows.map((session) => ({ page: 1, ...session })))
   expect((await searchSessions(database, { userId: user.id }, page)).rows).toEqual(rows)
   expect([...(await listActiveSessions(database, { userId: user.id }, page))]).toEqual(active)
   expect(await readSession(database, last!.familyId)).toEqual(last)

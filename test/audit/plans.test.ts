@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { listOwnEvents } from '../../db/audit/own-events.ts'
 import { countSessionsOf } from '../../db/audit/session-counts.ts'
 import { searchSessions } from '../../db/audit/session-search.ts'
-import { listOwnSessions, listSessions } from '../../db/audit/sessions.ts'
+import { listOwnSessions, listSessions, listSessionsOfUsers } from '../../db/audit/sessions.ts'
 import { listComeBacks } from '../../db/audit/timeline.ts'
 import { readStandings } from '../../db/audit/standing.ts'
 import { countEvents } from '../../db/audit/statistics.ts'
@@ -130,6 +130,7 @@ const page = { limit: 50 }
 test.each<[string, () => Promise<unknown>]>([
   ['own active sessions', () => listOwnSessions(database, [{ ...page, userId }])],
   ['sessions of a user', () => listSessions(database, { userId }, page)],
+  ['sessions of users', () => listSessionsOfUsers(database, [{ ...page, userId }])],
   [
     'the next page of them',
     () => listSessions(database, { userId }, { ...page, cursor: familyId }),

@@ -133,6 +133,11 @@ export const calls = [
         'where open.user_id = asked.user_id and',
         'where',
       ],
+      [
+        'an admin who asks for the sessions of a user gets those of everyone',
+        'where user_id = asked.user_id and',
+        'where',
+      ],
     ],
   ),
   ...mutationsOf('server/procedures/bearer.ts', limits, [

@@ -45,7 +45,11 @@ const list = askingProcedure
     const page = { cursor, limit: pageSize }
     const search = { ...filter, email, emailPrefix: emailPrefix?.toLowerCase() }
     if (hasIndex(search)) {
-      const rows = await listSessions(questions, { ...filter, email }, page)
+      const { userId, status } = search
+      const isOfUserAlone = userId !== undefined && status === undefined
+      const rows = isOfUserAlone
+        ? await ctx.deps.sessionsOf({ ...page, userId })
+        : await listSessions(questions, { ...filter, email }, page)
       return pageOf(rows, pageSize, { item: toSessionView, cursor: (row) => row.familyId })
     }
     const { rows, nextCursor } = await searchSessions(questions, search, page)
