@@ -1,6 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
-import { listOwnSessions, listSessionsOfUsers, type PageOfUser } from '../db/audit/sessions.ts'
+import {
+  listOwnSessions,
+  listSessionsOfUsers,
+  type PageOfUser,
+} from '../db/audit/pages-of-users.ts'
 import { readStandings } from '../db/audit/standing.ts'
 import type { Database } from '../db/connection/connect.ts'
 import { askTogether } from '../db/connection/together.ts'

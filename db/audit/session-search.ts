@@ -1,7 +1,8 @@
 import type { SessionStatus } from '../../server/ledger/family.ts'
 import type { Statements } from '../connection/connect.ts'
 import { highestId } from './export.ts'
-import { sessionColumns, type Page, type SessionRow, type UserFilter } from './sessions.ts'
+import { sessionColumns, type SessionRow } from './session-row.ts'
+import type { Page, UserFilter } from './sessions.ts'
 
 /** What a search looks at in each session; `undefined` takes any. */
 export type SessionSearch = UserFilter & {

@@ -1,62 +1,8 @@
-import type postgres from 'postgres'
 import type { Statements } from '../connection/connect.ts'
-import { epochMs, epochMsText, instantParam } from '../instant.ts'
-import type { Transport } from '../../server/ledger/events.ts'
+import { epochMs, instantParam } from '../instant.ts'
 import type { EndReason, SessionStatus } from '../../server/ledger/family.ts'
 import { highestId } from './export.ts'
-
-/** A row of the view `token_audit.sessions`: a session as it is now. Instants are in epoch milliseconds. */
-export type SessionRow = {
-  readonly familyId: string
-  readonly userId: string
-  readonly subject: string
-  readonly email: string | null
-  readonly status: SessionStatus
-  readonly transport: Transport
-  readonly deviceName: string | null
-  readonly createdAt: number
-  readonly lastRotatedAt: number | null
-  readonly rotations: number
-  readonly expiresAt: number
-  readonly absoluteExpiresAt: number
-  readonly endedAt: number | null
-  readonly endReason: EndReason | null
-  readonly incidentId: string | null
-  readonly ip: string | null
-  readonly userAgent: string | null
-  /** Joined: see `methodsOf`. */
-  readonly methods: string | null
-  readonly authenticatedAt: number | null
-}
-
-/** Of a row `s` of the view. */
-const expressions: Record<keyof SessionRow, string> = {
-  familyId: 's.family_id',
-  userId: 's.user_id',
-  subject: 's.subject',
-  email: 's.email',
-  status: 's.status',
-  transport: 's.transport',
-  deviceName: 's.device_name',
-  createdAt: epochMsText('s.created_at'),
-  lastRotatedAt: epochMsText('s.last_rotated_at'),
-  rotations: 's.rotations',
-  expiresAt: epochMsText('s.expires_at'),
-  absoluteExpiresAt: epochMsText('s.absolute_expires_at'),
-  endedAt: epochMsText('s.ended_at'),
-  endReason: 's.end_reason',
-  incidentId: 's.incident_id',
-  ip: 's.ip',
-  userAgent: 's.user_agent',
-  methods: "array_to_string(s.methods, ' ')",
-  authenticatedAt: epochMsText('s.authenticated_at'),
-}
-
-const columnsOf = (names: readonly (keyof SessionRow)[]) =>
-  names.map((name) => `${expressions[name]} as "${name}"`).join(', ')
-
-/** The select list of a `SessionRow`, of a row `s` of the view. */
-export const sessionColumns = columnsOf(Object.keys(expressions) as (keyof SessionRow)[])
+import { sessionColumns, type SessionRow } from './session-row.ts'
 
 /** A session as it is now; null for an unknown id. */
 export async function readSession(
@@ -125,91 +71,6 @@ export type SessionFilter = UserFilter & { readonly status?: SessionStatus | und
 
 /** Newest first, older than the family `cursor`. */
 export type Page = { readonly cursor?: string | undefined; readonly limit: number }
-
-/** A page of the sessions of one user. */
-export type PageOfUser = Page & { readonly userId: string }
-
-/** A session as its user sees it. */
-export type OwnSession = Pick<SessionRow, (typeof ownProperties)[number]>
-
-const ownProperties = [
-  'familyId',
-  'transport',
-  'deviceName',
-  'createdAt',
-  'lastRotatedAt',
-  'expiresAt',
-  'ip',
-  'userAgent',
-  'methods',
-  'authenticatedAt',
-] as const
-
-const ownColumns = columnsOf(ownProperties)
-
-/** As `listActiveSessions`, for many users in one statement, in the order of the pages asked for. */
-export async function listOwnSessions(
-  { statements: sql }: Pick<Statements, 'statements'>,
-  asked: readonly PageOfUser[],
-): Promise<readonly OwnSession[][]> {
-  // `limit 1` keeps the planner from reading all sessions for a join.
-  const rows = await sql<OfPage<OwnSession>[]>`
-    select asked.page::integer, ${sql.unsafe(ownColumns)}
-    from ${pagesAsked(sql, asked)}
-    cross join lateral (
-      select session.*
-      from token_ledger.open_family open
-      cross join lateral (
-        select * from token_audit.sessions where family_id = open.family_id limit 1
-      ) session
-      where open.user_id = asked.user_id and open.family_id < asked.before and session.status = 'active'
-      order by open.family_id desc
-      limit asked.most
-    ) s
-    order by asked.page, s.family_id desc`
-  return inPages(asked, rows)
-}
-
-/** As `listSessions` of a user, for many users in one statement, in the order of the pages asked for. */
-export async function listSessionsOfUsers(
-  { statements: sql }: Pick<Statements, 'statements'>,
-  asked: readonly PageOfUser[],
-): Promise<readonly SessionRow[][]> {
-  const rows = await sql<OfPage<SessionRow>[]>`
-    select asked.page::integer, ${sql.unsafe(sessionColumns)}
-    from ${pagesAsked(sql, asked)}
-    cross join lateral (
-      select *
-      from token_audit.sessions
-      where user_id = asked.user_id and family_id < asked.before
-      order by family_id desc
-      limit asked.most
-    ) s
-    order by asked.page, s.family_id desc`
-  return inPages(asked, rows)
-}
-
-/** A row of the page of this number. The first is 1. */
-type OfPage<Row> = Row & { readonly page: number }
-
-/** A row of a table `asked` for each page. */
-function pagesAsked(sql: postgres.Sql, asked: readonly PageOfUser[]) {
-  return sql`
-    unnest(
-      ${asked.map(({ userId }) => userId)}::uuid[],
-      ${asked.map(({ cursor = highestId }) => cursor)}::uuid[],
-      ${asked.map(({ limit }) => limit)}::integer[]
-    ) with ordinality as asked(user_id, before, most, page)`
-}
-
-function inPages<Row>(
-  asked: readonly PageOfUser[],
-  rows: readonly OfPage<Row>[],
-): readonly Row[][] {
-  const pages = asked.map((): Row[] => [])
-  for (const row of rows) pages[row.page - 1]?.push(row)
-  return pages
-}
 
 /** A page of the active sessions of one user, or of all. Costs what is open: ended sessions are not read. */
 export async function listActiveSessions(

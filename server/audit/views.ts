@@ -1,6 +1,6 @@
 import type { AdminActionRow } from '../../db/audit/admin-actions.ts'
 import type { ListedEvent } from '../../db/audit/events.ts'
-import type { SessionRow } from '../../db/audit/sessions.ts'
+import type { SessionRow } from '../../db/audit/session-row.ts'
 import { methodsOf } from '../../db/methods.ts'
 import { positionText } from './position.ts'
 

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { listFamilyActions } from '../../db/audit/admin-actions.ts'
-import { listSessions, readSession, type SessionRow } from '../../db/audit/sessions.ts'
+import type { SessionRow } from '../../db/audit/session-row.ts'
+import { listSessions, readSession } from '../../db/audit/sessions.ts'
 import type { Database } from '../../db/connection/connect.ts'
 import { filteredIdOf, isDerived } from '../../db/subjects.ts'
 import { findUsers } from '../../db/users.ts'

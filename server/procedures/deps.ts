@@ -1,4 +1,5 @@
-import type { OwnSession, PageOfUser, SessionRow } from '../../db/audit/sessions.ts'
+import type { OwnSession, PageOfUser } from '../../db/audit/pages-of-users.ts'
+import type { SessionRow } from '../../db/audit/session-row.ts'
 import type { Standing } from '../../db/audit/standing.ts'
 import type { Database } from '../../db/connection/connect.ts'
 import type { LongReads } from '../audit/long-reads.ts'

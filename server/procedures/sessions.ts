@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { OwnSession } from '../../db/audit/sessions.ts'
+import type { OwnSession } from '../../db/audit/pages-of-users.ts'
 import { methodsOf } from '../../db/methods.ts'
 import { iso } from '../audit/views.ts'
 import { AuthError } from '../errors.ts'
@@ -12,8 +12,13 @@ const list = listingProcedure
   .input(z.strictObject({ cursor: id.optional(), limit }).prefault({}))
   .query(async ({ ctx, input }) => {
     const { familyId } = ctx.session
-    const rows = await ctx.deps.ownSessionsOf({ ...input, userId: ctx.by.actorUserId })
-    return pageOf(rows, input.limit, {
+    const { cursor, limit: pageSize } = input
+    const rows = await ctx.deps.ownSessionsOf({
+      userId: ctx.by.actorUserId,
+      cursor,
+      limit: pageSize,
+    })
+    return pageOf(rows, pageSize, {
       item: (row) => toItem(row, familyId),
       cursor: (row) => row.familyId,
     })

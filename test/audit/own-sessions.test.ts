@@ -1,14 +1,12 @@
 import { expect, test } from 'vitest'
 import { searchSessions } from '../../db/audit/session-search.ts'
 import {
-  listActiveSessions,
   listOwnSessions,
-  listSessions,
   listSessionsOfUsers,
-  readSession,
   type OwnSession,
-  type SessionRow,
-} from '../../db/audit/sessions.ts'
+} from '../../db/audit/pages-of-users.ts'
+import type { SessionRow } from '../../db/audit/session-row.ts'
+import { listActiveSessions, listSessions, readSession } from '../../db/audit/sessions.ts'
 import { endSession } from '../../server/sessions/revocation.ts'
 import { startLedger, testCaller } from '../support/ledger.ts'
 

@@ -120,7 +120,7 @@ export const calls = [
     ],
   ),
   ...mutationsOf(
-    'db/audit/sessions.ts',
+    'db/audit/pages-of-users.ts',
     ['test/audit/own-sessions.test.ts'],
     [
       [

@@ -48,7 +48,7 @@ const list = askingProcedure
       const { userId, status } = search
       const isOfUserAlone = userId !== undefined && status === undefined
       const rows = isOfUserAlone
-        ? await ctx.deps.sessionsOf({ ...page, userId })
+        ? await ctx.deps.sessionsOf({ userId, ...page })
         : await listSessions(questions, { ...filter, email }, page)
       return pageOf(rows, pageSize, { item: toSessionView, cursor: (row) => row.familyId })
     }
