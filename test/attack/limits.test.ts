@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { attackedServer } from '../support/attacked-server.ts'
-import { untilCounted } from '../support/guesses.ts'
+import { sendGuesses, untilCounted } from '../support/guesses.ts'
 import { startServer, type ServerProcess } from '../support/server.ts'
 import { makeQuickToGuess, makeUser, testPassword } from '../support/users.ts'
 
@@ -68,8 +68,8 @@ test('PW-10 (ASVS 6.3.1): a network that tries many accounts is stopped, and oth
   const sprayer = `${network()}1`
   const accounts = Array.from({ length: 120 }, (_, i) => `sprayed-${i}@example.com`)
   await makeQuickToGuess(attacked.sql, accounts)
-  const reasons = await spray((i) => login(accounts[i]!, sprayer), 120)
-  expect(reasons.filter((reason) => reason === 'too_many_attempts')).toHaveLength(20)
+  const answers = await sendGuesses(120, (i) => login(accounts[i]!, sprayer))
+  expect(answers.filter(({ reason }) => reason === 'too_many_attempts')).toHaveLength(20)
   const { email } = await makeUser(attacked.owner.url)
   expect((await login(email, sprayer, testPassword)).reason).toBe('too_many_attempts')
   expect((await login(email, `${network()}1`, testPassword)).status).toBe(200)
@@ -118,22 +118,9 @@ test('PW-10 V16 (ASVS 6.1.1): guesses from many networks lock out strangers, but
   const home = `${network()}1`
   expect((await login(email, home, testPassword)).status).toBe(200)
   await makeQuickToGuess(attacked.sql, [email])
-  await spray(() => login(email, `${network()}1`), 110)
+  await sendGuesses(110, () => login(email, `${network()}1`))
   const abroad = await login(email, `${network()}1`, testPassword)
   expect([abroad.status, abroad.reason]).toEqual([429, 'too_many_attempts'])
   expect(Number(abroad.headers['retry-after'])).toBeLessThanOrEqual(60 * 60)
   expect((await login(email, home, testPassword)).status).toBe(200)
 })
-
-/** A few at a time, because this test is not about the queue of password hashing. */
-async function spray(
-  attempt: (i: number) => Promise<{ reason: string | undefined }>,
-  count: number,
-): Promise<(string | undefined)[]> {
-  const reasons: (string | undefined)[] = []
-  for (let i = 0; i < count; i += 10) {
-    const some = Array.from({ length: 10 }, (_, k) => attempt(i + k))
-    reasons.push(...(await Promise.all(some)).map(({ reason }) => reason))
-  }
-  return reasons
-}

@@ -14,3 +14,20 @@ export async function untilCounted<
     await sleep(1_000)
   }
 }
+
+/** A network has places for eight that wait after its wrong password; more are refused before they are counted. */
+const atOnce = 5
+
+/** Sends guesses of one network, a few at a time, so that each of them is counted. */
+export async function sendGuesses<T>(
+  count: number,
+  guess: (i: number) => Promise<T>,
+): Promise<T[]> {
+  const answers: T[] = []
+  while (answers.length < count) {
+    const some = Math.min(atOnce, count - answers.length)
+    const sent = Array.from({ length: some }, (_, k) => guess(answers.length + k))
+    answers.push(...(await Promise.all(sent)))
+  }
+  return answers
+}
