@@ -1,7 +1,7 @@
 import type postgres from 'postgres'
 import type { Statements } from '../connection/connect.ts'
 import { highestId } from './export.ts'
-import { columnsOf, sessionColumns, type SessionRow } from './session-row.ts'
+import { columnsOf, sessionColumns, sessionOf, type SessionRow } from './session-row.ts'
 import type { Page } from './sessions.ts'
 
 /** A page of the sessions of one user. */
@@ -30,22 +30,14 @@ export async function listOwnSessions(
   { statements: sql }: Pick<Statements, 'statements'>,
   asked: readonly PageOfUser[],
 ): Promise<readonly OwnSession[][]> {
-  // `limit 1` keeps the planner from reading all sessions for a join.
-  const rows = await sql<OfPage<OwnSession>[]>`
-    select asked.page::integer, ${sql.unsafe(ownColumns)}
-    from ${pagesAsked(sql, asked)}
-    cross join lateral (
-      select session.*
-      from token_ledger.open_family open
-      cross join lateral (
-        select * from token_audit.sessions where family_id = open.family_id limit 1
-      ) session
-      where open.user_id = asked.user_id and open.family_id < asked.before and session.status = 'active'
-      order by open.family_id desc
-      limit asked.most
-    ) s
-    order by asked.page, s.family_id desc`
-  return inPages(asked, rows)
+  const ofUser = sql`
+    select s.*
+    from token_ledger.open_family open
+    ${sql.unsafe(sessionOf('open.family_id'))}
+    where open.user_id = asked.user_id and open.family_id < asked.before and s.status = 'active'
+    order by open.family_id desc
+    limit asked.most`
+  return readPages(sql, asked, { columns: ownColumns, ofUser })
 }
 
 /** As `listSessions` of a user, for many users in one statement, in the order of the pages asked for. */
@@ -53,37 +45,30 @@ export async function listSessionsOfUsers(
   { statements: sql }: Pick<Statements, 'statements'>,
   asked: readonly PageOfUser[],
 ): Promise<readonly SessionRow[][]> {
-  const rows = await sql<OfPage<SessionRow>[]>`
-    select asked.page::integer, ${sql.unsafe(sessionColumns)}
-    from ${pagesAsked(sql, asked)}
-    cross join lateral (
-      select *
-      from token_audit.sessions
-      where user_id = asked.user_id and family_id < asked.before
-      order by family_id desc
-      limit asked.most
-    ) s
-    order by asked.page, s.family_id desc`
-  return inPages(asked, rows)
+  const ofUser = sql`
+    select *
+    from token_audit.sessions
+    where user_id = asked.user_id and family_id < asked.before
+    order by family_id desc
+    limit asked.most`
+  return readPages(sql, asked, { columns: sessionColumns, ofUser })
 }
 
-/** A row of the page of this number. The first is 1. */
-type OfPage<Row> = Row & { readonly page: number }
-
-/** A row of a table `asked` for each page. */
-function pagesAsked(sql: postgres.Sql, asked: readonly PageOfUser[]) {
-  return sql`
-    unnest(
+/** @param read.ofUser selects the sessions of one page, a row of the table `asked` */
+async function readPages<Row extends OwnSession>(
+  sql: postgres.Sql,
+  asked: readonly PageOfUser[],
+  read: { readonly columns: string; readonly ofUser: postgres.PendingQuery<postgres.Row[]> },
+): Promise<readonly Row[][]> {
+  const rows = await sql<(Row & { readonly page: number })[]>`
+    select asked.page::integer, ${sql.unsafe(read.columns)}
+    from unnest(
       ${asked.map(({ userId }) => userId)}::uuid[],
       ${asked.map(({ cursor = highestId }) => cursor)}::uuid[],
       ${asked.map(({ limit }) => limit)}::integer[]
-    ) with ordinality as asked(user_id, before, most, page)`
-}
-
-function inPages<Row>(
-  asked: readonly PageOfUser[],
-  rows: readonly OfPage<Row>[],
-): readonly Row[][] {
+    ) with ordinality as asked(user_id, before, most, page)
+    cross join lateral (${read.ofUser}) s
+    order by asked.page, s.family_id desc`
   const pages = asked.map((): Row[] => [])
   for (const row of rows) pages[row.page - 1]?.push(row)
   return pages

@@ -55,3 +55,11 @@ export const columnsOf = (names: readonly (keyof SessionRow)[]) =>
 
 /** The select list of a `SessionRow`, of a row `s` of the view. */
 export const sessionColumns = columnsOf(Object.keys(expressions) as (keyof SessionRow)[])
+
+/**
+ * Joins the session of each family as `s`. `limit 1` keeps the planner from reading all sessions for a join.
+ *
+ * @param familyId SQL text of this source, never input: `open.family_id`
+ */
+export const sessionOf = (familyId: string) =>
+  `cross join lateral (select * from token_audit.sessions where family_id = ${familyId} limit 1) s`

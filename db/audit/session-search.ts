@@ -1,7 +1,7 @@
 import type { SessionStatus } from '../../server/ledger/family.ts'
 import type { Statements } from '../connection/connect.ts'
 import { highestId } from './export.ts'
-import { sessionColumns, type SessionRow } from './session-row.ts'
+import { sessionColumns, sessionOf, type SessionRow } from './session-row.ts'
 import type { Page, UserFilter } from './sessions.ts'
 
 /** What a search looks at in each session; `undefined` takes any. */
@@ -110,13 +110,10 @@ async function lookAt(
 ): Promise<SessionRow[]> {
   const contains = (part: string) => sql`and (
     strpos(lower(s.device_name), lower(${part})) > 0 or strpos(lower(s.user_agent), lower(${part})) > 0)`
-  // `limit 1` keeps the planner from reading all sessions for a join.
   return sql<SessionRow[]>`
     select ${sql.unsafe(sessionColumns)}
     from token_ledger.token_family f
-    cross join lateral (
-      select * from token_audit.sessions where family_id = f.family_id limit 1
-    ) s
+    ${sql.unsafe(sessionOf('f.family_id'))}
     where f.family_id = any(${familyIds}::uuid[])
       ${email === undefined ? sql`` : sql`and s.email = ${email}`}
       ${emailPrefix === undefined ? sql`` : sql`and starts_with(s.email, ${emailPrefix})`}

@@ -2,7 +2,7 @@ import type { Statements } from '../connection/connect.ts'
 import { epochMs, instantParam } from '../instant.ts'
 import type { EndReason, SessionStatus } from '../../server/ledger/family.ts'
 import { highestId } from './export.ts'
-import { sessionColumns, type SessionRow } from './session-row.ts'
+import { sessionColumns, sessionOf, type SessionRow } from './session-row.ts'
 
 /** A session as it is now; null for an unknown id. */
 export async function readSession(
@@ -81,13 +81,11 @@ export async function listActiveSessions(
   const ofUser = (id: string) => sql`and open.user_id = ${id}::uuid`
   const ofEmail = (address: string) => sql`and open.user_id = (
     select user_id from token_ledger.user_account where email = ${address})`
-  // One look-up for each open family; `limit 1` keeps the planner from reading all sessions for a join.
+  // One look-up for each open family.
   return sql<SessionRow[]>`
     select ${sql.unsafe(sessionColumns)}
     from token_ledger.open_family open
-    cross join lateral (
-      select * from token_audit.sessions where family_id = open.family_id limit 1
-    ) s
+    ${sql.unsafe(sessionOf('open.family_id'))}
     where open.family_id < ${cursor}::uuid
       and s.status = 'active'
       ${userId === undefined ? sql`` : ofUser(userId)}

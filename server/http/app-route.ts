@@ -1,4 +1,4 @@
-import { getTRPCErrorFromUnknown, TRPCError } from '@trpc/server'
+import { TRPCError } from '@trpc/server'
 import { getHTTPStatusCodeFromError } from '@trpc/server/http'
 import type { FastifyRequest } from 'fastify'
 import type { z } from 'zod'
@@ -20,7 +20,7 @@ export async function servingAppRoute<Result>(
   try {
     return await work()
   } catch (cause) {
-    const error = asUnavailable(getTRPCErrorFromUnknown(cause))
+    const error = asUnavailable(cause)
     reportError(error, route.name, parseAddress(route.request.ip))
     throw Object.assign(error, {
       statusCode: getHTTPStatusCodeFromError(error),

@@ -1,4 +1,3 @@
-import { getTRPCErrorFromUnknown } from '@trpc/server'
 import type { Transaction } from '../../db/connection/transaction.ts'
 import { ledgerIdOf } from '../../db/subjects.ts'
 import { AuthError } from '../errors.ts'
@@ -29,7 +28,7 @@ async function orUnavailable<T>(admission: Promise<T>): Promise<T> {
   try {
     return await admission
   } catch (error) {
-    throw asUnavailable(getTRPCErrorFromUnknown(error))
+    throw asUnavailable(error)
   }
 }
 

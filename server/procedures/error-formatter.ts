@@ -1,4 +1,4 @@
-import type { TRPCError } from '@trpc/server'
+import { getTRPCErrorFromUnknown, type TRPCError } from '@trpc/server'
 import { ZodError } from 'zod'
 import { codeOf, isUnavailable } from '../../db/connection/errors.ts'
 import { AuthError, authErrors, type ErrorExtras, type Reason } from '../errors.ts'
@@ -33,8 +33,9 @@ export const settings = {
   },
 }
 
-/** An unreachable database is 503, not 500; every other error stays as it is. */
-export function asUnavailable(error: TRPCError): TRPCError {
+/** What was thrown, as tRPC answers it. An unreachable database is 503, not 500. */
+export function asUnavailable(thrown: unknown): TRPCError {
+  const error = getTRPCErrorFromUnknown(thrown)
   if (error instanceof AuthError || !isUnavailable(error.cause)) return error
   return new AuthError('service_unavailable', describe(error.cause), { retryAfterSeconds: 1 })
 }

@@ -1,4 +1,4 @@
-import { getTRPCErrorFromUnknown, TRPCError } from '@trpc/server'
+import { TRPCError } from '@trpc/server'
 import type { FastifyInstance } from 'fastify'
 import type { ServiceDeps } from '../../procedures/deps.ts'
 import { asUnavailable } from '../../procedures/error-formatter.ts'
@@ -30,7 +30,7 @@ export async function mountAuth(app: FastifyInstance, deps: ServiceDeps): Promis
       const data = await mutation.callDirectly(ctx, request.body === undefined ? {} : request.body)
       return { result: { data } }
     } catch (cause) {
-      const error = asUnavailable(getTRPCErrorFromUnknown(cause))
+      const error = asUnavailable(cause)
       deps.reportError(error, path, parseAddress(request.ip))
       return sendError(reply, error, path)
     }

@@ -1,4 +1,3 @@
-import { getTRPCErrorFromUnknown } from '@trpc/server'
 import type { FastifyInstance } from 'fastify'
 import { exportLedger } from '../../procedures/admin/export.ts'
 import { bearerOf } from '../../procedures/bearer.ts'
@@ -27,7 +26,7 @@ export function mountExport(app: FastifyInstance, deps: ServiceDeps): void {
       // The answer has begun, so the app's error handler does not get it.
       lines.once('error', (error) => {
         if (call.signal.aborted) return
-        const reported = asUnavailable(getTRPCErrorFromUnknown(error))
+        const reported = asUnavailable(error)
         deps.reportError(reported, '/admin/export', call.caller.ip)
       })
       return await reply

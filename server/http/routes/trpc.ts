@@ -1,5 +1,5 @@
 import { fastifyRequestHandler } from '@trpc/server/adapters/fastify'
-import { getTRPCErrorFromUnknown, type AnyProcedure, type TRPCError } from '@trpc/server'
+import type { AnyProcedure, TRPCError } from '@trpc/server'
 import { getHTTPStatusCodeFromError } from '@trpc/server/http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { AuthError } from '../../errors.ts'
@@ -102,7 +102,7 @@ async function refusalOf(bearer: Bearer): Promise<TRPCError | null> {
     await bearer.claims()
     return null
   } catch (error) {
-    return asUnavailable(getTRPCErrorFromUnknown(error))
+    return asUnavailable(error)
   }
 }
 
